@@ -1,0 +1,118 @@
+/**
+ * The errors a person or a peer is told about, and the codes that travel on
+ * the wire.
+ *
+ * A code names why an open was refused or why a tunnel ended. It is the word
+ * written in logs, in the `code` header of an open reply and in the text of a
+ * JSON RESET; its number is what a binary RESET carries.
+ *
+ * @module
+ */
+
+/**
+ * Every reason a tunnel can be refused or cut, with its number on the wire.
+ * Numbers are never reused; a peer that meets an unknown one reports
+ * `internal`.
+ */
+export const WIRE_CODES = {
+  /** The tunnel did not fail; used where a code is needed for a clean end. */
+  ok: 0,
+  /** The target refused the connection (ECONNREFUSED). */
+  refused: 1,
+  /** The dial, or the answer to an open, took too long. */
+  timeout: 2,
+  /** The target's name does not resolve. */
+  "no-such-host": 3,
+  /** No route to the target (EHOSTUNREACH, ENETUNREACH, ...). */
+  unreachable: 4,
+  /** The server may not or will not dial this target. */
+  denied: 5,
+  /** A limit on tunnels or opens was reached. */
+  limit: 6,
+  /** The process is draining and takes no new tunnels. */
+  draining: 7,
+  /** The request or frame is malformed or breaks the protocol. */
+  protocol: 8,
+  /** The receiver knows no tunnel of that ID. */
+  "unknown-tunnel": 9,
+  /** The process at the other end is gone. */
+  "peer-gone": 10,
+  /** NATS was away for longer than the resume time. */
+  "nats-down": 11,
+  /** The local application cut its connection off (RST, write error). */
+  aborted: 12,
+  /** No byte for longer than the idle timeout. */
+  idle: 13,
+  /** Half-closed and silent for longer than the half-close timeout. */
+  "half-closed": 14,
+  /** The process ends and did not wait for the tunnel any longer. */
+  shutdown: 15,
+  /** The peer speaks a protocol version this process refuses. */
+  version: 16,
+  /** No server answered the open (NATS: no responders). */
+  "no-server": 17,
+  /** A fault of this program. */
+  internal: 18,
+} as const;
+
+/** The name of a reason: a key of {@linkcode WIRE_CODES}. */
+export type ErrorCode = keyof typeof WIRE_CODES;
+
+const NAMES = new Map<number, ErrorCode>(
+  Object.entries(WIRE_CODES).map(([name, number]) => [
+    number,
+    name as ErrorCode,
+  ]),
+);
+
+/** The name for a number from the wire; `internal` for one never assigned. */
+export function codeFromWire(number: number): ErrorCode {
+  return NAMES.get(number) ?? "internal";
+}
+
+/** Whether `text` is the name of a code this version knows. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(WIRE_CODES, text);
+}
+
+/** Why a tunnel was refused or cut: a code for programs, a sentence for people. */
+export interface Reason {
+  /** What kind of end it was. */
+  readonly code: ErrorCode;
+  /** One sentence: what was tried, the value, what happened. */
+  readonly text: string;
+}
+
+/** A failure with a {@linkcode Reason} that may be sent to the peer. */
+export class TunnelError extends Error implements Reason {
+  override readonly name = "TunnelError";
+  /** What kind of failure it was. */
+  readonly code: ErrorCode;
+
+  /** Makes an error of `code` whose message is `text`. */
+  constructor(code: ErrorCode, text: string, options?: ErrorOptions) {
+    super(text, options);
+    this.code = code;
+  }
+
+  /** The sentence for people; the same as `message`. */
+  get text(): string {
+    return this.message;
+  }
+}
+
+/** Wrong flags, environment or configuration: one line, exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** The program cannot run or go on (port taken, no NATS): one line, exit code 1. */
+export class RunError extends Error {
+  override readonly name = "RunError";
+}
+
+/** The message of anything thrown, on one line. */
+export function messageOf(thrown: unknown): string {
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  return text.replaceAll(/\s*[\r\n]+\s*/g, " ");
+}
