@@ -1,0 +1,145 @@
+/**
+ * NATS subjects and connection IDs: the only place that builds or reads them.
+ *
+ * A version 2 connection ID is `<client>.<server>.<number>`: the token of the
+ * process that listens, the token of the process that dials, and the tunnel's
+ * number in base 36. Each process so needs one standing subscription, made
+ * before the first open, and NATS permissions can fence one client from
+ * another. Number 0 speaks of the pair of processes itself.
+ *
+ * @module
+ */
+/** The original's subject for opens. */
+export const DEFAULT_REQUEST_SUBJECT = "proxy.request";
+
+/** The original's prefix of data subjects. */
+export const DEFAULT_DATA_PREFIX = "p.data";
+
+/** Longest connection ID taken from a peer, in characters: a data subject stays a short line. */
+export const MAX_ID_LENGTH = 128;
+
+/** A token of a connection ID: the safe part of what NATS allows. */
+const TOKEN = /^[A-Za-z0-9_-]{1,32}$/;
+
+/** Bytes of randomness in a process token: 128 bits cannot be guessed. */
+const TOKEN_RANDOM_BYTES = 16;
+
+/**
+ * Stands for the server's token where an open is answered: the client then
+ * needs no subscription beside the one for its tunnels.
+ */
+export const OPEN_TOKEN = "open";
+
+const DOT = 46;
+
+/** The parts of a version 2 connection ID. */
+export interface ConnectionId {
+  /** Token of the listening process. */
+  readonly client: string;
+  /** Token of the dialling process. */
+  readonly server: string;
+  /** Number of the tunnel, chosen by the client; 0 for the pair itself. */
+  readonly number: number;
+}
+
+/** Which side of a tunnel a process is. */
+export type Role = "client" | "server";
+
+/** The subjects of one deployment. */
+export class Subjects {
+  /** Where opens are requested. */
+  readonly request: string;
+  readonly #prefix: string;
+
+  /** Subjects with this request subject and data prefix, both without wildcards. */
+  constructor(options: { readonly request: string; readonly prefix: string }) {
+    this.request = options.request;
+    this.#prefix = options.prefix;
+  }
+
+  /** Where the process of role `to` receives frames of connection `id`. */
+  data(to: Role, id: string): string {
+    return `${this.#prefix}.to_${to}.${id}`;
+  }
+
+  /** What a process of role `role` with this token subscribes to. */
+  pattern(role: Role, token: string): string {
+    return role === "client"
+      ? `${this.#prefix}.to_client.${token}.>`
+      : `${this.#prefix}.to_server.*.${token}.*`;
+  }
+
+  /** The connection ID at the end of a data subject to `role`; undefined if it is none. */
+  idOf(role: Role, subject: string): string | undefined {
+    const prefix = `${this.#prefix}.to_${role}.`;
+    return subject.startsWith(prefix)
+      ? subject.slice(prefix.length)
+      : undefined;
+  }
+}
+
+/** Whether `token` may stand in a connection ID. */
+export function isToken(token: string): boolean {
+  return TOKEN.test(token);
+}
+
+/** A token nobody can guess, of 22 characters, from `TOKEN_RANDOM_BYTES` random bytes. */
+export function makeToken(random: (bytes: Uint8Array) => Uint8Array): string {
+  return random(new Uint8Array(TOKEN_RANDOM_BYTES)).toBase64({
+    alphabet: "base64url",
+    omitPadding: true,
+  });
+}
+
+/**
+ * The first tunnel number of a process: random below 2^48, so that a process
+ * with a fixed token that starts anew does not use its old IDs again.
+ */
+export function firstNumber(random: (bytes: Uint8Array) => Uint8Array): number {
+  return random(new Uint8Array(6)).reduce((sum, byte) => sum * 256 + byte, 1);
+}
+
+/** The ID of these parts. */
+export function formatId({ client, server, number }: ConnectionId): string {
+  return `${client}.${server}.${number.toString(36)}`;
+}
+
+/** The parts of a version 2 ID, or undefined when `id` is none. */
+export function parseId(id: string): ConnectionId | undefined {
+  const [client = "", server = "", text = "", ...rest] = id.split(".");
+  const number = parseNumber(text);
+  return rest.length === 0 && isToken(client) && isToken(server) &&
+      number !== undefined
+    ? { client, server, number }
+    : undefined;
+}
+
+/** A tunnel number as written in IDs and headers, or undefined. */
+export function parseNumber(text: string): number | undefined {
+  if (!/^(0|[1-9a-z][0-9a-z]{0,10})$/.test(text)) return undefined;
+  const number = parseInt(text, 36);
+  return Number.isSafeInteger(number) ? number : undefined;
+}
+
+/**
+ * The tunnel number at the end of a subject, straight from its bytes, for the
+ * hot path; -1 when the last token is no number.
+ */
+export function numberAtEnd(subject: Uint8Array): number {
+  let value = 0;
+  let weight = 1;
+  let at = subject.length - 1;
+  for (; at >= 0; at--) {
+    const byte = subject[at] ?? 0;
+    if (byte === DOT) break;
+    const digit = byte >= 48 && byte <= 57
+      ? byte - 48
+      : byte >= 97 && byte <= 122
+      ? byte - 87
+      : -1;
+    if (digit < 0 || weight > Number.MAX_SAFE_INTEGER) return -1;
+    value += digit * weight;
+    weight *= 36;
+  }
+  return at === subject.length - 1 || !Number.isSafeInteger(value) ? -1 : value;
+}
