@@ -1,0 +1,87 @@
+/**
+ * When an ACK goes on its own, and when it asks for bytes again.
+ *
+ * @module
+ */
+
+/**
+ * How long an acknowledgement waits for data to ride on, in ms. Below the
+ * 40 ms of delayed TCP acks, above the answer time of a local service.
+ */
+export const ACK_DELAY_MS = 25;
+
+/** The acknowledgements that one end of a tunnel owes. */
+export class AckSchedule {
+  #dueAt = Infinity;
+  #gap = false;
+  #askedAt = -1;
+  #pressed = false;
+
+  /** When an ACK is due at the latest. */
+  get dueAt(): number {
+    return this.#dueAt;
+  }
+
+  /** Whether the ACK that is due asks to send again. */
+  get gap(): boolean {
+    return this.#gap;
+  }
+
+  /** Whether bytes were dropped for want of memory and not yet asked for. */
+  get pressed(): boolean {
+    return this.#pressed;
+  }
+
+  /** Bytes came: an ACK may wait for company. */
+  later(now: number): void {
+    this.#dueAt = Math.min(this.#dueAt, now + ACK_DELAY_MS);
+  }
+
+  /** There is news that the peer waits for. */
+  at(now: number): void {
+    this.#dueAt = now;
+  }
+
+  /**
+   * Bytes after `received` are missing: ask, once for each offset. If that or
+   * the answer is lost, the sender's probe finds out.
+   *
+   * @returns whether this was news.
+   */
+  missing(received: number, now: number): boolean {
+    if (this.#pressed || this.#askedAt === received) return false;
+    this.#ask(received, now);
+    return true;
+  }
+
+  /** Bytes after `received` were dropped for want of memory. */
+  dropped(): void {
+    this.#pressed = true;
+  }
+
+  /** There is memory again: ask for what was dropped. */
+  relieved(received: number, now: number): void {
+    if (!this.#pressed) return;
+    this.#pressed = false;
+    this.#ask(received, now);
+  }
+
+  /** A frame that carries the present ack goes out. */
+  sent(): void {
+    this.#dueAt = Infinity;
+  }
+
+  /** The ACK that is due goes out; returns whether it asks to send again. */
+  take(): boolean {
+    const gap = this.#gap;
+    this.#gap = false;
+    this.#dueAt = Infinity;
+    return gap;
+  }
+
+  #ask(received: number, now: number): void {
+    this.#askedAt = received;
+    this.#gap = true;
+    this.#dueAt = now;
+  }
+}

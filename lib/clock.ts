@@ -1,0 +1,24 @@
+/**
+ * The port to time. The core takes `now` as an argument; the shell asks here,
+ * so that tests can own the time.
+ *
+ * @module
+ */
+
+/** A source of time and the one way to be woken later. */
+export interface Clock {
+  /** Milliseconds on a clock that never goes back; only differences mean anything. */
+  now(): number;
+  /** Calls `callback` once, `delay` ms from now; dispose to cancel. */
+  after(delay: number, callback: () => void): Disposable;
+}
+
+/** The real clock. Its timers do not keep the process alive. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  after(delay: number, callback: () => void): Disposable {
+    const timer = setTimeout(callback, delay);
+    Deno.unrefTimer(timer);
+    return { [Symbol.dispose]: () => clearTimeout(timer) };
+  },
+};
