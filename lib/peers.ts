@@ -1,0 +1,172 @@
+/**
+ * The processes at the other ends of our tunnels: pings to them, and the end
+ * of all their tunnels when they are gone.
+ *
+ * @module
+ */
+import type { Bus } from "./bus.ts";
+import type { Codec } from "./codec.ts";
+import type { Reason } from "./errors.ts";
+import { type Frame, PEER_NUMBER } from "./frame.ts";
+import { PeerState, type PeerTimes } from "./peer_state.ts";
+import { formatId, type Role, type Subjects } from "./subjects.ts";
+import type { Tunnel } from "./tunnel.ts";
+
+/** One process at the other end. */
+export interface Peer {
+  /** Its token. */
+  readonly token: string;
+  /** Whether it lives, and how far it is. */
+  readonly state: PeerState;
+  /** The tunnels shared with it. */
+  readonly tunnels: Set<Tunnel>;
+  /** How frames for it are written. */
+  readonly codec: Codec;
+  /** Connection ID of the pair of processes. */
+  readonly id: string;
+}
+
+/** What the table of peers is made of. */
+export interface PeersOptions {
+  readonly bus: Bus;
+  readonly subjects: Subjects;
+  readonly role: Role;
+  readonly token: string;
+  readonly times: PeerTimes;
+  /** A peer counts as lost: its tunnels are to end. */
+  readonly onLost: (peer: Peer, reason: Reason) => void;
+}
+
+/** The peers with which tunnels are shared. */
+export class Peers {
+  readonly #options: PeersOptions;
+  readonly #peers = new Map<string, Peer>();
+
+  /** A table without peers. */
+  constructor(options: PeersOptions) {
+    this.#options = options;
+  }
+
+  /** How many peers there are. */
+  get size(): number {
+    return this.#peers.size;
+  }
+
+  /** The peer with this token, made if it is new; it stays while it has tunnels. */
+  get(token: string, codec: Codec, now: number): Peer {
+    const known = this.#peers.get(token);
+    if (known !== undefined) return known;
+    const { role, token: own, times } = this.#options;
+    const peer: Peer = {
+      token,
+      state: new PeerState(times, now),
+      tunnels: new Set(),
+      codec,
+      id: formatId({
+        client: role === "client" ? own : token,
+        server: role === "client" ? token : own,
+        number: PEER_NUMBER,
+      }),
+    };
+    this.#peers.set(token, peer);
+    return peer;
+  }
+
+  /** The peer with this token, if any tunnels are shared with it. */
+  find(token: string): Peer | undefined {
+    return this.#peers.get(token);
+  }
+
+  /** Forgets a peer without tunnels. */
+  releaseIfIdle(peer: Peer): void {
+    if (peer.tunnels.size === 0) this.#peers.delete(peer.token);
+  }
+
+  /** Pings what is due and ends what is lost. */
+  sweep(now: number): void {
+    for (const peer of [...this.#peers.values()]) {
+      const reason = peer.state.verdict(now);
+      if (reason !== undefined) this.#options.onLost(peer, reason);
+      else this.#ping(peer, now, false);
+    }
+  }
+
+  /** Our link is down. */
+  linkDown(now: number): void {
+    for (const peer of this.#peers.values()) peer.state.linkDown(now);
+  }
+
+  /** Our link is back: every peer is told, so that it asks after its tunnels. */
+  linkUp(now: number): void {
+    for (const peer of this.#peers.values()) {
+      peer.state.linkUp(now);
+      this.#ping(peer, now, true);
+    }
+  }
+
+  /** A frame about the pair of processes came from a peer with tunnels. */
+  receive(peer: Peer, frame: Frame, now: number): void {
+    peer.state.heard(now);
+    switch (frame.type) {
+      case "ping":
+        this.#send(peer, {
+          type: "pong",
+          id: frame.id,
+          sent: 0,
+          ack: 0,
+          limit: 0,
+          hold: false,
+        });
+        if (frame.resumed) {
+          for (const tunnel of peer.tunnels) tunnel.peerResumed(now);
+        }
+        break;
+      case "pong":
+        peer.state.pong(frame.id, now);
+        break;
+      case "reset":
+        this.#options.onLost(peer, {
+          code: "peer-gone",
+          text: `the other end has left: ${frame.text}`,
+        });
+        break;
+      default:
+        // DATA, ACK and FIN mean nothing here; a later version may think otherwise.
+    }
+  }
+
+  /** Tells every peer that this process leaves. */
+  sayGoodbye(reason: Reason): void {
+    for (const peer of this.#peers.values()) {
+      this.#send(peer, { type: "reset", ...reason });
+    }
+  }
+
+  #ping(peer: Peer, now: number, resumed: boolean): void {
+    const id = peer.state.pollPing(now);
+    if (id === undefined) return;
+    this.#send(
+      peer,
+      { type: "ping", id, sent: 0, ack: 0, limit: 0, resumed },
+      { answerable: true },
+    );
+  }
+
+  #send(
+    peer: Peer,
+    frame: Frame,
+    options?: { readonly answerable: boolean },
+  ): void {
+    const { bus, subjects, role } = this.#options;
+    const other: Role = role === "client" ? "server" : "client";
+    bus.publish(
+      subjects.data(other, peer.id),
+      peer.codec.encode(peer.id, frame),
+      {
+        lane: "control",
+        // With a reply subject the broker itself answers when nobody listens.
+        ...(options?.answerable ? { reply: subjects.data(role, peer.id) } : {}),
+      },
+    );
+  }
+}
