@@ -1,0 +1,179 @@
+/**
+ * Network addresses as people write them (`host:port`, `:port`,
+ * `[::1]:port`), and the rules for hosts, ports and IP addresses.
+ *
+ * @module
+ */
+
+import { quote } from "./text.ts";
+
+/** A place to dial or to listen at. */
+export interface Address {
+  /**
+   * A host name or IP address; IPv6 without brackets. Empty, where a listener
+   * may have that, means every interface.
+   */
+  readonly host: string;
+  /** A TCP port, 1 to 65535; 0, where a listener may have that, means any free one. */
+  readonly port: number;
+}
+
+/** What of an address beyond `host:port` is welcome. */
+export interface AddressOptions {
+  /** Whether the host may be empty, as in `:8080`; default false. */
+  readonly allowEmptyHost?: boolean;
+  /** Whether the port may be 0; default false. */
+  readonly allowPortZero?: boolean;
+}
+
+/** The longest host name, in characters: that of DNS (RFC 1035, without the root's dot). */
+export const MAX_HOST_LENGTH = 253;
+
+/** The highest TCP port. */
+export const MAX_PORT = 65_535;
+
+/** The longest text of an IPv6 address: eight groups, the last two in dotted form. */
+const MAX_IP_LENGTH = 45;
+
+/**
+ * The address in `text`.
+ *
+ * @throws {SyntaxError} naming `text` and what is wrong with it.
+ */
+export function parseAddress(
+  text: string,
+  options: AddressOptions = {},
+): Address {
+  const result = tryParseAddress(text, options);
+  if (typeof result === "string") {
+    throw new SyntaxError(`${quote(text)} is not an address: ${result}`);
+  }
+  return result;
+}
+
+/**
+ * The address in `text`, or what is wrong with it in a few words that do not
+ * repeat it: for callers whose text may hold a secret.
+ */
+export function tryParseAddress(
+  text: string,
+  options: AddressOptions = {},
+): Address | string {
+  const [, inside, after = ""] = /^\[([^\]]*)\](?::(.*))?$/s.exec(text) ?? [];
+  const colon = text.lastIndexOf(":");
+  const host = inside ?? text.slice(0, Math.max(colon, 0));
+  const port = inside === undefined ? text.slice(colon + 1) : after;
+  if (inside !== undefined && !inside.includes(":")) {
+    return "brackets are for IPv6 addresses";
+  }
+  if (inside === undefined && colon < 0) {
+    return "it has no port; write host:port";
+  }
+  if (inside === undefined && host.includes(":")) {
+    return "an IPv6 address goes in brackets, as in [::1]:8080";
+  }
+  const problem =
+    (host === "" && options.allowEmptyHost === true
+      ? undefined
+      : hostProblem(host)) ?? portProblem(port, options);
+  return problem ?? { host, port: Number(port) };
+}
+
+/** `address` as {@linkcode parseAddress} reads it. */
+export function formatAddress(address: Address): string {
+  const { host, port } = address;
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * What keeps `host` from being a host to dial, in a few words, or undefined
+ * when nothing does. Hosts are IP addresses (IPv6 without brackets) and names
+ * of ASCII letters, digits, `.`, `-` and `_`.
+ */
+export function hostProblem(host: string): string | undefined {
+  if (host === "") return "it has no host";
+  if (host.length > MAX_HOST_LENGTH) {
+    return `its host is longer than ${MAX_HOST_LENGTH} characters`;
+  }
+  if (parseIp(host) !== undefined || /^[A-Za-z0-9._-]+$/.test(host)) {
+    return undefined;
+  }
+  if (/[\s\p{Cc}]/u.test(host)) {
+    return "its host has white space or control characters in it";
+  }
+  if (host.includes(":")) return "its host is no IPv6 address";
+  if (/[^ -~]/.test(host)) {
+    return "its host has characters outside ASCII; write its xn-- form";
+  }
+  return "its host has characters that no host name has";
+}
+
+/**
+ * What keeps `text` from being a port, in a few words, or undefined when
+ * nothing does.
+ */
+export function portProblem(
+  text: string,
+  options: AddressOptions = {},
+): string | undefined {
+  if (text === "") return "it has no port";
+  if (!/^\d+$/.test(text)) return "its port is not a number";
+  const port = Number(text);
+  if (port === 0 && options.allowPortZero !== true) return "its port is 0";
+  if (port > MAX_PORT) return `its port is above ${MAX_PORT}`;
+  return undefined;
+}
+
+/**
+ * The bytes of the IP address in `text`, 4 or 16, or undefined when it is
+ * none. An IPv4 address mapped into IPv6 (`::ffff:10.0.0.1`) gives the 4
+ * bytes of the IPv4 address: it is the same destination.
+ */
+export function parseIp(text: string): readonly number[] | undefined {
+  if (text.length > MAX_IP_LENGTH) return undefined;
+  if (!text.includes(":")) return parseIpv4(text);
+  const [head = "", tail, rest] = text.split("::");
+  if (rest !== undefined) return undefined;
+  const front = parseGroups(head, tail === undefined);
+  const back = parseGroups(tail ?? "", true);
+  if (front === undefined || back === undefined) return undefined;
+  const missing = 16 - front.length - back.length;
+  // "::" stands for one group of zeros or more.
+  if (tail === undefined ? missing !== 0 : missing < 2) return undefined;
+  const bytes = [...front, ...new Array<number>(missing).fill(0), ...back];
+  const mapped = bytes.slice(0, 10).every((byte) => byte === 0) &&
+    bytes[10] === 0xff && bytes[11] === 0xff;
+  return mapped ? bytes.slice(12) : bytes;
+}
+
+/** The four bytes of dotted decimals, without leading zeros (they mean octal to some). */
+function parseIpv4(text: string): readonly number[] | undefined {
+  const parts = text.split(".");
+  const valid = parts.length === 4 &&
+    parts.every((part) => /^(?:0|[1-9]\d{0,2})$/.test(part));
+  const bytes = parts.map(Number);
+  return valid && bytes.every((byte) => byte <= 255) ? bytes : undefined;
+}
+
+/** The bytes of colon-separated groups; the last may be dotted when `last` is set. */
+function parseGroups(
+  text: string,
+  last: boolean,
+): readonly number[] | undefined {
+  if (text === "") return [];
+  const groups = text.split(":");
+  const bytes: number[] = [];
+  for (const [index, group] of groups.entries()) {
+    if (/^[0-9a-f]{1,4}$/i.test(group)) {
+      const value = parseInt(group, 16);
+      bytes.push(value >> 8, value & 0xff);
+      continue;
+    }
+    const dotted = last && index === groups.length - 1
+      ? parseIpv4(group)
+      : undefined;
+    if (dotted === undefined) return undefined;
+    bytes.push(...dotted);
+  }
+  return bytes;
+}
