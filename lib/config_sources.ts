@@ -1,0 +1,92 @@
+/**
+ * The port to the environment and the file system, as far as configuration
+ * needs them.
+ *
+ * @module
+ */
+
+/** Where configuration comes from besides the command line. */
+export interface Sources {
+  /** The environment variable `name`; undefined when unset or not permitted. */
+  env(name: string): string | undefined;
+  /**
+   * The text of the file at `path`, or undefined when there is none.
+   *
+   * @throws {Deno.errors.NotCapable} when this process may not read there.
+   * @throws {Error} when it cannot be read.
+   */
+  readTextFile(path: string): string | undefined;
+  /** How the program is called in help and hints; by default the role's script. */
+  readonly program?: string;
+}
+
+/** Largest config file, in bytes: a hundred times what one could need. */
+const MAX_FILE_SIZE = 1024 * 1024;
+
+/** The real sources. They never prompt: what is not permitted is not there. */
+export function systemSources(): Sources {
+  const sources = { env: readEnv, readTextFile };
+  return Deno.build.standalone
+    ? { ...sources, program: baseName(Deno.execPath()) }
+    : sources;
+}
+
+/** An environment variable, unless this process may not know it. */
+function readEnv(variable: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" ? Deno.env.get(variable) : undefined;
+}
+
+/** The text of a file, or undefined when there is none. */
+function readTextFile(path: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "read", path });
+  if (state !== "granted") {
+    throw new Deno.errors.NotCapable(
+      `no permission to read it (Deno gives it with --allow-read=${path})`,
+    );
+  }
+  try {
+    using file = Deno.openSync(path);
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    return decoder.decode(readBounded(file));
+  } catch (error) {
+    if (isAbsent(error, path)) return undefined;
+    if (error instanceof TypeError) throw new Error("it is not UTF-8 text");
+    throw error;
+  }
+}
+
+/** All bytes of `file`, which may be a pipe. */
+function readBounded(file: Deno.FsFile): Uint8Array {
+  const bytes = new Uint8Array(MAX_FILE_SIZE + 1);
+  let length = 0;
+  while (length < bytes.length) {
+    const count = file.readSync(bytes.subarray(length));
+    if (count === null) return bytes.subarray(0, length);
+    length += count;
+  }
+  throw new Error(`it is larger than ${MAX_FILE_SIZE} bytes`);
+}
+
+/** Whether `error`, from opening `path`, means that there is no such file. */
+function isAbsent(error: unknown, path: string): boolean {
+  if (
+    error instanceof Deno.errors.NotFound ||
+    error instanceof Deno.errors.NotADirectory
+  ) return true;
+  if (!(error instanceof Deno.errors.PermissionDenied)) return false;
+  // A folder that is closed to this user (a container's HOME, often) is like
+  // an empty one; a file that is closed to it is a mistake to report.
+  try {
+    Deno.statSync(path);
+    return false;
+  } catch (inner) {
+    if (inner instanceof Deno.errors.PermissionDenied) return true;
+    throw inner;
+  }
+}
+
+/** The last part of a path. */
+function baseName(path: string): string {
+  return path.split(/[/\\]/).at(-1) ?? path;
+}
