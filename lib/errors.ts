@@ -85,6 +85,7 @@ export interface Reason {
 
 /** A failure with a {@linkcode Reason} that may be sent to the peer. */
 export class TunnelError extends Error implements Reason {
+  /** What stack traces call it. */
   override readonly name = "TunnelError";
   /** What kind of failure it was. */
   readonly code: ErrorCode;
@@ -103,11 +104,13 @@ export class TunnelError extends Error implements Reason {
 
 /** Wrong flags, environment or configuration: one line, exit code 2. */
 export class UsageError extends Error {
+  /** What stack traces call it. */
   override readonly name = "UsageError";
 }
 
 /** The program cannot run or go on (port taken, no NATS): one line, exit code 1. */
 export class RunError extends Error {
+  /** What stack traces call it. */
   override readonly name = "RunError";
 }
 

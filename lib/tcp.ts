@@ -205,18 +205,34 @@ class TcpSocket implements Socket {
 
 function bind(address: Address, reusePort: boolean): Deno.TcpListener {
   const shown = formatAddress(address);
-  try {
-    return Deno.listen({
-      hostname: address.host === "" ? "0.0.0.0" : address.host,
+  const listenOn = (hostname: string): Deno.TcpListener =>
+    Deno.listen({
+      hostname,
       port: address.port,
       tcpBacklog: LISTEN_BACKLOG,
       ...(reusePort ? { reusePort } : {}),
     });
+  try {
+    return address.host === ""
+      ? listenEverywhere(listenOn)
+      : listenOn(address.host);
   } catch (cause) {
     const why = cause instanceof Deno.errors.AddrInUse
       ? "the port is in use; stop its owner or choose another (0 for any)"
       : messageOf(cause);
     throw new RunError(`Cannot listen on ${shown}: ${why}`, { cause });
+  }
+}
+
+/** Listens on both address families, or on IPv4 where there is no IPv6. */
+function listenEverywhere(
+  listenOn: (hostname: string) => Deno.TcpListener,
+): Deno.TcpListener {
+  try {
+    return listenOn("::");
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) throw error;
+    return listenOn("0.0.0.0");
   }
 }
 

@@ -1,0 +1,121 @@
+/**
+ * The server, put together.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { type Address, formatAddress } from "./address.ts";
+import type { ServerConfig } from "./config.ts";
+import { Egress } from "./egress.ts";
+import { TunnelError } from "./errors.ts";
+import { openNats } from "./nats_setup.ts";
+import {
+  drainSession,
+  leaveNats,
+  random,
+  type RoleHost,
+  sessionOptions,
+  StatusBoard,
+  untilStopped,
+} from "./role.ts";
+import { collectMetrics } from "./role_metrics.ts";
+import type { Socket } from "./socket.ts";
+import { makeToken } from "./subjects.ts";
+import { matchTarget, type TargetRule } from "./target_rules.ts";
+import { dial } from "./tcp.ts";
+
+/**
+ * Serves opens until told to stop.
+ *
+ * @throws {UsageError | RunError} when it cannot start or go on.
+ */
+export async function runServer(
+  config: ServerConfig,
+  host: RoleHost,
+): Promise<void> {
+  const { stop } = host;
+  const log = getLogger(["sproxy", "server"]);
+  const { nats, server, tunnel } = config;
+  const board = new StatusBoard();
+  let metrics = (): ReturnType<typeof collectMetrics> => [];
+  host.showStatus({
+    readiness: () => board.readiness(),
+    metrics: () => metrics(),
+  });
+  await using bus = await openNats(nats, {
+    name: "tcp-sproxy server",
+    signal: AbortSignal.any([stop.drain, stop.now]),
+    onSubscriptionError: (subject, reason) => {
+      board.obstacle = `NATS refuses the subscription to ${subject}`;
+      log.error("NATS refuses a subscription", { subject, why: reason });
+    },
+  });
+  board.bus = bus;
+  using egress: Egress = new Egress({
+    ...sessionOptions(config),
+    bus,
+    token: makeToken(random),
+    queueGroup: nats.queueGroup,
+    maxOpening: tunnel.maxOpening,
+    maxTunnelsPerClient: server.maxTunnelsPerClient,
+    refuseV1: tunnel.refuseV1,
+    v1Rate: tunnel.v1Rate,
+    listenTimeout: server.dialTimeout,
+    random,
+    dial: (target, signal) =>
+      dialAllowed(target, server.allowTarget, (address) =>
+        dial(address, {
+          timeout: server.dialTimeout,
+          signal,
+          pool: egress.session.pool,
+        })),
+  });
+  const { session } = egress;
+  metrics = () =>
+    collectMetrics({
+      session,
+      opening: egress.opening,
+      connected: bus.connected,
+      reconnects: bus.stats().reconnects,
+    });
+  await bus.flush();
+  board.started = true;
+  log.info("ready", { request: nats.requestSubject, queue: nats.queueGroup });
+
+  await untilStopped(bus, stop);
+  board.draining = true;
+  egress.drain();
+  await drainSession(session, { timeout: tunnel.drainTimeout, stop });
+  await leaveNats(bus);
+  log.info("stopped");
+}
+
+/**
+ * Dials a target if the rules allow it. A rule for a network is held against
+ * the address that the name led to, before a byte is relayed.
+ */
+async function dialAllowed(
+  target: Address,
+  rules: readonly TargetRule[],
+  connect: (target: Address) => Promise<Socket>,
+): Promise<Socket> {
+  const byNetwork = rules.some(({ host }) => host.kind === "network");
+  const allowed = rules.length === 0 ||
+    matchTarget(rules, target) !== undefined;
+  if (!allowed && !byNetwork) throw denied(target);
+  const socket = await connect(target);
+  if (allowed) return socket;
+  const resolvedIp = socket.remote.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+  if (matchTarget(rules, { ...target, resolvedIp }) !== undefined) {
+    return socket;
+  }
+  socket.close();
+  throw denied(target);
+}
+
+function denied(target: Address): TunnelError {
+  return new TunnelError(
+    "denied",
+    `${formatAddress(target)} is not an allowed target (--allow-target)`,
+  );
+}

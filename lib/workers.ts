@@ -1,0 +1,227 @@
+/**
+ * Several workers of one role in one process: started, watched, started again
+ * when they fail, drained as one, and shown as one.
+ *
+ * @module
+ */
+import { getLogger, type Logger } from "@logtape/logtape";
+import type { Address } from "./address.ts";
+import { backoffDelay } from "./backoff.ts";
+import { systemClock } from "./clock.ts";
+import { RunError, UsageError } from "./errors.ts";
+import type { Role } from "./options.ts";
+import type { RoleHost } from "./role.ts";
+import type { Readiness } from "./status_http.ts";
+import type { Metric, Sample } from "./status_metrics.ts";
+import type { FromWorker, ToWorker } from "./worker_messages.ts";
+
+/** Pause before a failed worker starts again, in ms. */
+const RESTART = { base: 100, cap: 10_000 } as const;
+
+/** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
+const STABLE_MS = 30_000;
+
+/** What {@linkcode runWorkers} is told. */
+export interface WorkersOptions {
+  readonly role: Role;
+  /** How many workers. */
+  readonly count: number;
+  /** The command line. */
+  readonly args: readonly string[];
+  readonly host: RoleHost;
+}
+
+/**
+ * Runs `count` workers until told to stop.
+ *
+ * @throws {UsageError | RunError} when one cannot start.
+ */
+export async function runWorkers(options: WorkersOptions): Promise<void> {
+  const { count, host } = options;
+  const log = getLogger(["sproxy", "workers"]);
+  const slots: Slot[] = [];
+  host.showStatus({
+    readiness: () => readinessOfAll(slots, count),
+    metrics: () => sumMetrics(slots.map(({ metrics }) => metrics)),
+  });
+  const shared = { ...options, log };
+  // The first one finds the port, if it is free to choose; the others share it.
+  const first = new Slot(1, shared);
+  slots.push(first);
+  const address = await first.started;
+  if (address !== undefined) host.onListening(address);
+  for (let index = 2; index <= count; index++) {
+    slots.push(new Slot(index, shared, address));
+  }
+  log.info("workers started", { count });
+  await Promise.all(slots.map(({ ended }) => ended));
+}
+
+/** The place of one worker, filled again when it fails. */
+class Slot {
+  /** Resolves when the worker works, with the client's address; also when it ends before. */
+  readonly started: Promise<Address | undefined>;
+  /** Resolves when the worker has stopped for good. */
+  readonly ended: Promise<void>;
+  readiness: Readiness = { ready: false, reason: "starting" };
+  metrics: readonly Metric[] = [];
+  readonly #index: number;
+  readonly #options: WorkersOptions & { readonly log: Logger };
+  readonly #start = Promise.withResolvers<Address | undefined>();
+  readonly #end = Promise.withResolvers<void>();
+  #address: Address | undefined;
+  #worker: Worker | undefined;
+  #startedAt = 0;
+  #failures = 0;
+  #restart: Disposable | undefined;
+
+  constructor(
+    index: number,
+    options: WorkersOptions & { readonly log: Logger },
+    address?: Address,
+  ) {
+    this.#index = index;
+    this.#options = options;
+    this.#address = address;
+    this.started = this.#start.promise;
+    this.ended = this.#end.promise;
+    // Whoever waits for `ended` hears of it; `started` may have no listener then.
+    this.started.catch(() => {});
+    const { drain, now } = options.host.stop;
+    drain.addEventListener("abort", () => this.#stop("drain"), { once: true });
+    now.addEventListener("abort", () => this.#stop("now"), { once: true });
+    this.#spawn();
+  }
+
+  #spawn(): void {
+    const { role, args, count } = this.#options;
+    this.#restart = undefined;
+    this.#startedAt = systemClock.now();
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+      type: "module",
+      name: `${role} ${this.#index}`,
+    });
+    this.#worker = worker;
+    worker.addEventListener("message", ({ data }) => this.#onMessage(data));
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      this.#onFailed("internal", event.message);
+    });
+    this.#post({
+      type: "start",
+      role,
+      args,
+      index: this.#index,
+      count,
+      address: this.#address,
+    });
+  }
+
+  #onMessage(message: FromWorker): void {
+    switch (message.type) {
+      case "listening":
+        this.#address = message.address;
+        this.#start.resolve(message.address);
+        break;
+      case "status":
+        this.readiness = message.readiness;
+        this.metrics = message.metrics;
+        if (message.readiness.ready) this.#start.resolve(this.#address);
+        break;
+      case "stopped":
+        this.#finish();
+        break;
+      case "failed":
+        this.#onFailed(message.kind, message.text);
+    }
+  }
+
+  #onFailed(kind: "usage" | "run" | "internal", text: string): void {
+    const { log } = this.#options;
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.readiness = { ready: false, reason: text };
+    if (this.#stopping) {
+      this.#finish();
+    } else if (kind !== "internal") {
+      const error = kind === "usage"
+        ? new UsageError(text)
+        : new RunError(text);
+      this.#start.reject(error);
+      this.#end.reject(error);
+    } else {
+      const lived = systemClock.now() - this.#startedAt;
+      this.#failures = lived > STABLE_MS ? 0 : this.#failures;
+      const delay = backoffDelay(this.#failures++, {
+        ...RESTART,
+        random: Math.random,
+      });
+      log.error("worker failed; it starts again", {
+        worker: this.#index,
+        why: text,
+        ms: Math.round(delay),
+      });
+      this.#restart = systemClock.after(delay, () => this.#spawn());
+    }
+  }
+
+  get #stopping(): boolean {
+    const { drain, now } = this.#options.host.stop;
+    return drain.aborted || now.aborted;
+  }
+
+  #stop(type: "drain" | "now"): void {
+    if (this.#restart !== undefined) {
+      this.#restart[Symbol.dispose]();
+      this.#finish();
+    } else this.#post({ type });
+  }
+
+  #finish(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.#start.resolve(undefined);
+    this.#end.resolve();
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+}
+
+/** Ready while any worker is: the others' share goes to it. */
+function readinessOfAll(slots: readonly Slot[], workers: number): Readiness {
+  const ready = slots.filter((slot) => slot.readiness.ready).length;
+  const details = { workers, ready };
+  if (ready > 0) return { ready: true, details };
+  const reason = slots[0]?.readiness.reason ?? "starting";
+  return { ready: false, reason, details };
+}
+
+/** The sum of several processes' metrics, sample by sample. */
+export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
+  const byName = new Map<string, Metric>();
+  for (const metric of all.flat()) {
+    const known = byName.get(metric.name);
+    if (metric.type === "histogram") continue; // none of ours is one
+    if (known === undefined || known.type === "histogram") {
+      byName.set(metric.name, metric);
+      continue;
+    }
+    byName.set(metric.name, {
+      ...known,
+      samples: sumSamples([...known.samples, ...metric.samples]),
+    });
+  }
+  return [...byName.values()];
+}
+
+function sumSamples(samples: readonly Sample[]): Sample[] {
+  const sums = new Map<string, Sample>();
+  for (const sample of samples) {
+    const key = JSON.stringify(sample.labels ?? {});
+    const value = (sums.get(key)?.value ?? 0) + sample.value;
+    sums.set(key, { ...sample, value });
+  }
+  return [...sums.values()];
+}
