@@ -1,0 +1,75 @@
+/**
+ * Waiting for a state that something else changes, without polling.
+ *
+ * @module
+ */
+
+import { currentSignal } from "./integration_test.ts";
+
+/** How a wait can be given up. */
+export interface WaitOptions {
+  /** Ends the wait; by default the running test's own signal. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A promise that rejects with the signal's reason when it aborts, or
+ * otherwise settles as `start` says; `stop` is called in both cases.
+ *
+ * @throws the reason of the signal, when it aborts first.
+ */
+export async function abortable<T>(
+  start: (resolve: (value: T) => void, reject: (e: unknown) => void) => void,
+  options: WaitOptions & { readonly stop?: () => void } = {},
+): Promise<T> {
+  const signal = options.signal ?? currentSignal();
+  signal?.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const onAbort = () => reject(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    start(resolve, reject);
+    return await promise;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    options.stop?.();
+  }
+}
+
+/** Something whose changes others wait for. */
+export class Changes {
+  readonly #waiters = new Set<() => void>();
+
+  /** Says that something changed: everyone waiting looks again. */
+  notify(): void {
+    for (const look of [...this.#waiters]) look();
+  }
+
+  /**
+   * Waits until `probe` gives something other than undefined or false; it is
+   * called now and after each {@linkcode Changes.notify}.
+   *
+   * @throws the reason of the signal, or what `probe` throws.
+   */
+  async until<T>(
+    probe: () => T | undefined | false,
+    options: WaitOptions = {},
+  ): Promise<T> {
+    let look = (): void => {};
+    return await abortable<T>((resolve, reject) => {
+      look = () => {
+        try {
+          const value = probe();
+          if (value !== undefined && value !== false) resolve(value);
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#waiters.add(look);
+      look();
+    }, {
+      signal: options.signal,
+      stop: () => void this.#waiters.delete(look),
+    });
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Transfers whose progress can be waited for, so that faults strike in their
+ * middle, and faults that strike again and again.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { Changes, type WaitOptions } from "./changes.ts";
+import type { FaultRelay } from "./fault_relay.ts";
+import { ByteSource, type Digest, digestOf, Sha256 } from "./hash.ts";
+import { sendAll, writeAll } from "./transfer.ts";
+
+/** Bytes per read. */
+const READ_SIZE = 64 * 1024;
+
+/** Bytes that arrive on a connection, counted and hashed as they come. */
+export class Arrivals {
+  /** The digest of everything up to EOF. */
+  readonly whole: Promise<Digest>;
+  readonly #changes = new Changes();
+  #bytes = 0;
+  #over = false;
+
+  /** Reads `conn` to its EOF. */
+  constructor(conn: Deno.Conn) {
+    this.whole = this.#read(conn).finally(() => {
+      this.#over = true;
+      this.#changes.notify();
+    });
+    // A failure is seen by who awaits the digest, which may be later.
+    this.whole.catch(() => {});
+  }
+
+  /** How many bytes arrived so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Waits until so many bytes have arrived.
+   *
+   * @throws {Error} when the connection ends before.
+   */
+  async reached(bytes: number, options: WaitOptions = {}): Promise<void> {
+    await this.#changes.until(() => {
+      if (this.#bytes >= bytes) return true;
+      if (this.#over) throw new Error(`It ended after ${this.#bytes} bytes`);
+      return false;
+    }, options);
+  }
+
+  async #read(conn: Deno.Conn): Promise<Digest> {
+    const hash = new Sha256();
+    const buffer = new Uint8Array(READ_SIZE);
+    for (;;) {
+      const count = await conn.read(buffer);
+      if (count === null) return hash.digest();
+      hash.update(buffer.subarray(0, count));
+      this.#bytes += count;
+      this.#changes.notify();
+    }
+  }
+}
+
+/**
+ * Sends the `size` bytes of `seed` through `conn` and expects them back, while
+ * `meanwhile` does its worst; that must be done before the last byte.
+ */
+export async function expectEcho(
+  conn: Deno.Conn,
+  options: {
+    readonly seed: number;
+    readonly size: number;
+    readonly meanwhile?: (arrivals: Arrivals) => Promise<void>;
+  },
+): Promise<void> {
+  const { seed, size, meanwhile } = options;
+  const arrivals = new Arrivals(conn);
+  const sending = sendAll(conn, new ByteSource(seed, size));
+  sending.catch(() => {}); // seen below
+  if (meanwhile !== undefined) {
+    await meanwhile(arrivals);
+    assert.ok(arrivals.bytes < size, "the faults came too late");
+  }
+  const digest = digestOf(seed, size);
+  assert.deepEqual(await sending, digest);
+  assert.deepEqual(await arrivals.whole, digest);
+}
+
+/** One round trip of a few bytes on an echoing connection; the time it took, in ms. */
+export async function roundTrip(conn: Deno.Conn): Promise<number> {
+  const started = performance.now();
+  const text = new TextEncoder().encode("ping");
+  await writeAll(conn, text);
+  const answer = new Uint8Array(text.length);
+  for (let at = 0; at < answer.length;) {
+    const count = await conn.read(answer.subarray(at));
+    if (count === null) throw new Deno.errors.UnexpectedEof("EOF for an echo");
+    at += count;
+  }
+  assert.deepEqual(answer, text);
+  return performance.now() - started;
+}
+
+/** The middle one of `count` round trips, in ms. */
+export async function medianRoundTrip(
+  conn: Deno.Conn,
+  count: number,
+): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) times.push(await roundTrip(conn));
+  times.sort((a, b) => a - b);
+  return times[count >> 1] ?? 0;
+}
+
+/** Random numbers in [0, 1) that follow from a seed (mulberry32), so that a failure can be repeated. */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** From how few and up to how many bytes until the next cut. */
+export interface CutRange {
+  /** At least; less than a login cuts a reconnect too. */
+  readonly from: number;
+  /** At most. */
+  readonly to: number;
+}
+
+/**
+ * Cuts the connections of `relay` after random numbers of bytes, large and
+ * small ones alike often, `times` times.
+ */
+export async function cutAtRandom(
+  relay: FaultRelay,
+  options: WaitOptions & {
+    readonly times: number;
+    readonly random: () => number;
+    readonly range: CutRange;
+  },
+): Promise<void> {
+  const { times, random, range: { from, to }, signal } = options;
+  for (let i = 0; i < times; i++) {
+    const cuts = relay.cuts;
+    relay.cutAfter(Math.floor(from * (to / from) ** random()));
+    await relay.whenCut(cuts + 1, { signal });
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * A stage for faults: a broker, both roles with their status ports, and if
+ * asked for a fault relay between each role and the broker; with the means to
+ * look into both roles and to see that nothing was left behind.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { type FaultRelay, startFaultRelay } from "./fault_relay.ts";
+import { currentSignal } from "./integration_test.ts";
+import {
+  type NatsServer,
+  type NatsServerOptions,
+  startNatsServer,
+} from "./nats_server.ts";
+import { openFiles } from "./proc_stats.ts";
+import {
+  type ClientRole,
+  type Role,
+  type RoleName,
+  type ServerRole,
+  startClient,
+  startServer,
+} from "./roles.ts";
+
+/** Pause between looks at what can only be asked for, in ms. */
+const LOOK_PAUSE = 20;
+
+/** Pings often enough that a test need not wait for them; a busy machine still answers in time. */
+export const QUICK: readonly string[] = [
+  "--nats-ping-interval",
+  "250ms",
+  "--peer-ping-interval",
+  "250ms",
+];
+
+/** What a stage is made of. */
+export interface StageOptions {
+  /** `host:port` the server dials. */
+  readonly target: string;
+  /** Put a fault relay between each role and the broker; default false. */
+  readonly relays?: boolean;
+  /** How the broker is configured. */
+  readonly nats?: NatsServerOptions;
+  /** Further flags of both roles. */
+  readonly args?: readonly string[];
+  /** Further flags of the server. */
+  readonly serverArgs?: readonly string[];
+  /** Further flags of the client. */
+  readonly clientArgs?: readonly string[];
+}
+
+/** What there is before anything happens, for {@linkcode Stage.expectNoLeaks}. */
+export interface Baseline {
+  /** Subscriptions at the broker. */
+  readonly subscriptions: number;
+  /** File descriptors of the server. */
+  readonly server: number;
+  /** File descriptors of the client. */
+  readonly client: number;
+}
+
+/** Broker, relays and roles. */
+export class Stage implements AsyncDisposable {
+  readonly #options: StageOptions;
+  readonly #cleanup: AsyncDisposableStack;
+  readonly #relays: Readonly<Record<RoleName, FaultRelay>> | undefined;
+  /** The broker. */
+  readonly nats: NatsServer;
+  #server: ServerRole;
+  #client: ClientRole;
+
+  private constructor(
+    options: StageOptions,
+    cleanup: AsyncDisposableStack,
+    parts: {
+      readonly nats: NatsServer;
+      readonly relays: Readonly<Record<RoleName, FaultRelay>> | undefined;
+      readonly server: ServerRole;
+      readonly client: ClientRole;
+    },
+  ) {
+    this.#options = options;
+    this.#cleanup = cleanup;
+    this.nats = parts.nats;
+    this.#relays = parts.relays;
+    this.#server = parts.server;
+    this.#client = parts.client;
+  }
+
+  /** Starts everything; tunnels can be opened when this resolves. */
+  static async start(options: StageOptions): Promise<Stage> {
+    await using cleanup = new AsyncDisposableStack();
+    const nats = cleanup.use(await startNatsServer(options.nats));
+    const at = { hostname: "127.0.0.1", port: nats.port };
+    const relays = options.relays
+      ? {
+        server: cleanup.use(startFaultRelay(at)),
+        client: cleanup.use(startFaultRelay(at)),
+      }
+      : undefined;
+    const server = cleanup.use(
+      await serverOf(options, relays?.server.url ?? nats.url),
+    );
+    const client = cleanup.use(
+      await clientOf(options, relays?.client.url ?? nats.url),
+    );
+    const parts = { nats, relays, server, client };
+    return new Stage(options, cleanup.move(), parts);
+  }
+
+  /** The server role; another one after {@linkcode Stage.restart}. */
+  get server(): ServerRole {
+    return this.#server;
+  }
+
+  /** The client role; another one after {@linkcode Stage.restart}. */
+  get client(): ClientRole {
+    return this.#client;
+  }
+
+  /** Where to connect to reach the target. */
+  get endpoint(): ClientRole["endpoint"] {
+    return this.#client.endpoint;
+  }
+
+  /** The role of this name. */
+  role(name: RoleName): Role {
+    return name === "server" ? this.#server : this.#client;
+  }
+
+  /**
+   * The relay between a role and the broker.
+   *
+   * @throws {Error} on a stage without relays.
+   */
+  relay(name: RoleName): FaultRelay {
+    if (this.#relays === undefined) throw new Error("A stage without relays");
+    return this.#relays[name];
+  }
+
+  /** SIGKILL to a role, and another of the same flags in its place; ready when this resolves. */
+  async restart(name: RoleName): Promise<void> {
+    await this.role(name).process.kill();
+    const url = this.#relays?.[name].url ?? this.nats.url;
+    if (name === "server") {
+      this.#server = this.#cleanup.use(await serverOf(this.#options, url));
+    } else this.#client = this.#cleanup.use(await clientOf(this.#options, url));
+  }
+
+  /** The value of a metric of a role, summed over its labels, or of those samples that have `label`. */
+  async metric(role: RoleName, name: string, label = ""): Promise<number> {
+    const text = await metricsOf(this.role(role));
+    return metricValue(text, name, label);
+  }
+
+  /** Waits until a metric is as wanted. */
+  async whenMetric(
+    role: RoleName,
+    name: string,
+    options: {
+      readonly is: (value: number) => boolean;
+      readonly label?: string;
+    },
+  ): Promise<number> {
+    let value = NaN;
+    await eventually(async () => {
+      value = await this.metric(role, name, options.label);
+      return options.is(value);
+    }, () => `${role}: ${name} is ${value}`);
+    return value;
+  }
+
+  /** Waits until neither role has a tunnel, nor an open under way. */
+  async whenIdle(): Promise<void> {
+    const is = (value: number): boolean => value === 0;
+    for (const role of ["client", "server"] as const) {
+      await this.whenMetric(role, "sproxy_tunnels_open", { is });
+      await this.whenMetric(role, "sproxy_tunnels_opening", { is });
+    }
+  }
+
+  /** Counts what there is now; call it before tunnels are opened, but after one was. */
+  async baseline(): Promise<Baseline> {
+    await this.whenIdle();
+    return {
+      subscriptions: await this.nats.subscriptions(),
+      server: await openFiles(this.#server.process.pid),
+      client: await openFiles(this.#client.process.pid),
+    };
+  }
+
+  /**
+   * Waits until tunnels, opens, peers, held bytes, subscriptions and file
+   * descriptors are back where they began. What leaks never comes back: then
+   * the test's limit ends the wait, and the failure says what was left.
+   */
+  async expectNoLeaks(before: Baseline): Promise<void> {
+    await this.whenIdle();
+    const is = (value: number): boolean => value === 0;
+    for (const role of ["client", "server"] as const) {
+      await this.whenMetric(role, "sproxy_held_bytes", { is });
+      await this.whenMetric(role, "sproxy_peers", { is });
+    }
+    let now = before;
+    const kinds = ["subscriptions", "server", "client"] as const;
+    await eventually(async () => {
+      now = await this.baseline();
+      return kinds.every((kind) => now[kind] <= before[kind]);
+    }, () => `left: ${JSON.stringify({ before, now })}`);
+  }
+
+  /** Ends everything. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup.disposeAsync();
+  }
+}
+
+/** Starts a stage; see {@linkcode Stage}. */
+export async function startStage(options: StageOptions): Promise<Stage> {
+  return await Stage.start(options);
+}
+
+/** Waits for a fault's own time, in ms: how long something is away. */
+export async function pause(ms: number): Promise<void> {
+  await new Promise((wake) => setTimeout(wake, ms));
+}
+
+/**
+ * Looks again and again until `probe` holds; the test's limit ends it.
+ *
+ * @throws {Error} what `describe` says, when it never did.
+ */
+export async function eventually(
+  probe: () => Promise<boolean>,
+  describe: () => string,
+): Promise<void> {
+  const signal = currentSignal();
+  while (!await probe()) {
+    if (signal?.aborted) throw new Error(describe(), { cause: signal.reason });
+    await pause(LOOK_PAUSE);
+  }
+}
+
+/** The metrics page of a role. */
+export async function metricsOf(role: Role): Promise<string> {
+  const { address } = await role.entry(({ msg }) => msg === "status listening");
+  using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+  const response = await fetch(`http://${address}/metrics`, { client });
+  return await response.text();
+}
+
+/** The sum of a metric's samples on a page, of those only that have `label`. */
+export function metricValue(text: string, name: string, label = ""): number {
+  const samples = text.split("\n").filter((line) =>
+    new RegExp(`^${name}[ {]`).test(line) && line.includes(label)
+  );
+  if (!text.includes(`# TYPE ${name} `)) throw new Error(`No metric ${name}`);
+  return samples.reduce(
+    (sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)),
+    0,
+  );
+}
+
+/** The end of a tunnel in a role's log, as {@linkcode tunnelEnd} expects it. */
+export interface TunnelEnd {
+  /** The code of the reason. */
+  readonly reason: string;
+  /** Only log entries after this mark. */
+  readonly since?: number;
+}
+
+/** Waits until a role's log says that a tunnel ended, and expects the reason. */
+export async function tunnelEnd(
+  role: Role,
+  expected: TunnelEnd,
+): Promise<void> {
+  const { reason, since = 0 } = expected;
+  const entry = await role.entry(({ msg }) => msg === "tunnel closed", {
+    since,
+  });
+  assert.equal(entry.reason, reason, JSON.stringify(entry));
+}
+
+async function serverOf(
+  options: StageOptions,
+  url: string,
+): Promise<ServerRole> {
+  const { args = [], serverArgs = [] } = options;
+  return await startServer(url, { args: [...args, ...serverArgs] });
+}
+
+async function clientOf(
+  options: StageOptions,
+  url: string,
+): Promise<ClientRole> {
+  const { args = [], clientArgs = [], target } = options;
+  return await startClient(url, {
+    target,
+    args: ["--status-addr", "127.0.0.1:0", ...args, ...clientArgs],
+  });
+}

@@ -1,0 +1,371 @@
+/**
+ * Real nats-servers on ports the OS chose: alone or three in a cluster, to be
+ * killed, stopped and restarted on the same port.
+ *
+ * @module
+ */
+
+import { requireTool } from "../../tools/find_or_install.ts";
+import type { WaitOptions } from "./changes.ts";
+import { currentSignal } from "./integration_test.ts";
+import { external } from "./external.ts";
+import { type Process, spawn } from "./processes.ts";
+
+/** A broker to test against. */
+export interface Broker extends AsyncDisposable {
+  /** What `--nats-url` takes; one URL, or several with commas for a cluster. */
+  readonly url: string;
+  /** Whether others may use it too, so that subjects must not collide. */
+  readonly shared: boolean;
+}
+
+/** How a nats-server is configured. */
+export interface NatsServerOptions extends WaitOptions {
+  /** Largest payload it takes, in bytes; its own default is 1 MiB. */
+  readonly maxPayload?: number;
+  /** Let only this user in. */
+  readonly user?: { readonly name: string; readonly password: string };
+  /** Let only holders of this token in. */
+  readonly token?: string;
+  /** Its place in a cluster. */
+  readonly cluster?: {
+    readonly name: string;
+    /** Cluster ports of the nodes to join. */
+    readonly routes: readonly number[];
+  };
+  /** Further lines of its configuration file. */
+  readonly config?: string;
+  /** What it is called in messages; default `nats-server`. */
+  readonly name?: string;
+}
+
+/** The ports of a nats-server. */
+interface Ports {
+  readonly client: number;
+  readonly monitor: number;
+  readonly cluster: number;
+}
+
+/** "-1": the OS chooses. */
+const ANY: Ports = { client: -1, monitor: -1, cluster: -1 };
+
+/** Tries to get the old port back; it is only taken by chance and not for long. */
+const RESTART_TRIES = 50;
+
+/** Pause between those tries, in ms. */
+const RESTART_PAUSE = 100;
+
+/** Pause between looks at the monitoring port, in ms. */
+const MONITOR_PAUSE = 20;
+
+/** A running, or for the moment killed, nats-server. */
+export class NatsServer implements Broker {
+  readonly #command: string;
+  readonly #directory: string;
+  readonly #options: NatsServerOptions;
+  #process: Process;
+  #ports: Ports;
+
+  private constructor(
+    command: string,
+    directory: string,
+    options: NatsServerOptions,
+    started: { readonly process: Process; readonly ports: Ports },
+  ) {
+    this.#command = command;
+    this.#directory = directory;
+    this.#options = options;
+    this.#process = started.process;
+    this.#ports = started.ports;
+  }
+
+  /** Starts one; see {@linkcode startNatsServer}. */
+  static async start(options: NatsServerOptions): Promise<NatsServer> {
+    const command = await requireTool("nats-server");
+    const directory = await Deno.makeTempDir({ prefix: "nats-" });
+    try {
+      const started = await launch(command, directory, options, ANY);
+      return new NatsServer(command, directory, options, started);
+    } catch (error) {
+      await Deno.remove(directory, { recursive: true });
+      throw error;
+    }
+  }
+
+  /** Nobody else uses it. */
+  get shared(): boolean {
+    return false;
+  }
+
+  /** Its process; another one after each restart. */
+  get process(): Process {
+    return this.#process;
+  }
+
+  /** The port clients connect to; the same for life. */
+  get port(): number {
+    return this.#ports.client;
+  }
+
+  /** The port other nodes connect to; -1 without a cluster. */
+  get clusterPort(): number {
+    return this.#ports.cluster;
+  }
+
+  /** `nats://127.0.0.1:port`, without credentials. */
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  /** The URL with the credentials it asks for. */
+  get urlWithCredentials(): string {
+    const { user, token } = this.#options;
+    const part = user
+      ? `${encodeURIComponent(user.name)}:${encodeURIComponent(user.password)}@`
+      : token
+      ? `${encodeURIComponent(token)}@`
+      : "";
+    return `nats://${part}127.0.0.1:${this.port}`;
+  }
+
+  /** SIGKILL, and waits until it is gone. */
+  async kill(): Promise<void> {
+    await this.#process.kill();
+  }
+
+  /** SIGTERM: it closes its connections in order. */
+  async stop(): Promise<void> {
+    await this.#process.stop();
+  }
+
+  /** SIGSTOP: connections stay open, nothing is answered. */
+  pause(): void {
+    this.#process.pause();
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.#process.resume();
+  }
+
+  /** Kills it if it runs, and starts it anew on the same ports; ready when this resolves. */
+  async restart(options: WaitOptions = {}): Promise<void> {
+    await this.kill();
+    const settings = { ...this.#options, ...options };
+    for (let attempt = 1;; attempt++) {
+      try {
+        const { process } = await launch(
+          this.#command,
+          this.#directory,
+          settings,
+          this.#ports,
+        );
+        this.#process = process;
+        return;
+      } catch (error) {
+        // Somebody's outgoing connection may be using our old port just now.
+        if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+        if (attempt === RESTART_TRIES) throw error;
+        await new Promise((wake) => setTimeout(wake, RESTART_PAUSE));
+      }
+    }
+  }
+
+  /** How many subscriptions its clients hold, the server's own not counted. */
+  async subscriptions(): Promise<number> {
+    const { connections } = await this.monitor("connz?subs=1");
+    if (!Array.isArray(connections)) return 0;
+    return connections.reduce(
+      (sum: number, { subscriptions }) => sum + Number(subscriptions),
+      0,
+    );
+  }
+
+  /** How many clients are connected. */
+  async connections(): Promise<number> {
+    return Number((await this.monitor("varz")).connections);
+  }
+
+  /** How many clients it has cut off because they read too slowly. */
+  async slowConsumers(): Promise<number> {
+    return Number((await this.monitor("varz")).slow_consumers);
+  }
+
+  /** How many other nodes it has a route to. */
+  async peers(): Promise<number> {
+    const { routes } = await this.monitor("routez");
+    if (!Array.isArray(routes)) return 0;
+    // Two that dial each other at once have two routes for a moment.
+    return new Set(routes.map(({ remote_id }) => remote_id)).size;
+  }
+
+  /** Waits until it has routes to `count` other nodes. */
+  async whenJoined(count: number, options: WaitOptions = {}): Promise<void> {
+    const signal = options.signal ?? currentSignal();
+    // It logs routes that it then drops as duplicates, so we have to ask.
+    while (await this.peers() < count) {
+      signal?.throwIfAborted();
+      await new Promise((wake) => setTimeout(wake, MONITOR_PAUSE));
+    }
+  }
+
+  /** The answer of its monitoring port to `path`, e.g. `varz`, `subsz`, `connz?subs=1`. */
+  async monitor(path: string): Promise<Record<string, unknown>> {
+    // No pooled connections: they would not survive a restart.
+    using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+    const url = `http://127.0.0.1:${this.#ports.monitor}/${path}`;
+    const response = await fetch(url, { client });
+    if (!response.ok) {
+      await response.body?.cancel();
+      throw new Error(`${url} answered ${response.status}`);
+    }
+    return await response.json();
+  }
+
+  /** Kills it and removes its files. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await Deno.remove(this.#directory, { recursive: true });
+  }
+}
+
+/**
+ * Starts a nats-server of our own.
+ *
+ * @throws {RunError} when it is not installed; {Error} when it does not start.
+ */
+export async function startNatsServer(
+  options: NatsServerOptions = {},
+): Promise<NatsServer> {
+  return await NatsServer.start(options);
+}
+
+/** The broker of the environment (`NATS_URL`), or one of our own. */
+export async function startBroker(options: WaitOptions = {}): Promise<Broker> {
+  if (external.natsUrl === undefined) return await startNatsServer(options);
+  return {
+    url: external.natsUrl,
+    shared: true,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** Three nats-servers that know each other. */
+export interface NatsCluster extends Broker {
+  /** The nodes. */
+  readonly nodes: readonly [NatsServer, NatsServer, NatsServer];
+}
+
+/** Starts a cluster of three; resolves when each node has routes to both others. */
+export async function startNatsCluster(
+  options: NatsServerOptions = {},
+): Promise<NatsCluster> {
+  await using cleanup = new AsyncDisposableStack();
+  const node = async (
+    label: string,
+    peers: readonly NatsServer[],
+  ): Promise<NatsServer> =>
+    cleanup.use(
+      await startNatsServer({
+        ...options,
+        name: `nats-server ${label}`,
+        cluster: {
+          name: "test",
+          routes: peers.map((peer) => peer.clusterPort),
+        },
+      }),
+    );
+  const a = await node("a", []);
+  const b = await node("b", [a]);
+  const c = await node("c", [a, b]);
+  const nodes = [a, b, c] as const;
+  for (const node of nodes) await node.whenJoined(2, options);
+  const owned = cleanup.move();
+  return {
+    nodes,
+    url: nodes.map(({ url }) => url).join(","),
+    shared: false,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function configText(
+  directory: string,
+  options: NatsServerOptions,
+  ports: Ports,
+): string {
+  const { maxPayload, user, token, cluster, config } = options;
+  const lines = [
+    `listen: "127.0.0.1:${ports.client}"`,
+    `http: "127.0.0.1:${ports.monitor}"`,
+    `store_dir: ${JSON.stringify(directory)}`,
+  ];
+  if (maxPayload !== undefined) {
+    lines.push(`max_payload: ${maxPayload}`);
+    // max_pending may not be smaller than max_payload.
+    if (maxPayload > 64 * 1024 * 1024) lines.push(`max_pending: ${maxPayload}`);
+  }
+  if (user) {
+    lines.push(
+      `authorization { user: ${JSON.stringify(user.name)}, password: ${
+        JSON.stringify(user.password)
+      } }`,
+    );
+  }
+  if (token !== undefined) {
+    lines.push(`authorization { token: ${JSON.stringify(token)} }`);
+  }
+  if (cluster) {
+    const routes = cluster.routes.map((port) => `"nats://127.0.0.1:${port}"`);
+    lines.push(
+      `cluster { name: ${cluster.name}, listen: "127.0.0.1:${ports.cluster}", routes: [${
+        routes.join(", ")
+      }] }`,
+    );
+  }
+  if (config !== undefined) lines.push(config);
+  return lines.join("\n") + "\n";
+}
+
+/**
+ * Starts the process and learns its ports from its log.
+ *
+ * @throws {Deno.errors.AddrInUse} when a given port is taken.
+ */
+async function launch(
+  command: string,
+  directory: string,
+  options: NatsServerOptions,
+  ports: Ports,
+): Promise<{ readonly process: Process; readonly ports: Ports }> {
+  const file = `${directory}/nats.conf`;
+  await Deno.writeTextFile(file, configText(directory, options, ports));
+  const process = spawn(command, {
+    name: options.name ?? "nats-server",
+    args: ["-c", file],
+  });
+  const portFrom = async (text: string): Promise<number> => {
+    const line = await process.waitForLine(
+      (line) => line.includes(text) || line.includes("address already in use"),
+      options,
+    );
+    const port = new RegExp(`${text}.*:(\\d+)$`).exec(line)?.[1];
+    if (port === undefined) throw new Deno.errors.AddrInUse(line);
+    return Number(port);
+  };
+  try {
+    const monitor = await portFrom("Starting http monitor on");
+    const client = await portFrom("Listening for client connections on");
+    const cluster = options.cluster
+      ? await portFrom("Listening for route connections on")
+      : -1;
+    await process.waitForLine(
+      (line) => line.includes("Server is ready"),
+      options,
+    );
+    return { process, ports: { client, monitor, cluster } };
+  } catch (error) {
+    await process.kill();
+    throw error;
+  }
+}

@@ -1,0 +1,338 @@
+/**
+ * The two roles as real processes, with the permissions the project's tasks
+ * give them.
+ *
+ * @module
+ */
+
+import { parseAddress } from "./addresses.ts";
+import type { Broker } from "./nats_server.ts";
+import {
+  type LineOptions,
+  type Process,
+  spawn,
+  type SpawnOptions,
+} from "./processes.ts";
+
+/** The top of the project, with a slash at the end. */
+export const PROJECT = new URL("../../", import.meta.url);
+
+/** A line of a role's log with `--log-format json`. */
+export interface LogEntry {
+  /** The sentence. */
+  readonly msg: string;
+  /** debug, info, warn or error. */
+  readonly level: string;
+  /** What else it says. */
+  readonly [key: string]: unknown;
+}
+
+/** How a role is started beyond what the helper says itself. */
+export interface RoleOptions extends Pick<SpawnOptions, "name" | "cwd"> {
+  /** Further flags; they replace those of the helper. */
+  readonly args?: readonly string[];
+  /** Environment variables; a role inherits nothing but what Deno needs. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Ends the wait for readiness. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A role that runs. */
+export class Role implements AsyncDisposable {
+  /** Its process. */
+  readonly process: Process;
+
+  /** Takes over the process of a role that logs JSON lines. */
+  constructor(process: Process) {
+    this.process = process;
+  }
+
+  /** Its log entries so far, or those after `mark`. */
+  entries(mark: number = 0): LogEntry[] {
+    return this.process.linesSince(mark).flatMap((line) =>
+      parseEntry(line) ?? []
+    );
+  }
+
+  /** The first log entry for which `predicate` holds, now or later. */
+  async entry(
+    predicate: (entry: LogEntry) => boolean,
+    options: LineOptions = {},
+  ): Promise<LogEntry> {
+    const line = await this.process.waitForLine((line) => {
+      const entry = parseEntry(line);
+      return entry !== undefined && predicate(entry);
+    }, options);
+    const entry = parseEntry(line);
+    if (!entry) throw new Error(`Not a log entry: ${line}`);
+    return entry;
+  }
+
+  /** Kills it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]();
+  }
+}
+
+/** A server role that is subscribed and ready. */
+export class ServerRole extends Role {
+  /** `http://host:port` of its `/health` and `/ready`. */
+  readonly statusUrl: string;
+
+  /** Takes over the process; `statusAddress` is `host:port`. */
+  constructor(process: Process, statusAddress: string) {
+    super(process);
+    this.statusUrl = `http://${statusAddress}`;
+  }
+
+  /** The HTTP status and text of a path of its status port, e.g. `/ready`. */
+  async status(
+    path: string,
+  ): Promise<{ readonly status: number; readonly text: string }> {
+    using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+    const response = await fetch(this.statusUrl + path, { client });
+    return { status: response.status, text: await response.text() };
+  }
+}
+
+/** A client role that listens. */
+export class ClientRole extends Role {
+  /** `host:port` it listens on. */
+  readonly address: string;
+
+  /** Takes over the process; `address` is where it listens. */
+  constructor(process: Process, address: string) {
+    super(process);
+    this.address = address;
+  }
+
+  /** Host and port it listens on. */
+  get endpoint(): { readonly hostname: string; readonly port: number } {
+    return parseAddress(this.address);
+  }
+}
+
+/** Which role: the name of its script and of its task. */
+export type RoleName = "server" | "client";
+
+/** Starts a role with exactly these flags; does not wait for it. */
+export async function spawnRole(
+  role: RoleName,
+  options: RoleOptions = {},
+): Promise<Process> {
+  const { name = role, args = [], cwd } = options;
+  const env = { ...await baseEnvironment(), ...options.env };
+  return spawn(Deno.execPath(), {
+    name,
+    args: [...await runArguments(role, env), ...args],
+    env,
+    clearEnv: true,
+    cwd: cwd ?? PROJECT.pathname,
+  });
+}
+
+/** Starts `server.ts` with its status port on one the OS chooses; ready when this resolves. */
+export async function startServer(
+  natsUrl: string,
+  options: RoleOptions = {},
+): Promise<ServerRole> {
+  const process = await spawnRole("server", {
+    ...options,
+    args: flags([
+      ["--nats-url", natsUrl],
+      ["--listen-addr", "127.0.0.1:0"],
+      ["--log-format", "json"],
+    ], options.args),
+  });
+  return await readied(process, async (role) => {
+    const { address } = await role.entry(
+      ({ msg }) => msg === "status listening",
+      options,
+    );
+    await role.entry(({ msg }) => msg === "ready", options);
+    return new ServerRole(process, String(address));
+  });
+}
+
+/** Starts `client.ts` on a port the OS chooses; it listens when this resolves. */
+export async function startClient(
+  natsUrl: string,
+  options: RoleOptions & { readonly target: string },
+): Promise<ClientRole> {
+  const process = await spawnRole("client", {
+    ...options,
+    args: flags([
+      ["--nats-url", natsUrl],
+      ["--listen-addr", "127.0.0.1:0"],
+      ["--remote-addr", options.target],
+      ["--log-format", "json"],
+    ], options.args),
+  });
+  return await readied(process, async (role) => {
+    const { address } = await role.entry(
+      ({ msg }) => msg === "listening",
+      options,
+    );
+    return new ClientRole(process, String(address));
+  });
+}
+
+/** A server and a client on one broker. */
+export interface Tunnel extends AsyncDisposable {
+  /** The process that dials the target. */
+  readonly server: ServerRole;
+  /** The process that listens. */
+  readonly client: ClientRole;
+  /** `host:port` to connect to. */
+  readonly address: string;
+  /** The same, in parts. */
+  readonly endpoint: { readonly hostname: string; readonly port: number };
+}
+
+/** What a tunnel is made of. */
+export interface TunnelOptions {
+  /** The broker. */
+  readonly nats: Pick<Broker, "url" | "shared">;
+  /** `host:port` the server dials. */
+  readonly target: string;
+  /** Broker URL of the server role, when not that of `nats` (a fault relay's). */
+  readonly serverNats?: string;
+  /** Broker URL of the client role, when not that of `nats`. */
+  readonly clientNats?: string;
+  /** Further flags of the server. */
+  readonly serverArgs?: readonly string[];
+  /** Further flags of the client. */
+  readonly clientArgs?: readonly string[];
+  /** Ends the wait for readiness. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Starts both roles; connections to `address` reach `target` when this resolves. */
+export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
+  const { nats, target, serverArgs = [], clientArgs = [], signal } = options;
+  const subjects = nats.shared ? ownSubjects() : [];
+  await using cleanup = new AsyncDisposableStack();
+  const server = cleanup.use(
+    await startServer(options.serverNats ?? nats.url, {
+      signal,
+      args: [...subjects, ...serverArgs],
+    }),
+  );
+  const client = cleanup.use(
+    await startClient(options.clientNats ?? nats.url, {
+      signal,
+      target,
+      args: [...subjects, ...clientArgs],
+    }),
+  );
+  const owned = cleanup.move();
+  return {
+    server,
+    client,
+    address: client.address,
+    endpoint: client.endpoint,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Flags that keep a pair of roles apart from others on the same broker. */
+export function ownSubjects(): readonly string[] {
+  const id = crypto.randomUUID().slice(0, 8);
+  // deno-fmt-ignore
+  return [
+    "--request-subject", `test.${id}.request`, "--data-prefix", `test.${id}.data`,
+  ];
+}
+
+/** The flags of a helper, without those that the caller gives, and the caller's. */
+function flags(
+  ours: readonly (readonly [flag: string, value: string])[],
+  given: readonly string[] = [],
+): string[] {
+  const kept = ours.filter(([flag]) =>
+    !given.some((word) => word === flag || word.startsWith(`${flag}=`))
+  );
+  return [...kept.flat(), ...given];
+}
+
+/** Waits for readiness; on failure the process is ended. */
+async function readied<T extends Role>(
+  process: Process,
+  wait: (role: Role) => Promise<T>,
+): Promise<T> {
+  try {
+    return await wait(new Role(process));
+  } catch (error) {
+    await process.kill();
+    throw error;
+  }
+}
+
+function parseEntry(line: string): LogEntry | undefined {
+  if (!line.startsWith("{")) return undefined;
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    // Not ours: a panic of the runtime, say. Failing tests show all lines.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The arguments of `deno` that start a role: those of its task in deno.json,
+ * so that tests run with the permissions users are told to give; `$NAME` in
+ * them is taken from `env`, as the task's shell would.
+ *
+ * @throws {Error} when the task is not a plain `deno run ... <role>.ts`.
+ */
+export async function runArguments(
+  role: RoleName,
+  env: Readonly<Record<string, string>>,
+): Promise<readonly string[]> {
+  const config = JSON.parse(
+    await Deno.readTextFile(new URL("deno.json", PROJECT)),
+  );
+  const task: unknown = config.tasks?.[role];
+  const command = typeof task === "object" && task !== null && "command" in task
+    ? task.command
+    : task;
+  const words = typeof command === "string" ? command.split(/\s+/) : [];
+  const script = words.indexOf(`${role}.ts`);
+  if (
+    words[0] !== "deno" || words[1] !== "run" || script !== words.length - 1
+  ) {
+    throw new Error(
+      `Task "${role}" of deno.json is not "deno run ... ${role}.ts" but "${command}"`,
+    );
+  }
+  return [
+    "run",
+    ...words.slice(2, script).map((word) =>
+      word.replaceAll(/\$(\w+)/g, (_, name) => env[name] ?? "")
+    ),
+    new URL(`${role}.ts`, PROJECT).pathname,
+  ];
+}
+
+let denoDir: Promise<string> | undefined;
+
+/** What Deno itself needs of the environment; the rest of ours could change what a role does. */
+async function baseEnvironment(): Promise<Record<string, string>> {
+  denoDir ??= findDenoDir();
+  return {
+    PATH: Deno.env.get("PATH") ?? "",
+    HOME: Deno.env.get("HOME") ?? "",
+    DENO_DIR: await denoDir,
+    DENO_NO_UPDATE_CHECK: "1",
+    NO_COLOR: "1",
+  };
+}
+
+/** Where Deno keeps its cache: a role with another HOME still finds its modules. */
+async function findDenoDir(): Promise<string> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json"],
+  }).output();
+  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
+}
