@@ -1,0 +1,170 @@
+/**
+ * `deno task gate`: everything that can be said without running the program.
+ * Stops at the first step that says no. The tests are `deno task test`.
+ *
+ * @module
+ */
+
+/** The top of the project. */
+const PROJECT = new URL("../", import.meta.url).pathname;
+
+/** The standalone programs. */
+const ROLES = ["server", "client"] as const;
+
+/** A step of the gate; throws to say no. */
+interface Step {
+  readonly name: string;
+  readonly run: () => Promise<void>;
+}
+
+/** A step that runs `deno` with these arguments. */
+function deno(name: string, args: readonly string[]): Step {
+  return { name, run: () => runDeno(args) };
+}
+
+async function runDeno(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: PROJECT,
+    env: { ...env },
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).output();
+  if (code !== 0) {
+    throw new Error(`\`deno ${args.join(" ")}\` ended with exit code ${code}`);
+  }
+}
+
+/** The public modules: what `deno doc --lint` reads. */
+async function documented(): Promise<string[]> {
+  const files: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(`${PROJECT}lib`)) {
+    if (isFile && name.endsWith(".ts")) files.push(`lib/${name}`);
+  }
+  return [...files.sort(), ...ROLES.map((role) => `${role}.ts`)];
+}
+
+/**
+ * `deno doc --lint`, less what it says of types of packages: those that our
+ * ports pass on are documented there, and cannot be made public here.
+ */
+async function documentation(): Promise<void> {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["doc", "--lint", ...await documented()],
+    cwd: PROJECT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (success) return;
+  const text = new TextDecoder().decode(stderr);
+  const found = text.split(/^(?=error\[)/m).filter((part) =>
+    part.startsWith("error[")
+  );
+  const faults: string[] = [];
+  for (const part of found) {
+    if (!await isOfPackage(part)) faults.push(part.trimEnd());
+  }
+  // Nothing found and yet no success: the command itself failed.
+  if (faults.length === 0 && found.length > 0) return;
+  say(faults.length > 0 ? faults.join("\n\n") : text);
+  throw new Error(`${faults.length} exported symbols lack documentation`);
+}
+
+/** Whether a lint error is about a reference to a type that its file imports from a package. */
+async function isOfPackage(fault: string): Promise<boolean> {
+  const type = /^error\[private-type-ref\].* references private type '(\w+)/
+    .exec(fault)?.[1];
+  const file = /^ +--> (.+?):\d+:\d+$/m.exec(fault)?.[1];
+  if (type === undefined || file === undefined) return false;
+  const text = await Deno.readTextFile(file);
+  const imports = text.matchAll(/import\s[^;]*?from\s+"([^"]+)";/g);
+  return [...imports].some(([statement, specifier = "."]) =>
+    !specifier.startsWith(".") && new RegExp(`\\b${type}\\b`).test(statement)
+  );
+}
+
+/**
+ * Compiles a role with the flags of its task, into a directory that is
+ * removed. Compiling proper downloads a runtime to embed, which a build
+ * machine may not reach; here the running `deno` stands in for it.
+ */
+async function compile(role: string): Promise<void> {
+  const config = JSON.parse(await Deno.readTextFile(`${PROJECT}deno.json`));
+  const task = `compile:${role}`;
+  const command: unknown = config.tasks?.[task];
+  const words = typeof command === "string" ? command.split(/\s+/) : [];
+  const output = words.findIndex((word) => /^(-o|--output)$/.test(word));
+  if (words[0] !== "deno" || words[1] !== "compile" || output < 0) {
+    throw new Error(
+      `Task "${task}" of deno.json is not "deno compile ... --output FILE ..." but "${command}"`,
+    );
+  }
+  const directory = await Deno.makeTempDir({ prefix: "compile-" });
+  try {
+    words[output + 1] = `${directory}/${role}`;
+    await runDeno(["compile", "--quiet", ...words.slice(2)], {
+      DENORT_BIN: Deno.execPath(),
+    });
+    const { size } = await Deno.stat(`${directory}/${role}`);
+    say(
+      `${role}: embeds and links, ${
+        Math.round(size / 1024 / 1024)
+      } MiB with the stand-in runtime; this file was not run and would not run`,
+    );
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+const STEPS: readonly Step[] = [
+  deno("format", ["fmt", "--check"]),
+  deno("lint", ["lint"]),
+  deno("types, lock file as it is", ["check", "--frozen", "."]),
+  { name: "documentation", run: documentation },
+  deno("layers", [
+    "test",
+    "--frozen",
+    "--allow-read=.",
+    "tests/architecture_test.ts",
+  ]),
+  ...ROLES.map((role) => ({
+    name: `compile ${role}`,
+    run: () => compile(role),
+  })),
+];
+
+function say(line: string): void {
+  // deno-lint-ignore no-console -- the gate's output
+  console.log(line);
+}
+
+async function main(): Promise<number> {
+  const begun = performance.now();
+  for (const { name, run } of STEPS) {
+    say(`== ${name}`);
+    const started = performance.now();
+    try {
+      await run();
+    } catch (error) {
+      say(
+        `== ${name}: FAILED: ${error instanceof Error ? error.message : error}`,
+      );
+      return 1;
+    }
+    say(`== ${name}: ok (${seconds(started)})`);
+  }
+  say(`== gate: ok, ${STEPS.length} steps (${seconds(begun)})`);
+  return 0;
+}
+
+function seconds(since: number): string {
+  return `${((performance.now() - since) / 1000).toFixed(1)} s`;
+}
+
+if (import.meta.main) Deno.exit(await main());
