@@ -54,11 +54,13 @@ export interface EgressOptions
   readonly v1Rate: number;
   /** How long a version 1 client may take to listen, in ms. */
   readonly listenTimeout: number;
+  /** Fills with bytes that nobody can guess. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
 }
 
 /** The dialling side of the tunnels of one process. */
 export class Egress implements Disposable {
+  /** The tunnels. */
   readonly session: Session;
   readonly #options: EgressOptions;
   readonly #bus: Bus;
@@ -66,8 +68,8 @@ export class Egress implements Disposable {
   readonly #log = getLogger(["sproxy", "open"]);
   readonly #subscription: BusSubscription;
   readonly #stop = new AbortController();
-  /** Dials under way, by client and number. */
-  readonly #dialing = new Set<string>();
+  /** Dials under way: connection ID to client. */
+  readonly #dialing = new Map<string, string>();
   readonly #v1Peers = new Set<string>();
   #nextV1Number: number;
   #draining = false;
@@ -154,7 +156,7 @@ export class Egress implements Disposable {
     if (this.#draining) {
       return { code: "draining", text: "this server is about to stop" };
     }
-    if (this.session.full) {
+    if (!this.session.hasRoom(this.#dialing.size)) {
       return {
         code: "limit",
         text: `${maxTunnels} tunnels are open (--max-tunnels)`,
@@ -168,7 +170,8 @@ export class Egress implements Disposable {
     }
     if (
       client !== undefined &&
-      this.session.tunnelsWith(client) >= maxTunnelsPerClient
+      this.session.tunnelsWith(client) + this.#dialsFor(client) >=
+        maxTunnelsPerClient
     ) {
       return {
         code: "limit",
@@ -179,13 +182,19 @@ export class Egress implements Disposable {
     return undefined;
   }
 
+  #dialsFor(client: string): number {
+    let count = 0;
+    for (const each of this.#dialing.values()) if (each === client) count++;
+    return count;
+  }
+
   async #open(
     request: OpenRequest,
     id: ConnectionId,
     reply: string,
   ): Promise<void> {
     const key = formatId(id);
-    this.#dialing.add(key);
+    this.#dialing.set(key, id.client);
     let notice: Disposable | undefined;
     const notify = (): void => {
       this.#send(reply, encodeDialing(id.server));

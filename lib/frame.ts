@@ -17,7 +17,7 @@
 import { type ErrorCode, TunnelError } from "./errors.ts";
 
 /** Largest offset: the largest integer a JavaScript number holds exactly (2^53 - 1). */
-export const MAX_OFFSET = Number.MAX_SAFE_INTEGER;
+export const MAX_OFFSET: number = Number.MAX_SAFE_INTEGER;
 
 /** Largest `id` of a PING (32 bits on the wire). */
 export const MAX_PING_ID = 0xffff_ffff;
@@ -37,10 +37,13 @@ export const PEER_NUMBER = 0;
 
 /** Bytes of the stream, with the newest acknowledgement riding along. */
 export interface DataFrame {
+  /** Which frame it is. */
   readonly type: "data";
   /** Offset of the first byte of `payload`. */
   readonly offset: number;
+  /** Offset below which everything has arrived at the sender of this frame. */
   readonly ack: number;
+  /** Offset up to which the receiver of this frame may send. */
   readonly limit: number;
   /** At least one byte. */
   readonly payload: Uint8Array;
@@ -48,8 +51,11 @@ export interface DataFrame {
 
 /** Acknowledgement and credit. */
 export interface AckFrame {
+  /** Which frame it is. */
   readonly type: "ack";
+  /** Offset below which everything has arrived at the sender of this frame. */
   readonly ack: number;
+  /** Offset up to which the receiver of this frame may send. */
   readonly limit: number;
   /** Bytes from `ack` on are missing: send again from there. */
   readonly gap: boolean;
@@ -57,16 +63,23 @@ export interface AckFrame {
 
 /** End of stream: no byte at or beyond `offset` will follow. */
 export interface FinFrame {
+  /** Which frame it is. */
   readonly type: "fin";
+  /** Offset after the last byte. */
   readonly offset: number;
+  /** Offset below which everything has arrived at the sender of this frame. */
   readonly ack: number;
+  /** Offset up to which the receiver of this frame may send. */
   readonly limit: number;
 }
 
 /** The tunnel is cut, both directions. For tunnel 0: the process leaves. */
 export interface ResetFrame {
+  /** Which frame it is. */
   readonly type: "reset";
+  /** What kind of end it is. */
   readonly code: ErrorCode;
+  /** One sentence for people. */
   readonly text: string;
 }
 
@@ -75,11 +88,15 @@ export interface ResetFrame {
  * where the sender stands, so that a lost tail is noticed.
  */
 export interface PingFrame {
+  /** Which frame it is. */
   readonly type: "ping";
+  /** Number that the answer repeats. */
   readonly id: number;
   /** Offset the sender has sent up to, its FIN included. */
   readonly sent: number;
+  /** Offset below which everything has arrived at the sender of this frame. */
   readonly ack: number;
+  /** Offset up to which the receiver of this frame may send. */
   readonly limit: number;
   /** The sender was cut off and is back: what was sent to it may be lost. */
   readonly resumed: boolean;
@@ -87,10 +104,15 @@ export interface PingFrame {
 
 /** The answer to a PING. */
 export interface PongFrame {
+  /** Which frame it is. */
   readonly type: "pong";
+  /** Number that the answer repeats. */
   readonly id: number;
+  /** Offset the sender has sent up to, its FIN included. */
   readonly sent: number;
+  /** Offset below which everything has arrived at the sender of this frame. */
   readonly ack: number;
+  /** Offset up to which the receiver of this frame may send. */
   readonly limit: number;
   /** Bytes were dropped for want of memory: do not resend, a gap ACK will ask. */
   readonly hold: boolean;

@@ -17,31 +17,54 @@ import type { Tunnel, TunnelInfo } from "./tunnel.ts";
 import { TunnelState } from "./tunnel_state.ts";
 import type { Outcome, TunnelStats } from "./tunnel_types.ts";
 
+/** What all native tunnels of a session have in common. */
+export interface SharedByTunnels {
+  /** The way to NATS. */
+  readonly bus: Bus;
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** Where large buffers come from and go back to. */
+  readonly pool: BufferPool;
+  /** Memory of the process for bytes sent and not acknowledged. */
+  readonly sendBudget: MemoryBudget;
+  /** Memory of the process for bytes received and not written. */
+  readonly receiveBudget: MemoryBudget;
+  /** Most bytes under way in one direction. */
+  readonly maxWindow: number;
+  /** Longest quiet, in ms; 0 = for ever. */
+  readonly idleTimeout: number;
+  /** Longest quiet once one direction has ended, in ms; 0 = for ever. */
+  readonly halfCloseTimeout: number;
+  /** Called after each drive. */
+  readonly onDriven: (tunnel: Tunnel) => void;
+  /** Called once when the tunnel has ended. */
+  readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
+}
+
 /** What a native tunnel is made of. */
 export interface NativeTunnelOptions {
+  /** What it has in common with others. */
+  readonly shared: SharedByTunnels;
+  /** What logs and tables say of it. */
   readonly info: TunnelInfo;
+  /** Number at the end of its connection ID. */
   readonly number: number;
+  /** The local connection. */
   readonly socket: Socket;
+  /** The process at the other end. */
   readonly peer: Peer;
+  /** The form of frames. */
   readonly codec: Codec;
-  readonly bus: Bus;
-  readonly clock: Clock;
-  readonly pool: BufferPool;
-  readonly sendBudget: MemoryBudget;
-  readonly receiveBudget: MemoryBudget;
   /** Subject its frames go to. */
   readonly outbound: string;
   /** Subject its frames arrive on. */
   readonly inbound: string;
+  /** Credit the peer gave in the open, in bytes. */
   readonly peerWindow: number;
+  /** Credit given in the open, in bytes. */
   readonly window: number;
-  readonly maxWindow: number;
-  readonly idleTimeout: number;
-  readonly halfCloseTimeout: number;
   /** Whether this end waits for a first sign of the other: the one that answered the open. */
   readonly confirm: boolean;
-  readonly onDriven: (tunnel: Tunnel) => void;
-  readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
 }
 
 /** Order is kept with data by all that speaks about what was sent. */
@@ -51,43 +74,58 @@ const CONTROL_LANE: PublishOptions = { lane: "control" };
 
 /** The native tunnel. */
 export class NativeTunnel implements Tunnel {
+  /** What logs and tables say of it. */
   readonly info: TunnelInfo;
   readonly number: number;
   readonly inbound: Uint8Array;
   readonly peer: Peer;
-  readonly #options: NativeTunnelOptions;
+  readonly #shared: SharedByTunnels;
+  readonly #codec: Codec;
+  readonly #outbound: string;
   readonly #state: TunnelState;
   readonly #relay: Relay<Frame>;
 
   /** A tunnel that both ends have agreed on; it moves once driven. */
   constructor(options: NativeTunnelOptions) {
-    const { bus, codec, info } = options;
-    this.#options = options;
+    const { shared, codec, info, peer } = options;
+    this.#shared = shared;
+    this.#codec = codec;
+    this.#outbound = options.outbound;
     this.info = info;
     this.number = options.number;
-    this.peer = options.peer;
+    this.peer = peer;
     this.inbound = new TextEncoder().encode(options.inbound);
     this.#state = new TunnelState({
-      ...options,
       now: info.openedAt,
-      path: options.peer.state.path,
-      frameBytes: frameBytes(codec, info.id, bus.maxPayload),
+      pool: shared.pool,
+      sendBudget: shared.sendBudget,
+      receiveBudget: shared.receiveBudget,
+      path: peer.state.path,
+      peerWindow: options.peerWindow,
+      window: options.window,
+      maxWindow: shared.maxWindow,
+      frameBytes: frameBytes(codec, info.id, shared.bus.maxPayload),
+      idleTimeout: shared.idleTimeout,
+      halfCloseTimeout: shared.halfCloseTimeout,
+      confirm: options.confirm,
     });
     this.#relay = new Relay<Frame>({
       socket: options.socket,
       machine: this.#state,
-      clock: options.clock,
-      congested: () => bus.congested,
+      clock: shared.clock,
+      congested: () => shared.bus.congested,
       send: (frame) => this.#send(frame),
-      onDriven: () => options.onDriven(this),
-      onEnd: (outcome) => options.onEnd(this, outcome),
+      onDriven: () => shared.onDriven(this),
+      onEnd: (outcome) => shared.onEnd(this, outcome),
     });
   }
 
+  /** How the tunnel ended; undefined while it has not. */
   get outcome(): Outcome | undefined {
     return this.#state.outcome;
   }
 
+  /** Counters. */
   get stats(): TunnelStats {
     return this.#state.stats;
   }
@@ -96,10 +134,12 @@ export class NativeTunnel implements Tunnel {
     return this.#state.ack;
   }
 
+  /** Bytes held for sending and for writing. */
   get held(): { readonly send: number; readonly receive: number } {
     return this.#state.held;
   }
 
+  /** When `tick` is to be called at the latest. */
   get nextTimeout(): number {
     return this.#state.nextTimeout;
   }
@@ -107,7 +147,7 @@ export class NativeTunnel implements Tunnel {
   receive(message: BusMessage, now: number): boolean {
     this.peer.state.heard(now);
     try {
-      const frame = this.#options.codec.decode(message.data);
+      const frame = this.#codec.decode(message.data);
       if (frame !== undefined) this.#state.receive(frame, now);
       return true;
     } catch (error) {
@@ -121,18 +161,22 @@ export class NativeTunnel implements Tunnel {
     this.#relay.drive(now);
   }
 
+  /** Time has passed. */
   tick(now: number): void {
     this.#state.tick(now);
   }
 
+  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
   abort(reason: Reason, options?: { readonly tell?: boolean }): void {
     this.#state.abort(reason, options);
   }
 
+  /** The link to NATS is down. */
   linkDown(): void {
     this.#state.linkDown();
   }
 
+  /** The link to NATS is back. */
   linkUp(now: number): void {
     this.#state.linkUp(now);
   }
@@ -142,14 +186,13 @@ export class NativeTunnel implements Tunnel {
   }
 
   setMaxPayload(bytes: number): void {
-    const { codec, info } = this.#options;
-    this.#state.setFrameBytes(frameBytes(codec, info.id, bytes));
+    this.#state.setFrameBytes(frameBytes(this.#codec, this.info.id, bytes));
   }
 
   #send(frame: Frame): void {
-    const { bus, codec, info, outbound } = this.#options;
     const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
-    bus.publish(outbound, codec.encode(info.id, frame), lane);
+    const message = this.#codec.encode(this.info.id, frame);
+    this.#shared.bus.publish(this.#outbound, message, lane);
   }
 }
 

@@ -28,10 +28,15 @@ export interface Peer {
 
 /** What the table of peers is made of. */
 export interface PeersOptions {
+  /** The way to NATS. */
   readonly bus: Bus;
+  /** The subjects of this deployment. */
   readonly subjects: Subjects;
+  /** Which side of the tunnels this process is. */
   readonly role: Role;
+  /** Token of this process. */
   readonly token: string;
+  /** How long what may last. */
   readonly times: PeerTimes;
   /** A peer counts as lost: its tunnels are to end. */
   readonly onLost: (peer: Peer, reason: Reason) => void;

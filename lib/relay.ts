@@ -15,28 +15,47 @@ import type { Outcome, TunnelStats } from "./tunnel_types.ts";
 
 /** What drives a socket: `TunnelState`, or its stand-in for version 1. */
 export interface TunnelMachine<Frame> {
+  /** How the tunnel ended; undefined while it has not. */
   readonly outcome: Outcome | undefined;
+  /** How many bytes may be read from the application now. */
   readonly readAllowance: number;
+  /** Whether the application is to be told that the stream has ended. */
   readonly endDue: boolean;
+  /** When `tick` is to be called at the latest. */
   readonly nextTimeout: number;
+  /** Counters. */
   readonly stats: TunnelStats;
+  /** The application sent `chunk`. */
   read(chunk: Uint8Array, now: number): void;
+  /** The application ended its stream. */
   readEnd(now: number): void;
+  /** `chunk`, from `takeWritable`, was written to the application. */
   wrote(chunk: Uint8Array, now: number): void;
+  /** The end of stream was passed to the application. */
   wroteEnd(now: number): void;
+  /** The local socket failed. */
   fail(reason: Reason, now: number): void;
+  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
   abort(reason: Reason, options?: { readonly tell?: boolean }): void;
+  /** The link to NATS is down. */
   linkDown(now: number): void;
+  /** The link to NATS is back. */
   linkUp(now: number): void;
+  /** Time has passed. */
   tick(now: number): void;
+  /** The next frame to send, or undefined; with `answersOnly` none that carries data. */
   pollFrame(now: number, answersOnly?: boolean): Frame | undefined;
+  /** The next bytes to write to the application, or undefined. */
   takeWritable(): Uint8Array | undefined;
 }
 
 /** What a relay needs of its surroundings. */
 export interface RelayOptions<Frame> {
+  /** The local connection. */
   readonly socket: Socket;
+  /** What decides. */
   readonly machine: TunnelMachine<Frame>;
+  /** Where the time comes from. */
   readonly clock: Clock;
   /** Whether the way to NATS is full: then only answers go out. */
   readonly congested: () => boolean;
@@ -62,10 +81,6 @@ export class Relay<Frame> {
     this.#options = options;
     this.#reader = options.socket.readable.getReader();
     this.#writer = options.socket.writable.getWriter();
-    // Errors are seen where a read or write fails; these would be repeats.
-    this.#reader.closed.catch(ignore);
-    this.#writer.closed.catch(ignore);
-    this.#writer.ready.catch(ignore);
   }
 
   /** Whether the tunnel has ended. */
@@ -175,5 +190,3 @@ export class Relay<Frame> {
     this.drive(now);
   }
 }
-
-function ignore(): void {}

@@ -8,6 +8,7 @@ import type { Metric } from "./status_metrics.ts";
 
 /** What of a process the metrics tell. */
 export interface MetricsSource {
+  /** The tunnels. */
   readonly session: Session;
   /** Opens under way. */
   readonly opening: number;

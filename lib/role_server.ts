@@ -4,7 +4,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Address, formatAddress } from "./address.ts";
+import { type Address, formatAddress, parseIp } from "./address.ts";
 import type { ServerConfig } from "./config.ts";
 import { Egress } from "./egress.ts";
 import { TunnelError } from "./errors.ts";
@@ -19,10 +19,9 @@ import {
   untilStopped,
 } from "./role.ts";
 import { collectMetrics } from "./role_metrics.ts";
-import type { Socket } from "./socket.ts";
 import { makeToken } from "./subjects.ts";
 import { matchTarget, type TargetRule } from "./target_rules.ts";
-import { dial } from "./tcp.ts";
+import { dial, resolve } from "./tcp.ts";
 
 /**
  * Serves opens until told to stop.
@@ -62,13 +61,12 @@ export async function runServer(
     v1Rate: tunnel.v1Rate,
     listenTimeout: server.dialTimeout,
     random,
-    dial: (target, signal) =>
-      dialAllowed(target, server.allowTarget, (address) =>
-        dial(address, {
-          timeout: server.dialTimeout,
-          signal,
-          pool: egress.session.pool,
-        })),
+    dial: async (target, signal) =>
+      dial(await allowedAddress(target, server.allowTarget), {
+        timeout: server.dialTimeout,
+        signal,
+        pool: egress.session.pool,
+      }),
   });
   const { session } = egress;
   metrics = () =>
@@ -91,30 +89,27 @@ export async function runServer(
 }
 
 /**
- * Dials a target if the rules allow it. A rule for a network is held against
- * the address that the name led to, before a byte is relayed.
+ * What to dial for a target under the rules: the target itself, or, where only
+ * a rule for a network allows it, the address that its name leads to. What is
+ * not allowed is never dialled.
+ *
+ * @throws {TunnelError} `denied`, or `no-such-host`.
  */
-async function dialAllowed(
+export async function allowedAddress(
   target: Address,
   rules: readonly TargetRule[],
-  connect: (target: Address) => Promise<Socket>,
-): Promise<Socket> {
-  const byNetwork = rules.some(({ host }) => host.kind === "network");
-  const allowed = rules.length === 0 ||
-    matchTarget(rules, target) !== undefined;
-  if (!allowed && !byNetwork) throw denied(target);
-  const socket = await connect(target);
-  if (allowed) return socket;
-  const resolvedIp = socket.remote.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
-  if (matchTarget(rules, { ...target, resolvedIp }) !== undefined) {
-    return socket;
+): Promise<Address> {
+  const { host, port } = target;
+  if (rules.length === 0 || matchTarget(rules, target)) return { host, port };
+  const byNetwork = rules.some((rule) => rule.host.kind === "network");
+  if (byNetwork && parseIp(host) === undefined) {
+    for (const resolvedIp of await resolve(host)) {
+      if (matchTarget(rules, { host, port, resolvedIp })) {
+        return { host: resolvedIp, port };
+      }
+    }
   }
-  socket.close();
-  throw denied(target);
-}
-
-function denied(target: Address): TunnelError {
-  return new TunnelError(
+  throw new TunnelError(
     "denied",
     `${formatAddress(target)} is not an allowed target (--allow-target)`,
   );

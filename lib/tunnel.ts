@@ -23,6 +23,7 @@ export interface TunnelInfo {
 
 /** One open tunnel. */
 export interface Tunnel {
+  /** What logs and tables say of it. */
   readonly info: TunnelInfo;
   /** Number at the end of its inbound subject; what tables are keyed by. */
   readonly number: number;
@@ -30,19 +31,27 @@ export interface Tunnel {
   readonly inbound: Uint8Array;
   /** The process at the other end; undefined for version 1, which has none that can be asked. */
   readonly peer: Peer | undefined;
+  /** How the tunnel ended; undefined while it has not. */
   readonly outcome: Outcome | undefined;
+  /** Counters. */
   readonly stats: TunnelStats;
   /** Cumulative acknowledgement, for questions after the end. */
   readonly ack: number;
+  /** Bytes held for sending and for writing. */
   readonly held: { readonly send: number; readonly receive: number };
+  /** When `tick` is to be called at the latest. */
   readonly nextTimeout: number;
   /** A message arrived on its subject; returns false when it was malformed. */
   receive(message: BusMessage, now: number): boolean;
   /** Carries out what follows from the events so far. */
   drive(now: number): void;
+  /** Time has passed. */
   tick(now: number): void;
+  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
   abort(reason: Reason, options?: { readonly tell?: boolean }): void;
+  /** The link to NATS is down. */
   linkDown(now: number): void;
+  /** The link to NATS is back. */
   linkUp(now: number): void;
   /** The peer's link was away. */
   peerResumed(now: number): void;

@@ -23,11 +23,13 @@ const STABLE_MS = 30_000;
 
 /** What {@linkcode runWorkers} is told. */
 export interface WorkersOptions {
+  /** Which role. */
   readonly role: Role;
   /** How many workers. */
   readonly count: number;
   /** The command line. */
   readonly args: readonly string[];
+  /** What the role is run in. */
   readonly host: RoleHost;
 }
 
