@@ -7,7 +7,7 @@
 import { getLogger, type Logger } from "@logtape/logtape";
 import type { Address } from "./address.ts";
 import { backoffDelay } from "./backoff.ts";
-import { systemClock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { RunError, UsageError } from "./errors.ts";
 import type { Role } from "./options.ts";
 import type { RoleHost } from "./role.ts";
@@ -21,6 +21,22 @@ const RESTART = { base: 100, cap: 10_000 } as const;
 /** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
 const STABLE_MS = 30_000;
 
+/** A worker as the supervisor sees it. */
+export interface WorkerThread {
+  /** Sends it a message. */
+  post(message: ToWorker): void;
+  /** Ends it at once. */
+  terminate(): void;
+}
+
+/** What a worker tells the supervisor. */
+export interface WorkerEvents {
+  /** It sent a message. */
+  readonly onMessage: (message: FromWorker) => void;
+  /** It failed where nothing caught it. */
+  readonly onError: (text: string) => void;
+}
+
 /** What {@linkcode runWorkers} is told. */
 export interface WorkersOptions {
   /** Which role. */
@@ -31,6 +47,10 @@ export interface WorkersOptions {
   readonly args: readonly string[];
   /** What the role is run in. */
   readonly host: RoleHost;
+  /** Where the time comes from; default the system's. */
+  readonly clock?: Clock;
+  /** Starts a worker; default a thread of `worker.ts`. */
+  readonly startThread?: (name: string, events: WorkerEvents) => WorkerThread;
 }
 
 /**
@@ -68,11 +88,12 @@ class Slot {
   readiness: Readiness = { ready: false, reason: "starting" };
   metrics: readonly Metric[] = [];
   readonly #index: number;
+  readonly #clock: Clock;
   readonly #options: WorkersOptions & { readonly log: Logger };
   readonly #start = Promise.withResolvers<Address | undefined>();
   readonly #end = Promise.withResolvers<void>();
   #address: Address | undefined;
-  #worker: Worker | undefined;
+  #worker: WorkerThread | undefined;
   #startedAt = 0;
   #failures = 0;
   #restart: Disposable | undefined;
@@ -84,11 +105,13 @@ class Slot {
   ) {
     this.#index = index;
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
     this.#address = address;
     this.started = this.#start.promise;
     this.ended = this.#end.promise;
-    // Whoever waits for `ended` hears of it; `started` may have no listener then.
+    // A failure reaches the one of the two that is waited for.
     this.started.catch(() => {});
+    this.ended.catch(() => {});
     const { drain, now } = options.host.stop;
     drain.addEventListener("abort", () => this.#stop("drain"), { once: true });
     now.addEventListener("abort", () => this.#stop("now"), { once: true });
@@ -96,18 +119,12 @@ class Slot {
   }
 
   #spawn(): void {
-    const { role, args, count } = this.#options;
+    const { role, args, count, startThread = startWorker } = this.#options;
     this.#restart = undefined;
-    this.#startedAt = systemClock.now();
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-      type: "module",
-      name: `${role} ${this.#index}`,
-    });
-    this.#worker = worker;
-    worker.addEventListener("message", ({ data }) => this.#onMessage(data));
-    worker.addEventListener("error", (event) => {
-      event.preventDefault();
-      this.#onFailed("internal", event.message);
+    this.#startedAt = this.#clock.now();
+    this.#worker = startThread(`${role} ${this.#index}`, {
+      onMessage: (message) => this.#onMessage(message),
+      onError: (text) => this.#onFailed("internal", text),
     });
     this.#post({
       type: "start",
@@ -152,7 +169,7 @@ class Slot {
       this.#start.reject(error);
       this.#end.reject(error);
     } else {
-      const lived = systemClock.now() - this.#startedAt;
+      const lived = this.#clock.now() - this.#startedAt;
       this.#failures = lived > STABLE_MS ? 0 : this.#failures;
       const delay = backoffDelay(this.#failures++, {
         ...RESTART,
@@ -163,7 +180,7 @@ class Slot {
         why: text,
         ms: Math.round(delay),
       });
-      this.#restart = systemClock.after(delay, () => this.#spawn());
+      this.#restart = this.#clock.after(delay, () => this.#spawn());
     }
   }
 
@@ -187,8 +204,25 @@ class Slot {
   }
 
   #post(message: ToWorker): void {
-    this.#worker?.postMessage(message);
+    this.#worker?.post(message);
   }
+}
+
+/** A thread of `worker.ts`. */
+function startWorker(name: string, events: WorkerEvents): WorkerThread {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+    type: "module",
+    name,
+  });
+  worker.addEventListener("message", ({ data }) => events.onMessage(data));
+  worker.addEventListener("error", (event) => {
+    event.preventDefault(); // it is handled: the worker starts again
+    events.onError(event.message);
+  });
+  return {
+    post: (message) => worker.postMessage(message),
+    terminate: () => worker.terminate(),
+  };
 }
 
 /** Ready while any worker is: the others' share goes to it. */
