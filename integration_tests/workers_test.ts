@@ -14,26 +14,23 @@ integrationTest(
     await using nats = await startNatsServer();
     await using echo = startEcho();
     const workers = ["--workers", "2", "--log-format", "json"];
-    const tunnel = await startTunnel({
+    await using tunnel = await startTunnel({
       nats,
       target: echo.address,
       clientArgs: workers,
       serverArgs: workers,
     });
-    {
-      await using _tunnel = tunnel;
-      await Promise.all(
-        Array.from({ length: CONNECTIONS }, async (_, index) => {
-          using conn = await dial(tunnel.endpoint);
-          const message = new TextEncoder().encode(`connection ${index}`);
-          await writeAll(conn, message);
-          assert.deepEqual(await readExactly(conn, message.length), message);
-        }),
-      );
-    }
+    await Promise.all(
+      Array.from({ length: CONNECTIONS }, async (_, index) => {
+        using conn = await dial(tunnel.endpoint);
+        const message = new TextEncoder().encode(`connection ${index}`);
+        await writeAll(conn, message);
+        assert.deepEqual(await readExactly(conn, message.length), message);
+      }),
+    );
     // Each connection is one tunnel on each side, in whichever worker.
     for (const role of [tunnel.client, tunnel.server]) {
-      assert.equal((await role.process.status).code, 0);
+      assert.equal((await role.process.stop()).code, 0);
       const closed = role.process.lines.filter((line) =>
         line.includes("tunnel closed")
       );

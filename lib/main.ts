@@ -61,7 +61,7 @@ export async function main<R extends Role>(
     const host: RoleHost = {
       stop,
       showStatus: (source) => board.source = source,
-      onListening: () => {},
+      onStarted: () => {},
     };
     const count = config.workers === "auto"
       ? navigator.hardwareConcurrency

@@ -36,8 +36,8 @@ export interface RoleHost {
   readonly stop: StopSignals;
   /** Shows its status from now on. */
   showStatus(source: StatusSource): void;
-  /** The client accepts connections at this address. */
-  onListening(address: Address): void;
+  /** It works; a client accepts connections at this address. */
+  onStarted(address?: Address): void;
 }
 
 /** How long the last frames may take to reach NATS at the end, in ms. */

@@ -81,7 +81,7 @@ export async function runClient(
   await bus.flush();
   board.started = true;
   const accepting = ingress.serve(listener);
-  host.onListening(parseAddress(listener.address));
+  host.onStarted(parseAddress(listener.address));
   log.info("listening", {
     address: listener.address,
     remote: formatAddress(client.remoteAddr),

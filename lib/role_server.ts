@@ -78,6 +78,7 @@ export async function runServer(
     });
   await bus.flush();
   board.started = true;
+  host.onStarted();
   log.info("ready", { request: nats.requestSubject, queue: nats.queueGroup });
 
   await untilStopped(bus, stop);

@@ -56,7 +56,7 @@ async function start(message: Start): Promise<void> {
     await run(message, {
       stop,
       showStatus: (shown) => source = shown,
-      onListening: (address) => post({ type: "listening", address }),
+      onStarted: (address) => post({ type: "started", address }),
     });
     tell();
     post({ type: "stopped" });

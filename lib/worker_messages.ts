@@ -27,7 +27,7 @@ export type ToWorker =
 
 /** From a worker to the main thread. */
 export type FromWorker =
-  | { readonly type: "listening"; readonly address: Address }
+  | { readonly type: "started"; readonly address: Address | undefined }
   | {
     readonly type: "status";
     readonly readiness: Readiness;

@@ -71,11 +71,15 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   const first = new Slot(1, shared);
   slots.push(first);
   const address = await first.started;
-  if (address !== undefined) host.onListening(address);
-  for (let index = 2; index <= count; index++) {
-    slots.push(new Slot(index, shared, address));
+  const { drain, now } = host.stop;
+  if (!drain.aborted && !now.aborted) {
+    for (let index = 2; index <= count; index++) {
+      slots.push(new Slot(index, shared, address));
+    }
+    await Promise.all(slots.map(({ started }) => started));
+    host.onStarted(address);
+    log.info("workers started", { count });
   }
-  log.info("workers started", { count });
   await Promise.all(slots.map(({ ended }) => ended));
 }
 
@@ -138,14 +142,13 @@ class Slot {
 
   #onMessage(message: FromWorker): void {
     switch (message.type) {
-      case "listening":
+      case "started":
         this.#address = message.address;
         this.#start.resolve(message.address);
         break;
       case "status":
         this.readiness = message.readiness;
         this.metrics = message.metrics;
-        if (message.readiness.ready) this.#start.resolve(this.#address);
         break;
       case "stopped":
         this.#finish();

@@ -60,7 +60,7 @@ class Stage {
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
         showStatus: (source) => this.status = source,
-        onListening: () => {},
+        onStarted: () => {},
       },
       startThread: (_name, events) => {
         const thread = new FakeThread(events);
@@ -87,12 +87,13 @@ const READY: FromWorker = {
   readiness: { ready: true },
   metrics: [],
 };
+const STARTED: FromWorker = { type: "started", address: undefined };
 const ADDRESS = { host: "127.0.0.1", port: 4711 };
 
 Deno.test("runWorkers() gives the first worker's address to the others", async () => {
   const stage = new Stage({ role: "client", count: 3 });
   assert.equal(stage.threads.length, 1);
-  stage.thread(0).say({ type: "listening", address: ADDRESS });
+  stage.thread(0).say({ type: "started", address: ADDRESS });
   await stage.settle();
   assert.equal(stage.threads.length, 3);
   for (const at of [1, 2]) {
@@ -109,7 +110,7 @@ Deno.test("runWorkers() gives the first worker's address to the others", async (
 
 Deno.test("runWorkers() drains all workers as one and ends with the last", async () => {
   const stage = new Stage({ role: "server", count: 2 });
-  stage.thread(0).say(READY);
+  stage.thread(0).say(STARTED);
   await stage.settle();
   stage.drain.abort();
   assert.deepEqual(stage.thread(0).told, ["start", "drain"]);
@@ -128,7 +129,7 @@ Deno.test("runWorkers() drains all workers as one and ends with the last", async
 
 Deno.test("runWorkers() starts a crashed worker again, at the same address", async () => {
   const stage = new Stage({ role: "client", count: 2 });
-  stage.thread(0).say({ type: "listening", address: ADDRESS });
+  stage.thread(0).say({ type: "started", address: ADDRESS });
   await stage.settle();
   stage.thread(0).crash("out of luck");
   assert.ok(stage.thread(0).terminated);
@@ -146,9 +147,17 @@ Deno.test("runWorkers() starts a crashed worker again, at the same address", asy
   assert.equal(stage.clock.timers, 0);
 });
 
+Deno.test("runWorkers() starts no more workers once told to stop", async () => {
+  const stage = new Stage({ role: "server", count: 2 });
+  stage.drain.abort();
+  stage.thread(0).say({ type: "stopped" });
+  await stage.ended;
+  assert.equal(stage.threads.length, 1);
+});
+
 Deno.test("runWorkers() does not start a crashed worker again while draining", async () => {
   const stage = new Stage({ role: "server", count: 2 });
-  stage.thread(0).say(READY);
+  stage.thread(0).say(STARTED);
   await stage.settle();
   stage.thread(0).crash("first");
   stage.drain.abort();
@@ -176,6 +185,7 @@ Deno.test("runWorkers() is ready while any worker is", async () => {
   const stage = new Stage({ role: "server", count: 2 });
   assert.equal(stage.status?.readiness().ready, false);
   stage.thread(0).say(READY);
+  stage.thread(0).say(STARTED);
   await stage.settle();
   assert.deepEqual(stage.status?.readiness(), {
     ready: true,
