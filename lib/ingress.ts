@@ -31,11 +31,13 @@ export interface IngressOptions
   readonly refuseV1: boolean;
   /** Bytes a second sent to a version 1 server. */
   readonly v1Rate: number;
+  /** Fills with bytes that nobody can guess. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
 }
 
 /** The listening side of the tunnels of one process. */
 export class Ingress implements Disposable {
+  /** The tunnels. */
   readonly session: Session;
   readonly #options: IngressOptions;
   readonly #bus: Bus;
@@ -73,6 +75,7 @@ export class Ingress implements Disposable {
       window: this.session.initialWindow,
       codec: options.codec,
       openTimeout: options.openTimeout,
+      refuseV1: options.refuseV1,
       firstNumber: firstNumber(random),
       onOpen: (opening, reply) => this.#onOpen(opening, reply),
       onFailed: (opening, reason) =>
@@ -105,7 +108,7 @@ export class Ingress implements Disposable {
 
   #onAccept(socket: Socket): void {
     const { maxOpening, maxTunnels } = this.#options;
-    if (this.session.full) {
+    if (!this.session.hasRoom(this.#openings.size)) {
       this.#turnAway(socket, {
         code: "limit",
         text: `${maxTunnels} tunnels are open (--max-tunnels)`,
@@ -152,12 +155,13 @@ export class Ingress implements Disposable {
   }
 
   #onOpenV1(opening: Opening, id: string): void {
-    const { refuseV1, subjects, v1Rate, openTimeout } = this.#options;
+    const { subjects, token, v1Rate, openTimeout } = this.#options;
     const { socket, number } = opening;
-    if (refuseV1) {
+    if (parseId(id)?.client === token) {
+      // Ours are for tunnels of version 2: data under one could end another's.
       this.#turnAway(socket, {
-        code: "version",
-        text: "the server speaks version 1 (--refuse-v1)",
+        code: "protocol",
+        text: "the version 1 server answered with a version 2 connection ID",
       }, opening);
       return;
     }
@@ -204,10 +208,11 @@ export class Ingress implements Disposable {
 
   /** Tells a server that nobody wants the tunnel it opened. */
   #disown(text: string): void {
+    const { subjects, token } = this.#options;
     const id = parseId(text);
-    if (id === undefined || this.session.knows(id)) return;
+    if (id?.client !== token || this.session.knows(id)) return;
     this.#bus.publish(
-      this.#options.subjects.data("server", text),
+      subjects.data("server", text),
       binaryCodec.encode(text, {
         type: "reset",
         code: "unknown-tunnel",

@@ -31,10 +31,18 @@ const REJOIN_GRACE_MS = 3_000;
 /** Pause before asking again after "no responders", in ms. */
 const RETRY_MS = 200;
 
+/**
+ * Where version 1 is refused: how long after the answer of such a server one
+ * of version 2 may take to show, in ms. It answers, or says within half of
+ * this that it dials; version 1 servers always answer, beside any other.
+ */
+const NATIVE_GRACE_MS = 1_000;
+
 /** A local connection whose tunnel is being opened. */
 export interface Opening {
   /** Number the tunnel will have. */
   readonly number: number;
+  /** The local connection. */
   readonly socket: Socket;
   /** When the connection was accepted. */
   readonly startedAt: number;
@@ -44,7 +52,11 @@ export interface Opening {
 
 interface Entry extends Opening {
   number: number;
+  /** The number, and those of earlier requests, which may be answered yet. */
+  readonly numbers: number[];
   attempts: number;
+  /** Whether a version 1 server has answered, and is refused. */
+  refusedV1: boolean;
   /** When it has taken too long altogether. */
   readonly deadline: number;
   /** When to send the request (again); Infinity while an answer is awaited. */
@@ -55,11 +67,15 @@ interface Entry extends Opening {
 
 /** What the opens of a client have in common. */
 export interface OpeningsOptions {
+  /** The way to NATS. */
   readonly bus: Bus;
+  /** Where the time comes from. */
   readonly clock: Clock;
+  /** The subjects of this deployment. */
   readonly subjects: Subjects;
   /** Token of this process. */
   readonly token: string;
+  /** What the server is to dial. */
   readonly target: { readonly host: string; readonly port: number };
   /** Credit for the server, in bytes. */
   readonly window: number;
@@ -69,10 +85,14 @@ export interface OpeningsOptions {
   readonly firstNumber: number;
   /** Longest time from accept to open, in ms. */
   readonly openTimeout: number;
+  /** Turn away servers that speak version 1. */
+  readonly refuseV1: boolean;
+  /** A tunnel may begin. */
   readonly onOpen: (
     opening: Opening,
     reply: OpenReply & { type: "open" | "v1" },
   ) => void;
+  /** An open came to nothing. */
   readonly onFailed: (opening: Opening, reason: Reason) => void;
   /** A server opened a tunnel nobody waits for any more. */
   readonly onOrphan: (id: string) => void;
@@ -81,7 +101,8 @@ export interface OpeningsOptions {
 /** The opens under way. */
 export class Openings {
   readonly #options: OpeningsOptions;
-  readonly #entries = new Map<number, Entry>();
+  readonly #entries = new Set<Entry>();
+  readonly #byNumber = new Map<number, Entry>();
   #nextNumber: number;
   #upAt = -Infinity;
 
@@ -102,20 +123,23 @@ export class Openings {
     const now = clock.now();
     this.#ask({
       number: 0,
+      numbers: [],
       socket,
       startedAt: now,
       attempts: 0,
+      refusedV1: false,
       deadline: now + openTimeout,
       askAt: now,
       silentAt: Infinity,
     }, now);
   }
 
-  /** An answer to open `number` came; returns false when it is for none. */
+  /** An answer to open `number` came. */
   onReply(number: number, message: BusMessage, now: number): void {
-    const entry = this.#entries.get(number);
+    const entry = this.#byNumber.get(number);
+    const latest = entry?.number === number;
     if (message.status !== 0) {
-      if (entry !== undefined) this.#onNobody(entry, now);
+      if (entry !== undefined && latest) this.#onNobody(entry, now);
       return;
     }
     let reply: OpenReply;
@@ -123,7 +147,7 @@ export class Openings {
       reply = decodeReply((name) => message.header(name), message.data);
     } catch (error) {
       if (!(error instanceof TunnelError)) throw error;
-      if (entry !== undefined) this.#fail(entry, error);
+      if (entry !== undefined && latest) this.#fail(entry, error);
       return;
     }
     if (entry === undefined) {
@@ -132,25 +156,26 @@ export class Openings {
       }
       return;
     }
-    switch (reply.type) {
-      case "dialing":
-        entry.silentAt = now + OPEN_SILENCE_MS;
-        break;
-      case "refused":
-        if (isTransient(reply.reason) && entry.attempts < MAX_ATTEMPTS) {
-          this.#again(entry, now + RETRY_MS);
-        } else this.#fail(entry, reply.reason);
-        break;
-      default:
-        this.#entries.delete(number);
-        this.#options.onOpen(entry, reply);
-    }
+    if (reply.type === "v1" && this.#options.refuseV1) {
+      entry.refusedV1 = true;
+      entry.silentAt = now + NATIVE_GRACE_MS;
+    } else if (reply.type === "open" || reply.type === "v1") {
+      entry.number = number;
+      this.#remove(entry);
+      this.#options.onOpen(entry, reply);
+    } else if (!latest) {
+      // It was asked again since: what counts is the answer to that.
+    } else if (reply.type === "dialing") {
+      entry.silentAt = now + OPEN_SILENCE_MS;
+    } else if (isTransient(reply.reason) && entry.attempts < MAX_ATTEMPTS) {
+      this.#again(entry, now + RETRY_MS);
+    } else this.#fail(entry, reply.reason);
   }
 
   /** Time has passed: sends again, gives up. */
   tick(now: number): void {
     const { openTimeout, bus } = this.#options;
-    for (const entry of this.#entries.values()) {
+    for (const entry of [...this.#entries]) {
       if (now >= entry.deadline) {
         this.#fail(entry, {
           code: "timeout",
@@ -159,22 +184,13 @@ export class Openings {
             : `NATS was down for the ${openTimeout} ms an open may take`,
         });
       } else if (now >= entry.askAt) this.#ask(entry, now);
-      else if (now >= entry.silentAt) {
-        if (entry.attempts < MAX_ATTEMPTS) this.#ask(entry, now);
-        else {
-          this.#fail(entry, {
-            code: "timeout",
-            text:
-              `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
-          });
-        }
-      }
+      else if (now >= entry.silentAt) this.#onSilence(entry, now);
     }
   }
 
   /** The link to NATS is down: what was asked is asked again later. */
   linkDown(): void {
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.#entries) {
       entry.askAt = Infinity;
       entry.silentAt = Infinity;
     }
@@ -183,24 +199,25 @@ export class Openings {
   /** The link to NATS is back. */
   linkUp(now: number): void {
     this.#upAt = now;
-    for (const entry of [...this.#entries.values()]) this.#ask(entry, now);
+    for (const entry of [...this.#entries]) this.#ask(entry, now);
   }
 
   /** Gives all of them up. */
   cancel(reason: Reason): void {
-    for (const entry of [...this.#entries.values()]) this.#fail(entry, reason);
+    for (const entry of [...this.#entries]) this.#fail(entry, reason);
   }
 
   /**
-   * Sends the request under a new number: should a server have opened a
-   * tunnel under the old one, its answer finds nobody and it is told.
+   * Sends the request, each time under a new number. The first tunnel that a
+   * server opens is taken; for any other nobody waits, and its server is told.
    */
   #ask(entry: Entry, now: number): void {
     const { bus, subjects, token, target, window, codec } = this.#options;
-    this.#entries.delete(entry.number);
     entry.number = this.#nextNumber++;
-    this.#entries.set(entry.number, entry);
-    entry.askAt = Infinity;
+    entry.numbers.push(entry.number);
+    this.#entries.add(entry);
+    this.#byNumber.set(entry.number, entry);
+    this.#again(entry, Infinity);
     if (!bus.connected) return; // linkUp will ask
     entry.attempts++;
     entry.silentAt = now + OPEN_SILENCE_MS;
@@ -238,9 +255,30 @@ export class Openings {
     });
   }
 
+  #onSilence(entry: Entry, now: number): void {
+    if (entry.refusedV1) {
+      this.#fail(entry, {
+        code: "version",
+        text: "only servers of version 1 answered (--refuse-v1)",
+      });
+    } else if (entry.attempts < MAX_ATTEMPTS) this.#ask(entry, now);
+    else {
+      this.#fail(entry, {
+        code: "timeout",
+        text:
+          `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
+      });
+    }
+  }
+
   #fail(entry: Entry, reason: Reason): void {
-    this.#entries.delete(entry.number);
+    this.#remove(entry);
     this.#options.onFailed(entry, reason);
+  }
+
+  #remove(entry: Entry): void {
+    this.#entries.delete(entry);
+    for (const number of entry.numbers) this.#byNumber.delete(number);
   }
 }
 

@@ -5,21 +5,21 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { binaryCodec } from "./binary_codec.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import type { Bus, BusMessage, LinkEvent } from "./bus.ts";
 import type { Clock } from "./clock.ts";
-import type { Codec, CodecName } from "./codec.ts";
+import type { CodecName } from "./codec.ts";
+import { codecOf, decodeFrame } from "./codecs.ts";
 import { Counters } from "./counters.ts";
 import { type Reason, TunnelError } from "./errors.ts";
 import type { Frame } from "./frame.ts";
-import { jsonCodec } from "./json_codec.ts";
 import { MemoryBudget } from "./memory_budget.ts";
-import { NativeTunnel } from "./native_tunnel.ts";
+import { NativeTunnel, type SharedByTunnels } from "./native_tunnel.ts";
 import { type Peer, Peers } from "./peers.ts";
 import type { PeerTimes } from "./peer_state.ts";
 import { INITIAL_WINDOW_BYTES } from "./receive_buffer.ts";
 import type { Socket } from "./socket.ts";
+import { Strays } from "./strays.ts";
 import {
   type ConnectionId,
   formatId,
@@ -27,35 +27,28 @@ import {
   type Role,
   type Subjects,
 } from "./subjects.ts";
-import { Tombstones } from "./tombstones.ts";
 import type { Tunnel } from "./tunnel.ts";
 import { TunnelTable } from "./tunnel_table.ts";
+import { TunnelTimers } from "./tunnel_timers.ts";
 import type { Outcome } from "./tunnel_types.ts";
 import { V1Tunnel } from "./v1_tunnel.ts";
 
-/** Turns of the timer for acks and probes, in ms: that of the delayed ack. */
-const TICK_MS = 25;
-
-/** Tunnels whose next timeout is further off than this are left to the sweep, in ms. */
-const TICK_HORIZON_MS = 10_000;
-
-/** Turns of the sweep over peers and far timeouts, in ms. */
+/** Turns of the sweep over peers, in ms. */
 const SWEEP_MS = 500;
-
-/**
- * Answers to frames for unknown tunnels in one sweep: enough for a process
- * that restarts with many tunnels, too few to amplify a flood.
- */
-const MAX_STRAY_ANSWERS = 4096;
 
 /** What a session is made of. */
 export interface SessionOptions {
+  /** The way to NATS. */
   readonly bus: Bus;
+  /** Where the time comes from. */
   readonly clock: Clock;
+  /** Which side of the tunnels this process is. */
   readonly role: Role;
   /** Token of this process in connection IDs. */
   readonly token: string;
+  /** The subjects of this deployment. */
   readonly subjects: Subjects;
+  /** How long what may last. */
   readonly times: PeerTimes;
   /** Most bytes under way per tunnel and direction. */
   readonly maxWindow: number;
@@ -65,6 +58,7 @@ export interface SessionOptions {
   readonly idleTimeout: number;
   /** In ms; 0 = never. */
   readonly halfCloseTimeout: number;
+  /** Most tunnels open at once. */
   readonly maxTunnels: number;
   /** Messages on this process's subjects that are for no tunnel and no peer. */
   readonly onOther?: (
@@ -74,14 +68,19 @@ export interface SessionOptions {
   ) => boolean;
   /** A turn of the tick timer while `keepTicking` says so. */
   readonly onTick?: (now: number) => void;
+  /** Whether the tick timer is needed though no tunnel needs it. */
   readonly keepTicking?: () => boolean;
 }
 
 /** A native tunnel to be added. */
 export interface NativeSpec {
+  /** Connection ID. */
   readonly id: ConnectionId;
+  /** The local connection. */
   readonly socket: Socket;
+  /** Target as it was asked for, `host:port`. */
   readonly target: string;
+  /** The form of frames. */
   readonly codec: CodecName;
   /** Credit the peer gave, in bytes. */
   readonly peerWindow: number;
@@ -91,8 +90,11 @@ export interface NativeSpec {
 export interface V1Spec {
   /** Connection ID. */
   readonly id: string;
+  /** Number at the end of its connection ID. */
   readonly number: number;
+  /** The local connection. */
   readonly socket: Socket;
+  /** Target as it was asked for, `host:port`. */
   readonly target: string;
   /** Subject its messages go to. */
   readonly outbound: string;
@@ -108,34 +110,51 @@ export interface V1Spec {
 
 /** The tunnels of a process and what they share. */
 export class Session implements Disposable {
+  /** Running totals. */
   readonly counters: Counters = new Counters();
+  /** Where large buffers come from and go back to. */
   readonly pool: BufferPool = new BufferPool();
+  /** Memory of the process for bytes sent and not acknowledged. */
   readonly sendBudget: MemoryBudget;
+  /** Memory of the process for bytes received and not written. */
   readonly receiveBudget: MemoryBudget;
   readonly #options: SessionOptions;
+  readonly #shared: SharedByTunnels;
   readonly #log = getLogger(["sproxy", "tunnel"]);
   readonly #table = new TunnelTable();
   readonly #peers: Peers;
-  readonly #tombstones = new Tombstones();
+  readonly #strays: Strays;
+  readonly #timers: TunnelTimers;
   readonly #stop = new AbortController();
   /** Tunnels with events whose consequences are not carried out yet. */
   #dirty: Tunnel[] = [];
   #driving = false;
   /** Tunnels that wait for the way to NATS to be free. */
   #blocked = new Set<Tunnel>();
-  /** Tunnels with a timeout in the near future. */
-  readonly #timed = new Set<Tunnel>();
-  #ticker: Disposable | undefined;
   #sweeper: Disposable;
-  #strayAnswers = 0;
   #onEmpty: (() => void) | undefined;
 
   /** A session on `bus`, subscribed to this process's subjects. */
   constructor(options: SessionOptions) {
     const { bus, clock, role, token, subjects, times } = options;
+    const { onTick, keepTicking } = options;
     this.#options = options;
+    this.#strays = new Strays({ bus, role, subjects });
+    this.#timers = new TunnelTimers({ clock, onTick, keepTicking });
     this.sendBudget = new MemoryBudget(options.memoryBudget);
     this.receiveBudget = new MemoryBudget(options.memoryBudget);
+    this.#shared = {
+      bus,
+      clock,
+      pool: this.pool,
+      sendBudget: this.sendBudget,
+      receiveBudget: this.receiveBudget,
+      maxWindow: options.maxWindow,
+      idleTimeout: options.idleTimeout,
+      halfCloseTimeout: options.halfCloseTimeout,
+      onDriven: this.onDriven,
+      onEnd: this.onEnd,
+    };
     this.#peers = new Peers({
       bus,
       subjects,
@@ -165,9 +184,9 @@ export class Session implements Disposable {
     return this.#peers.size;
   }
 
-  /** Whether the limit on tunnels is reached. */
-  get full(): boolean {
-    return this.#table.size >= this.#options.maxTunnels;
+  /** Whether the limit on tunnels allows one more, beside `opening` that are to be. */
+  hasRoom(opening: number): boolean {
+    return this.#table.size + opening < this.#options.maxTunnels;
   }
 
   /** Credit that this process gives with an open, in bytes. */
@@ -186,7 +205,7 @@ export class Session implements Disposable {
     const text = formatId(id);
     const subject = new TextEncoder().encode(subjects.data(role, text));
     return this.#table.find(subject) !== undefined ||
-      this.#tombstones.find(text) !== undefined;
+      this.#strays.tombstones.find(text) !== undefined;
   }
 
   /** Adds a native tunnel and sets it going in this turn. */
@@ -198,22 +217,17 @@ export class Session implements Disposable {
     const id = formatId(spec.id);
     const codec = codecOf(spec.codec);
     const tunnel: Tunnel = new NativeTunnel({
-      ...this.#options,
+      shared: this.#shared,
       info: { id, remote: socket.remote, target, openedAt: now },
       number: spec.id.number,
       socket,
       codec,
       peer: this.#peers.get(spec.id[other], codec, now),
-      pool: this.pool,
-      sendBudget: this.sendBudget,
-      receiveBudget: this.receiveBudget,
       outbound: subjects.data(other, id),
       inbound: subjects.data(role, id),
       peerWindow: spec.peerWindow,
       window: this.initialWindow,
       confirm: role === "server",
-      onDriven: this.onDriven,
-      onEnd: this.onEnd,
     });
     this.add(tunnel);
     if (!bus.connected) tunnel.linkDown(now);
@@ -222,7 +236,7 @@ export class Session implements Disposable {
 
   /** Adds a tunnel with a version 1 peer and sets it going in this turn. */
   addV1(spec: V1Spec): Tunnel {
-    const { clock } = this.#options;
+    const { bus, clock } = this.#options;
     const tunnel: Tunnel = new V1Tunnel({
       ...this.#options,
       ...spec,
@@ -243,6 +257,7 @@ export class Session implements Disposable {
       },
     });
     this.add(tunnel);
+    if (!bus.connected) tunnel.linkDown(clock.now());
     return tunnel;
   }
 
@@ -268,23 +283,20 @@ export class Session implements Disposable {
   readonly onDriven = (tunnel: Tunnel): void => {
     if (tunnel.outcome !== undefined) return;
     if (this.#options.bus.congested) this.#blocked.add(tunnel);
-    if (tunnel.nextTimeout < this.#options.clock.now() + TICK_HORIZON_MS) {
-      this.#timed.add(tunnel);
-      this.startTicking();
-    }
+    this.#timers.watch(tunnel, this.#options.clock.now());
   };
 
   /** Bookkeeping and the log line when a tunnel has ended. */
   readonly onEnd = (tunnel: Tunnel, outcome: Outcome): void => {
     if (!this.#table.remove(tunnel)) return;
-    this.#timed.delete(tunnel);
+    this.#timers.forget(tunnel);
     this.#blocked.delete(tunnel);
     const { peer, info, stats } = tunnel;
     const now = this.#options.clock.now();
     if (peer !== undefined) {
       peer.tunnels.delete(tunnel);
       this.#peers.releaseIfIdle(peer);
-      this.#tombstones.add(
+      this.#strays.tombstones.add(
         info.id,
         outcome.clean ? { ack: tunnel.ack } : { reason: outcome.reason },
         now,
@@ -312,9 +324,9 @@ export class Session implements Disposable {
     if (this.#table.size === 0) this.#onEmpty?.();
   };
 
-  /** Calls the tick timer to life; it stops by itself when nothing needs it. */
+  /** Has the tick timer go off soon; it stops by itself when nothing needs it. */
   startTicking(): void {
-    this.#ticker ??= this.#options.clock.after(TICK_MS, this.#tick);
+    this.#timers.start();
   }
 
   /** Resolves when no tunnel is open; rejects with the signal's reason when it aborts first. */
@@ -365,7 +377,7 @@ export class Session implements Disposable {
   /** Stops timers and subscriptions; the tunnels should be gone. */
   [Symbol.dispose](): void {
     this.#stop.abort();
-    this.#ticker?.[Symbol.dispose]();
+    this.#timers[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
   }
 
@@ -396,44 +408,21 @@ export class Session implements Disposable {
     }
     let frame: Frame | undefined;
     try {
-      frame = decode(message.data);
+      frame = decodeFrame(message.data);
     } catch (error) {
       if (!(error instanceof TunnelError)) throw error;
       this.#malformed(message, error.text);
       return;
     }
     if (frame === undefined) return;
-    if (id.number !== 0) this.#answerStray(id, frame);
-    else if (peer !== undefined) {
+    if (id.number !== 0) {
+      if (this.#strays.answer(id, frame)) this.counters.unknownTunnel++;
+    } else if (peer === undefined) this.#strays.answerStranger(id, frame);
+    else {
       this.#peers.receive(peer, frame, now);
+      if (frame.type !== "ping" || !frame.resumed) return;
       for (const tunnel of peer.tunnels) this.touch(tunnel);
     }
-  }
-
-  /** A frame for a tunnel that does not exist (any more): its sender must know. */
-  #answerStray(id: ConnectionId, frame: Frame): void {
-    if (frame.type === "reset") return;
-    this.counters.unknownTunnel++;
-    if (this.#strayAnswers++ >= MAX_STRAY_ANSWERS) return;
-    const { bus, role, subjects } = this.#options;
-    const text = formatId(id);
-    const epitaph = this.#tombstones.find(text);
-    const answer: Frame = epitaph !== undefined && "ack" in epitaph
-      ? { type: "ack", ack: epitaph.ack, limit: epitaph.ack, gap: false }
-      : {
-        type: "reset",
-        ...(epitaph?.reason ??
-          {
-            code: "unknown-tunnel",
-            text: "the process at the other end knows no such tunnel",
-          }),
-      };
-    const other: Role = role === "client" ? "server" : "client";
-    bus.publish(
-      subjects.data(other, text),
-      binaryCodec.encode(text, answer),
-      { lane: "control" },
-    );
   }
 
   #malformed(message: BusMessage, why: string): void {
@@ -497,42 +486,11 @@ export class Session implements Disposable {
     this.#peers.releaseIfIdle(peer);
   }
 
-  readonly #tick = (): void => {
-    this.#ticker = undefined;
-    const { clock, onTick, keepTicking } = this.#options;
-    const now = clock.now();
-    for (const tunnel of this.#timed) {
-      const due = tunnel.nextTimeout;
-      if (due <= now) {
-        tunnel.tick(now);
-        tunnel.drive(now);
-      } else if (due > now + TICK_HORIZON_MS) this.#timed.delete(tunnel);
-    }
-    onTick?.(now);
-    if (this.#timed.size > 0 || keepTicking?.()) this.startTicking();
-  };
-
   readonly #sweep = (): void => {
     const now = this.#options.clock.now();
     this.#sweeper = this.#options.clock.after(SWEEP_MS, this.#sweep);
-    this.#strayAnswers = 0;
     this.#peers.sweep(now);
-    this.#tombstones.sweep(now);
-    for (const tunnel of this.#table) {
-      if (tunnel.nextTimeout < now + TICK_HORIZON_MS) {
-        this.#timed.add(tunnel);
-        this.startTicking();
-      }
-    }
+    this.#strays.sweep(now);
+    this.#timers.sweep(this.#table, now);
   };
-}
-
-/** The codec of this name. */
-export function codecOf(name: CodecName): Codec {
-  return name === "json" ? jsonCodec : binaryCodec;
-}
-
-/** Reads a frame in whichever form it comes. */
-function decode(data: Uint8Array): Frame | undefined {
-  return (data[0] === 0x7b ? jsonCodec : binaryCodec).decode(data);
 }
