@@ -1,0 +1,332 @@
+/** Logging in to real nats-servers in every way they offer. */
+import assert from "node:assert/strict";
+import { RunError, UsageError } from "../lib/errors.ts";
+import { connectNats, type NatsBus } from "../lib/nats_bus.ts";
+import type { NatsCredentials, NatsOptions } from "../lib/nats_options.ts";
+import { payload } from "../tests/link_log.ts";
+import { RechunkRelay } from "../tests/rechunk_relay.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { startNatsServer } from "./support/nats_server.ts";
+
+const DATA = new URL("../tests/testdata/", import.meta.url);
+
+function path(name: string): string {
+  return new URL(name, DATA).pathname;
+}
+
+function read(name: string): string {
+  return Deno.readTextFileSync(path(name));
+}
+
+const CA = read("tls/ca.pem");
+const CERTIFICATE = {
+  cert: read("tls/server.pem"),
+  key: read("tls/server.key"),
+};
+const CLIENT = { cert: read("tls/client.pem"), key: read("tls/client.key") };
+
+/** A key pair made for these tests. */
+const NKEY = {
+  id: "UAEVWP4WLLT372M6U6Z6UGKJOASLWSSNZ72AK3QPHHVW2BP4GDUTYWC2",
+  seed: "SUANPIDF6T64MO2T5KEIH52M7VU63EDB3GGXCF7WEP2LSYGJYDX6ZMB63E",
+};
+
+/** The `tls` block of a nats-server that shows the test certificate. */
+function tlsConfig(more = ""): string {
+  return `tls {
+    cert_file: ${JSON.stringify(path("tls/server.pem"))}
+    key_file: ${JSON.stringify(path("tls/server.key"))}
+    ca_file: ${JSON.stringify(path("tls/ca.pem"))}
+    ${more} }`;
+}
+
+/** Sends megabytes to itself and reads them again. */
+async function exercise(bus: NatsBus): Promise<void> {
+  const count = 300;
+  const done = Promise.withResolvers<void>();
+  let received = 0;
+  using _all = bus.subscribe("exercise", ({ data }) => {
+    assert.equal(data[data.length - 1], received & 0xff);
+    if (++received === count) done.resolve();
+  });
+  for (let i = 0; i < count; i++) {
+    bus.publish("exercise", payload(new Uint8Array(16_384).fill(i)));
+  }
+  await done.promise;
+}
+
+/** Options that give up at the first failure, and say how it failed. */
+function impatient(
+  servers: readonly string[],
+): NatsOptions & { readonly failed: Promise<string> } {
+  const failed = Promise.withResolvers<string>();
+  const controller = new AbortController();
+  return {
+    servers,
+    signal: controller.signal,
+    failed: failed.promise,
+    onAttemptFailed: ({ reason }) => {
+      failed.resolve(reason);
+      controller.abort(new Error("failed"));
+    },
+  };
+}
+
+const LOGINS: readonly {
+  readonly what: string;
+  readonly config: string;
+  readonly right: NatsCredentials;
+  readonly wrong: NatsCredentials;
+  readonly secret: string;
+}[] = [
+  {
+    what: "a user and a password",
+    config: `authorization { user: "u", password: "right one" }`,
+    right: { kind: "password", user: "u", password: "right one" },
+    wrong: { kind: "password", user: "u", password: "hunter2" },
+    secret: "hunter2",
+  },
+  {
+    what: "a token",
+    config: `authorization { token: "right one" }`,
+    right: { kind: "token", token: "right one" },
+    wrong: { kind: "token", token: "hunter2" },
+    secret: "hunter2",
+  },
+  {
+    what: "an nkey",
+    config: `authorization { users: [ { nkey: ${NKEY.id} } ] }`,
+    right: { kind: "nkey", seed: `${NKEY.seed}\n` },
+    wrong: { kind: "creds", text: read("nats/user.creds") },
+    secret: "SUA",
+  },
+  {
+    what: "a credentials file",
+    config: read("nats/operator.conf"),
+    right: { kind: "creds", text: read("nats/user.creds") },
+    wrong: { kind: "nkey", seed: NKEY.seed },
+    secret: NKEY.seed,
+  },
+];
+
+for (const { what, config, right, wrong, secret } of LOGINS) {
+  integrationTest(`connectNats() logs in with ${what}`, async () => {
+    await using server = await startNatsServer({ config });
+    await using bus = await connectNats({
+      servers: [server.url],
+      credentials: right,
+    });
+    await exercise(bus);
+  });
+
+  integrationTest(
+    `connectNats() gives up at once without the right one of ${what}`,
+    async () => {
+      await using server = await startNatsServer({ config });
+      for (const credentials of [wrong, { kind: "none" } as const]) {
+        await assert.rejects(
+          connectNats({ servers: [server.url], credentials }),
+          (error: unknown) =>
+            error instanceof RunError &&
+            error.message.includes(`127.0.0.1:${server.port}`) &&
+            error.message.includes("Authorization Violation") &&
+            !Deno.inspect(error).includes(secret),
+        );
+      }
+    },
+  );
+}
+
+integrationTest("connectNats() speaks TLS where it is told to", async () => {
+  await using server = await startNatsServer({ config: tlsConfig() });
+  await using bus = await connectNats({
+    servers: [`tls://localhost:${server.port}`],
+    tls: { ca: CA },
+  });
+  await exercise(bus);
+});
+
+integrationTest(
+  "connectNats() speaks TLS to an address the certificate is for",
+  async () => {
+    await using server = await startNatsServer({ config: tlsConfig() });
+    await using bus = await connectNats({
+      servers: [`nats://127.0.0.1:${server.port}`],
+      tls: { ca: CA },
+    });
+    await exercise(bus);
+  },
+);
+
+integrationTest(
+  "connectNats() comes back over TLS after a restart",
+  async () => {
+    await using server = await startNatsServer({ config: tlsConfig() });
+    await using bus = await connectNats({
+      servers: [`tls://localhost:${server.port}`],
+      tls: { ca: CA },
+    });
+    const up = Promise.withResolvers<void>();
+    bus.onLink(({ type }) => type === "up" && up.resolve());
+    await server.restart();
+    await up.promise;
+    await exercise(bus);
+  },
+);
+
+integrationTest(
+  "connectNats() shows its certificate to a broker that asks for one",
+  async () => {
+    await using server = await startNatsServer({
+      config: tlsConfig("verify: true"),
+    });
+    await using bus = await connectNats({
+      servers: [`tls://localhost:${server.port}`],
+      tls: { ca: CA, ...CLIENT },
+    });
+    await exercise(bus);
+    const up = Promise.withResolvers<void>();
+    bus.onLink(({ type }) => type === "up" && up.resolve());
+    await server.restart();
+    await up.promise;
+    await exercise(bus);
+  },
+);
+
+integrationTest(
+  "connectNats() begins with TLS where it is told to",
+  async () => {
+    await using server = await startNatsServer();
+    await using front = new RechunkRelay(server.port, {
+      certificate: CERTIFICATE,
+    });
+    for (const certificate of [{}, CLIENT]) {
+      await using bus = await connectNats({
+        servers: [`tls://localhost:${front.port}`],
+        tls: { ca: CA, first: true, ...certificate },
+      });
+      await exercise(bus);
+    }
+  },
+);
+
+const TLS_FAILURES: readonly {
+  readonly what: string;
+  readonly config: string;
+  readonly host?: string;
+  readonly tls?: NatsOptions["tls"];
+  readonly reason: RegExp;
+}[] = [
+  {
+    what: "a certificate of unknown origin, though the broker demands TLS",
+    config: tlsConfig(),
+    reason: /^TLS failed: .*(UnknownIssuer|unknown issuer)/i,
+  },
+  {
+    what: "a certificate for another name",
+    config: tlsConfig(),
+    host: "127.0.0.2",
+    tls: { ca: CA },
+    reason: /^TLS failed: .*not valid for name/i,
+  },
+  {
+    what: "a certificate for another address, by way of node:tls",
+    config: tlsConfig("verify: true"),
+    host: "127.0.0.2",
+    tls: { ca: CA, ...CLIENT },
+    reason: /^TLS failed: .*(127\.0\.0\.2|altnames|not valid)/i,
+  },
+  {
+    what: "a broker that wants a certificate we do not have",
+    config: tlsConfig("verify: true"),
+    tls: { ca: CA },
+    reason: /certificate/i,
+  },
+  {
+    what: "a certificate of unknown origin, by way of node:tls",
+    config: tlsConfig("verify: true"),
+    tls: CLIENT,
+    reason: /^TLS failed: .*(issuer|certificate|self.signed)/i,
+  },
+  {
+    what: "a broker without TLS where TLS is demanded",
+    config: "",
+    tls: { ca: CA },
+    reason: /does not offer TLS/,
+  },
+];
+
+for (const { what, config, host, tls, reason } of TLS_FAILURES) {
+  integrationTest(`connectNats() refuses ${what}`, async () => {
+    await using server = await startNatsServer({
+      config: config + (host ? `\nlisten: "127.0.0.2:-1"` : ""),
+    });
+    const { failed, ...options } = impatient([
+      `nats://${host ?? "localhost"}:${server.port}`,
+    ]);
+    await assert.rejects(
+      connectNats({ ...options, ...(tls && { tls }) }),
+      /^Error: failed$/,
+    );
+    assert.match(await failed, reason);
+  });
+}
+
+const UNUSABLE: readonly {
+  readonly what: string;
+  readonly options: NatsOptions;
+  readonly message: RegExp;
+  readonly secret?: string;
+}[] = [
+  { what: "no server", options: { servers: [] }, message: /No NATS server/ },
+  {
+    what: "a scheme it does not know",
+    options: { servers: ["http://localhost:1"] },
+    message: /"http:\/\/localhost:1" is no NATS server/,
+  },
+  {
+    what: "a port that is none",
+    options: { servers: ["nats://localhost:99999"] },
+    message: /is no NATS server/,
+  },
+  {
+    what: "credentials in a server's URL",
+    options: { servers: ["nats://u:hunter2@localhost:1"] },
+    message: /at localhost:1 is written with credentials/,
+    secret: "hunter2",
+  },
+  {
+    what: "an nkey seed that is none",
+    options: {
+      servers: ["localhost"],
+      credentials: { kind: "nkey", seed: "SUhunter2" },
+    },
+    message: /nkey seed is malformed/,
+    secret: "hunter2",
+  },
+  {
+    what: "a credentials file that is none",
+    options: {
+      servers: ["localhost"],
+      credentials: { kind: "creds", text: "hunter2" },
+    },
+    message: /credentials are malformed/,
+    secret: "hunter2",
+  },
+  {
+    what: "a client certificate without its key",
+    options: { servers: ["localhost"], tls: { cert: "x" } },
+    message: /needs its key/,
+  },
+];
+
+for (const { what, options, message, secret } of UNUSABLE) {
+  Deno.test(`connectNats() refuses ${what}`, async () => {
+    await assert.rejects(
+      connectNats(options),
+      (error: unknown) =>
+        error instanceof UsageError && message.test(error.message) &&
+        (secret === undefined || !Deno.inspect(error).includes(secret)),
+    );
+  });
+}
