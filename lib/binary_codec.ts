@@ -25,6 +25,7 @@ import {
   type Frame,
   MAX_OFFSET,
   MAX_RESET_TEXT_BYTES,
+  resetTextBytes,
 } from "./frame.ts";
 
 const DATA = 1;
@@ -43,8 +44,7 @@ const RESET_HEADER_BYTES = 4;
 const PING_BYTES = 30;
 
 const TWO_32 = 0x1_0000_0000;
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The compact form, for data between two native peers. */
 export const binaryCodec: Codec = {
@@ -76,7 +76,7 @@ class BinaryMessage implements Encodable {
         this.byteLength = DATA_HEADER_BYTES;
         break;
       case "reset":
-        this.#text = boundedText(frame.text);
+        this.#text = resetTextBytes(frame.text);
         this.byteLength = RESET_HEADER_BYTES + this.#text.length;
         break;
       case "ping":
@@ -197,13 +197,6 @@ function decode(data: Uint8Array): Frame | undefined {
       if (type > 0 && type < TYPE_LIMIT) return undefined;
       throw new TunnelError("protocol", `unknown first byte ${type}`);
   }
-}
-
-/** UTF-8 of `text`, cut to what a RESET may carry, never inside a character. */
-function boundedText(text: string): Uint8Array {
-  const room = new Uint8Array(MAX_RESET_TEXT_BYTES);
-  const { written } = encoder.encodeInto(text, room);
-  return room.subarray(0, written);
 }
 
 function atLeast(data: Uint8Array, length: number, name: string): void {

@@ -127,6 +127,15 @@ export type Frame =
   | PingFrame
   | PongFrame;
 
+const encoder = new TextEncoder();
+
+/** UTF-8 of the text of a RESET, cut to what one may carry, never inside a character. */
+export function resetTextBytes(text: string): Uint8Array {
+  const room = new Uint8Array(MAX_RESET_TEXT_BYTES);
+  const { written } = encoder.encodeInto(text, room);
+  return room.subarray(0, written);
+}
+
 /**
  * Checks what no codec can express: that the numbers of a frame fit together.
  *

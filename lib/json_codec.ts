@@ -16,7 +16,7 @@ import {
   type Frame,
   MAX_OFFSET,
   MAX_PING_ID,
-  MAX_RESET_TEXT_BYTES,
+  resetTextBytes,
 } from "./frame.ts";
 import {
   dataCapacity,
@@ -24,6 +24,8 @@ import {
   encodeMessage,
   type Message,
 } from "./message.ts";
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** JSON of the metadata of a DATA frame with three offsets of 16 digits. */
 const DATA_METADATA_BYTES = 96;
@@ -92,7 +94,7 @@ function toMetadata(frame: Frame): Record<string, string> {
       return {
         type: "reset",
         code: frame.code,
-        text: frame.text.slice(0, MAX_RESET_TEXT_BYTES),
+        text: boundedText(frame.text),
       };
     case "ping":
     case "pong": {
@@ -142,7 +144,7 @@ function toFrame({ data, metadata }: Message): Frame | undefined {
       return {
         type,
         code: isErrorCode(code) ? code : "internal",
-        text: (fields.text ?? "").slice(0, MAX_RESET_TEXT_BYTES),
+        text: boundedText(fields.text ?? ""),
       };
     }
     case "ping":
@@ -162,6 +164,10 @@ function toFrame({ data, metadata }: Message): Frame | undefined {
     default:
       return undefined;
   }
+}
+
+function boundedText(text: string): string {
+  return decoder.decode(resetTextBytes(text));
 }
 
 function field(fields: Readonly<Record<string, string>>, name: string): string {

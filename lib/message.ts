@@ -28,7 +28,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** Bytes of a message of no ID, data and metadata: `{"ID":"","Reply":"","Data":"","Metadata":null}`. */
-const ENVELOPE_BYTES = 47;
+const ENVELOPE_BYTES = 46;
 
 /** The bytes of `message`, to the letter as the original writes them. */
 export function encodeMessage(message: Message): Uint8Array {

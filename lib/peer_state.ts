@@ -50,7 +50,7 @@ export class PeerState {
 
   /** The broker says that nobody listens for the peer. */
   noResponders(now: number): void {
-    this.#absentSince ??= now;
+    if (this.#downSince === undefined) this.#absentSince ??= now;
   }
 
   /** Our link is down. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type BufferPool, SLAB_BYTES } from "./buffer_pool.ts";
+import type { BufferPool } from "./buffer_pool.ts";
 import { TunnelError } from "./errors.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import type { PathEstimate } from "./path_estimate.ts";
@@ -25,7 +25,11 @@ export const INITIAL_WINDOW_BYTES = 256 * 1024;
  */
 const MAX_ACK_DISTANCE = 256 * 1024;
 
-/** Payloads up to this many bytes that wait alone are kept in an array of their size. */
+/**
+ * Payloads up to this many bytes do not take a slab: one that waits alone is
+ * kept in an array of its size, a few in arrays of this one. So a reader that
+ * stalls on small messages costs no 64 KiB for some bytes.
+ */
 const SMALL_BYTES = 4 * 1024;
 
 /** What became of the bytes of a DATA frame. */
@@ -49,7 +53,7 @@ export class ReceiveBuffer {
   readonly #path: PathEstimate;
   readonly #maxWindow: number;
   #queue: Uint8Array[] = [];
-  /** Bytes used of the slab at the end of the queue; 0 when that one is full or small. */
+  /** Bytes used of the array at the end of the queue; 0 when that one is full. */
   #tailUsed = 0;
   #received = 0;
   #written = 0;
@@ -228,17 +232,18 @@ export class ReceiveBuffer {
   }
 
   /**
-   * Raises the limit if it is time to: at least half of the window was
-   * written since the last grant. A window used up in less than two round
-   * trips was too small for the path and doubles (as rust-yamux does).
+   * Raises the limit if it is time to: half of the window, or of the memory
+   * that is left if that is less, was written since the last grant. A window
+   * used up in less than two round trips was too small for the path and
+   * doubles (as rust-yamux does).
    *
    * @returns whether there is new credit to tell the peer.
    */
   grant(now: number): boolean {
     if (this.#final !== undefined) return false;
+    const room = Math.max(MIN_WINDOW_BYTES, this.#budget.allowance);
     const left = this.#limit - this.#written;
-    if (left > this.#window / 2) return false;
-    const { allowance } = this.#budget;
+    if (left > Math.min(this.#window, room) / 2) return false;
     if (
       now - this.#grantedAt < 2 * this.#path.minRtt &&
       this.#path.minRtt !== Infinity
@@ -246,14 +251,10 @@ export class ReceiveBuffer {
       this.#window = Math.min(
         this.#window * 2,
         this.#maxWindow,
-        Math.max(this.#window, allowance),
+        Math.max(this.#window, room),
       );
     }
-    const window = Math.min(
-      this.#window,
-      Math.max(MIN_WINDOW_BYTES, allowance),
-    );
-    const limit = this.#written + window;
+    const limit = this.#written + Math.min(this.#window, room);
     if (limit <= this.#limit) return false;
     this.#limit = limit;
     this.#grantedAt = now;
@@ -266,24 +267,27 @@ export class ReceiveBuffer {
   }
 
   #append(payload: Uint8Array): void {
-    if (this.#queue.length === 0 && payload.length <= SMALL_BYTES) {
-      this.#queue.push(payload.slice());
-      this.#tailUsed = 0;
-      return;
-    }
     let at = 0;
     while (at < payload.length) {
-      let slab = this.#tailUsed > 0 ? this.#queue.at(-1) : undefined;
-      if (slab === undefined) {
-        slab = this.#pool.acquire();
-        this.#queue.push(slab);
-        this.#tailUsed = 0;
+      let tail = this.#tailUsed > 0 ? this.#queue.at(-1) : undefined;
+      if (tail === undefined) {
+        tail = this.#space(payload.length - at);
+        this.#queue.push(tail);
       }
-      const part = payload.subarray(at, at + SLAB_BYTES - this.#tailUsed);
-      slab.set(part, this.#tailUsed);
+      const part = payload.subarray(at, at + tail.length - this.#tailUsed);
+      tail.set(part, this.#tailUsed);
       at += part.length;
       this.#tailUsed += part.length;
-      if (this.#tailUsed === SLAB_BYTES) this.#tailUsed = 0;
+      if (this.#tailUsed === tail.length) this.#tailUsed = 0;
     }
+  }
+
+  /** A new array for the end of the queue, to begin with `length` bytes. */
+  #space(length: number): Uint8Array {
+    if (length > SMALL_BYTES) return this.#pool.acquire();
+    if (this.#queue.length === 0) return new Uint8Array(length);
+    return this.held < 2 * SMALL_BYTES
+      ? new Uint8Array(SMALL_BYTES)
+      : this.#pool.acquire();
   }
 }

@@ -92,11 +92,12 @@ export function makeToken(random: (bytes: Uint8Array) => Uint8Array): string {
 }
 
 /**
- * The first tunnel number of a process: random below 2^48, so that a process
+ * The first tunnel number of a process: random, from 1 to 2^48, so that a process
  * with a fixed token that starts anew does not use its old IDs again.
  */
 export function firstNumber(random: (bytes: Uint8Array) => Uint8Array): number {
-  return random(new Uint8Array(6)).reduce((sum, byte) => sum * 256 + byte, 1);
+  return random(new Uint8Array(6)).reduce((sum, byte) => sum * 256 + byte, 0) +
+    1;
 }
 
 /** The ID of these parts. */

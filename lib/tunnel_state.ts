@@ -31,8 +31,9 @@ import { AckSchedule } from "./ack_schedule.ts";
 import { type Reason, TunnelError } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import { Prober } from "./prober.ts";
+import { QuietTimer } from "./quiet_timer.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
-import { SendBuffer } from "./send_buffer.ts";
+import { PIECE_OVERHEAD_BYTES, SendBuffer } from "./send_buffer.ts";
 import type {
   HalfState,
   Outcome,
@@ -56,6 +57,7 @@ export class TunnelState {
   readonly #receive: ReceiveBuffer;
   readonly #acks = new AckSchedule();
   readonly #prober: Prober;
+  readonly #quiet: QuietTimer;
   #frameBytes: number;
   #sendHalf: HalfState = "open";
   #receiveHalf: HalfState = "open";
@@ -74,7 +76,6 @@ export class TunnelState {
   #resetDue: Reason | undefined;
   #lingerUntil = Infinity;
 
-  #activeAt: number;
   #replays = 0;
   #gaps = 0;
 
@@ -82,7 +83,7 @@ export class TunnelState {
   constructor(options: TunnelOptions) {
     this.#options = options;
     this.#frameBytes = options.frameBytes;
-    this.#activeAt = options.now;
+    this.#quiet = new QuietTimer(options);
     this.#prober = new Prober(options.path, options.now);
     this.#send = new SendBuffer({
       pool: options.pool,
@@ -141,10 +142,11 @@ export class TunnelState {
     if (this.#sendHalf !== "open" || this.#stopping) return 0;
     const { held, credit } = this.#send;
     const { maxWindow, sendBudget } = this.#options;
-    const room =
-      Math.min(maxWindow, Math.max(this.#frameBytes, sendBudget.allowance)) -
+    const frame = this.#frameBytes + PIECE_OVERHEAD_BYTES;
+    const room = Math.max(frame, Math.min(maxWindow, sendBudget.allowance)) -
       held;
-    return held > 0 && room < MIN_READ_BYTES ? 0 : Math.min(credit, room);
+    if (held > 0 && room < MIN_READ_BYTES) return 0;
+    return Math.min(credit, Math.floor(room * this.#frameBytes / frame));
   }
 
   /** Whether the application is to be told that the stream has ended. */
@@ -160,7 +162,7 @@ export class TunnelState {
     return Math.min(
       speaking ? Math.min(this.#acks.dueAt, this.#prober.at) : Infinity,
       this.#lingerUntil,
-      this.#activeAt + this.#quietLimit,
+      this.#quiet.endsAt(this.#halfClosed),
     );
   }
 
@@ -172,7 +174,7 @@ export class TunnelState {
       this.#options.pool.release(chunk);
       return;
     }
-    this.#activeAt = now;
+    this.#quiet.moved(now);
     this.#send.append(chunk, this.#frameBytes);
     this.#prober.arm(now);
   }
@@ -180,7 +182,7 @@ export class TunnelState {
   /** The application ended its stream. */
   readEnd(now: number): void {
     if (this.#sendHalf !== "open" || this.#stopping) return;
-    this.#activeAt = now;
+    this.#quiet.moved(now);
     this.#sendHalf = "ended";
     this.#prober.arm(now);
   }
@@ -189,11 +191,9 @@ export class TunnelState {
   wrote(chunk: Uint8Array, now: number): void {
     this.#receive.wrote(chunk);
     if (this.#outcome !== undefined) return;
-    this.#activeAt = now;
+    this.#quiet.moved(now);
     if (this.#ending !== undefined) {
-      if (this.#receive.held === 0) {
-        this.#end({ clean: false, by: "peer", reason: this.#ending });
-      }
+      if (this.#receive.held === 0) this.#endByPeer(this.#ending);
       return;
     }
     if (this.#receive.grant(now)) this.#acks.at(now);
@@ -205,7 +205,7 @@ export class TunnelState {
   /** The end of stream was passed to the application. */
   wroteEnd(now: number): void {
     if (!this.endDue) return;
-    this.#activeAt = now;
+    this.#quiet.moved(now);
     this.#receiveHalf = "done";
     this.#endIfDone();
   }
@@ -215,6 +215,7 @@ export class TunnelState {
    * delivered, then the peer is told `reason`.
    */
   fail(reason: Reason, now: number): void {
+    if (this.#ending) this.#endByPeer(this.#ending); // nobody takes the rest
     if (this.#stopping) return;
     this.#failing = reason;
     this.#lingerUntil = now + LINGER_MS;
@@ -255,13 +256,11 @@ export class TunnelState {
     if (this.#outcome !== undefined) return;
     if (now >= this.#lingerUntil) {
       if (this.#failing) this.abort(this.#failing);
-      if (this.#ending) {
-        this.#end({ clean: false, by: "peer", reason: this.#ending });
-      }
+      if (this.#ending) this.#endByPeer(this.#ending);
       return;
     }
-    if (now >= this.#activeAt + this.#quietLimit) {
-      this.abort(this.#quietReason());
+    if (now >= this.#quiet.endsAt(this.#halfClosed)) {
+      this.abort(this.#quiet.reason(this.#halfClosed));
       return;
     }
     if (this.#linked) this.#prober.tick(now);
@@ -353,7 +352,9 @@ export class TunnelState {
       if (data.ack === ack && data.limit === limit) this.#acknowledged();
       return data;
     }
-    if (this.#sendHalf !== "ended" || this.#finSent) return undefined;
+    if (
+      this.#sendHalf !== "ended" || this.#finSent || this.#send.hasUnsent
+    ) return undefined;
     this.#finSent = this.#finEverSent = true;
     this.#acknowledged();
     return { type: "fin", offset: this.#send.end, ack, limit };
@@ -402,7 +403,7 @@ export class TunnelState {
   }
 
   #onData(offset: number, payload: Uint8Array, now: number): void {
-    this.#activeAt = now;
+    this.#quiet.moved(now);
     switch (this.#receive.accept(offset, payload)) {
       case "new":
         this.#acks.later(now);
@@ -422,7 +423,7 @@ export class TunnelState {
   }
 
   #onFin(final: number, now: number): void {
-    this.#activeAt = now;
+    this.#quiet.moved(now);
     if (!this.#receive.finish(final)) this.#onGap(now);
     else if (this.#receiveHalf === "open") this.#receiveHalf = "ended";
     else this.#acks.at(now); // a repeat: the acknowledgement was lost
@@ -452,12 +453,9 @@ export class TunnelState {
   #onReset(reason: Reason, now: number): void {
     if (this.#ending !== undefined) return;
     this.#send.clear();
-    if (this.#receive.held === 0 || this.#failing !== undefined) {
-      this.#end({ clean: false, by: "peer", reason });
-      return;
-    }
     this.#ending = reason;
     this.#lingerUntil = now + LINGER_MS;
+    if (this.#receive.held === 0) this.#endByPeer(reason);
   }
 
   /** Puts everything from `ack` on back in line, unless that is old news. */
@@ -478,31 +476,18 @@ export class TunnelState {
     else this.#prober.rest(now);
   }
 
-  /** How long the tunnel may be quiet in its present state, in ms. */
-  get #quietLimit(): number {
-    const { idleTimeout, halfCloseTimeout } = this.#options;
-    const idle = idleTimeout > 0 ? idleTimeout : Infinity;
-    const halfClosed = this.#sendHalf !== "open" ||
-      this.#receiveHalf !== "open";
-    return halfClosed && halfCloseTimeout > 0
-      ? Math.min(idle, halfCloseTimeout)
-      : idle;
-  }
-
-  #quietReason(): Reason {
-    const quiet = this.#quietLimit;
-    return quiet === this.#options.idleTimeout
-      ? { code: "idle", text: `no byte moved for ${quiet} ms` }
-      : {
-        code: "half-closed",
-        text: `one direction has ended and no byte moved for ${quiet} ms`,
-      };
+  get #halfClosed(): boolean {
+    return this.#sendHalf !== "open" || this.#receiveHalf !== "open";
   }
 
   #endIfDone(): void {
     if (this.#sendHalf === "done" && this.#receiveHalf === "done") {
       this.#end({ clean: true });
     }
+  }
+
+  #endByPeer(reason: Reason): void {
+    this.#end({ clean: false, by: "peer", reason });
   }
 
   #end(outcome: Outcome): void {

@@ -19,14 +19,23 @@ import { V1_MAX_DATA_BYTES, type V1Frame, V1State } from "./v1_state.ts";
 
 /** What a version 1 tunnel is made of. */
 export interface V1TunnelOptions {
+  /** What logs and tables say of it. */
   readonly info: TunnelInfo;
+  /** Number at the end of its connection ID. */
   readonly number: number;
+  /** Which side of the tunnels this process is. */
   readonly role: Role;
+  /** The local connection. */
   readonly socket: Socket;
+  /** The way to NATS. */
   readonly bus: Bus;
+  /** Where the time comes from. */
   readonly clock: Clock;
+  /** Where large buffers come from and go back to. */
   readonly pool: BufferPool;
+  /** Memory of the process for bytes sent and not acknowledged. */
   readonly sendBudget: MemoryBudget;
+  /** Memory of the process for bytes received and not written. */
   readonly receiveBudget: MemoryBudget;
   /** Subject its messages go to. */
   readonly outbound: string;
@@ -36,16 +45,21 @@ export interface V1TunnelOptions {
   readonly rate: number;
   /** How long the peer may take to listen, in ms. */
   readonly listenTimeout: number;
+  /** Longest quiet, in ms; 0 = for ever. */
   readonly idleTimeout: number;
+  /** Longest quiet once one direction has ended, in ms; 0 = for ever. */
   readonly halfCloseTimeout: number;
   /** An event came from elsewhere than the session. */
   readonly onTouched: (tunnel: Tunnel) => void;
+  /** Called after each drive. */
   readonly onDriven: (tunnel: Tunnel) => void;
+  /** Called once when the tunnel has ended. */
   readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
 }
 
 /** The version 1 tunnel. */
 export class V1Tunnel implements Tunnel {
+  /** What logs and tables say of it. */
   readonly info: TunnelInfo;
   readonly number: number;
   readonly inbound: Uint8Array;
@@ -84,18 +98,22 @@ export class V1Tunnel implements Tunnel {
     });
   }
 
+  /** How the tunnel ended; undefined while it has not. */
   get outcome(): Outcome | undefined {
     return this.#state.outcome;
   }
 
+  /** Counters. */
   get stats(): TunnelStats {
     return this.#state.stats;
   }
 
+  /** Bytes held for sending and for writing. */
   get held(): { readonly send: number; readonly receive: number } {
     return this.#state.held;
   }
 
+  /** When `tick` is to be called at the latest. */
   get nextTimeout(): number {
     return this.#state.nextTimeout;
   }
@@ -119,18 +137,22 @@ export class V1Tunnel implements Tunnel {
     this.#relay.drive(now);
   }
 
+  /** Time has passed. */
   tick(now: number): void {
     this.#state.tick(now);
   }
 
+  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
   abort(reason: Reason): void {
     this.#state.abort(reason);
   }
 
+  /** The link to NATS is down. */
   linkDown(): void {
     this.#state.linkDown();
   }
 
+  /** The link to NATS is back. */
   linkUp(): void {
     this.#state.linkUp();
   }

@@ -1,0 +1,249 @@
+/** The relay loop: which effect follows which decision, in what order. */
+import assert from "node:assert/strict";
+import type { Reason } from "../lib/errors.ts";
+import { Relay, type TunnelMachine } from "../lib/relay.ts";
+import type { Outcome } from "../lib/tunnel_types.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { FakeSocket } from "./fake_socket.ts";
+import { turn } from "./memory_bus.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** A machine that decides what the test says, and notes what it is told. */
+class Script implements TunnelMachine<string> {
+  outcome: Outcome | undefined = undefined;
+  readAllowance = 0;
+  endDue = false;
+  readonly nextTimeout = Infinity;
+  readonly stats = { bytesSent: 0, bytesReceived: 0, replays: 0, gaps: 0 };
+  /** Frames to be sent; those that start with "ack" are answers. */
+  readonly frames: string[] = [];
+  readonly writable: string[] = [];
+  readonly events: string[] = [];
+
+  read(chunk: Uint8Array): void {
+    this.events.push(`read ${decoder.decode(chunk)}`);
+  }
+
+  readEnd(): void {
+    this.events.push("readEnd");
+    this.readAllowance = 0;
+  }
+
+  wrote(chunk: Uint8Array): void {
+    this.events.push(`wrote ${decoder.decode(chunk)}`);
+  }
+
+  wroteEnd(): void {
+    this.events.push("wroteEnd");
+    this.endDue = false;
+  }
+
+  fail(reason: Reason): void {
+    this.events.push(`fail ${reason.code}: ${reason.text}`);
+    this.outcome ??= { clean: false, by: "local", reason };
+  }
+
+  abort(): void {}
+  linkDown(): void {}
+  linkUp(): void {}
+  tick(): void {}
+
+  pollFrame(_now: number, answersOnly = false): string | undefined {
+    const at = this.frames.findIndex((frame) =>
+      !answersOnly || frame.startsWith("ack")
+    );
+    return at < 0 ? undefined : this.frames.splice(at, 1)[0];
+  }
+
+  takeWritable(): Uint8Array | undefined {
+    const text = this.writable.shift();
+    return text === undefined ? undefined : encoder.encode(text);
+  }
+}
+
+/** A relay between a script and an application. */
+class Bench {
+  readonly machine = new Script();
+  readonly app = new FakeSocket();
+  readonly sent: string[] = [];
+  readonly ends: Outcome[] = [];
+  congested = false;
+  driven = 0;
+  readonly relay = new Relay<string>({
+    socket: this.app,
+    machine: this.machine,
+    clock: new FakeClock(),
+    congested: () => this.congested,
+    send: (frame) => void this.sent.push(frame),
+    onDriven: () => void this.driven++,
+    onEnd: (outcome) => void this.ends.push(outcome),
+  });
+}
+
+Deno.test("Relay does nothing before it is driven", async () => {
+  const { machine, app, sent, driven } = new Bench();
+  machine.readAllowance = 10;
+  machine.frames.push("data");
+  machine.writable.push("hello");
+  app.send("early");
+  await turn();
+  assert.deepEqual([sent, machine.events, app.text, driven], [[], [], "", 0]);
+});
+
+Deno.test("Relay.drive() sends what is due, writes, and reads what is allowed", async () => {
+  const { relay, machine, app, sent } = new Bench();
+  machine.readAllowance = 3;
+  machine.frames.push("one", "two");
+  machine.writable.push("hello ", "world");
+  app.send("abcdef");
+  relay.drive();
+  assert.deepEqual(sent, ["one", "two"]);
+  await turn();
+  assert.equal(app.text, "hello world");
+  assert.equal(app.largestRead, 3);
+  assert.deepEqual(
+    machine.events.toSorted(),
+    ["read abc", "read def", "wrote hello ", "wrote world"],
+  );
+});
+
+Deno.test("Relay reads nothing that is not allowed", async () => {
+  const { relay, machine, app } = new Bench();
+  app.send("abc");
+  relay.drive();
+  await turn();
+  assert.equal(app.unread, 3);
+  machine.readAllowance = 1;
+  relay.drive();
+  await turn();
+  assert.deepEqual(machine.events, ["read a", "read b", "read c"]);
+});
+
+Deno.test("Relay writes one chunk at a time, and drives on when it is written", async () => {
+  const { relay, machine, app, sent } = new Bench();
+  app.stall();
+  machine.writable.push("one", "two");
+  relay.drive();
+  relay.drive();
+  await turn();
+  assert.deepEqual(machine.writable, ["two"]);
+  assert.deepEqual(machine.events, []);
+  machine.frames.push("credit");
+  app.flow();
+  await turn();
+  assert.deepEqual(machine.events, ["wrote one", "wrote two"]);
+  assert.deepEqual(sent, ["credit"]);
+});
+
+Deno.test("Relay sends only answers, and reads nothing, while the way out is full", async () => {
+  const bench = new Bench();
+  const { relay, machine, app, sent } = bench;
+  bench.congested = true;
+  machine.readAllowance = 10;
+  machine.frames.push("data", "ack 1", "data", "ack 2");
+  machine.writable.push("still written");
+  app.send("abc");
+  relay.drive();
+  await turn();
+  assert.deepEqual(sent, ["ack 1", "ack 2"]);
+  assert.equal(app.unread, 3);
+  assert.equal(app.text, "still written");
+  assert.ok(relay.wantsDrain);
+  bench.congested = false;
+  relay.drive();
+  await turn();
+  assert.deepEqual(sent, ["ack 1", "ack 2", "data", "data"]);
+  assert.deepEqual(machine.events.slice(1), ["read abc"]);
+});
+
+Deno.test("Relay passes each end of stream on by itself", async () => {
+  const { relay, machine, app } = new Bench();
+  machine.readAllowance = 10;
+  app.send("last");
+  app.end();
+  relay.drive();
+  await turn();
+  assert.deepEqual(machine.events, ["read last", "readEnd"]);
+  assert.ok(!app.ended && !app.closed);
+  machine.writable.push("answer");
+  machine.endDue = true;
+  relay.drive();
+  await turn();
+  assert.ok(app.ended);
+  assert.equal(app.text, "answer");
+  assert.deepEqual(machine.events.slice(2), ["wrote answer", "wroteEnd"]);
+  assert.ok(!app.closed);
+});
+
+Deno.test("Relay closes the socket once, when the machine has ended", async () => {
+  const bench = new Bench();
+  const { relay, machine, app, sent, ends } = bench;
+  machine.readAllowance = 10;
+  relay.drive();
+  machine.frames.push("reset");
+  machine.outcome = { clean: true };
+  relay.drive();
+  relay.drive();
+  await turn();
+  assert.deepEqual(sent, ["reset"]);
+  assert.ok(app.closed && relay.ended && !relay.wantsDrain);
+  assert.deepEqual(ends, [{ clean: true }]);
+  // The read that our own close broke off is no failure.
+  assert.deepEqual(machine.events, []);
+});
+
+Deno.test("Relay tells the machine when reading fails", async () => {
+  const { relay, machine, app, ends } = new Bench();
+  machine.readAllowance = 10;
+  relay.drive();
+  app.reset();
+  await turn();
+  assert.deepEqual(machine.events, [
+    "fail aborted: reading from the application failed: Connection reset by peer (os error 104)",
+  ]);
+  assert.ok(app.closed);
+  assert.equal(ends.length, 1);
+});
+
+Deno.test("Relay tells the machine when writing fails, and gives the chunk back", async () => {
+  const { relay, machine, app } = new Bench();
+  app.reset("Broken pipe");
+  machine.writable.push("lost");
+  relay.drive();
+  await turn();
+  assert.deepEqual(machine.events, [
+    "fail aborted: writing to the application failed: Broken pipe",
+    "wrote lost",
+  ]);
+  assert.ok(app.closed);
+});
+
+Deno.test("Relay tells the machine when ending the stream fails", async () => {
+  const { relay, machine, app } = new Bench();
+  app.reset("Transport endpoint is not connected");
+  machine.endDue = true;
+  relay.drive();
+  await turn();
+  assert.deepEqual(machine.events, [
+    "fail aborted: ending the application's stream failed: Transport endpoint is not connected",
+  ]);
+});
+
+Deno.test("Relay ends a stalled write with the tunnel", async () => {
+  const { relay, machine, app, ends } = new Bench();
+  app.stall();
+  machine.writable.push("never read");
+  relay.drive();
+  machine.outcome = {
+    clean: false,
+    by: "peer",
+    reason: { code: "peer-gone", text: "gone" },
+  };
+  relay.drive();
+  await turn();
+  assert.ok(app.closed);
+  assert.equal(ends.length, 1);
+  assert.equal(app.text, "");
+});
