@@ -103,7 +103,10 @@ export interface Bus {
   ): BusSubscription;
   /** Calls `listener` on each {@linkcode LinkEvent} until `signal` aborts. */
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void;
-  /** Calls `listener` each time the bus stops being congested. */
+  /**
+   * Calls `listener` each time the bus stops being congested; also when the
+   * link is lost while it is, after `down`.
+   */
   onDrain(listener: () => void, signal?: AbortSignal): void;
   /** Resolves when all that was published so far has passed the broker (PING/PONG). */
   flush(): Promise<void>;
