@@ -1,0 +1,218 @@
+/**
+ * What is measured, round by round, and what follows from it: medians and
+ * ratios. Pure, so that it can be tested without a machine to measure.
+ *
+ * @module
+ */
+
+/**
+ * The ways to reach a target, in the order of the tables: straight over TCP,
+ * through `ssh -L`, through the tunnel with binary frames, and with JSON ones.
+ */
+export const WAY_NAMES = ["direct", "ssh", "tunnel", "json"] as const;
+
+/** The name of a way. */
+export type WayName = (typeof WAY_NAMES)[number];
+
+/** What a figure has to reach for one way. */
+export interface Reach {
+  /** Whose figure it is. */
+  readonly way: WayName;
+  /** Whether the bounds hold for the ratio to `ssh` or for the value itself. */
+  readonly of: "ratio" | "value";
+  /** Not less than this. */
+  readonly atLeast?: number;
+  /** Not more than this. */
+  readonly atMost?: number;
+}
+
+/** Where a figure stands on a curve. */
+export interface Point {
+  /** Which curve, e.g. `growth.throughput`. */
+  readonly curve: string;
+  /** What varies, with its unit, e.g. `tunnels`. */
+  readonly axis: string;
+  /** Where on that axis. */
+  readonly x: number;
+}
+
+/** A thing measured. */
+export interface Figure {
+  /** Unique, and stable between versions: the key in the JSON file. */
+  readonly id: string;
+  /** The group of scenarios it belongs to: what `--only` names. */
+  readonly group: string;
+  /** What a person calls it. */
+  readonly title: string;
+  /** Its unit, e.g. `Gbit/s`. */
+  readonly unit: string;
+  /** Which way is better. */
+  readonly better: "higher" | "lower";
+  /** How it is measured: the command, or a sentence. */
+  readonly command: string;
+  /** What it has to reach, if that is settled. */
+  readonly reach?: readonly Reach[];
+  /** Where it stands on a curve, if on any. */
+  readonly point?: Point;
+}
+
+/** The processes' shares of a value, by process name. */
+export type Parts = Readonly<Record<string, number>>;
+
+/** One value. */
+export interface Sample {
+  /** Which round it was measured in, from 0. */
+  readonly round: number;
+  /** The value, in the figure's unit. */
+  readonly value: number;
+  /** Whose shares it is the sum of, where it is one. */
+  readonly parts?: Parts;
+}
+
+/** A figure with its values for each way. */
+export interface Series {
+  /** What was measured. */
+  readonly figure: Figure;
+  /** The values of each way that has any, in order of rounds. */
+  readonly samples: Readonly<Partial<Record<WayName, readonly Sample[]>>>;
+}
+
+/** Something that was not measured. */
+export interface Skip {
+  /** What: a figure, a way or a group. */
+  readonly what: string;
+  /** Why not. */
+  readonly why: string;
+  /** Whether that is a fault; a program that is not installed is none. */
+  readonly failed: boolean;
+}
+
+/**
+ * The middle value; between the two middle ones their mean; undefined for none.
+ */
+export function median(values: readonly number[]): number | undefined {
+  return quantile(values, 0.5);
+}
+
+/**
+ * The value below which the share `q` (0 to 1) of `values` lies, interpolated
+ * between neighbours; undefined for no values.
+ *
+ * @throws {RangeError} when `q` is not between 0 and 1.
+ */
+export function quantile(
+  values: readonly number[],
+  q: number,
+): number | undefined {
+  if (!(q >= 0 && q <= 1)) throw new RangeError(`Quantile ${q} not in 0..1`);
+  const sorted = [...values].sort((a, b) => a - b);
+  const place = q * (sorted.length - 1);
+  const below = sorted[Math.floor(place)];
+  const above = sorted[Math.ceil(place)];
+  if (below === undefined || above === undefined) return undefined;
+  return below + (above - below) * (place - Math.floor(place));
+}
+
+/** The median over the rounds of a way; undefined when it has no value. */
+export function medianOf(series: Series, way: WayName): number | undefined {
+  return median((series.samples[way] ?? []).map(({ value }) => value));
+}
+
+/** The median share of each process in the values of a way. */
+export function partsOf(series: Series, way: WayName): Parts {
+  const shares = new Map<string, number[]>();
+  for (const { parts = {} } of series.samples[way] ?? []) {
+    for (const [name, value] of Object.entries(parts)) {
+      shares.set(name, [...shares.get(name) ?? [], value]);
+    }
+  }
+  return Object.fromEntries(
+    [...shares].map(([name, values]) => [name, median(values) ?? 0]),
+  );
+}
+
+/** A ratio and how far it spread over the rounds. */
+export interface Ratio {
+  /** The median. */
+  readonly median: number;
+  /** The smallest. */
+  readonly low: number;
+  /** The largest. */
+  readonly high: number;
+}
+
+/**
+ * The ratio of `way` to `base`: of each round in which both were measured,
+ * then the median of those. Two values of one round were measured seconds
+ * apart, so that a slow drift of the machine cancels out.
+ *
+ * @returns undefined when no round has both, or the base is 0.
+ */
+export function ratioOf(
+  series: Series,
+  way: WayName,
+  base: WayName,
+): Ratio | undefined {
+  const bases = new Map(
+    (series.samples[base] ?? []).map(({ round, value }) => [round, value]),
+  );
+  const ratios = (series.samples[way] ?? []).flatMap(({ round, value }) => {
+    const other = bases.get(round);
+    return other === undefined || other === 0 ? [] : [value / other];
+  });
+  const middle = median(ratios);
+  if (middle === undefined) return undefined;
+  return {
+    median: middle,
+    low: Math.min(...ratios),
+    high: Math.max(...ratios),
+  };
+}
+
+/**
+ * Whether a figure reaches what it has to; undefined when it was not
+ * measured.
+ */
+export function isReached(series: Series, reach: Reach): boolean | undefined {
+  const value = reach.of === "ratio"
+    ? ratioOf(series, reach.way, "ssh")?.median
+    : medianOf(series, reach.way);
+  if (value === undefined) return undefined;
+  return value >= (reach.atLeast ?? -Infinity) &&
+    value <= (reach.atMost ?? Infinity);
+}
+
+/** The ways in the order of round `round`: each is first in its turn. */
+export function turnOrder<T>(ways: readonly T[], round: number): T[] {
+  const first = ways.length === 0 ? 0 : round % ways.length;
+  return [...ways.slice(first), ...ways.slice(0, first)];
+}
+
+/** Collects values. */
+export class Recorder {
+  readonly #series = new Map<
+    string,
+    { readonly figure: Figure; readonly samples: Map<WayName, Sample[]> }
+  >();
+
+  /** Adds a value of `figure` for `way`. */
+  add(figure: Figure, sample: Sample & { readonly way: WayName }): void {
+    const { way, ...rest } = sample;
+    let series = this.#series.get(figure.id);
+    if (!series) {
+      series = { figure, samples: new Map() };
+      this.#series.set(figure.id, series);
+    }
+    const samples = series.samples.get(way) ?? [];
+    samples.push(rest);
+    series.samples.set(way, samples);
+  }
+
+  /** All that was collected, in the order in which figures first came. */
+  get series(): readonly Series[] {
+    return [...this.#series.values()].map(({ figure, samples }) => ({
+      figure,
+      samples: Object.fromEntries(samples),
+    }));
+  }
+}

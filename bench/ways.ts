@@ -1,0 +1,148 @@
+/**
+ * The ways to reach a target, each with the processes it is made of.
+ *
+ * @module
+ */
+
+import type { Endpoint } from "../integration_tests/support/addresses.ts";
+import { formatAddress } from "../integration_tests/support/addresses.ts";
+import {
+  FaultRelay,
+  startFaultRelay,
+} from "../integration_tests/support/fault_relay.ts";
+import {
+  type NatsServer,
+  startNatsServer,
+} from "../integration_tests/support/nats_server.ts";
+import type { Process } from "../integration_tests/support/processes.ts";
+import { startTunnel } from "../integration_tests/support/roles.ts";
+import type { WayName } from "./measure.ts";
+import type { SshKit } from "./ssh.ts";
+
+/** A running way to a target. */
+export interface Way extends AsyncDisposable {
+  /** Which one. */
+  readonly name: WayName;
+  /** Where to connect in order to reach the target. */
+  readonly endpoint: Endpoint;
+  /** The processes between us and the target, by name; each with its children. */
+  readonly processes: Readonly<Record<string, Process>>;
+  /** The broker, where there is one. */
+  readonly nats?: NatsServer;
+}
+
+/** How a way is built. */
+export interface WayOptions {
+  /** What it leads to. */
+  readonly target: Endpoint;
+  /** Delay added each way to the long leg, in ms; default none, and then no relay. */
+  readonly delay?: number;
+  /** Flags for both roles of a tunnel. */
+  readonly roleArgs?: readonly string[];
+  /** Further flags of the server role. */
+  readonly serverArgs?: readonly string[];
+  /** Keys for ssh. */
+  readonly ssh?: SshKit | undefined;
+  /** Ends the wait for readiness. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Opens a way; it is ready when this resolves.
+ *
+ * @throws {Error} when a process does not start.
+ */
+export async function openWay(
+  name: WayName,
+  options: WayOptions,
+): Promise<Way> {
+  await using cleanup = new AsyncDisposableStack();
+  const parts = name === "direct"
+    ? openDirect(options, cleanup)
+    : name === "ssh"
+    ? await openSsh(options, cleanup)
+    : await openTunnel(name, options, cleanup);
+  const owned = cleanup.move();
+  return {
+    name,
+    ...parts,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+type Opened = Omit<Way, "name" | typeof Symbol.asyncDispose>;
+
+function openDirect(
+  options: WayOptions,
+  cleanup: AsyncDisposableStack,
+): Opened {
+  return { endpoint: delayed(options.target, options, cleanup), processes: {} };
+}
+
+async function openSsh(
+  options: WayOptions,
+  cleanup: AsyncDisposableStack,
+): Promise<Opened> {
+  const { ssh: kit, target, signal } = options;
+  if (!kit) throw new Error("ssh, sshd or ssh-keygen is missing");
+  const sshd = await kit.startSshd(signal);
+  cleanup.use(sshd.process);
+  const server = delayed(sshd.endpoint, options, cleanup);
+  const ssh = await kit.forward(server, {
+    target,
+    ...(signal ? { signal } : {}),
+  });
+  cleanup.use(ssh.process);
+  return {
+    endpoint: ssh.endpoint,
+    processes: { ssh: ssh.process, sshd: sshd.process },
+  };
+}
+
+async function openTunnel(
+  name: "tunnel" | "json",
+  options: WayOptions,
+  cleanup: AsyncDisposableStack,
+): Promise<Opened> {
+  const { target, roleArgs = [], serverArgs = [], signal } = options;
+  const nats = cleanup.use(await startNatsServer({ signal }));
+  const near = delayed(
+    { hostname: "127.0.0.1", port: nats.port },
+    options,
+    cleanup,
+  );
+  const tunnel = cleanup.use(
+    await startTunnel({
+      nats,
+      target: formatAddress(target),
+      clientNats: `nats://${formatAddress(near)}`,
+      clientArgs: [
+        ...roleArgs,
+        ...(name === "json" ? ["--codec", "json"] : []),
+      ],
+      serverArgs: [...roleArgs, ...serverArgs],
+      signal,
+    }),
+  );
+  return {
+    endpoint: tunnel.endpoint,
+    nats,
+    processes: {
+      client: tunnel.client.process,
+      "nats-server": nats.process,
+      server: tunnel.server.process,
+    },
+  };
+}
+
+/** `endpoint`, or a relay to it that delays. */
+function delayed(
+  endpoint: Endpoint,
+  { delay = 0 }: WayOptions,
+  cleanup: AsyncDisposableStack,
+): Endpoint {
+  if (delay === 0) return endpoint;
+  const relay: FaultRelay = cleanup.use(startFaultRelay(endpoint));
+  relay.delay(delay);
+  return relay.endpoint;
+}
