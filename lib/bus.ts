@@ -62,6 +62,11 @@ export interface PublishOptions {
 export interface BusSubscription extends Disposable {
   /** The subject or pattern subscribed to. */
   readonly subject: string;
+  /**
+   * Asks for no more, and unsubscribes once what is on its way has been heard
+   * out (or the link is lost).
+   */
+  drain(): Promise<void>;
 }
 
 /** What happened to the link to the broker. */

@@ -180,9 +180,21 @@ function tunnelConfig(values: OptionValues): TunnelConfig {
         `not shorter than tunnel.peer_timeout (${formatDuration(peerTimeout)})`,
     );
   }
+  const resumeTimeout = values["tunnel.resume_timeout"];
+  if (resumeTimeout <= 2 * peerPingInterval) {
+    throw new UsageError(
+      `tunnel.resume_timeout (${
+        formatDuration(resumeTimeout)
+      }) is not longer ` +
+        `than two times tunnel.peer_ping_interval ` +
+        `(${
+          formatDuration(peerPingInterval)
+        }), so a silence could not be told from an answer`,
+    );
+  }
   return {
     drainTimeout: values["tunnel.drain_timeout"],
-    resumeTimeout: values["tunnel.resume_timeout"],
+    resumeTimeout,
     peerTimeout,
     peerPingInterval,
     idleTimeout: values["tunnel.idle_timeout"],

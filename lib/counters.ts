@@ -23,8 +23,6 @@ export class Counters {
   unknownTunnel = 0;
   /** Accepts that failed (out of descriptors, for example). */
   acceptErrors = 0;
-  /** Round trips of peer pings answered. */
-  peerPongs = 0;
   readonly #closed = new Map<ErrorCode, number>();
   readonly #refused = new Map<ErrorCode, number>();
 

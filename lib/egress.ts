@@ -24,6 +24,7 @@ import {
   firstNumber,
   formatId,
   makeToken,
+  MAX_ID_LENGTH,
 } from "./subjects.ts";
 import { V1_WARNING } from "./v1_state.ts";
 
@@ -32,6 +33,12 @@ const DIALING_NOTICE_MS = { first: 500, next: 1_000 } as const;
 
 /** Version 1 peers remembered as warned of; with more the log has told enough. */
 const MAX_V1_PEERS = 1024;
+
+/** What a client is told whose open comes too late. */
+const DRAINING: Reason = {
+  code: "draining",
+  text: "this server is about to stop",
+};
 
 /** What a server's egress is made of. */
 export interface EgressOptions
@@ -93,17 +100,23 @@ export class Egress implements Disposable {
     return this.#dialing.size;
   }
 
-  /** Takes no more opens: other servers of the queue group get them. */
-  drain(): void {
+  /**
+   * Takes no more opens, and gives up dials under way: their clients are told,
+   * so that other servers of the queue group get them. Resolves when no more
+   * requests can come.
+   */
+  async drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    this.#subscription[Symbol.dispose]();
+    this.#stop.abort(new TunnelError(DRAINING.code, DRAINING.text));
+    await this.#subscription.drain();
   }
 
   /** Gives up dials under way and ends the session. */
   [Symbol.dispose](): void {
-    this.drain();
-    this.#stop.abort();
+    this.#draining = true;
+    this.#stop.abort(new TunnelError(DRAINING.code, DRAINING.text));
+    this.#subscription[Symbol.dispose]();
     this.session[Symbol.dispose]();
   }
 
@@ -132,16 +145,18 @@ export class Egress implements Disposable {
     const id = this.#idFor(request);
     // The request was repeated: the first is answered, or will be.
     if (this.session.knows(id) || this.#dialing.has(formatId(id))) return;
-    if (request.native === undefined) this.#noteV1(reply);
     void this.#open(request, id, reply);
   }
 
   /** Says once per peer what version 1 cannot do; its inbox tells one peer from another. */
   #noteV1(reply: string): void {
-    const peer = reply.split(".").slice(0, 2).join(".");
-    if (this.#v1Peers.has(peer) || this.#v1Peers.size >= MAX_V1_PEERS) return;
-    this.#v1Peers.add(peer);
-    this.#log.warn(V1_WARNING, { peer });
+    const inbox = reply.split(".").slice(0, 2).join(".").slice(
+      0,
+      MAX_ID_LENGTH,
+    );
+    if (this.#v1Peers.has(inbox) || this.#v1Peers.size >= MAX_V1_PEERS) return;
+    this.#v1Peers.add(inbox);
+    this.#log.warn(V1_WARNING, { inbox });
   }
 
   #objection(request: OpenRequest): Reason | undefined {
@@ -154,7 +169,7 @@ export class Egress implements Disposable {
       };
     }
     if (this.#draining) {
-      return { code: "draining", text: "this server is about to stop" };
+      return DRAINING;
     }
     if (!this.session.hasRoom(this.#dialing.size)) {
       return {
@@ -207,7 +222,9 @@ export class Egress implements Disposable {
       const socket = await this.#options.dial(request, this.#stop.signal);
       this.#accept(request, id, socket, reply);
     } catch (error) {
-      const reason = error instanceof TunnelError
+      const reason = this.#draining
+        ? DRAINING
+        : error instanceof TunnelError
         ? error
         : new TunnelError("internal", messageOf(error));
       this.#refuse(reply, reason, request);
@@ -227,11 +244,13 @@ export class Egress implements Disposable {
     const { native } = request;
     const target = formatAddress(request);
     const text = formatId(id);
-    if (this.#stop.signal.aborted) {
+    if (this.#draining) {
       socket.close();
+      this.#refuse(reply, DRAINING, request);
       return;
     }
     if (native === undefined) {
+      this.#noteV1(reply);
       this.#send(reply, encodeAccept({ id: text }));
       this.session.addV1({
         id: text,

@@ -10,7 +10,7 @@ import type { Clock } from "./clock.ts";
 import type { CodecName } from "./codec.ts";
 import type { Reason } from "./errors.ts";
 import { binaryCodec } from "./binary_codec.ts";
-import { type Opening, Openings } from "./openings.ts";
+import { type Accepted, type Opening, Openings } from "./openings.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import type { Socket, SocketListener } from "./socket.ts";
 import { firstNumber, OPEN_TOKEN, parseId } from "./subjects.ts";
@@ -81,6 +81,11 @@ export class Ingress implements Disposable {
       onFailed: (opening, reason) =>
         this.#turnAway(opening.socket, reason, opening),
       onOrphan: (id) => this.#disown(id),
+      onTwin: () =>
+        this.#log.error(
+          "another client uses the same --client-id: each needs its own",
+          { id: token },
+        ),
     });
     bus.onLink((event) => this.#onLink(event), this.#stop.signal);
   }
@@ -126,7 +131,7 @@ export class Ingress implements Disposable {
 
   #onOpen(
     opening: Opening,
-    reply: Parameters<ConstructorParameters<typeof Openings>[0]["onOpen"]>[1],
+    reply: Accepted,
   ): void {
     const { number, socket } = opening;
     if (reply.type === "v1") {

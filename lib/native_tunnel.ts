@@ -7,6 +7,7 @@ import type { BufferPool } from "./buffer_pool.ts";
 import type { Bus, BusMessage, PublishOptions } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import type { Codec } from "./codec.ts";
+import { decodeFrame } from "./codecs.ts";
 import { type Reason, TunnelError } from "./errors.ts";
 import { type Frame, FRAME_PAYLOAD_BYTES } from "./frame.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
@@ -147,7 +148,7 @@ export class NativeTunnel implements Tunnel {
   receive(message: BusMessage, now: number): boolean {
     this.peer.state.heard(now);
     try {
-      const frame = this.#codec.decode(message.data);
+      const frame = decodeFrame(message.data);
       if (frame !== undefined) this.#state.receive(frame, now);
       return true;
     } catch (error) {

@@ -55,7 +55,11 @@ export class SubscriptionTable {
     };
     this.#entries.add(entry);
     this.#subscribe(entry);
-    return { subject, [Symbol.dispose]: () => this.#remove(entry) };
+    return {
+      subject,
+      drain: () => this.#drain(entry),
+      [Symbol.dispose]: () => this.#remove(entry),
+    };
   }
 
   /**
@@ -105,6 +109,19 @@ export class SubscriptionTable {
     const { core } = entry;
     this.#forget(entry);
     core?.unsubscribe();
+  }
+
+  async #drain(entry: Entry): Promise<void> {
+    if (!this.#entries.delete(entry)) return;
+    const { core } = entry;
+    core?.unsubscribe();
+    try {
+      await this.#core.flush();
+    } catch {
+      // The link is lost: nothing more is on its way.
+    }
+    if (core !== undefined) this.#bySid.delete(core.getID());
+    entry.core = undefined;
   }
 
   #forget(entry: Entry): void {

@@ -76,6 +76,16 @@ export interface TransportEnd {
  */
 export type TransportState = "dialing" | "greeting" | "open" | "ended";
 
+/**
+ * Smallest max_payload of a broker that can be worked with, in bytes: a
+ * request with its headers, or a refusal with its sentence, must fit.
+ */
+const MIN_MAX_PAYLOAD = 4096;
+
+function tooSmall({ maxPayload }: BrokerInfo): string {
+  return `its max_payload of ${maxPayload} bytes is below the ${MIN_MAX_PAYLOAD} that are needed`;
+}
+
 const PONG = new TextEncoder().encode("PONG\r\n");
 
 /** The buses by the options that nats-core hands on to their transports. */
@@ -213,6 +223,7 @@ export class NatsTransport implements Transport {
     if (tls?.first) await this.#secure(plain, tlsName);
     const info = await this.#greeting();
     if (!info.headers) throw new Error("it is older than NATS 2.2");
+    if (info.maxPayload < MIN_MAX_PAYLOAD) throw new Error(tooSmall(info));
     if (!this.#encrypted && (tls !== undefined || info.tlsRequired)) {
       if (!info.tlsOffered) throw new Error("it does not offer TLS");
       if (this.#inbox.hasMore) {
@@ -325,7 +336,7 @@ export class NatsTransport implements Transport {
         this.#noteError();
         break;
       case OP.info:
-        this.#readInfo();
+        this.#reread();
         break;
       default:
         return;
@@ -336,6 +347,16 @@ export class NatsTransport implements Transport {
   #readInfo(): BrokerInfo {
     this.#info = parseBrokerInfo(this.#inbox.argument());
     return this.#info;
+  }
+
+  /** INFO again, while connected: its limits may have changed. */
+  #reread(): void {
+    const before = this.#info?.maxPayload ?? 0;
+    const { maxPayload } = this.#readInfo();
+    // What is queued may be larger: queue it anew, on a new connection.
+    if (this.#state === "open" && maxPayload < before) {
+      this.#end(`it takes ${maxPayload} bytes a message now, not ${before}`);
+    }
   }
 
   #noteError(): void {

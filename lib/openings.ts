@@ -14,10 +14,10 @@ import { formatId, OPEN_TOKEN, type Subjects } from "./subjects.ts";
 
 /**
  * How long a server that took the request may be silent, in ms. It answers,
- * or says twice a second that it still dials; silence for so long means that
- * it died with the request.
+ * or says each second that it still dials; silence for so long means that it
+ * died with the request.
  */
-export const OPEN_SILENCE_MS = 4_000;
+const OPEN_SILENCE_MS = 4_000;
 
 /** Times a request is sent, each to whichever server the queue group picks. */
 const MAX_ATTEMPTS = 3;
@@ -65,6 +65,9 @@ interface Entry extends Opening {
   silentAt: number;
 }
 
+/** The answer that opens a tunnel. */
+export type Accepted = OpenReply & { readonly type: "open" | "v1" };
+
 /** What the opens of a client have in common. */
 export interface OpeningsOptions {
   /** The way to NATS. */
@@ -90,12 +93,14 @@ export interface OpeningsOptions {
   /** A tunnel may begin. */
   readonly onOpen: (
     opening: Opening,
-    reply: OpenReply & { type: "open" | "v1" },
+    reply: Accepted,
   ) => void;
   /** An open came to nothing. */
   readonly onFailed: (opening: Opening, reason: Reason) => void;
   /** A server opened a tunnel nobody waits for any more. */
   readonly onOrphan: (id: string) => void;
+  /** A server answered an open that was never asked for here. */
+  readonly onTwin: () => void;
 }
 
 /** The opens under way. */
@@ -151,9 +156,9 @@ export class Openings {
       return;
     }
     if (entry === undefined) {
-      if (reply.type === "open" || reply.type === "v1") {
-        this.#options.onOrphan(reply.id);
-      }
+      const { firstNumber, onOrphan, onTwin } = this.#options;
+      if (number < firstNumber || number >= this.#nextNumber) onTwin();
+      else if (reply.type === "open" || reply.type === "v1") onOrphan(reply.id);
       return;
     }
     if (reply.type === "v1" && this.#options.refuseV1) {
@@ -166,6 +171,7 @@ export class Openings {
     } else if (!latest) {
       // It was asked again since: what counts is the answer to that.
     } else if (reply.type === "dialing") {
+      entry.refusedV1 = false;
       entry.silentAt = now + OPEN_SILENCE_MS;
     } else if (isTransient(reply.reason) && entry.attempts < MAX_ATTEMPTS) {
       this.#again(entry, now + RETRY_MS);

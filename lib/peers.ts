@@ -143,7 +143,7 @@ export class Peers {
   /** Tells every peer that this process leaves. */
   sayGoodbye(reason: Reason): void {
     for (const peer of this.#peers.values()) {
-      this.#send(peer, { type: "reset", ...reason });
+      this.#send(peer, { type: "reset", code: reason.code, text: reason.text });
     }
   }
 

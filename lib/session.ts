@@ -266,8 +266,8 @@ export class Session implements Disposable {
     this.#table.add(tunnel);
     tunnel.peer?.tunnels.add(tunnel);
     this.counters.opened++;
-    const { id, remote, target } = tunnel.info;
-    this.#log.debug("tunnel open", { id, remote, target });
+    const { id, remote: peer, target } = tunnel.info;
+    this.#log.debug("tunnel open", { id, peer, target });
     this.touch(tunnel);
   }
 
@@ -474,7 +474,7 @@ export class Session implements Disposable {
   #endPeer(peer: Peer, reason: Reason): void {
     const now = this.#options.clock.now();
     this.#log.warn("peer lost", {
-      peer: peer.token,
+      process: peer.token,
       tunnels: peer.tunnels.size,
       reason: reason.code,
       why: reason.text,

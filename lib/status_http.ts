@@ -111,7 +111,7 @@ function listen(
     return serveIpv6() ?? serve("0.0.0.0");
   } catch (cause) {
     throw new RunError(
-      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${
+      `Cannot serve the status on --${flag} ${formatAddress(address)}: ${
         listenProblem(cause)
       }`,
       { cause },
@@ -130,7 +130,9 @@ function listenProblem(error: unknown): string {
 /** The answer to one request. */
 function respond(request: Request, source: StatusSource): Response {
   const { method, url } = request;
-  const page = PAGES.get(new URL(url).pathname);
+  const parsed = URL.parse(url); // null for a Host header that is none
+  if (parsed === null) return json(400, { status: "bad request" });
+  const page = PAGES.get(parsed.pathname);
   if (page === undefined) return json(404, { status: "not found" });
   if (method !== "GET" && method !== "HEAD") {
     const refusal = json(405, { status: "method not allowed" });

@@ -6,6 +6,7 @@
  */
 import { binaryCodec } from "./binary_codec.ts";
 import type { Bus } from "./bus.ts";
+import type { Reason } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import {
   type ConnectionId,
@@ -20,6 +21,12 @@ import { Tombstones } from "./tombstones.ts";
  * tunnels, too few to amplify a flood.
  */
 const MAX_ANSWERS = 4096;
+
+/** What is said of a tunnel never heard of, or forgotten. */
+const UNKNOWN: Reason = {
+  code: "unknown-tunnel",
+  text: "the process at the other end knows no such tunnel",
+};
 
 /** Where strays are answered. */
 export interface StraysOptions {
@@ -55,19 +62,13 @@ export class Strays {
     const clean = epitaph !== undefined && "ack" in epitaph;
     // An answer answered: two that remember a clean end would never stop.
     if (clean && (frame.type === "ack" || frame.type === "pong")) return false;
-    this.#send(
-      text,
-      clean
-        ? { type: "ack", ack: epitaph.ack, limit: epitaph.ack, gap: false }
-        : {
-          type: "reset",
-          ...(epitaph?.reason ??
-            {
-              code: "unknown-tunnel",
-              text: "the process at the other end knows no such tunnel",
-            }),
-        },
-    );
+    if (clean) {
+      const { ack } = epitaph;
+      this.#send(text, { type: "ack", ack, limit: ack, gap: false });
+    } else {
+      const { code, text: why } = epitaph?.reason ?? UNKNOWN;
+      this.#send(text, { type: "reset", code, text: why });
+    }
     return true;
   }
 

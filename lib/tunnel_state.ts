@@ -440,7 +440,6 @@ export class TunnelState {
     const progress = this.#send.acknowledge(finAcked ? ack - 1 : ack);
     this.#send.raiseLimit(limit);
     if (finAcked && this.#sendHalf === "ended") {
-      this.#finSent = true;
       this.#sendHalf = "done";
       this.#armProbe(now);
       this.#endIfDone();
@@ -491,7 +490,11 @@ export class TunnelState {
   }
 
   #end(outcome: Outcome): void {
-    this.#outcome ??= outcome;
+    this.#outcome ??= outcome.clean ? outcome : {
+      ...outcome,
+      // The words alone: an error would keep its stack as long as it is remembered.
+      reason: { code: outcome.reason.code, text: outcome.reason.text },
+    };
     this.#send.clear();
     this.#receive.discard();
     this.#lingerUntil = Infinity;

@@ -54,13 +54,13 @@ const LISTEN_CHECK_MS = 2_000;
  * After the local application has ended its stream the server cannot say when
  * its answer is complete: so long without a byte counts as that, in ms.
  */
-export const V1_LINGER_MS = 10_000;
+const ANSWER_LINGER_MS = 10_000;
 
 /**
  * The same where the application ended after it was answered and nothing came
  * since, in ms: most then want nothing more, and wait for us to close.
  */
-export const V1_ANSWERED_LINGER_MS = 500;
+const ANSWERED_LINGER_MS = 500;
 
 /**
  * A client unsubscribes first and sends its close then, in the same breath:
@@ -128,7 +128,7 @@ export class V1State {
   #answered = true;
   /** The application has ended its stream. */
   #localEnded = false;
-  #lingerFor: number = V1_LINGER_MS;
+  #lingerFor: number = ANSWER_LINGER_MS;
   #closeSent = false;
   /** The peer sends nothing more, and hears nothing. */
   #peerClosed = false;
@@ -237,7 +237,7 @@ export class V1State {
   readEnd(now: number): void {
     this.#activeAt = now;
     this.#localEnded = true;
-    if (this.#answered) this.#lingerFor = V1_ANSWERED_LINGER_MS;
+    if (this.#answered) this.#lingerFor = ANSWERED_LINGER_MS;
     if (this.#endPassed) this.#end({ clean: true });
   }
 
@@ -297,7 +297,7 @@ export class V1State {
     if (data === null || data.length === 0) return;
     this.#activeAt = now;
     this.#answered = true;
-    this.#lingerFor = V1_LINGER_MS;
+    this.#lingerFor = ANSWER_LINGER_MS;
     if (this.#in.accept(this.#in.received, data) !== "no-memory") return;
     this.abort({
       code: "limit",

@@ -163,7 +163,12 @@ class Slot {
     this.#worker?.terminate();
     this.#worker = undefined;
     this.readiness = { ready: false, reason: text };
+    if (this.#restart !== undefined) return; // it failed once already
     if (this.#stopping) {
+      log.error("worker failed while stopping", {
+        worker: this.#index,
+        why: text,
+      });
       this.#finish();
     } else if (kind !== "internal") {
       const error = kind === "usage"

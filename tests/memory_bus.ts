@@ -154,7 +154,14 @@ export class MemoryBus implements Bus {
       queue: options.queue,
       handler,
     });
-    return { subject, [Symbol.dispose]: () => entry[Symbol.dispose]() };
+    return {
+      subject,
+      drain: () => {
+        entry[Symbol.dispose]();
+        return this.flush();
+      },
+      [Symbol.dispose]: () => entry[Symbol.dispose](),
+    };
   }
 
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void {

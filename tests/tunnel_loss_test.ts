@@ -1,7 +1,7 @@
 /** What is lost is sent again, once; after a cut both ends ask before they go on. */
 import assert from "node:assert/strict";
 import { MemoryBudget } from "../lib/memory_budget.ts";
-import { PROBE_MAX_MS, REST_PROBE_MS } from "../lib/prober.ts";
+import { PROBE_MAX_MS, PROBE_MIN_MS, REST_PROBE_MS } from "../lib/prober.ts";
 import {
   ack,
   askedBy,
@@ -32,6 +32,18 @@ Deno.test("read() does not put off the probe for bytes sent before", () => {
     drain(state, now);
   }
   assert.fail("an application that goes on sending silenced the probe");
+});
+
+Deno.test("receive() shortens the wait for the next probe when there is progress", () => {
+  const state = open();
+  state.read(new Uint8Array(10), 0);
+  state.read(new Uint8Array(10), 0);
+  drain(state, 0);
+  let at = 0;
+  for (let time = 0; time < 4; time++) at = wake(state).at;
+  assert.equal(state.nextTimeout - at, 4_000);
+  state.receive(ack(10), at);
+  assert.equal(state.nextTimeout - at, PROBE_MIN_MS);
 });
 
 Deno.test("pollFrame() sends the identical frame again", () => {

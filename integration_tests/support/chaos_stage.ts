@@ -7,6 +7,7 @@
  */
 
 import assert from "node:assert/strict";
+import type { Arrivals } from "./chaos_flow.ts";
 import { type FaultRelay, startFaultRelay } from "./fault_relay.ts";
 import { currentSignal } from "./integration_test.ts";
 import {
@@ -23,6 +24,7 @@ import {
   startClient,
   startServer,
 } from "./roles.ts";
+import { dial, receiveAll } from "./transfer.ts";
 
 /** Pause between looks at what can only be asked for, in ms. */
 const LOOK_PAUSE = 20;
@@ -220,6 +222,32 @@ export class Stage implements AsyncDisposable {
 /** Starts a stage; see {@linkcode Stage}. */
 export async function startStage(options: StageOptions): Promise<Stage> {
   return await Stage.start(options);
+}
+
+/** Opens a tunnel of an echoing target, uses and ends it, and counts what is there without it. */
+export async function warm(stage: Stage): Promise<Baseline> {
+  using conn = await dial(stage.endpoint);
+  await conn.closeWrite();
+  await receiveAll(conn);
+  return await stage.baseline();
+}
+
+/**
+ * SIGKILL to the broker in the middle of a transfer of `size` bytes, once for
+ * each of `down`, evenly spread; it is away for so many ms each time.
+ */
+export async function killBroker(
+  { nats }: Stage,
+  arrivals: Arrivals,
+  options: { readonly size: number; readonly down: readonly number[] },
+): Promise<void> {
+  const { size, down } = options;
+  for (const [i, ms] of down.entries()) {
+    await arrivals.reached(Math.floor(size * (i + 0.9) / (down.length + 1)));
+    await nats.kill();
+    await pause(ms);
+    await nats.restart();
+  }
 }
 
 /** Waits for a fault's own time, in ms: how long something is away. */
