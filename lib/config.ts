@@ -85,7 +85,7 @@ export interface CommonConfig {
   readonly log: LogConfig;
   /** Tunnels. */
   readonly tunnel: TunnelConfig;
-  /** Processes that share the work; `auto` for one each core. */
+  /** Threads that share the work; `auto` for one each core. */
   readonly workers: number | "auto";
 }
 

@@ -15,6 +15,7 @@ import type {
 import type { ConfigFile } from "./config_file.ts";
 import { resolveAuth } from "./config_nats.ts";
 import type { Sources } from "./config_sources.ts";
+import { MAX_WORKERS } from "./config_types.ts";
 import { UsageError } from "./errors.ts";
 import {
   type Option,
@@ -23,6 +24,8 @@ import {
   type OptionValues,
   type Role,
 } from "./options.ts";
+import { MAX_TOKEN_LENGTH } from "./subjects.ts";
+import { quote } from "./text.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 /** What a configuration is made from, the strongest first. */
@@ -103,7 +106,7 @@ const BUILDERS: {
       proxyAddr: values["client.proxy_addr"],
       openTimeout: values["client.open_timeout"],
       statusAddr: values["client.status_addr"],
-      id: values["client.id"],
+      id: clientId(values["client.id"], values.workers),
     },
   }),
 };
@@ -161,6 +164,23 @@ function tlsConfig(values: OptionValues): NatsTlsConfig {
   const required = first || ca !== undefined || cert !== undefined ||
     values["nats.url"].servers.some((server) => server.tls);
   return { required, ca, cert, key, first };
+}
+
+/**
+ * The client's ID, if it leaves room for what workers add to it.
+ *
+ * @throws {UsageError} when it does not.
+ */
+function clientId(
+  id: string | undefined,
+  workers: number | "auto",
+): string | undefined {
+  const longest = MAX_TOKEN_LENGTH - `-${MAX_WORKERS}`.length;
+  if (id === undefined || workers === 1 || id.length <= longest) return id;
+  throw new UsageError(
+    `client.id (${quote(id)}) is longer than ${longest} characters, which ` +
+      "with several workers is the most: each adds its number",
+  );
 }
 
 function tunnelConfig(values: OptionValues): TunnelConfig {

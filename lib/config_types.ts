@@ -7,7 +7,7 @@
 
 import { type Address, parseAddress } from "./address.ts";
 import { type NatsUrls, parseNatsUrls, Secret } from "./config_nats.ts";
-import { isToken } from "./subjects.ts";
+import { isToken, MAX_TOKEN_LENGTH } from "./subjects.ts";
 import { parseTargetRule, type TargetRule } from "./target_rules.ts";
 import { quote } from "./text.ts";
 import {
@@ -179,7 +179,9 @@ export const clientId: OptionType<string | undefined> = {
     if (text === "") return undefined;
     if (isToken(text)) return text;
     throw new SyntaxError(
-      `${quote(text)} is no client ID: write 1 to 32 letters, digits, _ or -`,
+      `${
+        quote(text)
+      } is no client ID: write 1 to ${MAX_TOKEN_LENGTH} letters, digits, _ or -`,
     );
   },
 };

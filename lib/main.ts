@@ -20,6 +20,7 @@ import {
   type StatusServer,
   type StatusSource,
 } from "./status_http.ts";
+import { checkListenable } from "./tcp.ts";
 import { runWorkers } from "./workers.ts";
 
 /** What the programs exit with. */
@@ -42,6 +43,7 @@ export async function main<R extends Role>(
   role: R,
   run: (config: ConfigByRole[R], host: RoleHost) => Promise<void>,
 ): Promise<number> {
+  let asJson = false;
   try {
     const command = parseCommandLine(role, Deno.args, systemSources());
     if (command.kind !== "run") {
@@ -50,6 +52,7 @@ export async function main<R extends Role>(
     }
     const { config, configFile, notices } = command;
     configureLog(config.log);
+    asJson = config.log.format === "json";
     const log = getLogger(["sproxy", role]);
     if (configFile !== undefined) {
       log.info("configuration read", { file: configFile });
@@ -66,6 +69,10 @@ export async function main<R extends Role>(
     const count = config.workers === "auto"
       ? navigator.hardwareConcurrency
       : config.workers;
+    // Before anything is waited for: a port that is taken is told at once.
+    if (config.role === "client") {
+      checkListenable(config.client.listenAddr, "--listen-addr");
+    }
     try {
       if (count === 1) await run(config, host);
       else await runWorkers({ role, count, args: Deno.args, host });
@@ -74,7 +81,7 @@ export async function main<R extends Role>(
     }
     return EXIT.ok;
   } catch (error) {
-    return explain(error);
+    return explain(error, asJson);
   } finally {
     closeLog();
   }
@@ -99,8 +106,8 @@ function openStatus(
 ): StatusServer | undefined {
   const [address, flag]: [Address | undefined, string] =
     config.role === "server"
-      ? [config.server.listenAddr, "listen-addr"]
-      : [config.client.statusAddr, "status-addr"];
+      ? [config.server.listenAddr, "--listen-addr"]
+      : [config.client.statusAddr, "--status-addr"];
   if (address === undefined) return undefined;
   const server = serveStatus({ address, flag, source });
   getLogger(["sproxy", "status"]).info("status listening", {
@@ -110,14 +117,15 @@ function openStatus(
 }
 
 /** Says on one line what went wrong; a fault of the program shows its stack. */
-function explain(error: unknown): number {
+function explain(error: unknown, asJson: boolean): number {
   const known = error instanceof UsageError || error instanceof RunError;
   const text = known
     ? messageOf(error)
     : error instanceof Error && error.stack !== undefined
     ? `internal error: ${error.stack}`
     : `internal error: ${messageOf(error)}`;
-  print(Deno.stderr, `error: ${text}\n`);
+  if (asJson) getLogger(["sproxy"]).fatal(text);
+  else print(Deno.stderr, `error: ${text}\n`);
   return error instanceof UsageError ? EXIT.usage : EXIT.failure;
 }
 

@@ -18,6 +18,7 @@ import {
 } from "./errors.ts";
 import { decodeMessage, encodeMessage } from "./message.ts";
 import { isToken, MAX_ID_LENGTH, parseNumber } from "./subjects.ts";
+import { quote } from "./text.ts";
 
 /** The version of the native wire. */
 export const PROTOCOL_VERSION = 2;
@@ -27,6 +28,9 @@ const MAX_HOST_LENGTH = 253;
 
 /** Longest error text taken from a reply, in characters. */
 const MAX_ERROR_LENGTH = 1024;
+
+/** Most characters of a wrong value that an error shows. */
+const MAX_SHOWN = 80;
 
 /** Largest window believed from a peer, in bytes; only our own budget counts beyond it. */
 const MAX_WINDOW = 1 << 30;
@@ -290,6 +294,6 @@ function isId(id: string): boolean {
 }
 
 function malformed(name: string, value: string, want: string): TunnelError {
-  const shown = JSON.stringify(value.slice(0, 80));
+  const shown = quote(value.slice(0, MAX_SHOWN));
   return new TunnelError("protocol", `${name} is ${shown}, want ${want}`);
 }

@@ -161,7 +161,7 @@ export const OPTIONS = {
     type: clientId,
     default: "",
     help:
-      "This client's token in subjects, so that NATS permissions can fence it; random for each process when empty",
+      "This client's token in subjects, so that NATS permissions can fence it; no two clients may share one; random when empty",
   },
   "nats.url": {
     role: "both",
@@ -405,7 +405,8 @@ export const OPTIONS = {
     env: "WORKERS",
     type: workers,
     default: "1",
-    help: "Processes that share the work; auto for one each core",
+    help:
+      "Threads that share the work, each with its own connection to NATS; auto for one each core",
   },
 } as const satisfies Record<string, Option>;
 

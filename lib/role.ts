@@ -8,10 +8,15 @@ import { getLogger } from "@logtape/logtape";
 import type { Address } from "./address.ts";
 import type { Bus } from "./bus.ts";
 import { systemClock } from "./clock.ts";
-import type { CommonConfig } from "./config.ts";
+import type { CommonConfig, NatsConfig } from "./config.ts";
 import { RunError } from "./errors.ts";
+import type { NatsBus } from "./nats_bus.ts";
+import { openNats } from "./nats_setup.ts";
+import type { Role } from "./options.ts";
+import { collectMetrics } from "./role_metrics.ts";
 import type { Session, SessionOptions } from "./session.ts";
 import type { Readiness, StatusSource } from "./status_http.ts";
+import type { Metric } from "./status_metrics.ts";
 import { Subjects } from "./subjects.ts";
 import { formatDuration } from "./units.ts";
 
@@ -42,6 +47,9 @@ export interface RoleHost {
 
 /** How long the last frames may take to reach NATS at the end, in ms. */
 const GOODBYE_MS = 2_000;
+
+/** The same when the process is told to end at once: what a live broker needs, in ms. */
+const HURRIED_MS = 100;
 
 /** Random bytes nobody can guess. */
 export function random(bytes: Uint8Array): Uint8Array {
@@ -107,55 +115,175 @@ export class StatusBoard {
   }
 }
 
-/**
- * Waits for the first signal to stop.
- *
- * @throws {RunError} when the bus ends for good before.
- */
-export async function untilStopped(bus: Bus, stop: StopSignals): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const signal = AbortSignal.any([stop.drain, stop.now]);
-  if (signal.aborted) return;
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  bus.onLink((event) => {
-    if (event.type !== "closed") return;
-    reject(
-      new RunError(
-        `The connection to NATS ended for good: ${event.reason ?? "closed"}`,
-      ),
-    );
-  }, signal);
-  await promise;
-}
+/** A role's connection to NATS and what the process says of itself meanwhile. */
+export class RoleFrame implements AsyncDisposable {
+  /** The connection. */
+  readonly bus: NatsBus;
+  readonly #stop: StopSignals;
+  readonly #board: StatusBoard;
+  #metrics: () => Metric[] = () => [];
 
-/** Lets open tunnels finish within `timeout` ms, then cuts the rest and tells the peers. */
-export async function drainSession(
-  session: Session,
-  options: { readonly timeout: number; readonly stop: StopSignals },
-): Promise<void> {
-  const { timeout, stop } = options;
-  const log = getLogger(["sproxy", "drain"]);
-  if (session.size > 0) {
-    log.info("draining", {
-      tunnels: session.size,
-      atMost: formatDuration(timeout),
+  private constructor(
+    bus: NatsBus,
+    options: { readonly host: RoleHost; readonly board: StatusBoard },
+  ) {
+    this.bus = bus;
+    this.#stop = options.host.stop;
+    this.#board = options.board;
+    this.#board.bus = bus;
+    options.host.showStatus({
+      readiness: () => this.#board.readiness(),
+      metrics: () => this.#metrics(),
     });
   }
-  try {
-    await session.empty(
-      AbortSignal.any([stop.now, AbortSignal.timeout(timeout)]),
-    );
-  } catch {
-    // Told to end at once, or out of time: both are what the rest is for.
-    log.warn("cutting tunnels that are still open", { tunnels: session.size });
+
+  /**
+   * Connects to NATS as `config` says.
+   *
+   * @throws {UsageError | RunError} when that does not come about.
+   */
+  static async open(
+    role: Role,
+    options: { readonly config: NatsConfig; readonly host: RoleHost },
+  ): Promise<RoleFrame> {
+    const { config, host } = options;
+    const board = new StatusBoard();
+    host.showStatus({
+      readiness: () => board.readiness(),
+      metrics: () => [],
+    });
+    const bus = await openNats(config, {
+      name: `tcp-sproxy ${role}`,
+      signal: AbortSignal.any([host.stop.drain, host.stop.now]),
+      onSubscriptionError: (subject, why) => {
+        board.obstacle = `NATS refuses the subscription to ${subject}`;
+        getLogger(["sproxy", role]).error("NATS refuses a subscription", {
+          subject,
+          why,
+        });
+      },
+    });
+    bus.onLink((event) => {
+      // Asked for again with the next connection.
+      if (event.type === "down") board.obstacle = undefined;
+    });
+    return new RoleFrame(bus, { host, board });
   }
-  session.shutDown({
-    code: "shutdown",
-    text: "the process at the other end was stopped",
-  });
+
+  /** Shows the metrics of `session` from now on. */
+  observe(session: Session, options: { readonly opening: () => number }): void {
+    this.#metrics = () =>
+      collectMetrics({
+        session,
+        opening: options.opening(),
+        connected: this.bus.connected,
+        reconnects: this.bus.stats().reconnects,
+      });
+  }
+
+  /**
+   * Waits until the subscriptions made so far are in place, through whatever
+   * number of connections that takes; from then on the process is ready.
+   */
+  async ready(): Promise<void> {
+    const { bus } = this;
+    const { drain, now } = this.#stop;
+    for (;;) {
+      const signal = AbortSignal.any([drain, now]);
+      signal.throwIfAborted();
+      try {
+        await bus.flush();
+        break;
+      } catch {
+        // The link was lost meanwhile: once it is back they are asked for again.
+        if (!bus.connected) await nextLink(bus, signal);
+      }
+    }
+    this.#board.started = true;
+  }
+
+  /**
+   * Waits for the first signal to stop.
+   *
+   * @throws {RunError} when the bus ends for good before.
+   */
+  async untilStopped(): Promise<void> {
+    const { drain, now } = this.#stop;
+    const signal = AbortSignal.any([drain, now]);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    this.bus.onLink((event) => {
+      if (event.type === "closed") reject(endedForGood(event));
+    }, signal);
+    if (!signal.aborted) await promise;
+    this.#board.draining = true;
+  }
+
+  /** Waits for `work`, but not when told to end at once or when NATS hangs. */
+  async atMostGoodbye(work: Promise<void>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#stop.now.addEventListener("abort", () => resolve(), { once: true });
+    using _timer = systemClock.after(GOODBYE_MS, resolve);
+    if (!this.#stop.now.aborted) await Promise.race([work, promise]);
+  }
+
+  /**
+   * Lets open tunnels finish within `timeout` ms, cuts the rest, tells the
+   * peers and leaves NATS; at once when told so.
+   */
+  async leave(session: Session, timeout: number): Promise<void> {
+    const { now } = this.#stop;
+    const log = getLogger(["sproxy", "drain"]);
+    if (session.size > 0) {
+      log.info("draining", {
+        tunnels: session.size,
+        atMost: formatDuration(timeout),
+      });
+    }
+    try {
+      await session.empty(AbortSignal.any([now, AbortSignal.timeout(timeout)]));
+    } catch {
+      // Told to end at once, or out of time: both are what the rest is for.
+      log.warn("cutting tunnels that are still open", {
+        tunnels: session.size,
+      });
+    }
+    session.shutDown({
+      code: "shutdown",
+      text: "the process at the other end was stopped",
+    });
+    await this.atMostGoodbye(
+      this.bus.close(now.aborted ? HURRIED_MS : GOODBYE_MS),
+    );
+  }
+
+  /** Closes the connection. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.bus.close(0);
+  }
 }
 
-/** Sends what is left to send and closes the connection. */
-export async function leaveNats(bus: Bus): Promise<void> {
-  await bus.close(GOODBYE_MS);
+/** Resolves at the next change of the link; rejects when `signal` aborts or the bus has ended. */
+async function nextLink(bus: Bus, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const listening = new AbortController();
+  bus.onLink(
+    (event) =>
+      event.type === "closed" ? reject(endedForGood(event)) : resolve(),
+    listening.signal,
+  );
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await promise;
+  } finally {
+    listening.abort();
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function endedForGood({ reason }: { readonly reason?: string }): RunError {
+  return new RunError(
+    `The connection to NATS ended for good: ${reason ?? "closed"}`,
+  );
 }

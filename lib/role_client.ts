@@ -8,17 +8,7 @@ import { formatAddress, parseAddress } from "./address.ts";
 import { systemClock } from "./clock.ts";
 import type { ClientConfig } from "./config.ts";
 import { Ingress } from "./ingress.ts";
-import { openNats } from "./nats_setup.ts";
-import {
-  drainSession,
-  leaveNats,
-  random,
-  type RoleHost,
-  sessionOptions,
-  StatusBoard,
-  untilStopped,
-} from "./role.ts";
-import { collectMetrics } from "./role_metrics.ts";
+import { random, RoleFrame, type RoleHost, sessionOptions } from "./role.ts";
 import { makeToken } from "./subjects.ts";
 import { listen } from "./tcp.ts";
 
@@ -31,24 +21,10 @@ export async function runClient(
   config: ClientConfig,
   host: RoleHost,
 ): Promise<void> {
-  const { stop } = host;
   const log = getLogger(["sproxy", "client"]);
   const { nats, client, tunnel } = config;
-  const board = new StatusBoard();
-  let metrics = (): ReturnType<typeof collectMetrics> => [];
-  host.showStatus({
-    readiness: () => board.readiness(),
-    metrics: () => metrics(),
-  });
-  await using bus = await openNats(nats, {
-    name: "tcp-sproxy client",
-    signal: AbortSignal.any([stop.drain, stop.now]),
-    onSubscriptionError: (subject, reason) => {
-      board.obstacle = `NATS refuses the subscription to ${subject}`;
-      log.error("NATS refuses a subscription", { subject, why: reason });
-    },
-  });
-  board.bus = bus;
+  await using frame = await RoleFrame.open("client", { config: nats, host });
+  const { bus } = frame;
   using ingress = new Ingress({
     ...sessionOptions(config),
     bus,
@@ -62,13 +38,7 @@ export async function runClient(
     random,
   });
   const { session } = ingress;
-  metrics = () =>
-    collectMetrics({
-      session,
-      opening: ingress.opening,
-      connected: bus.connected,
-      reconnects: bus.stats().reconnects,
-    });
+  frame.observe(session, { opening: () => ingress.opening });
   using listener = listen(client.listenAddr, {
     clock: systemClock,
     pool: session.pool,
@@ -78,8 +48,7 @@ export async function runClient(
       log.error("cannot accept a connection", { why });
     },
   });
-  await bus.flush();
-  board.started = true;
+  await frame.ready();
   const accepting = ingress.serve(listener);
   host.onStarted(parseAddress(listener.address));
   log.info("listening", {
@@ -87,15 +56,13 @@ export async function runClient(
     remote: formatAddress(client.remoteAddr),
   });
 
-  await untilStopped(bus, stop);
-  board.draining = true;
+  await frame.untilStopped();
   listener[Symbol.dispose]();
   await accepting;
   ingress.cancelOpenings({
     code: "draining",
     text: "this client is about to stop",
   });
-  await drainSession(session, { timeout: tunnel.drainTimeout, stop });
-  await leaveNats(bus);
+  await frame.leave(session, tunnel.drainTimeout);
   log.info("stopped");
 }

@@ -8,20 +8,10 @@ import { type Address, formatAddress, parseIp } from "./address.ts";
 import type { ServerConfig } from "./config.ts";
 import { Egress } from "./egress.ts";
 import { TunnelError } from "./errors.ts";
-import { openNats } from "./nats_setup.ts";
-import {
-  drainSession,
-  leaveNats,
-  random,
-  type RoleHost,
-  sessionOptions,
-  StatusBoard,
-  untilStopped,
-} from "./role.ts";
-import { collectMetrics } from "./role_metrics.ts";
+import { random, RoleFrame, type RoleHost, sessionOptions } from "./role.ts";
 import { makeToken } from "./subjects.ts";
 import { matchTarget, type TargetRule } from "./target_rules.ts";
-import { dial, resolve } from "./tcp.ts";
+import { dial, type DialLimits, resolve } from "./tcp.ts";
 
 /**
  * Serves opens until told to stop.
@@ -32,24 +22,10 @@ export async function runServer(
   config: ServerConfig,
   host: RoleHost,
 ): Promise<void> {
-  const { stop } = host;
   const log = getLogger(["sproxy", "server"]);
   const { nats, server, tunnel } = config;
-  const board = new StatusBoard();
-  let metrics = (): ReturnType<typeof collectMetrics> => [];
-  host.showStatus({
-    readiness: () => board.readiness(),
-    metrics: () => metrics(),
-  });
-  await using bus = await openNats(nats, {
-    name: "tcp-sproxy server",
-    signal: AbortSignal.any([stop.drain, stop.now]),
-    onSubscriptionError: (subject, reason) => {
-      board.obstacle = `NATS refuses the subscription to ${subject}`;
-      log.error("NATS refuses a subscription", { subject, why: reason });
-    },
-  });
-  board.bus = bus;
+  await using frame = await RoleFrame.open("server", { config: nats, host });
+  const { bus } = frame;
   using egress: Egress = new Egress({
     ...sessionOptions(config),
     bus,
@@ -62,30 +38,24 @@ export async function runServer(
     listenTimeout: server.dialTimeout,
     random,
     dial: async (target, signal) =>
-      dial(await allowedAddress(target, server.allowTarget), {
-        timeout: server.dialTimeout,
-        signal,
-        pool: egress.session.pool,
-      }),
+      dial(
+        await allowedAddress(target, {
+          rules: server.allowTarget,
+          timeout: server.dialTimeout,
+          signal,
+        }),
+        { timeout: server.dialTimeout, signal, pool: egress.session.pool },
+      ),
   });
   const { session } = egress;
-  metrics = () =>
-    collectMetrics({
-      session,
-      opening: egress.opening,
-      connected: bus.connected,
-      reconnects: bus.stats().reconnects,
-    });
-  await bus.flush();
-  board.started = true;
+  frame.observe(session, { opening: () => egress.opening });
+  await frame.ready();
   host.onStarted();
   log.info("ready", { request: nats.requestSubject, queue: nats.queueGroup });
 
-  await untilStopped(bus, stop);
-  board.draining = true;
-  egress.drain();
-  await drainSession(session, { timeout: tunnel.drainTimeout, stop });
-  await leaveNats(bus);
+  await frame.untilStopped();
+  await frame.atMostGoodbye(egress.drain());
+  await frame.leave(session, tunnel.drainTimeout);
   log.info("stopped");
 }
 
@@ -98,13 +68,14 @@ export async function runServer(
  */
 export async function allowedAddress(
   target: Address,
-  rules: readonly TargetRule[],
+  options: { readonly rules: readonly TargetRule[] } & DialLimits,
 ): Promise<Address> {
   const { host, port } = target;
+  const { rules } = options;
   if (rules.length === 0 || matchTarget(rules, target)) return { host, port };
   const byNetwork = rules.some((rule) => rule.host.kind === "network");
   if (byNetwork && parseIp(host) === undefined) {
-    for (const resolvedIp of await resolve(host)) {
+    for (const resolvedIp of await resolve(host, options)) {
       if (matchTarget(rules, { host, port, resolvedIp })) {
         return { host: resolvedIp, port };
       }

@@ -111,7 +111,7 @@ function listen(
     return serveIpv6() ?? serve("0.0.0.0");
   } catch (cause) {
     throw new RunError(
-      `Cannot serve the status on --${flag} ${formatAddress(address)}: ${
+      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${
         listenProblem(cause)
       }`,
       { cause },

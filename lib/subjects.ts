@@ -21,6 +21,9 @@ export const MAX_ID_LENGTH = 128;
 /** A token of a connection ID: the safe part of what NATS allows. */
 const TOKEN = /^[A-Za-z0-9_-]{1,32}$/;
 
+/** Longest token, in characters. */
+export const MAX_TOKEN_LENGTH = 32;
+
 /** Bytes of randomness in a process token: 128 bits cannot be guessed. */
 const TOKEN_RANDOM_BYTES = 16;
 

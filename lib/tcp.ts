@@ -42,6 +42,14 @@ export interface SocketResources {
   readonly pool: BufferPool;
 }
 
+/** How long something on the way to a target may take. */
+export interface DialLimits {
+  /** Longest wait in ms. */
+  readonly timeout: number;
+  /** Gives it up. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Connects to a target.
  *
@@ -50,11 +58,7 @@ export interface SocketResources {
  */
 export async function dial(
   address: Address,
-  options: SocketResources & {
-    /** Longest wait in ms. */
-    readonly timeout: number;
-    readonly signal?: AbortSignal;
-  },
+  options: SocketResources & DialLimits,
 ): Promise<Socket> {
   const { timeout, signal, pool } = options;
   const late = AbortSignal.timeout(timeout);
@@ -82,16 +86,33 @@ export async function dial(
  *
  * @throws {TunnelError} `no-such-host`.
  */
-export async function resolve(host: string): Promise<string[]> {
+export async function resolve(
+  host: string,
+  { timeout, signal }: DialLimits,
+): Promise<string[]> {
+  const late = AbortSignal.timeout(timeout);
+  const { promise, reject } = Promise.withResolvers<never>();
+  const giveUp = (): void => reject(new Error(`no answer in ${timeout} ms`));
+  const stopped = signal ? AbortSignal.any([signal, late]) : late;
+  stopped.addEventListener("abort", giveUp, { once: true });
   try {
-    const found = await lookup(host, { all: true });
+    const found = await Promise.race([lookup(host, { all: true }), promise]);
     return found.map(({ address }) => address);
   } catch (cause) {
+    if (stopped.aborted) {
+      throw new TunnelError(
+        "timeout",
+        `Resolve ${host}: no answer in ${timeout} ms`,
+        { cause },
+      );
+    }
     throw new TunnelError(
       "no-such-host",
       `Resolve ${host}: ${messageOf(cause)}`,
       { cause },
     );
+  } finally {
+    stopped.removeEventListener("abort", giveUp);
   }
 }
 
@@ -111,7 +132,7 @@ export function listen(
   },
 ): SocketListener {
   const { clock, pool, onAcceptError } = options;
-  const listener = bind(address, options.reusePort ?? false);
+  const listener = bind(address, options);
   let open = true;
   async function* accept(): AsyncGenerator<Socket> {
     let pause: number = ACCEPT_PAUSE_MS.first;
@@ -144,6 +165,16 @@ export function listen(
       open = false;
     },
   };
+}
+
+/**
+ * Sees whether an address can be listened on, alone, and leaves it again. A
+ * shared port would otherwise be shared with a stranger.
+ *
+ * @throws {RunError} when it cannot, naming `flag`.
+ */
+export function checkListenable(address: Address, flag: string): void {
+  bind(address, { flag }).close();
 }
 
 class TcpSocket implements Socket {
@@ -222,7 +253,11 @@ class TcpSocket implements Socket {
   }
 }
 
-function bind(address: Address, reusePort: boolean): Deno.TcpListener {
+function bind(
+  address: Address,
+  options: { readonly reusePort?: boolean; readonly flag?: string },
+): Deno.TcpListener {
+  const { reusePort, flag } = options;
   const shown = formatAddress(address);
   const listenOn = (hostname: string): Deno.TcpListener =>
     Deno.listen({
@@ -239,7 +274,8 @@ function bind(address: Address, reusePort: boolean): Deno.TcpListener {
     const why = cause instanceof Deno.errors.AddrInUse
       ? "the port is in use; stop its owner or choose another (0 for any)"
       : messageOf(cause);
-    throw new RunError(`Cannot listen on ${shown}: ${why}`, { cause });
+    const where = flag === undefined ? shown : `${flag} ${shown}`;
+    throw new RunError(`Cannot listen on ${where}: ${why}`, { cause });
   }
 }
 

@@ -267,6 +267,10 @@ Deno.test("values that do not go together are refused by their names", () => {
       "tunnel.peer_ping_interval (2s) is not shorter than tunnel.peer_timeout (2s)",
     ],
     [
+      { RESUME_TIMEOUT: "4s" },
+      "tunnel.resume_timeout (4s) is not longer than two times tunnel.peer_ping_interval (2s)",
+    ],
+    [
       { REQUEST_SUBJECT: "p.data.x" },
       'The request subject "p.data.x" lies under the data prefix "p.data"',
     ],
@@ -275,6 +279,9 @@ Deno.test("values that do not go together are refused by their names", () => {
   for (const role of ROLES) {
     for (const [env, part] of table) assertRefused(role, { env }, part);
   }
+  const CLIENT_ID = "x".repeat(30);
+  configOf("client", { env: { CLIENT_ID } });
+  assertRefused("client", { env: { CLIENT_ID, WORKERS: "2" } }, "client.id");
   // A prefix of text is not a prefix of tokens.
   configOf("server", { env: { REQUEST_SUBJECT: "p.database" } });
 });

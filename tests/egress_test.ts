@@ -90,7 +90,7 @@ Deno.test("Egress answers a version 1 client with an ID of its own, and says so 
     String(rawMessage).includes("version 1")
   );
   assert.deepEqual(
-    warnings.map(({ level, properties }) => [level, properties.peer]),
+    warnings.map(({ level, properties }) => [level, properties.inbox]),
     [["warning", "reply.a"], ["warning", "reply.b"]],
   );
 });
@@ -265,7 +265,7 @@ Deno.test("Egress gives dials up when it is disposed, and closes what comes of t
   bench.dials[0]?.resolve(socket);
   await bench.broker.settled();
   assert.ok(socket.closed);
-  assert.deepEqual(bench.take(), []);
+  assert.deepEqual(bench.take(), ["draining"]);
   assert.equal(bench.server.egress.session.size, 0);
   assert.equal(bench.clock.timers, 0);
 });

@@ -37,6 +37,7 @@ class Bench {
   readonly opened: { opening: Opening; reply: OpenReply }[] = [];
   readonly failed: { opening: Opening; reason: Reason }[] = [];
   readonly orphans: string[] = [];
+  twins = 0;
   readonly openings: Openings;
   readonly #serving: Disposable;
 
@@ -56,6 +57,7 @@ class Bench {
         void this.opened.push({ opening: { ...opening }, reply }),
       onFailed: (opening, reason) => void this.failed.push({ opening, reason }),
       onOrphan: (id) => void this.orphans.push(id),
+      onTwin: () => void this.twins++,
       ...options,
     });
     this.bus.subscribe("p.data.to_client.c.>", (message) => {
@@ -412,6 +414,21 @@ Deno.test("Openings tells of a tunnel that nobody waits for, and of nothing else
   await bench.answer(0, V1);
   assert.deepEqual(bench.orphans, ["c.s.10", "66840b31340ea8b4"]);
   assert.deepEqual(bench.opened, []);
+});
+
+Deno.test("Openings leaves alone what another client of the same ID asked for", async () => {
+  const bench = new Bench();
+  await bench.start();
+  const { headers, body } = encodeAccept({
+    id: "c.s.zz",
+    native: { server: "s", window: 1, codec: "json" },
+  });
+  bench.server.publish("p.data.to_client.c.open.zz", new JsonMessage(body), {
+    headers,
+  });
+  await bench.broker.settled();
+  assert.equal(bench.twins, 1);
+  assert.deepEqual(bench.orphans, []);
 });
 
 Deno.test("Openings that refuses version 1 waits a second for a server of version 2", async () => {

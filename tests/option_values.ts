@@ -38,7 +38,7 @@ export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "nats.queue_group": ["a", "b.c"],
   "tunnel.codec": ["json", "json"],
   "tunnel.drain_timeout": ["0", "1s"],
-  "tunnel.resume_timeout": ["0", "1s"],
+  "tunnel.resume_timeout": ["10s", "1m"],
   "tunnel.peer_timeout": ["3s", "4s"],
   "tunnel.peer_ping_interval": ["1s", "500ms"],
   "tunnel.idle_timeout": ["1s", "1h"],

@@ -1,6 +1,7 @@
 /** Two processes, and links and peers that come and go. */
 import assert from "node:assert/strict";
 import { binaryCodec } from "../lib/binary_codec.ts";
+import { CODEC_NAMES } from "../lib/codec.ts";
 import { captureLog } from "./capture_log.ts";
 import { FakeSocket } from "./fake_socket.ts";
 import { pattern, SessionBench } from "./session_bench.ts";
@@ -19,7 +20,7 @@ Deno.test("Session ends the tunnels of a peer that NATS says is gone, after the 
   const [lost] = log.records.filter(({ rawMessage }) =>
     rawMessage === "peer lost"
   );
-  assert.equal(lost?.properties.peer, "server1");
+  assert.equal(lost?.properties.process, "server1");
   assert.match(String(lost?.properties.why), /10000 ms/);
   assert.equal(bench.client.ingress.session.peerCount, 0);
 });
@@ -47,31 +48,33 @@ Deno.test("Session ends the tunnels of a peer that leaves, at once", async () =>
   assert.equal(bench.client.ingress.session.size, 0);
 });
 
-Deno.test("Session finds out at once that its peer was started anew", async () => {
-  using bench = await SessionBench.start();
-  bench.server.egress[Symbol.dispose](); // gone without a word
-  const id = bench.id;
-  // Another process with the same token answers as it must: it knows nothing.
-  using _anew = bench.third.subscribe(
-    "p.data.to_server.*.server1.*",
-    ({ subject }) => {
-      if (!subject.endsWith(id)) return;
-      bench.third.publish(
-        `p.data.to_client.${id}`,
-        binaryCodec.encode(id, {
-          type: "reset",
-          code: "unknown-tunnel",
-          text: "no such tunnel",
-        }),
-      );
-    },
-  );
-  bench.app.send("anybody there?");
-  await bench.settle();
-  assert.ok(bench.app.closed);
-  const { counters } = bench.client.ingress.session;
-  assert.deepEqual([...counters.closedByCode], [["unknown-tunnel", 1]]);
-});
+for (const codec of CODEC_NAMES) {
+  Deno.test(`Session finds out at once that its peer was started anew, codec ${codec}`, async () => {
+    using bench = await SessionBench.start({ client: { codec } });
+    bench.server.egress[Symbol.dispose](); // gone without a word
+    const id = bench.id;
+    // Another process with the same token answers as it must: it knows nothing.
+    using _anew = bench.third.subscribe(
+      "p.data.to_server.*.server1.*",
+      ({ subject }) => {
+        if (!subject.endsWith(id)) return;
+        bench.third.publish(
+          `p.data.to_client.${id}`,
+          binaryCodec.encode(id, {
+            type: "reset",
+            code: "unknown-tunnel",
+            text: "no such tunnel",
+          }),
+        );
+      },
+    );
+    bench.app.send("anybody there?");
+    await bench.settle();
+    assert.ok(bench.app.closed);
+    const { counters } = bench.client.ingress.session;
+    assert.deepEqual([...counters.closedByCode], [["unknown-tunnel", 1]]);
+  });
+}
 
 Deno.test("Session of a server asks after a tunnel whose client never shows", async () => {
   using bench = new Pair();

@@ -330,10 +330,10 @@ Deno.test("dial() gives up after its time, and when it is told to", async () => 
 });
 
 Deno.test("resolve() gives the addresses of a name, or says that there is none", async () => {
-  const addresses = await resolve("localhost");
+  const addresses = await resolve("localhost", { timeout: 5_000 });
   assert.ok(addresses.some((ip) => ip === "127.0.0.1" || ip === "::1"));
   await assert.rejects(
-    resolve("no-such-host.invalid"),
+    resolve("no-such-host.invalid", { timeout: 60_000 }),
     (error) => error instanceof TunnelError && error.code === "no-such-host",
   );
 });
