@@ -9,7 +9,7 @@
  * @module
  */
 import { lookup } from "node:dns/promises";
-import { type Address, formatAddress } from "./address.ts";
+import { type Address, formatAddress, parseIp } from "./address.ts";
 import { type BufferPool, SLAB_BYTES } from "./buffer_pool.ts";
 import type { Clock } from "./clock.ts";
 import { messageOf, RunError, TunnelError } from "./errors.ts";
@@ -67,6 +67,8 @@ export async function dial(
       hostname: address.host,
       port: address.port,
       signal: signal ? AbortSignal.any([signal, late]) : late,
+      // An address has one family: nothing to resolve, nothing to choose.
+      autoSelectFamily: parseIp(address.host) === undefined,
     });
     return new TcpSocket(conn, pool);
   } catch (cause) {
