@@ -59,9 +59,12 @@ export class Ingress implements Disposable {
       ...options,
       role: "client",
       onOther: (id, message, now) => {
-        if (id.server !== OPEN_TOKEN) return false;
-        this.#openings.onReply(id.number, message, now);
-        return true;
+        if (id.server === OPEN_TOKEN) {
+          this.#openings.onReply(id.number, message, now);
+          return true;
+        }
+        // A frame that overtook the answer to its open is sent again.
+        return this.#openings.has(id.number);
       },
       onTick: (now) => this.#openings.tick(now),
       keepTicking: () => this.#openings.size > 0,

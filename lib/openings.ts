@@ -122,6 +122,11 @@ export class Openings {
     return this.#entries.size;
   }
 
+  /** Whether an answer to open `number` is awaited. */
+  has(number: number): boolean {
+    return this.#byNumber.has(number);
+  }
+
   /** Asks for a tunnel for `socket`. */
   start(socket: Socket): void {
     const { clock, openTimeout } = this.#options;

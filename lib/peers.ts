@@ -26,6 +26,12 @@ export interface Peer {
   readonly id: string;
 }
 
+/**
+ * How long a peer without tunnels is remembered, in ms: connections that come
+ * one after the other find the round trip known and need no ping of their own.
+ */
+const IDLE_PEER_MS = 30_000;
+
 /** What the table of peers is made of. */
 export interface PeersOptions {
   /** The way to NATS. */
@@ -46,21 +52,30 @@ export interface PeersOptions {
 export class Peers {
   readonly #options: PeersOptions;
   readonly #peers = new Map<string, Peer>();
+  /** Peers without tunnels, and since when. */
+  readonly #idleSince = new Map<Peer, number>();
 
   /** A table without peers. */
   constructor(options: PeersOptions) {
     this.#options = options;
   }
 
-  /** How many peers there are. */
+  /** How many peers there are with which tunnels are shared. */
   get size(): number {
-    return this.#peers.size;
+    return this.#peers.size - this.#idleSince.size;
   }
 
-  /** The peer with this token, made if it is new; it stays while it has tunnels. */
+  /**
+   * The peer with this token, for a tunnel to be; made if it is new. A new one
+   * is pinged at once, before the tunnel's bytes make round trips long.
+   */
   get(token: string, codec: Codec, now: number): Peer {
     const known = this.#peers.get(token);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (known.tunnels.size === 0) known.state.heard(now);
+      this.#idleSince.delete(known);
+      return known;
+    }
     const { role, token: own, times } = this.#options;
     const peer: Peer = {
       token,
@@ -74,22 +89,29 @@ export class Peers {
       }),
     };
     this.#peers.set(token, peer);
+    this.#ping(peer, now, false);
     return peer;
   }
 
   /** The peer with this token, if any tunnels are shared with it. */
   find(token: string): Peer | undefined {
-    return this.#peers.get(token);
+    const peer = this.#peers.get(token);
+    return peer !== undefined && peer.tunnels.size > 0 ? peer : undefined;
   }
 
-  /** Forgets a peer without tunnels. */
-  releaseIfIdle(peer: Peer): void {
-    if (peer.tunnels.size === 0) this.#peers.delete(peer.token);
+  /** Forgets a peer without tunnels, after a while in which the next may come. */
+  releaseIfIdle(peer: Peer, now: number): void {
+    if (peer.tunnels.size === 0) this.#idleSince.set(peer, now);
   }
 
-  /** Pings what is due and ends what is lost. */
+  /** Pings what is due, ends what is lost, forgets what is idle. */
   sweep(now: number): void {
     for (const peer of [...this.#peers.values()]) {
+      const idleSince = this.#idleSince.get(peer);
+      if (idleSince !== undefined) {
+        if (now >= idleSince + IDLE_PEER_MS) this.#forget(peer);
+        continue;
+      }
       const reason = peer.state.verdict(now);
       if (reason !== undefined) this.#options.onLost(peer, reason);
       else this.#ping(peer, now, false);
@@ -103,9 +125,12 @@ export class Peers {
 
   /** Our link is back: every peer is told, so that it asks after its tunnels. */
   linkUp(now: number): void {
-    for (const peer of this.#peers.values()) {
-      peer.state.linkUp(now);
-      this.#ping(peer, now, true);
+    for (const peer of [...this.#peers.values()]) {
+      if (this.#idleSince.has(peer)) this.#forget(peer); // the way may be another
+      else {
+        peer.state.linkUp(now);
+        this.#ping(peer, now, true);
+      }
     }
   }
 
@@ -145,6 +170,11 @@ export class Peers {
     for (const peer of this.#peers.values()) {
       this.#send(peer, { type: "reset", code: reason.code, text: reason.text });
     }
+  }
+
+  #forget(peer: Peer): void {
+    this.#peers.delete(peer.token);
+    this.#idleSince.delete(peer);
   }
 
   #ping(peer: Peer, now: number, resumed: boolean): void {

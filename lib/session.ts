@@ -295,7 +295,7 @@ export class Session implements Disposable {
     const now = this.#options.clock.now();
     if (peer !== undefined) {
       peer.tunnels.delete(tunnel);
-      this.#peers.releaseIfIdle(peer);
+      this.#peers.releaseIfIdle(peer, now);
       this.#strays.tombstones.add(
         info.id,
         outcome.clean ? { ack: tunnel.ack } : { reason: outcome.reason },
@@ -483,7 +483,7 @@ export class Session implements Disposable {
       tunnel.abort(reason);
       tunnel.drive(now);
     }
-    this.#peers.releaseIfIdle(peer);
+    this.#peers.releaseIfIdle(peer, now);
   }
 
   readonly #sweep = (): void => {

@@ -194,12 +194,32 @@ Deno.test("Ingress does not disown a tunnel that it has, whatever comes for its 
   const id = `client1.s.${bench.number(0)}`;
   const sent: string[] = [];
   bench.broker.filter = ({ subject }) => {
-    if (subject.startsWith("p.data.to_server.")) sent.push(subject);
+    if (subject === `p.data.to_server.${id}`) sent.push(subject);
     return true;
   };
   for (let i = 0; i < 3; i++) await bench.accept(0, id, { server: "s" });
   assert.equal(bench.client.ingress.session.size, 1);
   assert.deepEqual(sent, []);
+  assert.ok(!app.closed);
+});
+
+Deno.test("Ingress does not reset a tunnel whose frames overtake the answer to its open", async () => {
+  using bench = new Bench();
+  const app = await bench.connect();
+  const id = `client1.s.${bench.number(0)}`;
+  const sent: string[] = [];
+  bench.broker.filter = ({ subject }) => {
+    if (subject === `p.data.to_server.${id}`) sent.push(subject);
+    return true;
+  };
+  bench.broker.connect().publish(
+    `p.data.to_client.${id}`,
+    binaryCodec.encode(id, { type: "fin", offset: 0, ack: 0, limit: 9 }),
+  );
+  await bench.broker.settled();
+  assert.deepEqual(sent, []);
+  await bench.accept(0, id, { server: "s" });
+  assert.equal(bench.client.ingress.session.size, 1);
   assert.ok(!app.closed);
 });
 

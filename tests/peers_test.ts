@@ -41,6 +41,7 @@ class Bench {
   /** A peer that shares a tunnel. */
   add(token: string, now = 0): { peer: Peer; tunnel: FakeTunnel } {
     const peer = this.peers.get(token, binaryCodec, now);
+    this.take(); // the first ping
     const tunnel = new FakeTunnel(1, `p.data.to_server.${token}.server1.1`);
     peer.tunnels.add(tunnel);
     return { peer, tunnel };
@@ -52,27 +53,54 @@ class Bench {
   }
 }
 
-Deno.test("Peers.get() keeps one peer for each token until it has no tunnels", () => {
+Deno.test("Peers.get() keeps one peer for each token while it has tunnels, and 30 s more", () => {
   const { peers } = new Bench();
   const peer = peers.get("a", binaryCodec, 0);
   assert.equal(peers.get("a", binaryCodec, 1), peer);
-  assert.equal(peers.find("a"), peer);
   assert.equal(peer.id, "a.server1.0");
   const tunnel = new FakeTunnel(1, "s");
   peer.tunnels.add(tunnel);
-  peers.releaseIfIdle(peer);
+  assert.equal(peers.find("a"), peer);
+  peers.releaseIfIdle(peer, 1_000);
   assert.equal(peers.size, 1);
   peer.tunnels.delete(tunnel);
-  peers.releaseIfIdle(peer);
+  peers.releaseIfIdle(peer, 1_000);
   assert.equal(peers.size, 0);
   assert.equal(peers.find("a"), undefined);
+  peers.sweep(30_999);
+  assert.equal(peers.get("a", binaryCodec, 30_999), peer);
+  peers.releaseIfIdle(peer, 40_000);
+  peers.sweep(70_000);
+  assert.notEqual(peers.get("a", binaryCodec, 70_000), peer);
+});
+
+Deno.test("Peers.get() pings a new peer at once, and not one it knows", () => {
+  const bench = new Bench();
+  const peer = bench.peers.get("a", binaryCodec, 0);
+  assert.deepEqual(bench.take().map(({ frame }) => frame.type), ["ping"]);
+  bench.peers.releaseIfIdle(peer, 1_000);
+  bench.peers.sweep(5_000); // one without tunnels is left in peace
+  bench.peers.get("a", binaryCodec, 6_000);
+  assert.deepEqual(bench.take(), []);
+});
+
+Deno.test("Peers does not hold a long rest against a peer", () => {
+  const bench = new Bench();
+  const peer = bench.peers.get("a", binaryCodec, 0);
+  bench.peers.releaseIfIdle(peer, 20_000);
+  const { tunnel } = bench.add("a", 49_000);
+  bench.peers.sweep(49_000);
+  assert.deepEqual(bench.lost, []);
+  assert.ok(peer.tunnels.has(tunnel));
 });
 
 Deno.test("Peers.sweep() pings each peer every interval, so that NATS can say nobody listens", () => {
   const bench = new Bench();
   bench.add("a");
   bench.add("b");
-  for (const now of [0, 500, 1_999, 2_000, 2_500]) bench.peers.sweep(now);
+  for (const now of [0, 500, 2_000, 3_999, 4_000, 4_500]) {
+    bench.peers.sweep(now);
+  }
   const pings = bench.take();
   assert.deepEqual(
     pings.map(({ subject, reply, frame }) => [subject, reply, frame.type]),
