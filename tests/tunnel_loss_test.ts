@@ -81,6 +81,13 @@ Deno.test("receive() asks for a gap once for each offset", () => {
   assert.deepEqual(drain(state, 3), [ack(20, { gap: true })]);
 });
 
+Deno.test("receive() asks for a gap though it answers a PING first", () => {
+  const state = open();
+  state.receive(data(10, 10), 0);
+  state.receive(ping(1), 0);
+  assert.deepEqual(drain(state, 0), [pong(1), ack(0, { gap: true })]);
+});
+
 Deno.test("receive() drops data for want of memory, and asks when there is room", () => {
   const receiveBudget = new MemoryBudget(100);
   receiveBudget.reserve(95);
@@ -125,6 +132,22 @@ Deno.test("linkUp() asks first, and sends nothing new before the answer", () => 
   assert.equal(types(again.frames), "ping");
   state.receive(pong(askedBy(again.frames)), 1_300);
   assert.equal(types(drain(state, 1_300)), "data data");
+});
+
+Deno.test("linkUp() asks again though nothing is left to be acknowledged", () => {
+  const state = open();
+  state.read(new Uint8Array(10), 0);
+  drain(state, 0);
+  state.linkDown();
+  state.linkUp(1_000);
+  drain(state, 1_000); // lost
+  state.receive(ack(10), 1_001);
+  state.read(new Uint8Array(5), 1_002);
+  assert.deepEqual(drain(state, 1_002), [], "not before the peer has answered");
+  const { at, frames } = wake(state);
+  assert.equal(at, 1_251);
+  state.receive(pong(askedBy(frames), { ack: 10 }), 1_252);
+  assert.equal(types(drain(state, 1_252)), "data");
 });
 
 Deno.test("linkUp() does not let an answer from before end the wait", () => {

@@ -178,9 +178,13 @@ Deno.test("readAllowance leaves a frame to each tunnel when the budget is used u
 // Ends
 
 Deno.test("receive() lets a RESET wait for bytes that are still written", () => {
-  const state = open();
+  const sendBudget = new MemoryBudget(1 << 20);
+  const state = open({ sendBudget });
+  state.read(new Uint8Array(10), 0);
+  drain(state, 0);
   state.receive(data(0, 10), 0);
   state.receive(RESET, 1);
+  assert.equal(sendBudget.used, 0, "nobody wants what we kept");
   assert.deepEqual(drain(state, 1), [], "the peer listens no more");
   assert.equal(state.nextTimeout, 1 + LINGER_MS);
   assert.equal(state.endDue, false);
@@ -274,6 +278,22 @@ Deno.test("tick() cuts an idle tunnel, and neither pings nor acks count", () => 
     by: "local",
     reason: { code: "idle", text: "no byte moved for 1000 ms" },
   });
+});
+
+Deno.test("tick() lets the shorter of both timeouts count once half-closed", () => {
+  for (
+    const [idleTimeout, halfCloseTimeout, code] of [
+      [1_000, 2_000, "idle"],
+      [2_000, 1_000, "half-closed"],
+    ] as const
+  ) {
+    const state = open({ idleTimeout, halfCloseTimeout });
+    state.readEnd(0);
+    state.receive(ack(0), 0);
+    state.tick(1_000);
+    assert.ok(state.outcome?.clean === false);
+    assert.equal(state.outcome.reason.code, code);
+  }
 });
 
 Deno.test("tick() reaps a half-closed tunnel, and every byte puts that off", () => {
