@@ -23,6 +23,7 @@ import {
   type ConnectionId,
   firstNumber,
   formatId,
+  isSubject,
   makeToken,
   MAX_ID_LENGTH,
 } from "./subjects.ts";
@@ -122,6 +123,14 @@ export class Egress implements Disposable {
 
   #onRequest(message: BusMessage): void {
     const { reply } = message;
+    if (!isSubject(reply)) {
+      this.session.counters.malformed++;
+      this.#log.debug("request dropped", {
+        reply,
+        why: "it cannot be answered",
+      });
+      return;
+    }
     let request: OpenRequest;
     try {
       request = decodeRequest((name) => message.header(name), message.data);
@@ -130,11 +139,6 @@ export class Egress implements Disposable {
       this.session.counters.malformed++;
       this.#log.debug("request dropped", { reply, why: error.text });
       this.#refuse(reply, error, undefined);
-      return;
-    }
-    if (reply === "") {
-      this.session.counters.malformed++;
-      this.#log.debug("request dropped", { why: "it has no reply subject" });
       return;
     }
     const refusal = this.#objection(request);
@@ -286,9 +290,7 @@ export class Egress implements Disposable {
         why: reason.text,
       });
     }
-    if (reply !== "") {
-      this.#send(reply, encodeRefusal(reason, this.#options.token));
-    }
+    this.#send(reply, encodeRefusal(reason, this.#options.token));
   }
 
   #send(

@@ -85,8 +85,8 @@ export class Ingress implements Disposable {
         this.#turnAway(opening.socket, reason, opening),
       onOrphan: (id) => this.#disown(id),
       onTwin: () =>
-        this.#log.error(
-          "another client uses the same --client-id: each needs its own",
+        this.#log.warn(
+          "an open of another process was answered here: after a restart that is all, else another client uses the same --client-id",
           { id: token },
         ),
     });

@@ -182,6 +182,10 @@ export class NativeTunnel implements Tunnel {
     this.#state.linkUp(now);
   }
 
+  peerLost({ code, text }: Reason, now: number): void {
+    this.#state.receive({ type: "reset", code, text }, now);
+  }
+
   peerResumed(now: number): void {
     this.#state.peerResumed(now);
   }

@@ -204,7 +204,8 @@ export class NatsParser {
     let byte = 0;
     for (; i < lineLimit; i++) {
       byte = bytes[i] ?? 0;
-      if (byte > SPACE) {
+      // Whatever the broker lets pass in a subject is part of it.
+      if (!isBlank(byte) && byte !== CR && byte !== LF) {
         if (!inWord) {
           if (words === MAX_WORDS) throw unexpected(bytes, start, limit);
           starts[words] = i;

@@ -202,8 +202,9 @@ export class Openings {
   /** The link to NATS is down: what was asked is asked again later. */
   linkDown(): void {
     for (const entry of this.#entries) {
-      entry.askAt = Infinity;
-      entry.silentAt = Infinity;
+      // What was asked may be lost with the link: no silence of a server's.
+      if (entry.silentAt !== Infinity) entry.attempts--;
+      this.#again(entry, Infinity);
     }
   }
 

@@ -23,6 +23,12 @@ export class PathEstimate {
     return this.#min;
   }
 
+  /** The way may be another one now. */
+  reset(): void {
+    this.#samples = [];
+    this.#min = Infinity;
+  }
+
   /** Takes one measured round trip, in ms. */
   sample(rtt: number): void {
     this.#samples.push(rtt);

@@ -65,6 +65,7 @@ export class PeerState {
     this.#downSince = undefined;
     this.#upAt = now;
     this.#pingAt = now;
+    this.path.reset();
   }
 
   /**

@@ -89,7 +89,7 @@ export class Peers {
       }),
     };
     this.#peers.set(token, peer);
-    this.#ping(peer, now, false);
+    this.#ping(peer, now, role === "client");
     return peer;
   }
 
@@ -99,20 +99,32 @@ export class Peers {
     return peer !== undefined && peer.tunnels.size > 0 ? peer : undefined;
   }
 
+  /** Forgets a peer. */
+  forget(peer: Peer): void {
+    this.#peers.delete(peer.token);
+    this.#idleSince.delete(peer);
+  }
+
   /** Forgets a peer without tunnels, after a while in which the next may come. */
   releaseIfIdle(peer: Peer, now: number): void {
     if (peer.tunnels.size === 0) this.#idleSince.set(peer, now);
   }
 
-  /** Pings what is due, ends what is lost, forgets what is idle. */
-  sweep(now: number): void {
+  /**
+   * Pings what is due, forgets what is idle and, unless without `verdicts`,
+   * ends what is lost.
+   */
+  sweep(
+    now: number,
+    options: { readonly verdicts: boolean } = { verdicts: true },
+  ): void {
     for (const peer of [...this.#peers.values()]) {
       const idleSince = this.#idleSince.get(peer);
       if (idleSince !== undefined) {
-        if (now >= idleSince + IDLE_PEER_MS) this.#forget(peer);
+        if (now >= idleSince + IDLE_PEER_MS) this.forget(peer);
         continue;
       }
-      const reason = peer.state.verdict(now);
+      const reason = options.verdicts ? peer.state.verdict(now) : undefined;
       if (reason !== undefined) this.#options.onLost(peer, reason);
       else this.#ping(peer, now, false);
     }
@@ -126,7 +138,7 @@ export class Peers {
   /** Our link is back: every peer is told, so that it asks after its tunnels. */
   linkUp(now: number): void {
     for (const peer of [...this.#peers.values()]) {
-      if (this.#idleSince.has(peer)) this.#forget(peer); // the way may be another
+      if (this.#idleSince.has(peer)) this.forget(peer); // the way may be another
       else {
         peer.state.linkUp(now);
         this.#ping(peer, now, true);
@@ -168,13 +180,13 @@ export class Peers {
   /** Tells every peer that this process leaves. */
   sayGoodbye(reason: Reason): void {
     for (const peer of this.#peers.values()) {
-      this.#send(peer, { type: "reset", code: reason.code, text: reason.text });
+      this.#send(
+        peer,
+        { type: "reset", code: reason.code, text: reason.text },
+        // After the last frames of the tunnels themselves.
+        { lane: "data" },
+      );
     }
-  }
-
-  #forget(peer: Peer): void {
-    this.#peers.delete(peer.token);
-    this.#idleSince.delete(peer);
   }
 
   #ping(peer: Peer, now: number, resumed: boolean): void {
@@ -190,7 +202,10 @@ export class Peers {
   #send(
     peer: Peer,
     frame: Frame,
-    options?: { readonly answerable: boolean },
+    options: {
+      readonly answerable?: boolean;
+      readonly lane?: "control" | "data";
+    } = {},
   ): void {
     const { bus, subjects, role } = this.#options;
     const other: Role = role === "client" ? "server" : "client";
@@ -198,9 +213,9 @@ export class Peers {
       subjects.data(other, peer.id),
       peer.codec.encode(peer.id, frame),
       {
-        lane: "control",
+        lane: options.lane ?? "control",
         // With a reply subject the broker itself answers when nobody listens.
-        ...(options?.answerable ? { reply: subjects.data(role, peer.id) } : {}),
+        ...(options.answerable ? { reply: subjects.data(role, peer.id) } : {}),
       },
     );
   }

@@ -11,7 +11,7 @@ import type { Clock } from "./clock.ts";
 import type { CodecName } from "./codec.ts";
 import { codecOf, decodeFrame } from "./codecs.ts";
 import { Counters } from "./counters.ts";
-import { type Reason, TunnelError } from "./errors.ts";
+import { messageOf, type Reason, TunnelError } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import { MemoryBudget } from "./memory_budget.ts";
 import { NativeTunnel, type SharedByTunnels } from "./native_tunnel.ts";
@@ -132,6 +132,7 @@ export class Session implements Disposable {
   /** Tunnels that wait for the way to NATS to be free. */
   #blocked = new Set<Tunnel>();
   #sweeper: Disposable;
+  #sweptAt: number;
   #onEmpty: (() => void) | undefined;
 
   /** A session on `bus`, subscribed to this process's subjects. */
@@ -139,7 +140,12 @@ export class Session implements Disposable {
     const { bus, clock, role, token, subjects, times } = options;
     const { onTick, keepTicking } = options;
     this.#options = options;
-    this.#strays = new Strays({ bus, role, subjects });
+    this.#strays = new Strays({
+      bus,
+      role,
+      subjects,
+      resumeTimeout: times.resumeTimeout,
+    });
     this.#timers = new TunnelTimers({ clock, onTick, keepTicking });
     this.sendBudget = new MemoryBudget(options.memoryBudget);
     this.receiveBudget = new MemoryBudget(options.memoryBudget);
@@ -171,6 +177,7 @@ export class Session implements Disposable {
     signal.addEventListener("abort", () => subscription[Symbol.dispose]());
     bus.onLink((event) => this.#onLink(event), signal);
     bus.onDrain(() => this.#onDrain(), signal);
+    this.#sweptAt = clock.now();
     this.#sweeper = clock.after(SWEEP_MS, this.#sweep);
   }
 
@@ -294,8 +301,7 @@ export class Session implements Disposable {
     const { peer, info, stats } = tunnel;
     const now = this.#options.clock.now();
     if (peer !== undefined) {
-      peer.tunnels.delete(tunnel);
-      this.#peers.releaseIfIdle(peer, now);
+      if (peer.tunnels.delete(tunnel)) this.#peers.releaseIfIdle(peer, now);
       this.#strays.tombstones.add(
         info.id,
         outcome.clean ? { ack: tunnel.ack } : { reason: outcome.reason },
@@ -348,11 +354,11 @@ export class Session implements Disposable {
   /** Cuts every tunnel and tells the peers that this process leaves. */
   shutDown(reason: Reason): void {
     const now = this.#options.clock.now();
-    this.#peers.sayGoodbye(reason);
     for (const tunnel of this.#table) {
       tunnel.abort(reason);
       tunnel.drive(now);
     }
+    this.#peers.sayGoodbye(reason);
   }
 
   /** Bytes held by all tunnels, and unsent in the bus. */
@@ -435,7 +441,14 @@ export class Session implements Disposable {
     const now = this.#options.clock.now();
     // Driving may touch others; they are driven in the same turn.
     for (let at = 0; at < this.#dirty.length; at++) {
-      this.#dirty[at]?.drive(now);
+      const tunnel = this.#dirty[at];
+      try {
+        tunnel?.drive(now);
+      } catch (error) {
+        // A fault of ours ends the tunnel it befell, not the others.
+        this.#log.error("tunnel failed", { id: tunnel?.info.id, error });
+        tunnel?.abort({ code: "internal", text: messageOf(error) });
+      }
     }
     this.#dirty = [];
     this.#driving = false;
@@ -443,12 +456,11 @@ export class Session implements Disposable {
 
   #onDrain(): void {
     const now = this.#options.clock.now();
-    const blocked = this.#blocked;
-    this.#blocked = new Set();
-    for (const tunnel of blocked) {
-      // Those not reached come first next time; each gets its turn.
-      if (this.#options.bus.congested) this.#blocked.add(tunnel);
-      else tunnel.drive(now);
+    // A set keeps the order of insertion: who blocks again goes to its end.
+    for (const tunnel of this.#blocked) {
+      if (this.#options.bus.congested) break;
+      this.#blocked.delete(tunnel);
+      tunnel.drive(now);
     }
   }
 
@@ -479,17 +491,22 @@ export class Session implements Disposable {
       reason: reason.code,
       why: reason.text,
     });
-    for (const tunnel of [...peer.tunnels]) {
-      tunnel.abort(reason);
+    const tunnels = [...peer.tunnels];
+    peer.tunnels.clear();
+    this.#peers.forget(peer);
+    for (const tunnel of tunnels) {
+      tunnel.peerLost(reason, now);
       tunnel.drive(now);
     }
-    this.#peers.releaseIfIdle(peer, now);
   }
 
   readonly #sweep = (): void => {
     const now = this.#options.clock.now();
     this.#sweeper = this.#options.clock.after(SWEEP_MS, this.#sweep);
-    this.#peers.sweep(now);
+    // After a stop of this process its sockets have news that it has not read.
+    const late = now - this.#sweptAt > 4 * SWEEP_MS;
+    this.#sweptAt = now;
+    this.#peers.sweep(now, { verdicts: !late });
     this.#strays.sweep(now);
     this.#timers.sweep(this.#table, now);
   };

@@ -36,18 +36,21 @@ export interface StraysOptions {
   readonly role: Role;
   /** The subjects of this deployment. */
   readonly subjects: Subjects;
+  /** How long a link may be away, in ms. */
+  readonly resumeTimeout: number;
 }
 
 /** What a process says of tunnels it no longer has, or never had. */
 export class Strays {
   /** How tunnels ended lately. */
-  readonly tombstones: Tombstones = new Tombstones();
+  readonly tombstones: Tombstones;
   readonly #options: StraysOptions;
   #answers = 0;
 
   /** Nothing has ended yet. */
   constructor(options: StraysOptions) {
     this.#options = options;
+    this.tombstones = new Tombstones(options.resumeTimeout);
   }
 
   /**

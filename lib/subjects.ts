@@ -81,6 +81,11 @@ export class Subjects {
   }
 }
 
+/** Whether a message may be published to `subject`: visible ASCII, no wildcard, not empty. */
+export function isSubject(subject: string): boolean {
+  return /^[!-)+-=?-~]+$/.test(subject);
+}
+
 /** Whether `token` may stand in a connection ID. */
 export function isToken(token: string): boolean {
   return TOKEN.test(token);

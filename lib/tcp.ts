@@ -22,10 +22,13 @@ import type { Socket, SocketListener } from "./socket.ts";
 const QUIET_READ_BYTES = 1024;
 
 /**
- * A read into a slab of fewer bytes than this is copied out, so that a slab
- * is not kept for a few bytes.
+ * A read into a slab of fewer bytes than this is copied out: kept, the slab
+ * would cost up to a third more than is counted for it.
  */
-const KEEP_SLAB_BYTES = 16 * 1024;
+const KEEP_SLAB_BYTES = 48 * 1024;
+
+/** A read of fewer bytes than this ends the use of slabs: a quiet socket holds none. */
+const BULK_READ_BYTES = 16 * 1024;
 
 /**
  * Connections the system may hold for us before they are accepted: what Linux
@@ -243,7 +246,7 @@ class TcpSocket implements Socket {
       return undefined;
     }
     if (count >= KEEP_SLAB_BYTES) return slab.subarray(0, count);
-    this.#bulk = count > QUIET_READ_BYTES;
+    this.#bulk = count >= BULK_READ_BYTES;
     const copy = slab.slice(0, count);
     this.#pool.release(slab);
     return copy;

@@ -15,8 +15,8 @@ export type Epitaph =
 /** Tunnels remembered: some seconds of the highest rate of short connections, at about 250 bytes each. */
 const MAX_TOMBSTONES = 4096;
 
-/** How long one is remembered, in ms: twice the default resume time. */
-const LIFETIME_MS = 60_000;
+/** Shortest time one is remembered, in ms: twice the default resume time. */
+const MIN_LIFETIME_MS = 60_000;
 
 /** The last words of tunnels, by connection ID; the oldest are forgotten first. */
 export class Tombstones {
@@ -24,6 +24,12 @@ export class Tombstones {
     string,
     { readonly epitaph: Epitaph; readonly until: number }
   >();
+  readonly #lifetime: number;
+
+  /** No tunnel has ended; links may be away for `resumeTimeout` ms. */
+  constructor(resumeTimeout: number) {
+    this.#lifetime = Math.max(MIN_LIFETIME_MS, 2 * resumeTimeout);
+  }
 
   /** Remembers how tunnel `id` ended. */
   add(id: string, epitaph: Epitaph, now: number): void {
@@ -33,7 +39,7 @@ export class Tombstones {
         break;
       }
     }
-    this.#stones.set(id, { epitaph, until: now + LIFETIME_MS });
+    this.#stones.set(id, { epitaph, until: now + this.#lifetime });
   }
 
   /** How tunnel `id` ended, if that is remembered. */

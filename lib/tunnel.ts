@@ -53,6 +53,8 @@ export interface Tunnel {
   linkDown(now: number): void;
   /** The link to NATS is back. */
   linkUp(now: number): void;
+  /** The peer is gone: what has come from it is still handed over. */
+  peerLost(reason: Reason, now: number): void;
   /** The peer's link was away. */
   peerResumed(now: number): void;
   /** The broker takes messages of at most so many bytes now. */

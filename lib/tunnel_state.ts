@@ -117,6 +117,12 @@ export class TunnelState {
     return this.#outcome;
   }
 
+  /** Whether nothing more is wanted of the peer: the application only has to take what is here. */
+  get settled(): boolean {
+    return this.#outcome === undefined && this.#sendHalf === "done" &&
+      this.#receive.finished;
+  }
+
   /** The last acknowledgement given, for questions that come after the end. */
   get ack(): number {
     return this.#receive.ack;
@@ -158,7 +164,8 @@ export class TunnelState {
   /** When {@linkcode TunnelState.tick} is to be called at the latest. */
   get nextTimeout(): number {
     if (this.#outcome !== undefined) return Infinity;
-    const speaking = this.#linked && this.#ending === undefined;
+    const speaking = this.#linked && this.#ending === undefined &&
+      !(this.settled && !this.#receive.ackPending);
     return Math.min(
       speaking ? Math.min(this.#acks.dueAt, this.#prober.at) : Infinity,
       this.#lingerUntil,
@@ -194,6 +201,7 @@ export class TunnelState {
     this.#quiet.moved(now);
     if (this.#ending !== undefined) {
       if (this.#receive.held === 0) this.#endByPeer(this.#ending);
+      else this.#lingerUntil = now + LINGER_MS; // it reads: go on
       return;
     }
     if (this.#receive.grant(now)) this.#acks.at(now);
@@ -450,7 +458,7 @@ export class TunnelState {
   }
 
   #onReset(reason: Reason, now: number): void {
-    if (this.#ending !== undefined) return;
+    if (this.#ending !== undefined || this.settled) return;
     this.#send.clear();
     this.#ending = reason;
     this.#lingerUntil = now + LINGER_MS;

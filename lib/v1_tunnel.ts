@@ -157,6 +157,10 @@ export class V1Tunnel implements Tunnel {
     this.#state.linkUp();
   }
 
+  peerLost(): void {
+    // Version 1 has no peers to lose.
+  }
+
   peerResumed(): void {
     // Version 1 has no peers to resume.
   }

@@ -50,6 +50,11 @@ export class FakeTunnel implements Tunnel {
     this.calls.push("linkUp");
   }
 
+  peerLost(reason: Reason): void {
+    this.calls.push(`peerLost ${reason.code}`);
+    this.outcome ??= { clean: false, by: "peer", reason };
+  }
+
   peerResumed(): void {
     this.calls.push("peerResumed");
   }

@@ -237,7 +237,7 @@ Deno.test("a message larger than the broker itself takes is passed over", async 
   const received: string[] = [];
   const done = Promise.withResolvers<void>();
   await using broker = new ScriptedBroker(async (connection) => {
-    await connection.login({ max_payload: 1000 });
+    await connection.login({ max_payload: 4096 });
     await connection.until("PING");
     await connection.send("PONG\r\n");
     const a = sidOf(await connection.until("SUB a"));

@@ -24,7 +24,12 @@ class Bench {
 
   constructor() {
     const bus = this.broker.connect();
-    this.strays = new Strays({ bus, role: "server", subjects: SUBJECTS });
+    this.strays = new Strays({
+      bus,
+      role: "server",
+      subjects: SUBJECTS,
+      resumeTimeout: 30_000,
+    });
     this.broker.connect().subscribe("p.data.to_client.c.>", ({ data }) => {
       const frame = decodeFrame(data.slice());
       if (frame !== undefined) this.heard.push(frame);

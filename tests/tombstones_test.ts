@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Tombstones } from "../lib/tombstones.ts";
 
 Deno.test("Tombstones.find() tells how a tunnel ended, for 60 s", () => {
-  const stones = new Tombstones();
+  const stones = new Tombstones(30_000);
   const reason = { code: "aborted", text: "reset" } as const;
   stones.add("clean", { ack: 7 }, 0);
   stones.add("cut", { reason }, 30_000);
@@ -19,7 +19,7 @@ Deno.test("Tombstones.find() tells how a tunnel ended, for 60 s", () => {
 });
 
 Deno.test("Tombstones.add() forgets the oldest of more than 4096", () => {
-  const stones = new Tombstones();
+  const stones = new Tombstones(30_000);
   for (let i = 0; i < 5_000; i++) stones.add(`t${i}`, { ack: i }, i);
   assert.equal(stones.find("t903"), undefined);
   assert.deepEqual(stones.find("t904"), { ack: 904 });
