@@ -31,8 +31,8 @@ ee     .    .       eE    .        local+r local+r .    +p      +p      +p   +p 
 eE     .    .       -     ed       local+r local+r .    +p      +p      +p   +p      local+r +a     local+r +a    .   +df dE      +q   .         peer
 ed     .    .       -     .        local+r local+r .    +p      +p      +p   +p      local+r +a     local+r +a    .   +df clean   +q   .         peer
 do     .    .       .     .        local+r local+r .    +p      +p      .    .       .       +a     +a      de+a  .   .   .       +q   .         do?
-de     .    .       dE    .        local+r local+r .    +p      +p      .    .       local+r +a     local+r +a    .   .   .       +q   .         de?
-dE     .    .       -     clean    local+r local+r .    +p      +p      .    .       local+r +a     local+r +a    .   .   .       +q   .         peer
+de     .    .       dE    .        local+r local+r .    +p      +p      .    .       local+r +a     local+r +a    .   .   .       +q   .         .
+dE     .    .       -     clean    local+r local+r .    +p      +p      .    .       local+r +a     local+r +a    .   .   .       +q   .         .
 oo!    .    .       .     .        .       local+r .    +p      +p      +p   local+r .       +a     .       oE!+a .   .   local+r +q   local+ddr peer
 oE!    .    .       -     .        .       local+r .    +p      +p      +p   local+r local+r +a     local+r +a    .   .   local+r +q   local+ddr peer
 od!    .    .       -     .        .       local+r .    +p      +p      +p   local+r local+r +a     local+r +a    .   .   local+r +q   local+ddr peer
@@ -61,8 +61,8 @@ ee     .    .       eE    .        eE!     local   .    +p      .       .    .  
 eE     .    .       -     ed       eE!     local   .    +p      .       .    .       local   .      local   .     .   .   dE      .    .         peer
 ed     .    .       -     .        ed!     local   .    +p      .       .    .       local   .      local   .     .   .   clean   .    .         peer
 do     .    .       .     .        do!     local   .    +p      .       .    .       .       .      .       de    .   .   .       .    .         do?
-de     .    .       dE    .        dE!     local   .    +p      .       .    .       local   .      local   .     .   .   .       .    .         de?
-dE     .    .       -     clean    dE!     local   .    +p      .       .    .       local   .      local   .     .   .   .       .    .         peer
+de     .    .       dE    .        dE!     local   .    +p      .       .    .       local   .      local   .     .   .   .       .    .         .
+dE     .    .       -     clean    dE!     local   .    +p      .       .    .       local   .      local   .     .   .   .       .    .         .
 oo!    .    .       .     .        .       local   .    local+r .       .    local   .       .      .       oE!   .   .   local   .    .         peer
 oE!    .    .       -     .        .       local   .    local+r .       .    local   local   .      local   .     .   .   local   .    .         peer
 od!    .    .       -     .        .       local   .    local+r .       .    local   local   .      local   .     .   .   local   .    .         peer
@@ -70,7 +70,7 @@ eo!    .    .       .     .        .       local   .    local+r .       .    loc
 eE!    .    .       -     .        .       local   .    local+r .       .    local   local   .      local   .     .   .   dE!     .    .         peer
 ed!    .    .       -     .        .       local   .    local+r .       .    local   local   .      local   .     .   .   clean   .    .         peer
 do!    .    .       .     .        .       local   .    local+r .       .    local   .       .      .       dE!   .   .   .       .    .         peer
-dE!    .    .       -     .        .       local   .    local+r .       .    local   local   .      local   .     .   .   .       .    .         peer
+dE!    .    .       -     .        .       local   .    local+r .       .    local   local   .      local   .     .   .   .       .    .         .
 oo?    .    .       peer  .        peer    local   .    .       .       .    peer    .       .      .       oe?   .   .   local   .    .         .
 oe?    .    .       peer  .        peer    local   .    .       .       .    peer    local   .      local   .     .   .   local   .    .         .
 eo?    .    .       peer  .        peer    local   .    .       .       .    peer    .       .      .       ee?   .   .   do?     .    .         .
@@ -157,6 +157,8 @@ class Subject {
     if (send === "d") {
       state.readEnd(this.now);
       this.drain();
+      // Later it would come too late to matter.
+      if (mark === "?") this.receive(RESET);
       this.receive({ ...ACK, ack: 11 });
     }
     this.now = 100; // what was to be acknowledged has been
