@@ -342,34 +342,52 @@ Deno.test("a refused publish leaves the link up", async () => {
 
 Deno.test("publish() takes the broker's maximum, headers included, and no byte more", async () => {
   await using broker = new ScriptedBroker(async (connection) => {
-    await connection.login({ max_payload: 100 });
+    await connection.login({ max_payload: 5000 });
     await connection.serve();
   });
   await using bus = await connect(broker);
-  assert.equal(bus.maxPayload, 100);
-  assert.equal(bus.publish("x", payload("y".repeat(100))), true);
-  assert.throws(() => bus.publish("x", payload("y".repeat(101))), RangeError);
+  assert.equal(bus.maxPayload, 5000);
+  assert.equal(bus.publish("x", payload("y".repeat(5000))), true);
+  assert.throws(() => bus.publish("x", payload("y".repeat(5001))), RangeError);
   assert.throws(
-    () => bus.publish("x", payload("y".repeat(90)), { headers: [["a", "b"]] }),
+    () =>
+      bus.publish("x", payload("y".repeat(4990)), { headers: [["a", "b"]] }),
     RangeError,
   );
   assert.throws(() => bus.publish("x y", payload("")), TypeError);
 });
 
+Deno.test("a broker that lowers its maximum is left, for what is queued may be too large", async () => {
+  await using broker = new ScriptedBroker(async (connection) => {
+    await connection.login({ max_payload: 10_000 });
+    await connection.until("PING");
+    await connection.send("PONG\r\n");
+    if (connection.number > 1) await connection.serve();
+    else {
+      await connection.send(`INFO {"max_payload":5000,"headers":true}\r\n`);
+      await connection.serve();
+    }
+  });
+  await using bus = await connect(broker);
+  const log = new LinkLog(bus);
+  await log.until(2);
+  assert.deepEqual(log.types, ["down", "up"]);
+});
+
 Deno.test("maxPayload is that of the broker connected to now", async () => {
   await using broker = new ScriptedBroker(async (connection) => {
-    await connection.login({ max_payload: connection.number * 1000 });
+    await connection.login({ max_payload: connection.number * 5000 });
     await connection.until("PING");
     await connection.send("PONG\r\n");
     if (connection.number > 1) await connection.serve();
     else await connection.until("PUB ready");
   });
   await using bus = await connect(broker);
-  assert.equal(bus.maxPayload, 1000);
+  assert.equal(bus.maxPayload, 5000);
   const log = new LinkLog(bus);
   ready(bus);
   await log.until(2);
-  assert.equal(bus.maxPayload, 2000);
+  assert.equal(bus.maxPayload, 10000);
 });
 
 Deno.test("publish() encodes before it returns", async () => {
