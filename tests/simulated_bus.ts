@@ -20,7 +20,7 @@ import type { SimulatedTunnel } from "./simulated_tunnel.ts";
 import { EventQueue, randomFrom } from "./simulation_parts.ts";
 
 /** Events in one history before it counts as a livelock. */
-const MAX_EVENTS = 200_000;
+const MAX_EVENTS = 50_000;
 
 /** What a history starts from. */
 export interface BusSetup {

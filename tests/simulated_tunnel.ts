@@ -13,6 +13,9 @@ import type { Pace, SimulatedBus } from "./simulated_bus.ts";
 import type { SimulatedEnd } from "./simulated_end.ts";
 import { assertEqual, assertPattern, patternAt } from "./simulation_parts.ts";
 
+/** Reads and writes in one drive before it counts as a livelock. */
+const MAX_TURNS = 100_000;
+
 /** One end of a tunnel and the application there. */
 export class SimulatedTunnel {
   readonly number: number;
@@ -117,9 +120,11 @@ export class SimulatedTunnel {
 
   /** Carries out everything that follows from the last event. */
   drive(): void {
-    do this.#sendFrames(); while (
-      this.#read() || this.#write() || this.#tick()
-    );
+    let turns = 0;
+    do {
+      assert.ok(++turns < MAX_TURNS, "livelock: a drive has no end");
+      this.#sendFrames();
+    } while (this.#read() || this.#write() || this.#tick());
     this.#setTimer();
     this.#end.check();
   }
