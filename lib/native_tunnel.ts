@@ -12,7 +12,7 @@ import { type Reason, TunnelError } from "./errors.ts";
 import { type Frame, FRAME_PAYLOAD_BYTES } from "./frame.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import type { Peer } from "./peers.ts";
-import { Relay } from "./relay.ts";
+import { Relay, type RelayHost } from "./relay.ts";
 import type { Socket } from "./socket.ts";
 import type { Tunnel, TunnelInfo } from "./tunnel.ts";
 import { TunnelState } from "./tunnel_state.ts";
@@ -74,11 +74,11 @@ const DATA_LANE: PublishOptions = { lane: "data" };
 const CONTROL_LANE: PublishOptions = { lane: "control" };
 
 /** The native tunnel. */
-export class NativeTunnel implements Tunnel {
+export class NativeTunnel implements Tunnel, RelayHost<Frame> {
   /** What logs and tables say of it. */
   readonly info: TunnelInfo;
   readonly number: number;
-  readonly inbound: Uint8Array;
+  readonly inbound: string;
   readonly peer: Peer;
   readonly #shared: SharedByTunnels;
   readonly #codec: Codec;
@@ -95,7 +95,7 @@ export class NativeTunnel implements Tunnel {
     this.info = info;
     this.number = options.number;
     this.peer = peer;
-    this.inbound = new TextEncoder().encode(options.inbound);
+    this.inbound = options.inbound;
     this.#state = new TunnelState({
       now: info.openedAt,
       pool: shared.pool,
@@ -114,10 +114,7 @@ export class NativeTunnel implements Tunnel {
       socket: options.socket,
       machine: this.#state,
       clock: shared.clock,
-      congested: () => shared.bus.congested,
-      send: (frame) => this.#send(frame),
-      onDriven: () => shared.onDriven(this),
-      onEnd: (outcome) => shared.onEnd(this, outcome),
+      host: this,
     });
   }
 
@@ -194,10 +191,23 @@ export class NativeTunnel implements Tunnel {
     this.#state.setFrameBytes(frameBytes(this.#codec, this.info.id, bytes));
   }
 
-  #send(frame: Frame): void {
+  /** See {@linkcode RelayHost}. */
+  get congested(): boolean {
+    return this.#shared.bus.congested;
+  }
+
+  send(frame: Frame): void {
     const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
     const message = this.#codec.encode(this.info.id, frame);
     this.#shared.bus.publish(this.#outbound, message, lane);
+  }
+
+  driven(): void {
+    this.#shared.onDriven(this);
+  }
+
+  ended(outcome: Outcome): void {
+    this.#shared.onEnd(this, outcome);
   }
 }
 

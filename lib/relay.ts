@@ -13,6 +13,9 @@ import { messageOf, type Reason } from "./errors.ts";
 import type { Socket } from "./socket.ts";
 import type { Outcome, TunnelStats } from "./tunnel_types.ts";
 
+/** Stands for the end of stream where there is a chunk otherwise. */
+const END = new Uint8Array(0);
+
 /** What drives a socket: `TunnelState`, or its stand-in for version 1. */
 export interface TunnelMachine<Frame> {
   /** How the tunnel ended; undefined while it has not. */
@@ -49,7 +52,19 @@ export interface TunnelMachine<Frame> {
   takeWritable(): Uint8Array | undefined;
 }
 
-/** What a relay needs of its surroundings. */
+/** Where a relay's frames go, and whom it tells. */
+export interface RelayHost<Frame> {
+  /** Whether the way to NATS is full: then only answers go out. */
+  readonly congested: boolean;
+  /** Puts a frame on the wire. */
+  send(frame: Frame): void;
+  /** Called after each drive, so that the owner can see to timers and congestion. */
+  driven(): void;
+  /** Called once, when the tunnel has ended and the socket is closed. */
+  ended(outcome: Outcome): void;
+}
+
+/** What a relay is made of. */
 export interface RelayOptions<Frame> {
   /** The local connection. */
   readonly socket: Socket;
@@ -57,100 +72,82 @@ export interface RelayOptions<Frame> {
   readonly machine: TunnelMachine<Frame>;
   /** Where the time comes from. */
   readonly clock: Clock;
-  /** Whether the way to NATS is full: then only answers go out. */
-  readonly congested: () => boolean;
-  /** Puts a frame on the wire. */
-  readonly send: (frame: Frame) => void;
-  /** Called after each drive, so that the owner can see to timers and congestion. */
-  readonly onDriven: () => void;
-  /** Called once, when the tunnel has ended and the socket is closed. */
-  readonly onEnd: (outcome: Outcome) => void;
+  /** The tunnel it works for. */
+  readonly host: RelayHost<Frame>;
 }
 
 /** Carries out what a tunnel machine decides. */
 export class Relay<Frame> {
-  readonly #options: RelayOptions<Frame>;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #socket: Socket;
+  readonly #machine: TunnelMachine<Frame>;
+  readonly #clock: Clock;
+  readonly #host: RelayHost<Frame>;
   #reading = false;
-  #writing = false;
+  /** What is being written; an empty array stands for the end of stream. */
+  #writing: Uint8Array | undefined = undefined;
   #ended = false;
 
   /** A relay that does nothing until it is driven. */
   constructor(options: RelayOptions<Frame>) {
-    this.#options = options;
-    this.#reader = options.socket.readable.getReader();
-    this.#writer = options.socket.writable.getWriter();
-  }
-
-  /** Whether the tunnel has ended. */
-  get ended(): boolean {
-    return this.#ended;
-  }
-
-  /** Whether frames wait for the way to NATS to be free. */
-  get wantsDrain(): boolean {
-    return !this.#ended && this.#options.congested();
+    this.#socket = options.socket;
+    this.#machine = options.machine;
+    this.#clock = options.clock;
+    this.#host = options.host;
   }
 
   /** Drains what follows from the last event: frames, writes, reads, the end. */
-  drive(now: number = this.#options.clock.now()): void {
+  drive(now: number = this.#clock.now()): void {
     if (this.#ended) return;
     this.#sendFrames(now);
     this.#write();
     this.#read();
-    if (this.#options.machine.outcome !== undefined) this.#end();
-    this.#options.onDriven();
+    if (this.#machine.outcome !== undefined) this.#end(this.#machine.outcome);
+    this.#host.driven();
   }
 
   #sendFrames(now: number): void {
-    const { machine, congested, send } = this.#options;
+    const host = this.#host;
     let frame: Frame | undefined;
-    while ((frame = machine.pollFrame(now, congested())) !== undefined) {
-      send(frame);
-    }
+    while (
+      (frame = this.#machine.pollFrame(now, host.congested)) !== undefined
+    ) host.send(frame);
   }
 
   #read(): void {
-    const { machine, socket, congested } = this.#options;
-    if (this.#reading || congested()) return;
-    const allowance = machine.readAllowance;
+    if (this.#reading || this.#host.congested) return;
+    const allowance = this.#machine.readAllowance;
     if (allowance <= 0) return;
     this.#reading = true;
-    socket.readLimit = allowance;
-    this.#reader.read().then(this.#onRead, this.#onReadError);
+    this.#socket.readLimit = allowance;
+    this.#socket.reader.read().then(this.#onRead, this.#onReadError);
   }
 
   #write(): void {
-    const { machine } = this.#options;
-    if (this.#writing) return;
-    const chunk = machine.takeWritable();
+    if (this.#writing !== undefined) return;
+    const { writer } = this.#socket;
+    const chunk = this.#machine.takeWritable();
     if (chunk !== undefined) {
-      this.#writing = true;
-      this.#writer.write(chunk).then(
-        () => this.#onWrote(chunk),
-        (error) => this.#onWriteError(chunk, error),
-      );
-    } else if (machine.endDue) {
-      this.#writing = true;
-      this.#writer.close().then(this.#onWroteEnd, this.#onCloseError);
+      this.#writing = chunk;
+      writer.write(chunk).then(this.#onWrote, this.#onWriteError);
+    } else if (this.#machine.endDue) {
+      this.#writing = END;
+      writer.close().then(this.#onWrote, this.#onWriteError);
     }
   }
 
-  #end(): void {
-    const { machine, socket, onEnd } = this.#options;
-    if (machine.outcome === undefined) return;
+  #end(outcome: Outcome): void {
     this.#ended = true;
-    socket.close();
-    onEnd(machine.outcome);
+    this.#socket.close();
+    this.#host.ended(outcome);
   }
 
+  // Made once for each tunnel, not for each message.
+
   readonly #onRead = (result: ReadableStreamReadResult<Uint8Array>): void => {
-    const { machine, clock } = this.#options;
-    const now = clock.now();
+    const now = this.#clock.now();
     this.#reading = false;
-    if (result.done) machine.readEnd(now);
-    else machine.read(result.value, now);
+    if (result.done) this.#machine.readEnd(now);
+    else this.#machine.read(result.value, now);
     this.drive(now);
   };
 
@@ -158,35 +155,32 @@ export class Relay<Frame> {
     this.#fail(`reading from the application failed: ${messageOf(error)}`);
   };
 
-  #onWrote(chunk: Uint8Array): void {
-    const { machine, clock } = this.#options;
-    const now = clock.now();
-    this.#writing = false;
-    machine.wrote(chunk, now);
-    this.drive(now);
-  }
-
-  readonly #onWroteEnd = (): void => {
-    const now = this.#options.clock.now();
-    this.#options.machine.wroteEnd(now);
+  readonly #onWrote = (): void => {
+    const now = this.#clock.now();
+    const chunk = this.#writing;
+    if (chunk === undefined) return;
+    if (chunk === END) this.#machine.wroteEnd(now); // and never writes again
+    else {
+      this.#writing = undefined;
+      this.#machine.wrote(chunk, now);
+    }
     this.drive(now);
   };
 
-  #onWriteError(chunk: Uint8Array, error: unknown): void {
-    const { machine, clock } = this.#options;
-    this.#fail(`writing to the application failed: ${messageOf(error)}`);
-    machine.wrote(chunk, clock.now());
-  }
-
-  readonly #onCloseError = (error: unknown): void => {
-    this.#fail(`ending the application's stream failed: ${messageOf(error)}`);
+  readonly #onWriteError = (error: unknown): void => {
+    const chunk = this.#writing;
+    if (chunk === undefined) return;
+    const what = chunk === END
+      ? "ending the application's stream"
+      : "writing to the application";
+    this.#fail(`${what} failed: ${messageOf(error)}`);
+    if (chunk !== END) this.#machine.wrote(chunk, this.#clock.now());
   };
 
   #fail(text: string): void {
     if (this.#ended) return; // closing our own socket ends its reads
-    const { machine, clock } = this.#options;
-    const now = clock.now();
-    machine.fail({ code: "aborted", text }, now);
+    const now = this.#clock.now();
+    this.#machine.fail({ code: "aborted", text }, now);
     this.drive(now);
   }
 }

@@ -4,7 +4,7 @@
  *
  * `Deno.Conn`'s own streams close the whole socket at EOF, which makes
  * half-close impossible (denoland/deno#22258), and allocate for each read. So
- * the streams here are our own, around `read` and `write`.
+ * reader and writer here are our own, around `read` and `write`.
  *
  * @module
  */
@@ -13,7 +13,12 @@ import { type Address, formatAddress, parseIp } from "./address.ts";
 import { type BufferPool, SLAB_BYTES } from "./buffer_pool.ts";
 import type { Clock } from "./clock.ts";
 import { messageOf, RunError, TunnelError } from "./errors.ts";
-import type { Socket, SocketListener } from "./socket.ts";
+import type {
+  Socket,
+  SocketListener,
+  SocketReader,
+  SocketWriter,
+} from "./socket.ts";
 
 /**
  * Size of the buffer a quiet socket waits with, in bytes: holds most requests
@@ -182,10 +187,13 @@ export function checkListenable(address: Address, flag: string): void {
   bind(address, { flag }).close();
 }
 
-class TcpSocket implements Socket {
+/** What a reader says at the end of the stream. */
+const END: ReadableStreamReadDoneResult<Uint8Array> = { done: true };
+
+/** A connection, and its reader. */
+class TcpSocket implements Socket, SocketReader {
   readonly remote: string;
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
+  readonly writer: SocketWriter;
   readLimit = SLAB_BYTES;
   readonly #conn: Deno.TcpConn;
   readonly #pool: BufferPool;
@@ -196,6 +204,7 @@ class TcpSocket implements Socket {
   constructor(conn: Deno.TcpConn, pool: BufferPool) {
     this.#conn = conn;
     this.#pool = pool;
+    this.writer = new TcpWriter(conn);
     const { hostname: host, port } = conn.remoteAddr;
     this.remote = formatAddress({ host, port });
     try {
@@ -205,14 +214,10 @@ class TcpSocket implements Socket {
     } catch {
       // The far side is gone already: the first read or write will say so.
     }
-    this.readable = new ReadableStream<Uint8Array>(
-      { pull: (controller) => this.#pull(controller) },
-      { highWaterMark: 0 },
-    );
-    this.writable = new WritableStream<Uint8Array>({
-      write: (chunk) => this.#write(chunk),
-      close: () => this.#conn.closeWrite(),
-    });
+  }
+
+  get reader(): SocketReader {
+    return this;
   }
 
   close(): void {
@@ -221,40 +226,51 @@ class TcpSocket implements Socket {
     this.#conn.close();
   }
 
-  async #pull(
-    controller: ReadableStreamDefaultController<Uint8Array>,
-  ): Promise<void> {
-    const chunk = this.#bulk ? await this.#readSlab() : await this.#readQuiet();
-    if (chunk === undefined) controller.close();
-    else controller.enqueue(chunk);
+  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    return this.#bulk ? this.#readSlab() : this.#readQuiet();
   }
 
-  async #readQuiet(): Promise<Uint8Array | undefined> {
+  async #readQuiet(): Promise<ReadableStreamReadResult<Uint8Array>> {
     const buffer = this.#quiet ??= new Uint8Array(QUIET_READ_BYTES);
     const room = buffer.subarray(0, this.readLimit);
     const count = await this.#conn.read(room);
-    if (count === null) return undefined;
+    if (count === null) return END;
     this.#bulk = count === QUIET_READ_BYTES;
-    return buffer.slice(0, count);
+    return { done: false, value: buffer.slice(0, count) };
   }
 
-  async #readSlab(): Promise<Uint8Array | undefined> {
+  async #readSlab(): Promise<ReadableStreamReadResult<Uint8Array>> {
     const slab = this.#pool.acquire();
     const count = await this.#conn.read(slab.subarray(0, this.readLimit));
     if (count === null) {
       this.#pool.release(slab);
-      return undefined;
+      return END;
     }
-    if (count >= KEEP_SLAB_BYTES) return slab.subarray(0, count);
+    if (count >= KEEP_SLAB_BYTES) {
+      return { done: false, value: slab.subarray(0, count) };
+    }
     this.#bulk = count >= BULK_READ_BYTES;
-    const copy = slab.slice(0, count);
+    const value = slab.slice(0, count);
     this.#pool.release(slab);
-    return copy;
+    return { done: false, value };
+  }
+}
+
+/** The writer of a connection. */
+class TcpWriter implements SocketWriter {
+  readonly #conn: Deno.TcpConn;
+
+  constructor(conn: Deno.TcpConn) {
+    this.#conn = conn;
   }
 
-  async #write(chunk: Uint8Array): Promise<void> {
+  async write(chunk: Uint8Array): Promise<void> {
     let rest = chunk;
     while (rest.length > 0) rest = rest.subarray(await this.#conn.write(rest));
+  }
+
+  close(): Promise<void> {
+    return this.#conn.closeWrite();
   }
 }
 

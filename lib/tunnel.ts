@@ -27,8 +27,8 @@ export interface Tunnel {
   readonly info: TunnelInfo;
   /** Number at the end of its inbound subject; what tables are keyed by. */
   readonly number: number;
-  /** The subject its messages arrive on, as bytes. */
-  readonly inbound: Uint8Array;
+  /** The subject its messages arrive on. */
+  readonly inbound: string;
   /** The process at the other end; undefined for version 1, which has none that can be asked. */
   readonly peer: Peer | undefined;
   /** How the tunnel ended; undefined while it has not. */

@@ -55,11 +55,12 @@ export class TunnelTable implements Iterable<Tunnel> {
   }
 }
 
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
+/** Whether `subject` spells `text`, which is ASCII. */
+function equal(text: string, subject: Uint8Array): boolean {
+  if (text.length !== subject.length) return false;
   // Subjects differ towards their end first.
-  for (let at = a.length - 1; at >= 0; at--) {
-    if (a[at] !== b[at]) return false;
+  for (let at = subject.length - 1; at >= 0; at--) {
+    if (text.charCodeAt(at) !== subject[at]) return false;
   }
   return true;
 }

@@ -10,7 +10,7 @@ import { type Reason, TunnelError } from "./errors.ts";
 import { JsonMessage } from "./json_codec.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import { dataCapacity, decodeMessage, encodeMessage } from "./message.ts";
-import { Relay } from "./relay.ts";
+import { Relay, type RelayHost } from "./relay.ts";
 import type { Socket } from "./socket.ts";
 import type { Role } from "./subjects.ts";
 import type { Tunnel, TunnelInfo } from "./tunnel.ts";
@@ -58,11 +58,11 @@ export interface V1TunnelOptions {
 }
 
 /** The version 1 tunnel. */
-export class V1Tunnel implements Tunnel {
+export class V1Tunnel implements Tunnel, RelayHost<V1Frame> {
   /** What logs and tables say of it. */
   readonly info: TunnelInfo;
   readonly number: number;
-  readonly inbound: Uint8Array;
+  readonly inbound: string;
   readonly peer: undefined = undefined;
   readonly ack = 0;
   readonly #options: V1TunnelOptions;
@@ -75,7 +75,7 @@ export class V1Tunnel implements Tunnel {
     this.#options = options;
     this.info = info;
     this.number = options.number;
-    this.inbound = new TextEncoder().encode(options.inbound);
+    this.inbound = options.inbound;
     this.#state = new V1State({
       ...options,
       now: info.openedAt,
@@ -91,10 +91,7 @@ export class V1Tunnel implements Tunnel {
       socket: options.socket,
       machine: this.#state,
       clock: options.clock,
-      congested: () => bus.congested,
-      send: (frame) => this.#send(frame),
-      onDriven: () => options.onDriven(this),
-      onEnd: (outcome) => options.onEnd(this, outcome),
+      host: this,
     });
   }
 
@@ -169,7 +166,20 @@ export class V1Tunnel implements Tunnel {
     // A link that went down has ended this tunnel.
   }
 
-  #send(frame: V1Frame): void {
+  /** See {@linkcode RelayHost}. */
+  get congested(): boolean {
+    return this.#options.bus.congested;
+  }
+
+  driven(): void {
+    this.#options.onDriven(this);
+  }
+
+  ended(outcome: Outcome): void {
+    this.#options.onEnd(this, outcome);
+  }
+
+  send(frame: V1Frame): void {
     const { bus, info, role, outbound, inbound } = this.#options;
     // The original's client writes null here, its server an empty object.
     const metadata = frame.type === "close"

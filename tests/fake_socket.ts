@@ -1,5 +1,10 @@
 /** Sockets made by hand: the test is the application at the other end. */
-import type { Socket, SocketListener } from "../lib/socket.ts";
+import type {
+  Socket,
+  SocketListener,
+  SocketReader,
+  SocketWriter,
+} from "../lib/socket.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -22,8 +27,8 @@ class Gate {
 /** A {@linkcode Socket} and the application that uses it, in one. */
 export class FakeSocket implements Socket {
   readonly remote: string;
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
+  readonly reader: SocketReader;
+  readonly writer: SocketWriter;
   readLimit = 64 * 1024;
   /** Whether our side has closed it. */
   closed = false;
@@ -42,13 +47,13 @@ export class FakeSocket implements Socket {
 
   constructor(remote = "application:1") {
     this.remote = remote;
-    this.readable = new ReadableStream<Uint8Array>({
+    this.reader = new ReadableStream<Uint8Array>({
       pull: (controller) => this.#pull(controller),
-    }, { highWaterMark: 0 });
-    this.writable = new WritableStream<Uint8Array>({
+    }, { highWaterMark: 0 }).getReader();
+    this.writer = new WritableStream<Uint8Array>({
       write: (chunk) => this.#write(chunk),
       close: () => this.#end(),
-    });
+    }).getWriter();
   }
 
   close(): void {

@@ -8,7 +8,7 @@ import type { Outcome } from "../lib/tunnel_types.ts";
 export class FakeTunnel implements Tunnel {
   readonly info: TunnelInfo;
   readonly number: number;
-  readonly inbound: Uint8Array;
+  readonly inbound: string;
   readonly peer: Peer | undefined = undefined;
   readonly stats = { bytesSent: 0, bytesReceived: 0, replays: 0, gaps: 0 };
   readonly ack = 0;
@@ -20,7 +20,7 @@ export class FakeTunnel implements Tunnel {
 
   constructor(number: number, inbound: string) {
     this.number = number;
-    this.inbound = new TextEncoder().encode(inbound);
+    this.inbound = inbound;
     this.info = { id: inbound, remote: "r", target: "t", openedAt: 0 };
   }
 
