@@ -37,7 +37,7 @@ export interface SharedByTunnels {
   /** Longest quiet once one direction has ended, in ms; 0 = for ever. */
   readonly halfCloseTimeout: number;
   /** Called after each drive. */
-  readonly onDriven: (tunnel: Tunnel) => void;
+  readonly onDriven: (tunnel: Tunnel, now: number) => void;
   /** Called once when the tunnel has ended. */
   readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
 }
@@ -202,8 +202,8 @@ export class NativeTunnel implements Tunnel, RelayHost<Frame> {
     this.#shared.bus.publish(this.#outbound, message, lane);
   }
 
-  driven(): void {
-    this.#shared.onDriven(this);
+  driven(now: number): void {
+    this.#shared.onDriven(this, now);
   }
 
   ended(outcome: Outcome): void {

@@ -59,7 +59,7 @@ export interface RelayHost<Frame> {
   /** Puts a frame on the wire. */
   send(frame: Frame): void;
   /** Called after each drive, so that the owner can see to timers and congestion. */
-  driven(): void;
+  driven(now: number): void;
   /** Called once, when the tunnel has ended and the socket is closed. */
   ended(outcome: Outcome): void;
 }
@@ -102,7 +102,7 @@ export class Relay<Frame> {
     this.#write();
     this.#read();
     if (this.#machine.outcome !== undefined) this.#end(this.#machine.outcome);
-    this.#host.driven();
+    this.#host.driven(now);
   }
 
   #sendFrames(now: number): void {

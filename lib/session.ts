@@ -287,10 +287,10 @@ export class Session implements Disposable {
   }
 
   /** Bookkeeping after a tunnel was driven. */
-  readonly onDriven = (tunnel: Tunnel): void => {
+  readonly onDriven = (tunnel: Tunnel, now: number): void => {
     if (tunnel.outcome !== undefined) return;
     if (this.#options.bus.congested) this.#blocked.add(tunnel);
-    this.#timers.watch(tunnel, this.#options.clock.now());
+    this.#timers.watch(tunnel, now);
   };
 
   /** Bookkeeping and the log line when a tunnel has ended. */
@@ -332,7 +332,7 @@ export class Session implements Disposable {
 
   /** Has the tick timer go off soon; it stops by itself when nothing needs it. */
   startTicking(): void {
-    this.#timers.start();
+    this.#timers.start(this.#options.clock.now());
   }
 
   /** Resolves when no tunnel is open; rejects with the signal's reason when it aborts first. */

@@ -327,6 +327,12 @@ export class TunnelState {
     return this.#finSent ? this.#send.end + 1 : this.#send.sent;
   }
 
+  /** Whether the FIN is what goes next. */
+  get #finReady(): boolean {
+    return this.#sendHalf === "ended" && !this.#finSent &&
+      !this.#send.hasUnsent;
+  }
+
   #pollAnswer(now: number): Frame | undefined {
     const { ack, limit } = this.#receive;
     if (this.#pongDue !== undefined) {
@@ -336,8 +342,11 @@ export class TunnelState {
       const hold = this.#acks.pressed;
       return { type: "pong", id, sent: this.#sent, ack, limit, hold };
     }
+    // That of a FIN may wait for our own, which mostly follows and carries it.
     const urgent = this.#receive.ackPending &&
-      (this.#receive.ackUrgent || this.#receive.finished);
+      (this.#receive.ackUrgent ||
+        (this.#receive.finished && this.#sendHalf !== "open" &&
+          !this.#finReady));
     if (urgent || now >= this.#acks.dueAt) {
       this.#receive.acknowledged();
       return { type: "ack", ack, limit, gap: this.#acks.take() };
@@ -360,9 +369,7 @@ export class TunnelState {
       if (data.ack === ack && data.limit === limit) this.#acknowledged();
       return data;
     }
-    if (
-      this.#sendHalf !== "ended" || this.#finSent || this.#send.hasUnsent
-    ) return undefined;
+    if (!this.#finReady) return undefined;
     this.#finSent = this.#finEverSent = true;
     this.#acknowledged();
     return { type: "fin", offset: this.#send.end, ack, limit };
@@ -433,8 +440,10 @@ export class TunnelState {
   #onFin(final: number, now: number): void {
     this.#quiet.moved(now);
     if (!this.#receive.finish(final)) this.#onGap(now);
-    else if (this.#receiveHalf === "open") this.#receiveHalf = "ended";
-    else this.#acks.at(now); // a repeat: the acknowledgement was lost
+    else if (this.#receiveHalf === "open") {
+      this.#receiveHalf = "ended";
+      this.#acks.later(now);
+    } else this.#acks.at(now); // a repeat: the acknowledgement was lost
   }
 
   #onGap(now: number): void {

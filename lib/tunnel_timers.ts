@@ -48,7 +48,7 @@ export class TunnelTimers implements Disposable {
     const wait = tunnel.nextTimeout - now;
     if (wait >= TICK_HORIZON_MS) return;
     this.#near.add(tunnel);
-    this.start(wait);
+    this.start(now, wait);
   }
 
   /** Forgets `tunnel`. */
@@ -56,16 +56,15 @@ export class TunnelTimers implements Disposable {
     this.#near.delete(tunnel);
   }
 
-  /** Has the timer go off in `wait` ms; it stops by itself when nothing needs it. */
-  start(wait: number = TICK_MS): void {
-    const { clock } = this.#options;
+  /** Has the timer go off in `wait` ms from `now`; it stops by itself when nothing needs it. */
+  start(now: number, wait: number = TICK_MS): void {
     const delay = Math.max(wait, TICK_MS);
-    const at = clock.now() + delay;
+    const at = now + delay;
     // A turn that comes a little late spares setting the timer anew each time.
     if (this.#timer !== undefined && this.#at <= at + TICK_MS) return;
     this.#timer?.[Symbol.dispose]();
     this.#at = at;
-    this.#timer = clock.after(delay, this.#tick);
+    this.#timer = this.#options.clock.after(delay, this.#tick);
   }
 
   /** Finds, every few seconds, the tunnels whose timeout has come near. */
@@ -96,7 +95,7 @@ export class TunnelTimers implements Disposable {
       else if (due < earliest) earliest = due;
     }
     onTick?.(now);
-    if (keepTicking?.()) this.start();
-    else if (earliest < Infinity) this.start(earliest - now);
+    if (keepTicking?.()) this.start(now);
+    else if (earliest < Infinity) this.start(now, earliest - now);
   };
 }

@@ -52,7 +52,7 @@ export interface V1TunnelOptions {
   /** An event came from elsewhere than the session. */
   readonly onTouched: (tunnel: Tunnel) => void;
   /** Called after each drive. */
-  readonly onDriven: (tunnel: Tunnel) => void;
+  readonly onDriven: (tunnel: Tunnel, now: number) => void;
   /** Called once when the tunnel has ended. */
   readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
 }
@@ -171,8 +171,8 @@ export class V1Tunnel implements Tunnel, RelayHost<V1Frame> {
     return this.#options.bus.congested;
   }
 
-  driven(): void {
-    this.#options.onDriven(this);
+  driven(now: number): void {
+    this.#options.onDriven(this, now);
   }
 
   ended(outcome: Outcome): void {

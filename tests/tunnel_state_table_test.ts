@@ -22,7 +22,7 @@ import { LINGER_MS, TunnelState } from "../lib/tunnel_state.ts";
 
 const LINKED = `
        read readEnd wrote wroteEnd fail    abort   down up      resumed tick linger  data    repeat hole    fin   ack gap finAck  ping pong      reset
-oo     +d   eo+f    .     .        local+r local+r .    +p      +p      +p   +p      .       +a     +a      oe+a  .   +d  local+r +q   .         oo?
+oo     +d   eo+f    .     .        local+r local+r .    +p      +p      +p   +p      .       +a     +a      oe    .   +d  local+r +q   .         oo?
 oe     +d   ee+f    oE    .        local+r local+r .    +p      +p      +p   +p      local+r +a     local+r +a    .   +d  local+r +q   .         oe?
 oE     +d   eE+f    -     od       local+r local+r .    +p      +p      +p   +p      local+r +a     local+r +a    .   +d  local+r +q   .         peer
 od     +d   ed+f    -     .        local+r local+r .    +p      +p      +p   +p      local+r +a     local+r +a    .   +d  local+r +q   .         peer
@@ -33,7 +33,7 @@ ed     .    .       -     .        local+r local+r .    +p      +p      +p   +p 
 do     .    .       .     .        local+r local+r .    +p      +p      .    .       .       +a     +a      de+a  .   .   .       +q   .         do?
 de     .    .       dE    .        local+r local+r .    +p      +p      .    .       local+r +a     local+r +a    .   .   .       +q   .         .
 dE     .    .       -     clean    local+r local+r .    +p      +p      .    .       local+r +a     local+r +a    .   .   .       +q   .         .
-oo!    .    .       .     .        .       local+r .    +p      +p      +p   local+r .       +a     .       oE!+a .   .   local+r +q   local+ddr peer
+oo!    .    .       .     .        .       local+r .    +p      +p      +p   local+r .       +a     .       oE!   .   .   local+r +q   local+ddr peer
 oE!    .    .       -     .        .       local+r .    +p      +p      +p   local+r local+r +a     local+r +a    .   .   local+r +q   local+ddr peer
 od!    .    .       -     .        .       local+r .    +p      +p      +p   local+r local+r +a     local+r +a    .   .   local+r +q   local+ddr peer
 eo!    .    .       .     .        .       local+r .    +p      +p      +p   local+r .       +a     .       eE!+a .   .   local+r +q   local+ddr peer

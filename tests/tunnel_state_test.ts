@@ -68,11 +68,28 @@ Deno.test("pollFrame() acknowledges half of the window at once", () => {
   assert.deepEqual(drain(state, 0), [ack(WINDOW / 2)]);
 });
 
-Deno.test("pollFrame() acknowledges a FIN at once", () => {
+Deno.test("pollFrame() lets the acknowledgement of a FIN ride on our own FIN", () => {
   const state = open();
   state.receive(data(0, 10), 0);
   state.receive(fin(10), 0);
-  assert.deepEqual(drain(state, 0), [ack(11)]);
+  assert.deepEqual(drain(state, 0), []);
+  state.readEnd(1);
+  assert.deepEqual(drain(state, 1), [{ ...fin(0), ack: 11 }]);
+});
+
+Deno.test("pollFrame() acknowledges a FIN in time though nothing follows it", () => {
+  const state = open();
+  state.receive(fin(0), 0);
+  assert.equal(state.nextTimeout, ACK_DELAY_MS);
+  assert.deepEqual(drain(state, ACK_DELAY_MS), [ack(1)]);
+});
+
+Deno.test("pollFrame() acknowledges a FIN at once when ours is under way", () => {
+  const state = open();
+  state.readEnd(0);
+  drain(state, 0);
+  state.receive(fin(0), 0);
+  assert.deepEqual(drain(state, 0), [ack(1)]);
 });
 
 Deno.test("pollFrame() gives answers alone while the way is congested", () => {
