@@ -7,12 +7,13 @@
 
 import { type Bench, type Group, inTurn, openWays } from "./bench.ts";
 import { runLoad, startTarget } from "./generator.ts";
+import { WARM_UP } from "./load_protocol.ts";
 import type { Figure, Reach } from "./measure.ts";
 
 /** Bytes of a message. */
 const BYTES = 64;
 
-/** How long the bulk stream runs before and after the round trips, in seconds. */
+/** How much sooner or later than the round trips the bulk stream may begin, in seconds: it runs on so long. */
 const BULK_MARGIN = 0.7;
 
 /** What the round trips must not exceed, against `ssh -L`. */
@@ -47,8 +48,8 @@ export const latency: Group = {
               do: "streams",
               to: way.endpoint,
               streams: 1,
-              skip: BULK_MARGIN,
-              seconds: seconds + BULK_MARGIN,
+              skip: WARM_UP / 1000,
+              seconds: seconds + 2 * BULK_MARGIN,
             }, bench)
             : undefined;
           // Both end by themselves; neither may be left behind by the other's failure.

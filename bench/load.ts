@@ -27,12 +27,10 @@ import {
   READ_SIZE,
   type StreamsResult,
   type TransferResult,
+  WARM_UP,
 } from "./load_protocol.ts";
 import { serve } from "./load_target.ts";
 import { quantile } from "./measure.ts";
-
-/** Before a measurement counts, in ms: compilers and windows warm up. */
-const WARM_UP = 300;
 
 /** Most round trips timed: a bound of memory, beyond what 10 s bring. */
 const MAX_ROUND_TRIPS = 2_000_000;

@@ -25,6 +25,13 @@ export const MODE = {
   download: 0x44,
 } as const;
 
+/**
+ * Before round trips and connections count, in ms: windows grow, and the compiler of a
+ * runtime sees what is hot. A tunnel runs for weeks, so that is not what
+ * counts.
+ */
+export const WARM_UP = 2_000;
+
 /** A task for a load generator process. Times in seconds. */
 export type LoadTask =
   /** Be the target: answers with the port at once, and runs until it is killed. */
