@@ -27,6 +27,9 @@ export interface Message {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
+/** Most bytes of data in one message: the original reads into 32 KiB and drops the rest. */
+export const V1_MAX_DATA_BYTES = 32 * 1024;
+
 /** Bytes of a message of no ID, data and metadata: `{"ID":"","Reply":"","Data":"","Metadata":null}`. */
 const ENVELOPE_BYTES = 46;
 

@@ -164,9 +164,9 @@ export class NativeTunnel implements Tunnel, RelayHost<Frame> {
     this.#state.tick(now);
   }
 
-  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
-  abort(reason: Reason, options?: { readonly tell?: boolean }): void {
-    this.#state.abort(reason, options);
+  /** Cuts the tunnel at once; the peer is told. */
+  abort(reason: Reason): void {
+    this.#state.abort(reason);
   }
 
   /** The link to NATS is down. */

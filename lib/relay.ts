@@ -38,8 +38,8 @@ export interface TunnelMachine<Frame> {
   wroteEnd(now: number): void;
   /** The local socket failed. */
   fail(reason: Reason, now: number): void;
-  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
-  abort(reason: Reason, options?: { readonly tell?: boolean }): void;
+  /** Cuts the tunnel at once; the peer is told. */
+  abort(reason: Reason): void;
   /** The link to NATS is down. */
   linkDown(now: number): void;
   /** The link to NATS is back. */

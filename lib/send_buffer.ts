@@ -26,6 +26,9 @@ interface Piece {
  */
 export const PIECE_OVERHEAD_BYTES = 512;
 
+/** Fewest bytes worth reading while others are held: less only makes small frames. */
+const MIN_READ_BYTES = 4 * 1024;
+
 /** Acknowledged pieces are cut off the front of the array in runs of this many. */
 const COMPACT_AT = 64;
 
@@ -96,6 +99,19 @@ export class SendBuffer {
   /** Bytes the peer's credit still allows to be taken from the application. */
   get credit(): number {
     return Math.max(0, this.#limit - this.#end);
+  }
+
+  /**
+   * How many bytes may be taken from the application: what the peer's credit,
+   * `maxWindow` and the memory of the process leave room for. One frame always
+   * has room, so that a tunnel moves on however scarce memory is.
+   */
+  allowance(frameBytes: number, maxWindow: number): number {
+    const frame = frameBytes + PIECE_OVERHEAD_BYTES;
+    const most = Math.min(maxWindow, this.#budget.allowance);
+    const room = Math.max(frame, most) - this.#held;
+    if (this.#held > 0 && room < MIN_READ_BYTES) return 0;
+    return Math.min(this.credit, Math.floor(room * frameBytes / frame));
   }
 
   /** Whether something waits to be put on the wire. */

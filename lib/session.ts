@@ -11,7 +11,8 @@ import type { Clock } from "./clock.ts";
 import type { CodecName } from "./codec.ts";
 import { codecOf, decodeFrame } from "./codecs.ts";
 import { Counters } from "./counters.ts";
-import { messageOf, type Reason, TunnelError } from "./errors.ts";
+import { DriveQueue } from "./drive_queue.ts";
+import { type Reason, TunnelError } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import { MemoryBudget } from "./memory_budget.ts";
 import { NativeTunnel, type SharedByTunnels } from "./native_tunnel.ts";
@@ -125,12 +126,8 @@ export class Session implements Disposable {
   readonly #peers: Peers;
   readonly #strays: Strays;
   readonly #timers: TunnelTimers;
+  readonly #drives: DriveQueue;
   readonly #stop = new AbortController();
-  /** Tunnels with events whose consequences are not carried out yet. */
-  #dirty: Tunnel[] = [];
-  #driving = false;
-  /** Tunnels that wait for the way to NATS to be free. */
-  #blocked = new Set<Tunnel>();
   #sweeper: Disposable;
   #sweptAt: number;
   #onEmpty: (() => void) | undefined;
@@ -146,6 +143,7 @@ export class Session implements Disposable {
       subjects,
       resumeTimeout: times.resumeTimeout,
     });
+    this.#drives = new DriveQueue({ bus, clock });
     this.#timers = new TunnelTimers({ clock, onTick, keepTicking });
     this.sendBudget = new MemoryBudget(options.memoryBudget);
     this.receiveBudget = new MemoryBudget(options.memoryBudget);
@@ -176,7 +174,7 @@ export class Session implements Disposable {
     );
     signal.addEventListener("abort", () => subscription[Symbol.dispose]());
     bus.onLink((event) => this.#onLink(event), signal);
-    bus.onDrain(() => this.#onDrain(), signal);
+    bus.onDrain(() => this.#drives.drained(), signal);
     this.#sweptAt = clock.now();
     this.#sweeper = clock.after(SWEEP_MS, this.#sweep);
   }
@@ -280,16 +278,13 @@ export class Session implements Disposable {
 
   /** Carries out, at the end of this turn, what follows from an event of `tunnel`. */
   touch(tunnel: Tunnel): void {
-    this.#dirty.push(tunnel);
-    if (this.#driving) return;
-    this.#driving = true;
-    queueMicrotask(() => this.#driveDirty());
+    this.#drives.touch(tunnel);
   }
 
   /** Bookkeeping after a tunnel was driven. */
   readonly onDriven = (tunnel: Tunnel, now: number): void => {
     if (tunnel.outcome !== undefined) return;
-    if (this.#options.bus.congested) this.#blocked.add(tunnel);
+    this.#drives.driven(tunnel);
     this.#timers.watch(tunnel, now);
   };
 
@@ -297,7 +292,7 @@ export class Session implements Disposable {
   readonly onEnd = (tunnel: Tunnel, outcome: Outcome): void => {
     if (!this.#table.remove(tunnel)) return;
     this.#timers.forget(tunnel);
-    this.#blocked.delete(tunnel);
+    this.#drives.forget(tunnel);
     const { peer, info, stats } = tunnel;
     const now = this.#options.clock.now();
     if (peer !== undefined) {
@@ -435,33 +430,6 @@ export class Session implements Disposable {
     this.counters.malformed++;
     const { subject, data } = message;
     this.#log.debug("message dropped", { subject, bytes: data.length, why });
-  }
-
-  #driveDirty(): void {
-    const now = this.#options.clock.now();
-    // Driving may touch others; they are driven in the same turn.
-    for (let at = 0; at < this.#dirty.length; at++) {
-      const tunnel = this.#dirty[at];
-      try {
-        tunnel?.drive(now);
-      } catch (error) {
-        // A fault of ours ends the tunnel it befell, not the others.
-        this.#log.error("tunnel failed", { id: tunnel?.info.id, error });
-        tunnel?.abort({ code: "internal", text: messageOf(error) });
-      }
-    }
-    this.#dirty = [];
-    this.#driving = false;
-  }
-
-  #onDrain(): void {
-    const now = this.#options.clock.now();
-    // A set keeps the order of insertion: who blocks again goes to its end.
-    for (const tunnel of this.#blocked) {
-      if (this.#options.bus.congested) break;
-      this.#blocked.delete(tunnel);
-      tunnel.drive(now);
-    }
   }
 
   #onLink(event: LinkEvent): void {

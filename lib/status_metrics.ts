@@ -15,39 +15,17 @@ export interface Sample {
   readonly value: number;
 }
 
-/** One distribution of a histogram. */
-export interface HistogramSample {
-  /** What sets it apart from the metric's other samples. */
-  readonly labels?: Labels;
-  /**
-   * How many observations were at most `le`, for each upper bound in rising
-   * order. The bucket without a bound is added from `count`.
-   */
-  readonly buckets: readonly { readonly le: number; readonly count: number }[];
-  /** The sum of all observations. */
-  readonly sum: number;
-  /** How many observations there were. */
-  readonly count: number;
-}
-
 /** A metric with its samples. */
-export type Metric =
-  & {
-    /** Its name; that of a counter ends in `_total`. */
-    readonly name: string;
-    /** What it counts or measures, and its unit. */
-    readonly help: string;
-  }
-  & (
-    | {
-      readonly type: "counter" | "gauge";
-      readonly samples: readonly Sample[];
-    }
-    | {
-      readonly type: "histogram";
-      readonly samples: readonly HistogramSample[];
-    }
-  );
+export interface Metric {
+  /** Its name; that of a counter ends in `_total`. */
+  readonly name: string;
+  /** What it counts or measures, and its unit. */
+  readonly help: string;
+  /** Whether it only grows. */
+  readonly type: "counter" | "gauge";
+  /** Its numbers. */
+  readonly samples: readonly Sample[];
+}
 
 /** The content type of what {@linkcode formatMetrics} gives. */
 export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
@@ -62,35 +40,14 @@ export function formatMetrics(metrics: readonly Metric[]): string {
 }
 
 /** The lines of one metric. */
-function metricLines(metric: Metric): string[] {
-  const { name, help, type } = metric;
+function metricLines({ name, help, type, samples }: Metric): string[] {
   if (!/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)) {
     throw new RangeError(`"${name}" is no name for a metric`);
   }
-  const samples = metric.type === "histogram"
-    ? metric.samples.flatMap((sample) => histogramLines(name, sample))
-    : metric.samples.map(({ labels, value }) =>
-      sampleLine(name, value, labels)
-    );
   return [
     `# HELP ${name} ${help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")}`,
     `# TYPE ${name} ${type}`,
-    ...samples,
-  ];
-}
-
-/** The lines of one distribution. */
-function histogramLines(name: string, sample: HistogramSample): string[] {
-  const { labels, buckets, sum, count } = sample;
-  return [
-    ...[...buckets, { le: Infinity, count }].map((bucket) =>
-      sampleLine(`${name}_bucket`, bucket.count, {
-        ...labels,
-        le: formatNumber(bucket.le),
-      })
-    ),
-    sampleLine(`${name}_sum`, sum, labels),
-    sampleLine(`${name}_count`, count, labels),
+    ...samples.map(({ labels, value }) => sampleLine(name, value, labels)),
   ];
 }
 

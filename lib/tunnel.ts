@@ -47,8 +47,8 @@ export interface Tunnel {
   drive(now: number): void;
   /** Time has passed. */
   tick(now: number): void;
-  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
-  abort(reason: Reason, options?: { readonly tell?: boolean }): void;
+  /** Cuts the tunnel at once; the peer is told. */
+  abort(reason: Reason): void;
   /** The link to NATS is down. */
   linkDown(now: number): void;
   /** The link to NATS is back. */

@@ -33,7 +33,7 @@ import type { Frame } from "./frame.ts";
 import { Prober } from "./prober.ts";
 import { QuietTimer } from "./quiet_timer.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
-import { PIECE_OVERHEAD_BYTES, SendBuffer } from "./send_buffer.ts";
+import { SendBuffer } from "./send_buffer.ts";
 import type {
   HalfState,
   Outcome,
@@ -46,9 +46,6 @@ import type {
  * ms: enough for a reader that reads, too short to keep one that does not.
  */
 export const LINGER_MS = 5_000;
-
-/** Fewest bytes worth reading while others are held: less only makes small frames. */
-const MIN_READ_BYTES = 4 * 1024;
 
 /** The state machine of one end of a tunnel. */
 export class TunnelState {
@@ -146,13 +143,7 @@ export class TunnelState {
   /** How many bytes may be read from the application now. */
   get readAllowance(): number {
     if (this.#sendHalf !== "open" || this.#stopping) return 0;
-    const { held, credit } = this.#send;
-    const { maxWindow, sendBudget } = this.#options;
-    const frame = this.#frameBytes + PIECE_OVERHEAD_BYTES;
-    const room = Math.max(frame, Math.min(maxWindow, sendBudget.allowance)) -
-      held;
-    if (held > 0 && room < MIN_READ_BYTES) return 0;
-    return Math.min(credit, Math.floor(room * this.#frameBytes / frame));
+    return this.#send.allowance(this.#frameBytes, this.#options.maxWindow);
   }
 
   /** Whether the application is to be told that the stream has ended. */
@@ -230,10 +221,10 @@ export class TunnelState {
     this.#receive.discard();
   }
 
-  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
-  abort(reason: Reason, options?: { readonly tell?: boolean }): void {
+  /** Cuts the tunnel at once; the peer is told. */
+  abort(reason: Reason): void {
     if (this.#outcome !== undefined) return;
-    if (options?.tell !== false) this.#resetDue = reason;
+    this.#resetDue = reason;
     this.#end({ clean: false, by: "local", reason });
   }
 

@@ -27,22 +27,7 @@ import { ReceiveBuffer } from "./receive_buffer.ts";
 import type { Role } from "./subjects.ts";
 import { LINGER_MS } from "./tunnel_state.ts";
 import type { Outcome, TunnelStats } from "./tunnel_types.ts";
-
-/** Most bytes of data in one message: the original reads into 32 KiB and drops the rest. */
-export const V1_MAX_DATA_BYTES = 32 * 1024;
-
-/** Messages that may go in one burst: the original drops the 101st that waits. */
-const BURST_MESSAGES = 64;
-
-/** Bytes that may go in one burst: sixteen of the largest messages. */
-const BURST_BYTES = 16 * V1_MAX_DATA_BYTES;
-
-/**
- * Messages a second, however small. The original writes a log line for each:
- * at this rate its queue overflows only when it stands still for 18 ms. Bulk
- * loses nothing by it, since bytes that wait leave in larger messages.
- */
-const MESSAGES_PER_SECOND = 2_000;
+import { V1Pace } from "./v1_pace.ts";
 
 /** First and longest pause between two questions whether the peer listens, in ms. */
 const LISTEN_RETRY_MS = { first: 10, longest: 250 } as const;
@@ -140,9 +125,7 @@ export class V1State {
   #closeBy = Infinity;
   #lingerUntil = Infinity;
 
-  #byteTokens = BURST_BYTES;
-  #messageTokens = BURST_MESSAGES;
-  #refilledAt: number;
+  readonly #pace: V1Pace;
   #activeAt: number;
 
   /** A tunnel just opened; nothing is sent until the peer listens. */
@@ -157,7 +140,8 @@ export class V1State {
       maxWindow: MAX_OFFSET,
       now,
     });
-    this.#probeAt = this.#refilledAt = this.#activeAt = now;
+    this.#pace = new V1Pace(options);
+    this.#probeAt = this.#activeAt = now;
   }
 
   /** How the tunnel ended; undefined while it has not. */
@@ -190,7 +174,7 @@ export class V1State {
     if (this.#outcome !== undefined || this.#localEnded) return 0;
     const { dataBytes } = this.#options;
     if (this.#deaf) return dataBytes; // to be thrown away
-    return this.#listening && this.#out.length === 0 && this.#hasTokens
+    return this.#listening && this.#out.length === 0 && this.#pace.open
       ? dataBytes
       : 0;
   }
@@ -210,7 +194,7 @@ export class V1State {
       this.#goneUntil,
       this.#drainUntil,
       this.#quietUntil,
-      this.#tokensAt,
+      this.#pace.opensAt,
     );
   }
 
@@ -344,7 +328,7 @@ export class V1State {
   /** Time has passed. */
   tick(now: number): void {
     if (this.#outcome !== undefined) return;
-    this.#refill(now);
+    this.#pace.refill(now);
     if (this.#gone !== undefined && now >= this.#goneUntil) {
       this.#cut(this.#gone, "peer");
     } else if (now >= this.#listenBy) {
@@ -368,17 +352,16 @@ export class V1State {
       return { type: "probe", id: ++this.#probeId };
     }
     if (!this.#listening) return undefined;
-    this.#refill(now);
+    this.#pace.refill(now);
     const [payload] = this.#out;
     if (payload === undefined) {
       return this.#localEnded ? this.#pollClose(now) : undefined;
     }
-    if (!this.#hasTokens) return undefined;
+    if (!this.#pace.open) return undefined;
     this.#out.shift();
     this.#outHeld -= payload.length;
     this.#options.sendBudget.release(payload.length);
-    this.#byteTokens -= payload.length;
-    this.#messageTokens--;
+    this.#pace.take(payload.length);
     return { type: "data", payload };
   }
 
@@ -414,32 +397,6 @@ export class V1State {
       this.#closeSent && !this.#peerClosed ? this.#lingerFor : 0,
     ].filter((limit) => limit > 0);
     return this.#activeAt + Math.min(...limits, Infinity);
-  }
-
-  get #hasTokens(): boolean {
-    return this.#byteTokens > 0 && this.#messageTokens >= 1;
-  }
-
-  /** When sending may go on, if only the rate keeps it. */
-  get #tokensAt(): number {
-    if (this.#hasTokens) return Infinity;
-    const bytes = Math.max(0, 1 - this.#byteTokens) / this.#options.rate;
-    const messages = Math.max(0, 1 - this.#messageTokens) /
-      MESSAGES_PER_SECOND;
-    return this.#refilledAt + Math.max(bytes, messages) * 1000;
-  }
-
-  #refill(now: number): void {
-    const seconds = (now - this.#refilledAt) / 1000;
-    this.#refilledAt = now;
-    this.#byteTokens = Math.min(
-      BURST_BYTES,
-      this.#byteTokens + seconds * this.#options.rate,
-    );
-    this.#messageTokens = Math.min(
-      BURST_MESSAGES,
-      this.#messageTokens + seconds * MESSAGES_PER_SECOND,
-    );
   }
 
   /** A server is told of the end, though it takes no heed; a client has no ear for it. */

@@ -9,13 +9,18 @@ import type { Clock } from "./clock.ts";
 import { type Reason, TunnelError } from "./errors.ts";
 import { JsonMessage } from "./json_codec.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
-import { dataCapacity, decodeMessage, encodeMessage } from "./message.ts";
+import {
+  dataCapacity,
+  decodeMessage,
+  encodeMessage,
+  V1_MAX_DATA_BYTES,
+} from "./message.ts";
 import { Relay, type RelayHost } from "./relay.ts";
 import type { Socket } from "./socket.ts";
 import type { Role } from "./subjects.ts";
 import type { Tunnel, TunnelInfo } from "./tunnel.ts";
 import type { Outcome, TunnelStats } from "./tunnel_types.ts";
-import { V1_MAX_DATA_BYTES, type V1Frame, V1State } from "./v1_state.ts";
+import { type V1Frame, V1State } from "./v1_state.ts";
 
 /** What a version 1 tunnel is made of. */
 export interface V1TunnelOptions {
@@ -139,7 +144,7 @@ export class V1Tunnel implements Tunnel, RelayHost<V1Frame> {
     this.#state.tick(now);
   }
 
-  /** Cuts the tunnel at once; the peer is told unless `tell` is false. */
+  /** Cuts the tunnel at once; the peer is told. */
   abort(reason: Reason): void {
     this.#state.abort(reason);
   }

@@ -247,8 +247,7 @@ export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
   const byName = new Map<string, Metric>();
   for (const metric of all.flat()) {
     const known = byName.get(metric.name);
-    if (metric.type === "histogram") continue; // none of ours is one
-    if (known === undefined || known.type === "histogram") {
+    if (known === undefined) {
       byName.set(metric.name, metric);
       continue;
     }

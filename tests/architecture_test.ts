@@ -43,6 +43,7 @@ const LAYERS = {
     "tunnel_state",
     "tunnel_types",
     "units",
+    "v1_pace",
     "v1_state",
   ],
   /** Interfaces to the world, and the only files that touch it. */
@@ -66,6 +67,7 @@ const LAYERS = {
   ],
   /** The loops that carry out what the core decides. */
   shell: [
+    "drive_queue",
     "egress",
     "ingress",
     "native_tunnel",

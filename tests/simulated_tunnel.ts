@@ -100,7 +100,8 @@ export class SimulatedTunnel {
   abort(tell: boolean): void {
     if (this.state.outcome !== undefined) return;
     this.cut ??= { code: "shutdown", text: `cut at the ${this.#end.role}` };
-    this.state.abort(this.cut, { tell });
+    this.state.abort(this.cut);
+    if (!tell) this.state.pollFrame(this.#bus.now); // its RESET is lost
     this.drive();
   }
 
