@@ -250,6 +250,21 @@ Deno.test("architecture: every file of lib stands in a layer, and every name the
   assert.equal(new Set(listed).size, listed.length, "a file in two layers");
 });
 
+Deno.test("architecture: docs/architecture.md says the same", async () => {
+  const text = await Deno.readTextFile(
+    new URL("docs/architecture.md", PROJECT),
+  );
+  const told = Object.fromEntries(
+    text.split(/^### /m).slice(1).map((section) => [
+      section.slice(0, section.indexOf("\n")).toLowerCase(),
+      [...section.matchAll(/^- `(\w+)`: \S/gm)].map(([, name]) => name).sort(),
+    ]),
+  );
+  const held = Object.entries<readonly string[]>(LAYERS)
+    .map(([layer, names]) => [layer, names.toSorted()]);
+  assert.deepEqual(told, Object.fromEntries(held));
+});
+
 Deno.test("architecture: imports point down or sideways", () => {
   const upwards = sources.flatMap(({ name, layer, imports }) =>
     imports
