@@ -43,7 +43,7 @@ export interface Plot {
 export function plotsOf(results: Results): Plot[] {
   const bars = results.series.flatMap((series) => {
     const ratio = ratioOf(series, "tunnel", "ssh")?.median;
-    if (ratio === undefined || series.figure.point) return [];
+    if (!ratio || series.figure.point) return []; // nothing against something has no ratio
     const { figure } = series;
     return {
       label: `${groupTitle(results, figure)}: ${figure.title}`,

@@ -73,14 +73,14 @@ async function measureWay(
   round: number,
 ): Promise<void> {
   const at = { way: way.name, round };
-  await pause(bench, SETTLE);
+  const settle = way.name === "ssh" || bench.quick ? SETTLE : COLLECT;
+  await pause(bench, settle);
   const rest = await memoryOf(way.processes);
   record(bench, atRest, at, differenceOf(rest, {}, 1 / MIB));
   bench.record(largest, {
     ...at,
     value: await largestOf(way.processes) / MIB,
   });
-  const settle = way.name === "ssh" || bench.quick ? SETTLE : COLLECT;
   await using held = new AsyncDisposableStack();
   let open = 0;
   for (const count of countsOf(bench, round)) {
@@ -107,7 +107,12 @@ async function measureWay(
     }
     await pause(bench, settle);
     const now = await memoryOf(way.processes);
-    record(bench, idle(count), at, differenceOf(now, rest, 1 / count / KIB));
+    record(
+      bench,
+      idle(bench, count),
+      at,
+      differenceOf(now, rest, 1 / count / KIB),
+    );
     const watched = REST[bench.quick ? "quick" : "full"];
     const before = await cpuOf(way.processes);
     const start = performance.now();
@@ -115,7 +120,7 @@ async function measureWay(
     const seconds = (performance.now() - start) / 1000;
     record(
       bench,
-      cpu(count, watched),
+      cpu(bench, count, watched),
       at,
       differenceOf(await cpuOf(way.processes), before, 100 / seconds),
     );
@@ -161,7 +166,16 @@ const largest: Figure = {
   reach: [{ way: "tunnel", of: "value", atMost: 80 }],
 };
 
-function idle(count: number): Figure {
+/** How long nothing went on before a figure was read. */
+function settled(bench: Bench): string {
+  return bench.quick
+    ? `after ${SETTLE / 1000} s of rest`
+    : `after ${COLLECT / 1000} s of rest (${
+      SETTLE / 1000
+    } s for ssh, which has no garbage to collect)`;
+}
+
+function idle(bench: Bench, count: number): Figure {
   return {
     id: `memory.idle.${count}`,
     group: "memory",
@@ -169,9 +183,9 @@ function idle(count: number): Figure {
     unit: "KiB",
     better: "lower",
     command:
-      `growth of VmRSS of all processes from rest to ${count} open, by ${count}; each had one byte echoed; read ${
-        COLLECT / 1000
-      } s after the last was opened where a garbage collector is at work`,
+      `growth of VmRSS of all processes from rest to ${count} open, by ${count}; each had one byte echoed; ${
+        settled(bench)
+      }`,
     reach: [{ way: "tunnel", of: "value", atMost: 20 }],
   };
 }
@@ -190,16 +204,16 @@ function opening(more: number, count: number): Figure {
   };
 }
 
-function cpu(count: number, watched: number): Figure {
+function cpu(bench: Bench, count: number, watched: number): Figure {
   return {
     id: `cpu.idle.${count}`,
     group: "memory",
     title: `CPU with ${count.toLocaleString("en-US")} idle tunnels`,
     unit: "% of a core",
     better: "lower",
-    command: `user and system time of all processes over ${
-      watched / 1000
-    } s at rest`,
+    command: `user and system time of all processes over ${watched / 1000} s, ${
+      settled(bench)
+    }`,
     reach: [{ way: "tunnel", of: "value", atMost: 2 }],
   };
 }

@@ -88,8 +88,11 @@ async function measureRestart(
     }
   };
   const receiving = receive();
-  // Handled below, whatever fails first.
-  receiving.catch(killed.reject);
+  // Handled below, whatever comes first.
+  receiving.then(
+    () => killed.reject(new Error("the transfer ended before its time")),
+    killed.reject,
+  );
   await killed.promise;
   await nats.kill();
   await pause(bench, down);

@@ -4,19 +4,16 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
 import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
-import { messageOf } from "./errors.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 /** Drives the tunnels of a session. */
 export class DriveQueue {
   readonly #bus: Bus;
   readonly #clock: Clock;
-  readonly #log = getLogger(["sproxy", "tunnel"]);
   /** Tunnels with events whose consequences are not carried out yet. */
-  #touched: Tunnel[] = [];
+  readonly #touched = new Set<Tunnel>();
   #scheduled = false;
   /** Tunnels that wait for the way to NATS to be free. */
   readonly #blocked = new Set<Tunnel>();
@@ -27,9 +24,9 @@ export class DriveQueue {
     this.#clock = options.clock;
   }
 
-  /** Carries out, at the end of this turn, what follows from an event of `tunnel`. */
+  /** Carries out, at the end of this turn, what follows from the events of `tunnel`. */
   touch(tunnel: Tunnel): void {
-    this.#touched.push(tunnel);
+    this.#touched.add(tunnel);
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(this.#driveTouched);
@@ -58,18 +55,11 @@ export class DriveQueue {
 
   readonly #driveTouched = (): void => {
     const now = this.#clock.now();
-    // Driving may touch others; they are driven in the same turn.
-    for (let at = 0; at < this.#touched.length; at++) {
-      const tunnel = this.#touched[at];
-      try {
-        tunnel?.drive(now);
-      } catch (error) {
-        // A fault of ours ends the tunnel it befell, not the others.
-        this.#log.error("tunnel failed", { id: tunnel?.info.id, error });
-        tunnel?.abort({ code: "internal", text: messageOf(error) });
-      }
+    // Driving may touch others, and these again: a set goes on to those.
+    for (const tunnel of this.#touched) {
+      this.#touched.delete(tunnel);
+      tunnel.drive(now);
     }
-    this.#touched = [];
     this.#scheduled = false;
   };
 }

@@ -28,6 +28,8 @@ export interface TunnelMachine<Frame> {
   readonly nextTimeout: number;
   /** Counters. */
   readonly stats: TunnelStats;
+  /** Bytes held for sending and for writing. */
+  readonly held: { readonly send: number; readonly receive: number };
   /** The application sent `chunk`. */
   read(chunk: Uint8Array, now: number): void;
   /** The application ended its stream. */
@@ -60,6 +62,8 @@ export interface RelayHost<Frame> {
   send(frame: Frame): void;
   /** Called after each drive, so that the owner can see to timers and congestion. */
   driven(now: number): void;
+  /** Something failed that never should: the tunnel is about to end of it. */
+  faulted(error: unknown): void;
   /** Called once, when the tunnel has ended and the socket is closed. */
   ended(outcome: Outcome): void;
 }
@@ -95,14 +99,36 @@ export class Relay<Frame> {
     this.#host = options.host;
   }
 
-  /** Drains what follows from the last event: frames, writes, reads, the end. */
+  /** Drains what follows from the last event: frames, writes, reads, the end. Never throws. */
   drive(now: number = this.#clock.now()): void {
     if (this.#ended) return;
-    this.#sendFrames(now);
-    this.#write();
-    this.#read();
+    try {
+      this.#sendFrames(now);
+      this.#write();
+      this.#read();
+    } catch (error) {
+      this.fault(error, now);
+      return;
+    }
     if (this.#machine.outcome !== undefined) this.#end(this.#machine.outcome);
     this.#host.driven(now);
+  }
+
+  /**
+   * Something failed that never should: the tunnel ends of it, and no other
+   * does. The peer is told, if that still works.
+   */
+  fault(error: unknown, now: number): void {
+    if (this.#ended) return;
+    this.#host.faulted(error);
+    const reason: Reason = { code: "internal", text: messageOf(error) };
+    try {
+      this.#machine.abort(reason);
+      this.#sendFrames(now);
+    } catch (again) {
+      this.#host.faulted(again);
+    }
+    this.#end(this.#machine.outcome ?? { clean: false, by: "local", reason });
   }
 
   #sendFrames(now: number): void {
@@ -146,41 +172,59 @@ export class Relay<Frame> {
   readonly #onRead = (result: ReadableStreamReadResult<Uint8Array>): void => {
     const now = this.#clock.now();
     this.#reading = false;
-    if (result.done) this.#machine.readEnd(now);
-    else this.#machine.read(result.value, now);
-    this.drive(now);
-  };
-
-  readonly #onReadError = (error: unknown): void => {
-    this.#fail(`reading from the application failed: ${messageOf(error)}`);
-  };
-
-  readonly #onWrote = (): void => {
-    const now = this.#clock.now();
-    const chunk = this.#writing;
-    if (chunk === undefined) return;
-    if (chunk === END) this.#machine.wroteEnd(now); // and never writes again
-    else {
-      this.#writing = undefined;
-      this.#machine.wrote(chunk, now);
+    try {
+      if (result.done) this.#machine.readEnd(now);
+      else this.#machine.read(result.value, now);
+    } catch (error) {
+      this.fault(error, now);
     }
     this.drive(now);
   };
 
-  readonly #onWriteError = (error: unknown): void => {
-    const chunk = this.#writing;
-    if (chunk === undefined) return;
-    const what = chunk === END
-      ? "ending the application's stream"
-      : "writing to the application";
-    this.#fail(`${what} failed: ${messageOf(error)}`);
-    if (chunk !== END) this.#machine.wrote(chunk, this.#clock.now());
+  readonly #onReadError = (error: unknown): void => {
+    const now = this.#clock.now();
+    this.#fail("reading from the application", error, now);
+    this.drive(now);
   };
 
-  #fail(text: string): void {
-    if (this.#ended) return; // closing our own socket ends its reads
+  readonly #onWrote = (): void => {
     const now = this.#clock.now();
-    this.#machine.fail({ code: "aborted", text }, now);
+    this.#wrote(now);
     this.drive(now);
+  };
+
+  readonly #onWriteError = (error: unknown): void => {
+    const now = this.#clock.now();
+    if (this.#writing === END) {
+      this.#fail("ending the application's stream", error, now);
+    } else {
+      this.#fail("writing to the application", error, now);
+      this.#wrote(now); // gives its memory back
+      this.#writing = END; // and never writes again
+    }
+    this.drive(now);
+  };
+
+  #wrote(now: number): void {
+    const chunk = this.#writing ?? END;
+    try {
+      if (chunk === END) this.#machine.wroteEnd(now); // and never writes again
+      else {
+        this.#writing = undefined;
+        this.#machine.wrote(chunk, now);
+      }
+    } catch (error) {
+      this.fault(error, now);
+    }
+  }
+
+  #fail(what: string, error: unknown, now: number): void {
+    if (this.#ended) return; // closing our own socket ends what it was doing
+    const text = `${what} failed: ${messageOf(error)}`;
+    try {
+      this.#machine.fail({ code: "aborted", text }, now);
+    } catch (fault) {
+      this.fault(fault, now);
+    }
   }
 }

@@ -23,7 +23,13 @@ export function collectMetrics(source: MetricsSource): Metric[] {
   const { session, opening, connected, reconnects } = source;
   const { counters, held, traffic } = session;
   return [
-    gauge("sproxy_nats_connected", "1 while connected to NATS", connected),
+    {
+      name: "sproxy_nats_connected",
+      help: "1 while connected to NATS, with every worker",
+      type: "gauge",
+      of: "every",
+      samples: [{ value: Number(connected) }],
+    },
     counter(
       "sproxy_nats_reconnects_total",
       "Times the connection to NATS came back",
@@ -33,7 +39,7 @@ export function collectMetrics(source: MetricsSource): Metric[] {
     gauge("sproxy_tunnels_opening", "Opens under way", opening),
     gauge(
       "sproxy_peers",
-      "Processes with which tunnels are open",
+      "Processes with which tunnels are open, as each worker counts them",
       session.peerCount,
     ),
     counter(
@@ -118,8 +124,8 @@ export function processMetrics(): Metric[] {
   ];
 }
 
-function gauge(name: string, help: string, value: number | boolean): Metric {
-  return { name, help, type: "gauge", samples: [{ value: Number(value) }] };
+function gauge(name: string, help: string, value: number): Metric {
+  return { name, help, type: "gauge", samples: [{ value }] };
 }
 
 function counter(name: string, help: string, value: number): Metric {

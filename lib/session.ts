@@ -438,7 +438,7 @@ export class Session implements Disposable {
       const { maxPayload } = this.#options.bus;
       this.#peers.linkUp(now);
       for (const tunnel of this.#table) {
-        tunnel.setMaxPayload(maxPayload);
+        tunnel.setMaxPayload(maxPayload, now);
         tunnel.linkUp(now);
         this.touch(tunnel);
       }

@@ -23,6 +23,8 @@ export interface Metric {
   readonly help: string;
   /** Whether it only grows. */
   readonly type: "counter" | "gauge";
+  /** What several workers make of it: the sum (default), or true only if it is of every one. */
+  readonly of?: "all" | "every";
   /** Its numbers. */
   readonly samples: readonly Sample[];
 }

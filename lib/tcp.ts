@@ -100,25 +100,26 @@ export async function resolve(
   options: DialLimits,
 ): Promise<string[]> {
   using limit = new TimeLimit(options);
-  const { promise, reject } = Promise.withResolvers<never>();
-  limit.signal.addEventListener(
-    "abort",
-    () => reject(new Error(`no answer in ${options.timeout} ms`)),
-    { once: true },
-  );
+  const { signal } = limit;
+  const { promise: givenUp, reject } = Promise.withResolvers<never>();
+  const giveUp = (): void =>
+    reject(
+      new Error(
+        limit.exceeded ? `no answer in ${options.timeout} ms` : "given up",
+      ),
+    );
+  if (signal.aborted) giveUp();
+  signal.addEventListener("abort", giveUp, { once: true });
   try {
-    const found = await Promise.race([lookup(host, { all: true }), promise]);
-    return found.map(({ address }) => address);
+    const found = await (signal.aborted
+      ? givenUp
+      : Promise.race([lookup(host, { all: true }), givenUp]));
+    return found.map(({ address }) =>
+      address
+    );
   } catch (cause) {
-    if (limit.signal.aborted) {
-      throw new TunnelError(
-        "timeout",
-        `Resolve ${host}: ${messageOf(cause)}`,
-        { cause },
-      );
-    }
     throw new TunnelError(
-      "no-such-host",
+      limit.exceeded ? "timeout" : signal.aborted ? "internal" : "no-such-host",
       `Resolve ${host}: ${messageOf(cause)}`,
       { cause },
     );

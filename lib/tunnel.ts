@@ -58,5 +58,5 @@ export interface Tunnel {
   /** The peer's link was away. */
   peerResumed(now: number): void;
   /** The broker takes messages of at most so many bytes now. */
-  setMaxPayload(bytes: number): void;
+  setMaxPayload(bytes: number, now: number): void;
 }

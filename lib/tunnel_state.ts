@@ -81,7 +81,7 @@ export class TunnelState {
     this.#options = options;
     this.#frameBytes = options.frameBytes;
     this.#quiet = new QuietTimer(options);
-    this.#prober = new Prober(options.path, options.now);
+    this.#prober = new Prober(options.path, options.now, options.restProbe);
     this.#send = new SendBuffer({
       pool: options.pool,
       budget: options.sendBudget,

@@ -47,6 +47,8 @@ export interface TunnelOptions {
   readonly halfCloseTimeout: number;
   /** Ask the peer for a sign of life of this tunnel if none comes by itself. */
   readonly confirm: boolean;
+  /** Time between two questions about a tunnel at rest, in ms; default `REST_PROBE_MS`. */
+  readonly restProbe?: number;
 }
 
 /** What a tunnel counts. */

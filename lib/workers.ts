@@ -90,7 +90,10 @@ class Slot {
   /** Resolves when the worker has stopped for good. */
   readonly ended: Promise<void>;
   readiness: Readiness = { ready: false, reason: "starting" };
-  metrics: readonly Metric[] = [];
+  /** Metrics of the worker that runs. */
+  #present: readonly Metric[] = [];
+  /** Counters of those that failed: a total that falls would count twice. */
+  #past: readonly Metric[] = [];
   readonly #index: number;
   readonly #clock: Clock;
   readonly #options: WorkersOptions & { readonly log: Logger };
@@ -98,6 +101,7 @@ class Slot {
   readonly #end = Promise.withResolvers<void>();
   #address: Address | undefined;
   #worker: WorkerThread | undefined;
+  #hasWorked = false;
   #startedAt = 0;
   #failures = 0;
   #restart: Disposable | undefined;
@@ -122,6 +126,11 @@ class Slot {
     this.#spawn();
   }
 
+  /** What all workers of this place come to. */
+  get metrics(): readonly Metric[] {
+    return sumMetrics([this.#past, this.#present]);
+  }
+
   #spawn(): void {
     const { role, args, count, startThread = startWorker } = this.#options;
     this.#restart = undefined;
@@ -144,11 +153,12 @@ class Slot {
     switch (message.type) {
       case "started":
         this.#address = message.address;
+        this.#hasWorked = true;
         this.#start.resolve(message.address);
         break;
       case "status":
         this.readiness = message.readiness;
-        this.metrics = message.metrics;
+        this.#present = message.metrics;
         break;
       case "stopped":
         this.#finish();
@@ -163,6 +173,11 @@ class Slot {
     this.#worker?.terminate();
     this.#worker = undefined;
     this.readiness = { ready: false, reason: text };
+    this.#past = sumMetrics([
+      this.#past,
+      this.#present.filter(({ type }) => type === "counter"),
+    ]);
+    this.#present = [];
     if (this.#restart !== undefined) return; // it failed once already
     if (this.#stopping) {
       log.error("worker failed while stopping", {
@@ -170,7 +185,7 @@ class Slot {
         why: text,
       });
       this.#finish();
-    } else if (kind !== "internal") {
+    } else if (kind !== "internal" && !this.#hasWorked) {
       const error = kind === "usage"
         ? new UsageError(text)
         : new RunError(text);
@@ -242,7 +257,7 @@ function readinessOfAll(slots: readonly Slot[], workers: number): Readiness {
   return { ready: false, reason, details };
 }
 
-/** The sum of several processes' metrics, sample by sample. */
+/** Several workers' metrics as one, sample by sample. */
 export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
   const byName = new Map<string, Metric>();
   for (const metric of all.flat()) {
@@ -251,20 +266,29 @@ export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
       byName.set(metric.name, metric);
       continue;
     }
+    const samples = [...known.samples, ...metric.samples];
     byName.set(metric.name, {
       ...known,
-      samples: sumSamples([...known.samples, ...metric.samples]),
+      samples: joinSamples(samples, metric.of === "every" ? Math.min : add),
     });
   }
   return [...byName.values()];
 }
 
-function sumSamples(samples: readonly Sample[]): Sample[] {
-  const sums = new Map<string, Sample>();
+function add(a: number, b: number): number {
+  return a + b;
+}
+
+function joinSamples(
+  samples: readonly Sample[],
+  join: (a: number, b: number) => number,
+): Sample[] {
+  const joined = new Map<string, Sample>();
   for (const sample of samples) {
     const key = JSON.stringify(sample.labels ?? {});
-    const value = (sums.get(key)?.value ?? 0) + sample.value;
-    sums.set(key, { ...sample, value });
+    const known = joined.get(key);
+    const value = known ? join(known.value, sample.value) : sample.value;
+    joined.set(key, { ...sample, value });
   }
-  return [...sums.values()];
+  return [...joined.values()];
 }

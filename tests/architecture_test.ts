@@ -70,6 +70,7 @@ const LAYERS = {
     "drive_queue",
     "egress",
     "ingress",
+    "machine_tunnel",
     "native_tunnel",
     "openings",
     "peers",

@@ -6,6 +6,7 @@ import {
   PROBE_MIN_MS,
   Prober,
   REST_PROBE_MS,
+  restProbeOf,
 } from "../lib/prober.ts";
 
 function prober(rtt?: number): Prober {
@@ -117,4 +118,14 @@ Deno.test("peerResumed() ends the wait: the peer has said where it stands", () =
   made.resume(0);
   made.peerResumed();
   assert.equal(made.resuming, false);
+});
+
+Deno.test("restProbeOf() spreads tunnels opened one after the other over half of the time", () => {
+  const first = 2 ** 47 + 5;
+  const waits = Array.from({ length: 64 }, (_, at) => restProbeOf(first + at));
+  waits.sort((a, b) => a - b);
+  assert.equal(waits[0], REST_PROBE_MS * 0.75);
+  assert.equal(waits.at(-1), REST_PROBE_MS * 1.25);
+  const steps = waits.slice(1).map((wait, at) => wait - (waits[at] ?? 0));
+  assert.ok(Math.max(...steps) < REST_PROBE_MS / 100);
 });

@@ -1,6 +1,6 @@
 /** The relay loop: which effect follows which decision, in what order. */
 import assert from "node:assert/strict";
-import type { Reason } from "../lib/errors.ts";
+import { messageOf, type Reason } from "../lib/errors.ts";
 import { Relay, type RelayHost, type TunnelMachine } from "../lib/relay.ts";
 import type { Outcome } from "../lib/tunnel_types.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -17,6 +17,7 @@ class Script implements TunnelMachine<string> {
   endDue = false;
   readonly nextTimeout = Infinity;
   readonly stats = { bytesSent: 0, bytesReceived: 0, replays: 0, gaps: 0 };
+  readonly held = { send: 0, receive: 0 };
   /** Frames to be sent; those that start with "ack" are answers. */
   readonly frames: string[] = [];
   readonly writable: string[] = [];
@@ -45,7 +46,7 @@ class Script implements TunnelMachine<string> {
     this.outcome ??= { clean: false, by: "local", reason };
   }
 
-  abort(): void {}
+  abort(_reason: Reason): void {}
   linkDown(): void {}
   linkUp(): void {}
   tick(): void {}
@@ -64,19 +65,26 @@ class Script implements TunnelMachine<string> {
 }
 
 /** A relay between a script and an application. */
-class Bench implements RelayHost<string> {
-  readonly machine = new Script();
+class Bench<M extends Script = Script> implements RelayHost<string> {
+  readonly machine: M;
   readonly app = new FakeSocket();
   readonly sent: string[] = [];
   readonly ends: Outcome[] = [];
+  readonly faults: string[] = [];
   congested = false;
   drives = 0;
-  readonly relay = new Relay<string>({
-    socket: this.app,
-    machine: this.machine,
-    clock: new FakeClock(),
-    host: this,
-  });
+  readonly relay: Relay<string>;
+  onFault = (): void => {};
+
+  constructor(machine: M) {
+    this.machine = machine;
+    this.relay = new Relay<string>({
+      socket: this.app,
+      machine,
+      clock: new FakeClock(),
+      host: this,
+    });
+  }
 
   send(frame: string): void {
     this.sent.push(frame);
@@ -86,13 +94,18 @@ class Bench implements RelayHost<string> {
     this.drives++;
   }
 
+  faulted(error: unknown): void {
+    this.faults.push(messageOf(error));
+    this.onFault();
+  }
+
   ended(outcome: Outcome): void {
     this.ends.push(outcome);
   }
 }
 
 Deno.test("Relay does nothing before it is driven", async () => {
-  const { machine, app, sent, drives } = new Bench();
+  const { machine, app, sent, drives } = new Bench(new Script());
   machine.readAllowance = 10;
   machine.frames.push("data");
   machine.writable.push("hello");
@@ -102,7 +115,7 @@ Deno.test("Relay does nothing before it is driven", async () => {
 });
 
 Deno.test("Relay.drive() sends what is due, writes, and reads what is allowed", async () => {
-  const { relay, machine, app, sent } = new Bench();
+  const { relay, machine, app, sent } = new Bench(new Script());
   machine.readAllowance = 3;
   machine.frames.push("one", "two");
   machine.writable.push("hello ", "world");
@@ -119,7 +132,7 @@ Deno.test("Relay.drive() sends what is due, writes, and reads what is allowed", 
 });
 
 Deno.test("Relay reads nothing that is not allowed", async () => {
-  const { relay, machine, app } = new Bench();
+  const { relay, machine, app } = new Bench(new Script());
   app.send("abc");
   relay.drive();
   await turn();
@@ -131,7 +144,7 @@ Deno.test("Relay reads nothing that is not allowed", async () => {
 });
 
 Deno.test("Relay writes one chunk at a time, and drives on when it is written", async () => {
-  const { relay, machine, app, sent } = new Bench();
+  const { relay, machine, app, sent } = new Bench(new Script());
   app.stall();
   machine.writable.push("one", "two");
   relay.drive();
@@ -147,7 +160,7 @@ Deno.test("Relay writes one chunk at a time, and drives on when it is written", 
 });
 
 Deno.test("Relay sends only answers, and reads nothing, while the way out is full", async () => {
-  const bench = new Bench();
+  const bench = new Bench(new Script());
   const { relay, machine, app, sent } = bench;
   bench.congested = true;
   machine.readAllowance = 10;
@@ -167,7 +180,7 @@ Deno.test("Relay sends only answers, and reads nothing, while the way out is ful
 });
 
 Deno.test("Relay passes each end of stream on by itself", async () => {
-  const { relay, machine, app } = new Bench();
+  const { relay, machine, app } = new Bench(new Script());
   machine.readAllowance = 10;
   app.send("last");
   app.end();
@@ -186,7 +199,7 @@ Deno.test("Relay passes each end of stream on by itself", async () => {
 });
 
 Deno.test("Relay closes the socket once, when the machine has ended", async () => {
-  const bench = new Bench();
+  const bench = new Bench(new Script());
   const { relay, machine, app, sent, ends } = bench;
   machine.readAllowance = 10;
   relay.drive();
@@ -203,7 +216,7 @@ Deno.test("Relay closes the socket once, when the machine has ended", async () =
 });
 
 Deno.test("Relay tells the machine when reading fails", async () => {
-  const { relay, machine, app, ends } = new Bench();
+  const { relay, machine, app, ends } = new Bench(new Script());
   machine.readAllowance = 10;
   relay.drive();
   app.reset();
@@ -216,7 +229,7 @@ Deno.test("Relay tells the machine when reading fails", async () => {
 });
 
 Deno.test("Relay tells the machine when writing fails, and gives the chunk back", async () => {
-  const { relay, machine, app } = new Bench();
+  const { relay, machine, app } = new Bench(new Script());
   app.reset("Broken pipe");
   machine.writable.push("lost");
   relay.drive();
@@ -229,7 +242,7 @@ Deno.test("Relay tells the machine when writing fails, and gives the chunk back"
 });
 
 Deno.test("Relay tells the machine when ending the stream fails", async () => {
-  const { relay, machine, app } = new Bench();
+  const { relay, machine, app } = new Bench(new Script());
   app.reset("Transport endpoint is not connected");
   machine.endDue = true;
   relay.drive();
@@ -240,7 +253,7 @@ Deno.test("Relay tells the machine when ending the stream fails", async () => {
 });
 
 Deno.test("Relay ends a stalled write with the tunnel", async () => {
-  const { relay, machine, app, ends } = new Bench();
+  const { relay, machine, app, ends } = new Bench(new Script());
   app.stall();
   machine.writable.push("never read");
   relay.drive();
@@ -254,4 +267,96 @@ Deno.test("Relay ends a stalled write with the tunnel", async () => {
   assert.ok(app.closed);
   assert.equal(ends.length, 1);
   assert.equal(app.text, "");
+});
+
+Deno.test("Relay gives a chunk back that is written, or not, after the end", async () => {
+  for (const outcome of ["written", "failed"] as const) {
+    const { relay, machine, app } = new Bench(new Script());
+    app.stall();
+    machine.writable.push("late");
+    relay.drive();
+    machine.outcome = { clean: true };
+    // The application takes it, or not, in the turn in which the tunnel ends.
+    if (outcome === "written") app.flow();
+    relay.drive();
+    await turn();
+    assert.deepEqual(machine.events, ["wrote late"], outcome);
+  }
+});
+
+Deno.test("Relay writes nothing after the end of stream", async () => {
+  const { relay, machine, app } = new Bench(new Script());
+  machine.endDue = true;
+  relay.drive();
+  await turn();
+  machine.endDue = true;
+  machine.writable.push("too late");
+  relay.drive();
+  await turn();
+  assert.deepEqual(machine.events, ["wroteEnd"]);
+  assert.equal(app.text, "");
+});
+
+/** A machine with a fault, as long as `faulty` says. */
+class Faulty extends Script {
+  faulty = true;
+
+  override abort(reason: Reason): void {
+    this.events.push(`abort ${reason.code}`);
+    this.frames.push("reset");
+    this.outcome ??= { clean: false, by: "local", reason };
+  }
+
+  check(): void {
+    if (this.faulty) throw new TypeError("a fault of ours");
+  }
+}
+
+const FAULTS: Readonly<Record<string, (machine: Faulty) => void>> = {
+  pollFrame: (machine) => {
+    machine.pollFrame = () => machine.check() ?? machine.frames.shift();
+  },
+  takeWritable: (machine) => {
+    machine.takeWritable = () => machine.check() ?? undefined;
+  },
+  read: (machine) => {
+    machine.read = () => machine.check();
+  },
+  wrote: (machine) => {
+    machine.wrote = () => machine.check();
+    machine.writable.push("answer");
+  },
+  fail: (machine) => {
+    machine.fail = () => machine.check();
+  },
+};
+
+for (const [what, install] of Object.entries(FAULTS)) {
+  Deno.test(`Relay ends a tunnel whose machine throws in ${what}, and tells the peer`, async () => {
+    const bench = new Bench(new Faulty());
+    const { relay, machine, app, sent, ends, faults } = bench;
+    machine.readAllowance = 10;
+    install(machine);
+    bench.onFault = () => machine.faulty = false;
+    relay.drive();
+    if (what === "fail") app.reset();
+    else app.send("abc");
+    await turn();
+    assert.deepEqual(faults, ["a fault of ours"]);
+    assert.deepEqual(sent, ["reset"]);
+    assert.equal(ends.length, 1);
+    assert.ok(app.closed);
+  });
+}
+
+Deno.test("Relay ends a tunnel whose machine throws again and again", () => {
+  const { relay, machine, app, ends, faults } = new Bench(new Faulty());
+  machine.abort = machine.check;
+  machine.pollFrame = () => machine.check() ?? undefined;
+  relay.drive();
+  relay.drive();
+  assert.deepEqual(faults, ["a fault of ours", "a fault of ours"]);
+  const reason = { code: "internal", text: "a fault of ours" };
+  assert.deepEqual(ends, [{ clean: false, by: "local", reason }]);
+  assert.ok(app.closed);
 });

@@ -216,3 +216,31 @@ Deno.test("Session of a version 1 tunnel ends with the link", async () => {
   assert.ok(before.closed && during.closed);
   assert.deepEqual([...session.counters.closedByCode], [["nats-down", 2]]);
 });
+
+Deno.test("Session ends the one tunnel that a fault of ours befell, and tells its peer", async () => {
+  using log = captureLog();
+  using bench = await SessionBench.start();
+  const other = await bench.open();
+  const { bus } = bench.client;
+  const publish = bus.publish.bind(bus);
+  let faults = 0;
+  bus.publish = (subject, message, options) => {
+    if (subject.endsWith(bench.id) && faults++ === 0) {
+      throw new RangeError("a fault of ours");
+    }
+    return publish(subject, message, options);
+  };
+  bench.app.send("lost");
+  other.app.send("kept");
+  await bench.settle();
+  assert.ok(bench.app.closed && bench.target.closed);
+  assert.equal(other.target.text, "kept");
+  assert.ok(!other.app.closed);
+  const { session } = bench.client.ingress;
+  assert.equal(session.size, 1);
+  assert.deepEqual([...session.counters.closedByCode], [["internal", 1]]);
+  const faulty = log.records.filter(({ rawMessage }) =>
+    rawMessage === "tunnel failed"
+  );
+  assert.equal(faulty.length, 1);
+});

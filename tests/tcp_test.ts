@@ -238,7 +238,15 @@ Deno.test("Socket.close() ends a read and a write under way, and can be repeated
   const reader = ours.reader;
   const writer = ours.writer;
   const read = reader.read();
-  const write = writer.write(new Uint8Array(64_000_000)); // nobody reads it
+  // Nobody reads it: after some writes there is one that waits.
+  let write = Promise.resolve();
+  let waits = false;
+  while (!waits) {
+    waits = true;
+    write = writer.write(new Uint8Array(4_000_000))
+      .then(() => void (waits = false));
+    for (let at = 0; at < 50 && waits; at++) await turn();
+  }
   ours.close();
   ours.close();
   await assert.rejects(read);
@@ -335,3 +343,23 @@ Deno.test("resolve() gives the addresses of a name, or says that there is none",
     (error) => error instanceof TunnelError && error.code === "no-such-host",
   );
 });
+
+Deno.test(
+  "resolve() is given up with its signal, also one that aborted before",
+  {
+    sanitizeOps: false, // the system's own lookup cannot be given up
+  },
+  async () => {
+    const stop = new AbortController();
+    const options = { timeout: 60_000, signal: stop.signal };
+    const resolving = resolve("localhost", options);
+    stop.abort();
+    for (const given of [resolving, resolve("localhost", options)]) {
+      await assert.rejects(given, (error) => {
+        assert.ok(error instanceof TunnelError);
+        assert.equal(error.message, "Resolve localhost: given up");
+        return true;
+      });
+    }
+  },
+);

@@ -181,6 +181,62 @@ for (
   });
 }
 
+Deno.test("runWorkers() starts a worker again that worked once, whatever it failed of", async () => {
+  for (const kind of ["usage", "run"] as const) {
+    const stage = new Stage({ role: "server", count: 2 });
+    stage.thread(0).say(STARTED);
+    await stage.settle();
+    stage.thread(1).say(STARTED);
+    stage.thread(1).say({ type: "failed", kind, text: "NATS is away" });
+    await stage.clock.advance(10_000);
+    assert.equal(stage.threads.length, 3);
+    stage.drain.abort();
+    for (const at of [0, 2]) stage.thread(at).say({ type: "stopped" });
+    await stage.ended;
+  }
+});
+
+Deno.test("runWorkers() keeps the counters of a worker that failed, and not its gauges", async () => {
+  const stage = new Stage({ role: "server", count: 2 });
+  const status = (total: number, open: number, up: number): FromWorker => ({
+    type: "status",
+    readiness: { ready: true },
+    metrics: [
+      { name: "t", help: "", type: "counter", samples: [{ value: total }] },
+      { name: "o", help: "", type: "gauge", samples: [{ value: open }] },
+      {
+        name: "u",
+        help: "",
+        type: "gauge",
+        of: "every",
+        samples: [{ value: up }],
+      },
+    ],
+  });
+  const shown = (): Record<string, number | undefined> =>
+    Object.fromEntries(
+      stage.status?.metrics().map((
+        { name, samples },
+      ) => [name, samples[0]?.value]) ??
+        [],
+    );
+  stage.thread(0).say(STARTED);
+  await stage.settle();
+  stage.thread(0).say(status(5, 2, 1));
+  stage.thread(1).say(status(7, 3, 1));
+  assert.deepEqual(shown(), { t: 12, o: 5, u: 1 });
+  stage.thread(1).say(status(8, 3, 0));
+  assert.deepEqual(shown(), { t: 13, o: 5, u: 0 });
+  stage.thread(1).crash("out of luck");
+  assert.deepEqual(shown(), { t: 13, o: 2, u: 1 });
+  await stage.clock.advance(10_000);
+  stage.thread(2).say(status(1, 1, 1));
+  assert.deepEqual(shown(), { t: 14, o: 3, u: 1 });
+  stage.drain.abort();
+  for (const at of [0, 2]) stage.thread(at).say({ type: "stopped" });
+  await stage.ended;
+});
+
 Deno.test("runWorkers() is ready while any worker is", async () => {
   const stage = new Stage({ role: "server", count: 2 });
   assert.equal(stage.status?.readiness().ready, false);
