@@ -17,9 +17,6 @@ const H = 72;
 /** Encoded subjects kept: more than the tunnels that are busy at one time. */
 const MAX_SUBJECTS = 4096;
 
-/** Bytes of `PUB ` before the subject. */
-const VERB_BYTES = 4;
-
 /** Longest text of the two sizes (8 digits are 64 MiB), the blank between and the line end. */
 const SIZES_BYTES = 2 * 8 + 1 + 2;
 
@@ -60,7 +57,7 @@ export class PublishEncoder {
     this.#message = message;
     this.#reply = options?.reply === undefined
       ? NOTHING
-      : this.#startOf(options.reply);
+      : textEncoder.encode(`${checkSubject(options.reply)} `);
     this.#headers = options?.headers === undefined
       ? NOTHING
       : encodeHeaders(options.headers);
@@ -84,8 +81,8 @@ export class PublishEncoder {
     target.set(lineStart, end);
     end += lineStart.length;
     if (reply.length > 0) {
-      target.set(reply.subarray(VERB_BYTES), end);
-      end += reply.length - VERB_BYTES;
+      target.set(reply, end);
+      end += reply.length;
     }
     if (headers.length > 0) {
       end = writeNumber(headers.length, target, end);
@@ -110,19 +107,26 @@ export class PublishEncoder {
   /**
    * `PUB subject `. Copying it out of the map costs a fifth of encoding the
    * text (22 against 115 ns), and a subject is checked once, not each time.
+   * Reply subjects are not kept: that of an open is never used again.
    */
   #startOf(subject: string): Uint8Array {
     const known = this.#lineStarts.get(subject);
     if (known !== undefined) return known;
-    if (subject === "" || NO_SUBJECT.test(subject)) {
-      throw new TypeError(`${JSON.stringify(subject)} is no NATS subject`);
-    }
+    const line = `PUB ${checkSubject(subject)} `;
     // Starting over is cheap: what is in use comes back with its next message.
     if (this.#lineStarts.size >= MAX_SUBJECTS) this.#lineStarts.clear();
-    const start = textEncoder.encode(`PUB ${subject} `);
+    const start = textEncoder.encode(line);
     this.#lineStarts.set(subject, start);
     return start;
   }
+}
+
+/** `subject`, or a TypeError when it is none. */
+function checkSubject(subject: string): string {
+  if (subject === "" || NO_SUBJECT.test(subject)) {
+    throw new TypeError(`${JSON.stringify(subject)} is no NATS subject`);
+  }
+  return subject;
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0);
@@ -145,7 +149,7 @@ function encodeHeaders(
     }
     text += `${name}: ${value.replaceAll(/[\r\n]+/g, " ")}\r\n`;
   }
-  return textEncoder.encode(text + "\r\n");
+  return textEncoder.encode(`${text}\r\n`);
 }
 
 /** Writes `value`, a whole number of at least 0, in digits; returns where they end. */

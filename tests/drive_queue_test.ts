@@ -54,7 +54,7 @@ Deno.test("DriveQueue drives what driving touched in the same turn, itself too",
   assert.deepEqual(bench.driven, [first, first, last]);
 });
 
-Deno.test("DriveQueue drives on, in order and as far as there is room, when the way is free", async () => {
+Deno.test("DriveQueue drives on, in order and as far as there is room, when the way is free", () => {
   const bench = new Bench();
   bench.congested = true;
   const tunnels = [1, 2, 3].map((at) =>
