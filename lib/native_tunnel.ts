@@ -60,6 +60,7 @@ const CONTROL_LANE: PublishOptions = { lane: "control" };
 
 /** The native tunnel. */
 export class NativeTunnel extends MachineTunnel<Frame> {
+  /** The process at the other end. */
   readonly peer: Peer;
   readonly #bus: Bus;
   readonly #codec: Codec;
@@ -92,10 +93,12 @@ export class NativeTunnel extends MachineTunnel<Frame> {
     this.#state = state;
   }
 
+  /** Cumulative acknowledgement, for questions after the end. */
   get ack(): number {
     return this.#state.ack;
   }
 
+  /** The peer is gone: what has come from it is still handed over. */
   peerLost({ code, text }: Reason, now: number): void {
     this.guarded(
       now,
@@ -103,10 +106,12 @@ export class NativeTunnel extends MachineTunnel<Frame> {
     );
   }
 
+  /** The peer's link was away. */
   peerResumed(now: number): void {
     this.guarded(now, () => this.#state.peerResumed(now));
   }
 
+  /** The broker takes messages of at most so many bytes now. */
   setMaxPayload(bytes: number, now: number): void {
     const most = frameBytes(this.#codec, this.info.id, bytes);
     this.guarded(now, () => this.#state.setFrameBytes(most));
@@ -119,6 +124,7 @@ export class NativeTunnel extends MachineTunnel<Frame> {
     this.#bus.publish(this.#outbound, message, lane);
   }
 
+  /** Takes apart a message and tells the machine. */
   protected take(message: BusMessage, now: number): void {
     this.peer.state.heard(now);
     const frame = decodeFrame(message.data);

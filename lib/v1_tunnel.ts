@@ -48,7 +48,9 @@ export interface V1TunnelOptions extends MachineTunnelOptions, TunnelHome {
 
 /** The version 1 tunnel. */
 export class V1Tunnel extends MachineTunnel<V1Frame> {
+  /** Version 1 says nothing of processes. */
   readonly peer: undefined = undefined;
+  /** Version 1 acknowledges nothing. */
   readonly ack = 0;
   readonly #options: V1TunnelOptions;
   readonly #state: V1State;
@@ -67,17 +69,14 @@ export class V1Tunnel extends MachineTunnel<V1Frame> {
     this.#state = state;
   }
 
-  peerLost(): void {
-    // Version 1 has no peers to lose.
-  }
+  /** Version 1 has no peers to lose. */
+  peerLost(): void {}
 
-  peerResumed(): void {
-    // Version 1 has no peers to resume.
-  }
+  /** Version 1 has no peers to resume. */
+  peerResumed(): void {}
 
-  setMaxPayload(): void {
-    // A link that went down has ended this tunnel.
-  }
+  /** A link that went down has ended this tunnel. */
+  setMaxPayload(): void {}
 
   /** See {@linkcode MachineTunnel}. */
   send(frame: V1Frame): void {
@@ -111,6 +110,7 @@ export class V1Tunnel extends MachineTunnel<V1Frame> {
     onTouched(this);
   }
 
+  /** Takes apart a message and tells the machine. */
   protected take(message: BusMessage, now: number): void {
     if (message.status !== 0) this.#state.noResponders(now);
     else this.#state.receive(decodeMessage(message.data), now);
