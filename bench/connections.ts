@@ -17,7 +17,12 @@ export const connections: Group = {
   title: "Connections",
   run: async (bench) => {
     await using target = await startTarget(bench);
-    await using ways = await openWays(bench, ["direct", "ssh", "tunnel"], {
+    await using ways = await openWays(bench, [
+      "direct",
+      "ssh",
+      "tunnel",
+      "bare",
+    ], {
       target: target.endpoint,
     });
     for (const concurrency of CONCURRENCY) {

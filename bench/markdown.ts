@@ -139,7 +139,7 @@ function intro({ date, version, rounds, seconds, quick }: Results): string {
 }
 
 const METHOD =
-  `- Every figure is measured for each way in the same run: **direct** is plain TCP to the target; **ssh -L** is OpenSSH with its default cipher to an sshd of the run's own; **tunnel** is \`client.ts\`, nats-server and \`server.ts\`; **tunnel, JSON** the same with \`--codec json\`. All processes of all ways run on the one machine and share its cores with the load.
+  `- Every figure is measured for each way in the same run: **direct** is plain TCP to the target; **ssh -L** is OpenSSH with its default cipher to an sshd of the run's own; **tunnel** is \`client.ts\`, nats-server and \`server.ts\`; **tunnel, JSON** the same with \`--codec json\`; **bare relays** is the control: two relays over nats-server that guarantee nothing (\`bench/bare.ts\`), so what the same way costs at least. All processes of all ways run on the one machine and share its cores with the load.
 - The ways are measured in turn, each first in its turn, over several rounds. A value is the median over the rounds.
 - **tunnel : ssh** is the median of the ratios of each round, not the ratio of the medians: what slows the machine for a while slows both. **spread** is the smallest and the largest of them.
 - Load generators and targets are processes of their own and the same for every way. iperf3 and redis-benchmark are used as they come; the rest is \`bench/load.ts\`.
@@ -152,7 +152,7 @@ function reachTable(results: Results): string {
     )
   );
   return rows.length === 0 ? "Nothing of it was measured." : table(
-    ["figure", "ssh -L", "tunnel", "ratio", "to reach", "reached"],
+    ["figure", "ssh -L", "measured", "ratio", "to reach", "reached"],
     rows,
   );
 }

@@ -7,9 +7,10 @@
 
 /**
  * The ways to reach a target, in the order of the tables: straight over TCP,
- * through `ssh -L`, through the tunnel with binary frames, and with JSON ones.
+ * through `ssh -L`, through the tunnel with binary frames and with JSON ones,
+ * and through two relays over NATS that guarantee nothing (`bare.ts`).
  */
-export const WAY_NAMES = ["direct", "ssh", "tunnel", "json"] as const;
+export const WAY_NAMES = ["direct", "ssh", "tunnel", "json", "bare"] as const;
 
 /** The name of a way. */
 export type WayName = (typeof WAY_NAMES)[number];

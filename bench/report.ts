@@ -54,6 +54,7 @@ export const HEADINGS: Readonly<Record<WayName, string>> = {
   ssh: "ssh -L",
   tunnel: "tunnel",
   json: "tunnel, JSON",
+  bare: "bare relays",
 };
 
 /** Headings of a table of figures. */

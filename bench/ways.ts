@@ -14,7 +14,7 @@ import {
   type NatsServer,
   startNatsServer,
 } from "../integration_tests/support/nats_server.ts";
-import type { Process } from "../integration_tests/support/processes.ts";
+import { type Process, spawn } from "../integration_tests/support/processes.ts";
 import { startTunnel } from "../integration_tests/support/roles.ts";
 import type { WayName } from "./measure.ts";
 import type { SshKit } from "./ssh.ts";
@@ -61,6 +61,8 @@ export async function openWay(
     ? openDirect(options, cleanup)
     : name === "ssh"
     ? await openSsh(options, cleanup)
+    : name === "bare"
+    ? await openBare(options, cleanup)
     : await openTunnel(name, options, cleanup);
   const owned = cleanup.move();
   return {
@@ -131,6 +133,43 @@ async function openTunnel(
       client: tunnel.client.process,
       "nats-server": nats.process,
       server: tunnel.server.process,
+    },
+  };
+}
+
+/** Two relays over NATS with nothing in them: what the same way costs at least. */
+async function openBare(
+  { target, signal }: WayOptions,
+  cleanup: AsyncDisposableStack,
+): Promise<Opened> {
+  const nats = cleanup.use(await startNatsServer({ signal }));
+  const start = async (
+    role: string,
+    ...more: readonly number[]
+  ): Promise<{ readonly process: Process; readonly port?: number }> => {
+    const script = new URL("bare.ts", import.meta.url).pathname;
+    const process = cleanup.use(spawn(Deno.execPath(), {
+      name: `bare ${role}`,
+      args: [
+        ...["run", "--quiet", "--no-prompt", "--allow-net", script],
+        ...[role, ...[nats.port, ...more].map(String)],
+      ],
+    }));
+    const line = await process.waitForLine(
+      (line) => line.startsWith("{"),
+      signal ? { signal } : {},
+    );
+    return { process, ...JSON.parse(line) };
+  };
+  const server = await start("server", target.port);
+  const client = await start("client");
+  return {
+    endpoint: { hostname: "127.0.0.1", port: client.port ?? 0 },
+    nats,
+    processes: {
+      client: client.process,
+      "nats-server": nats.process,
+      server: server.process,
     },
   };
 }

@@ -118,7 +118,7 @@ Deno.test("terminalTable() has medians, the ratio, its spread and the verdict", 
   // 1/2 and 3/4: the median ratio is 0.625, the ratio of medians is 0.667.
   assert.match(
     lines[1] ?? "",
-    /one stream up +Gbit\/s +20\.0 +3\.00 +2\.00 +– +0\.63× +0\.50–0\.75 +≥ 0\.85× ssh: NO$/,
+    /one stream up +Gbit\/s +20\.0 +3\.00 +2\.00 +– +– +0\.63× +0\.50–0\.75 +≥ 0\.85× ssh: NO$/,
   );
   assert.match(lines[2] ?? "", /CPU time .* 2\.00×$/);
   assert.equal(lines[3], "    ssh -L: ssh 2.00, sshd 1.00");
