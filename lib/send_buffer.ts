@@ -54,6 +54,7 @@ export class SendBuffer {
   #next = 0;
   #acked = 0;
   #end = 0;
+  /** Offset after the last byte that was ever put on the wire. */
   #highest = 0;
   #held = 0;
   #limit: number;
@@ -84,11 +85,6 @@ export class SendBuffer {
   /** Offset of the next byte to put on the wire. */
   get sent(): number {
     return this.#pieces[this.#next]?.offset ?? this.#end;
-  }
-
-  /** Offset after the last byte that was ever put on the wire. */
-  get highest(): number {
-    return this.#highest;
   }
 
   /** Bytes of memory held for resending, what each piece costs included. */

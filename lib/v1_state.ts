@@ -103,6 +103,7 @@ export class V1State {
   #bytesSent = 0;
   #outcome: Outcome | undefined;
 
+  /** Whether NATS has said that the peer listens. */
   #listening = false;
   #probeId = 0;
   #probing = false;
@@ -147,11 +148,6 @@ export class V1State {
   /** How the tunnel ended; undefined while it has not. */
   get outcome(): Outcome | undefined {
     return this.#outcome;
-  }
-
-  /** Whether NATS has said that the peer listens. */
-  get listening(): boolean {
-    return this.#listening;
   }
 
   /** Counters. */

@@ -64,7 +64,6 @@ Deno.test("acknowledge() refuses what was never on the wire", () => {
   const { buffer } = make();
   buffer.append(new Uint8Array(25), 10);
   buffer.next(0, 0);
-  assert.equal(buffer.highest, 10);
   assert.throws(
     () => buffer.acknowledge(11),
     new TunnelError(
@@ -116,9 +115,10 @@ Deno.test("rewind() begins with the piece that holds the offset", () => {
   ) {
     buffer.rewind(offset ?? 0);
     assert.equal(buffer.sent, first);
-    assert.equal(buffer.highest, 40, "what was sent stays sent");
     send(buffer);
   }
+  buffer.rewind(10);
+  assert.ok(buffer.acknowledge(40), "what was sent stays sent");
 });
 
 Deno.test("rewind() sends four pieces, then twice as many for each acknowledgement", () => {
@@ -241,7 +241,7 @@ Deno.test("SendBuffer keeps every byte until it is acknowledged, whatever the mo
           if (step.frame < frame) buffer.recut(step.frame);
           frame = step.frame;
         }
-        assert.equal(buffer.highest, highest);
+        assert.throws(() => buffer.acknowledge(highest + 1), TunnelError);
         assert.equal(buffer.end, appended);
         assert.equal(budget.used, buffer.held);
         assert.ok(buffer.held >= appended - buffer.acked);
