@@ -32,6 +32,15 @@ const MAX_ACK_DISTANCE = 256 * 1024;
  */
 const SMALL_BYTES = 4 * 1024;
 
+/**
+ * Round trip in ms that a window is to be enough for, however short the path.
+ * Under load a process waits for its turn for milliseconds, and a window that
+ * bridges only the round trip of an idle machine leaves it nothing to do:
+ * with 512 KiB one stream reached 1.6 Gbit/s here, with 8 MiB 2.4. What waits
+ * on a path that is slower than that delays others by twice this at most.
+ */
+const MIN_PATH_MS = 8;
+
 /** What became of the bytes of a DATA frame. */
 export type Accepted =
   /** In order: at least one byte was new. */
@@ -234,8 +243,8 @@ export class ReceiveBuffer {
   /**
    * Raises the limit if it is time to: half of the window, or of the memory
    * that is left if that is less, was written since the last grant. A window
-   * used up in less than two round trips was too small for the path and
-   * doubles (as rust-yamux does).
+   * used up in less than two round trips (of `MIN_PATH_MS` at least) was too
+   * small for the path and doubles (as rust-yamux does).
    *
    * @returns whether there is new credit to tell the peer.
    */
@@ -244,10 +253,9 @@ export class ReceiveBuffer {
     const room = Math.max(MIN_WINDOW_BYTES, this.#budget.allowance);
     const left = this.#limit - this.#written;
     if (left > Math.min(this.#window, room) / 2) return false;
-    if (
-      now - this.#grantedAt < 2 * this.#path.minRtt &&
-      this.#path.minRtt !== Infinity
-    ) {
+    const { minRtt } = this.#path;
+    const roundTrip = minRtt === Infinity ? 0 : minRtt;
+    if (now - this.#grantedAt < 2 * Math.max(roundTrip, MIN_PATH_MS)) {
       this.#window = Math.min(
         this.#window * 2,
         this.#maxWindow,

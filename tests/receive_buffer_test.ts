@@ -230,6 +230,23 @@ Deno.test("grant() grows the window as far as the cap and the memory go", () => 
   assert.equal(windowAfter({ maxWindow: WINDOW, budget: 1 << 26 }), WINDOW);
 });
 
+Deno.test("grant() doubles a window that was used up in two round trips, or in 16 ms on a shorter path", () => {
+  const grownIn = (ms: number, rtt?: number): boolean => {
+    const { buffer, path } = make({ maxWindow: 8 * WINDOW });
+    if (rtt !== undefined) path.sample(rtt);
+    buffer.accept(0, stream(0, WINDOW / 2));
+    write(buffer);
+    assert.ok(buffer.grant(ms));
+    return buffer.window > WINDOW;
+  };
+  for (
+    const [rtt, limit] of [[undefined, 16], [0.3, 16], [8, 16], [20, 40]]
+  ) {
+    assert.ok(grownIn((limit ?? 0) - 0.1, rtt), `${rtt} ms`);
+    assert.ok(!grownIn(limit ?? 0, rtt), `${rtt} ms`);
+  }
+});
+
 Deno.test("grant() never gives less than a frame, nor crumbs, when memory is short", () => {
   const { buffer, budget } = make({ budget: 1_000 });
   budget.reserve(1_000);
