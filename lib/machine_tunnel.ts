@@ -6,21 +6,35 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
+import type { BufferPool } from "./buffer_pool.ts";
 import type { Bus, BusMessage } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import { type Reason, TunnelError } from "./errors.ts";
+import type { MemoryBudget } from "./memory_budget.ts";
 import type { Peer } from "./peers.ts";
 import { Relay, type RelayHost, type TunnelMachine } from "./relay.ts";
 import type { Socket } from "./socket.ts";
 import type { Tunnel, TunnelInfo } from "./tunnel.ts";
 import type { Outcome, TunnelStats } from "./tunnel_types.ts";
 
-/** Where a tunnel lives, and whom it tells. */
+/** Where a tunnel lives and whom it tells: what all of a session have in common. */
 export interface TunnelHome {
   /** The way to NATS. */
   readonly bus: Bus;
   /** Where the time comes from. */
   readonly clock: Clock;
+  /** Where large buffers come from and go back to. */
+  readonly pool: BufferPool;
+  /** Memory of the process for bytes sent and not acknowledged. */
+  readonly sendBudget: MemoryBudget;
+  /** Memory of the process for bytes received and not written. */
+  readonly receiveBudget: MemoryBudget;
+  /** Most bytes under way in one direction. */
+  readonly maxWindow: number;
+  /** Longest quiet, in ms; 0 = for ever. */
+  readonly idleTimeout: number;
+  /** Longest quiet once one direction has ended, in ms; 0 = for ever. */
+  readonly halfCloseTimeout: number;
   /** Called after each drive. */
   readonly onDriven: (tunnel: Tunnel, now: number) => void;
   /** Called once when the tunnel has ended. */

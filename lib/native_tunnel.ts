@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { BufferPool } from "./buffer_pool.ts";
 import type { Bus, BusMessage, PublishOptions } from "./bus.ts";
 import type { Codec } from "./codec.ts";
 import { decodeFrame } from "./codecs.ts";
@@ -14,31 +13,14 @@ import {
   type MachineTunnelOptions,
   type TunnelHome,
 } from "./machine_tunnel.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
 import type { Peer } from "./peers.ts";
 import { restProbeOf } from "./prober.ts";
 import { TunnelState } from "./tunnel_state.ts";
 
-/** What all native tunnels of a session have in common. */
-export interface SharedByTunnels extends TunnelHome {
-  /** Where large buffers come from and go back to. */
-  readonly pool: BufferPool;
-  /** Memory of the process for bytes sent and not acknowledged. */
-  readonly sendBudget: MemoryBudget;
-  /** Memory of the process for bytes received and not written. */
-  readonly receiveBudget: MemoryBudget;
-  /** Most bytes under way in one direction. */
-  readonly maxWindow: number;
-  /** Longest quiet, in ms; 0 = for ever. */
-  readonly idleTimeout: number;
-  /** Longest quiet once one direction has ended, in ms; 0 = for ever. */
-  readonly halfCloseTimeout: number;
-}
-
 /** What a native tunnel is made of. */
 export interface NativeTunnelOptions extends MachineTunnelOptions {
-  /** What it has in common with others. */
-  readonly shared: SharedByTunnels;
+  /** Where it lives. */
+  readonly home: TunnelHome;
   /** The process at the other end. */
   readonly peer: Peer;
   /** The form of frames. */
@@ -69,25 +51,25 @@ export class NativeTunnel extends MachineTunnel<Frame> {
 
   /** A tunnel that both ends have agreed on; it moves once driven. */
   constructor(options: NativeTunnelOptions) {
-    const { shared, codec, info, peer } = options;
+    const { home, codec, info, peer } = options;
     const state = new TunnelState({
       now: info.openedAt,
-      pool: shared.pool,
-      sendBudget: shared.sendBudget,
-      receiveBudget: shared.receiveBudget,
+      pool: home.pool,
+      sendBudget: home.sendBudget,
+      receiveBudget: home.receiveBudget,
       path: peer.state.path,
       peerWindow: options.peerWindow,
       window: options.window,
-      maxWindow: shared.maxWindow,
-      frameBytes: frameBytes(codec, info.id, shared.bus.maxPayload),
-      idleTimeout: shared.idleTimeout,
-      halfCloseTimeout: shared.halfCloseTimeout,
+      maxWindow: home.maxWindow,
+      frameBytes: frameBytes(codec, info.id, home.bus.maxPayload),
+      idleTimeout: home.idleTimeout,
+      halfCloseTimeout: home.halfCloseTimeout,
       confirm: options.confirm,
       restProbe: restProbeOf(options.number),
     });
-    super(options, shared, state);
+    super(options, home, state);
     this.peer = peer;
-    this.#bus = shared.bus;
+    this.#bus = home.bus;
     this.#codec = codec;
     this.#outbound = options.outbound;
     this.#state = state;

@@ -14,8 +14,9 @@ import { Counters } from "./counters.ts";
 import { DriveQueue } from "./drive_queue.ts";
 import { type Reason, TunnelError } from "./errors.ts";
 import type { Frame } from "./frame.ts";
+import type { TunnelHome } from "./machine_tunnel.ts";
 import { MemoryBudget } from "./memory_budget.ts";
-import { NativeTunnel, type SharedByTunnels } from "./native_tunnel.ts";
+import { NativeTunnel } from "./native_tunnel.ts";
 import { type Peer, Peers } from "./peers.ts";
 import type { PeerTimes } from "./peer_state.ts";
 import { INITIAL_WINDOW_BYTES } from "./receive_buffer.ts";
@@ -120,7 +121,7 @@ export class Session implements Disposable {
   /** Memory of the process for bytes received and not written. */
   readonly receiveBudget: MemoryBudget;
   readonly #options: SessionOptions;
-  readonly #shared: SharedByTunnels;
+  readonly #home: TunnelHome;
   readonly #log = getLogger(["sproxy", "tunnel"]);
   readonly #table = new TunnelTable();
   readonly #peers: Peers;
@@ -147,7 +148,7 @@ export class Session implements Disposable {
     this.#timers = new TunnelTimers({ clock, onTick, keepTicking });
     this.sendBudget = new MemoryBudget(options.memoryBudget);
     this.receiveBudget = new MemoryBudget(options.memoryBudget);
-    this.#shared = {
+    this.#home = {
       bus,
       clock,
       pool: this.pool,
@@ -222,7 +223,7 @@ export class Session implements Disposable {
     const id = formatId(spec.id);
     const codec = codecOf(spec.codec);
     const tunnel: Tunnel = new NativeTunnel({
-      shared: this.#shared,
+      home: this.#home,
       info: { id, remote: socket.remote, target, openedAt: now },
       number: spec.id.number,
       socket,
@@ -243,19 +244,16 @@ export class Session implements Disposable {
   addV1(spec: V1Spec): Tunnel {
     const { bus, clock } = this.#options;
     const tunnel: Tunnel = new V1Tunnel({
-      ...this.#options,
+      ...this.#home,
       ...spec,
+      role: this.#options.role,
       info: {
         id: spec.id,
         remote: spec.socket.remote,
         target: spec.target,
         openedAt: clock.now(),
       },
-      pool: this.pool,
-      sendBudget: this.sendBudget,
-      receiveBudget: this.receiveBudget,
       onTouched: (touched) => this.touch(touched),
-      onDriven: this.onDriven,
       onEnd: (ended, outcome) => {
         spec.onEnd?.();
         this.onEnd(ended, outcome);

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { BufferPool } from "./buffer_pool.ts";
 import type { BusMessage } from "./bus.ts";
 import { JsonMessage } from "./json_codec.ts";
 import {
@@ -11,7 +10,6 @@ import {
   type MachineTunnelOptions,
   type TunnelHome,
 } from "./machine_tunnel.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
 import {
   dataCapacity,
   decodeMessage,
@@ -26,22 +24,12 @@ import { type V1Frame, V1State } from "./v1_state.ts";
 export interface V1TunnelOptions extends MachineTunnelOptions, TunnelHome {
   /** Which side of the tunnels this process is. */
   readonly role: Role;
-  /** Where large buffers come from and go back to. */
-  readonly pool: BufferPool;
-  /** Memory of the process for bytes sent and not acknowledged. */
-  readonly sendBudget: MemoryBudget;
-  /** Memory of the process for bytes received and not written. */
-  readonly receiveBudget: MemoryBudget;
   /** Subject its messages go to; "no responders" arrives where its messages do. */
   readonly outbound: string;
   /** Bytes a second sent to the peer. */
   readonly rate: number;
   /** How long the peer may take to listen, in ms. */
   readonly listenTimeout: number;
-  /** Longest quiet, in ms; 0 = for ever. */
-  readonly idleTimeout: number;
-  /** Longest quiet once one direction has ended, in ms; 0 = for ever. */
-  readonly halfCloseTimeout: number;
   /** An event came from elsewhere than the session. */
   readonly onTouched: (tunnel: Tunnel) => void;
 }
