@@ -42,19 +42,13 @@ integrationTest(
       }
     });
     await using stage = await startStage({ target: target.address });
-    {
-      using conn = await dial(stage.endpoint);
-      await roundTrip(conn);
-    }
+    await stage.expectServing();
     const before = await stage.baseline();
     await many(async (seed) => {
       using conn = await dial(stage.endpoint);
       await expectEcho(conn, { seed, size: 1 + seed * KIB });
     });
-    await many(async () => {
-      using conn = await dial(stage.endpoint);
-      await roundTrip(conn);
-    });
+    await many(() => stage.expectServing());
     await many(async () => {
       (await dial(stage.endpoint)).close();
     });

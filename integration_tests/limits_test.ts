@@ -221,10 +221,7 @@ for (
         for (const conn of [first, second]) await roundTrip(conn);
       }
       await stage.whenIdle();
-      {
-        using conn = await dial(stage.endpoint);
-        await roundTrip(conn);
-      }
+      await stage.expectServing();
       await stage.expectNoLeaks(before);
     },
   );
@@ -378,10 +375,7 @@ integrationTest(
     await limitFiles(pid, 1024);
     for (const conn of conns) conn.close();
     await stage.whenIdle();
-    {
-      using conn = await dial(stage.endpoint);
-      await roundTrip(conn);
-    }
+    await stage.expectServing();
     await stage.expectNoLeaks(before);
   },
   { ignore: prlimit === undefined },

@@ -86,15 +86,9 @@ integrationTest(
     await stage.client.process.kill();
     await target.whenOpenAtMost(0);
     await tunnelEnd(stage.server, { reason: "peer-gone", since: mark });
-    await stage.whenMetric("server", "sproxy_tunnels_open", {
-      is: (open) => open === 0,
-    });
-    await stage.whenMetric("server", "sproxy_held_bytes", {
-      is: (bytes) => bytes === 0,
-    });
+    await stage.whenRidOfTunnels("server");
     await stage.restart("client");
-    using conn = await dial(stage.endpoint);
-    await roundTrip(conn);
+    await stage.expectServing();
   },
 );
 
@@ -117,15 +111,9 @@ integrationTest(
       for (const { whole } of running.busy) await Promise.allSettled([whole]);
     }
     await tunnelEnd(stage.client, { reason: "peer-gone", since: mark });
-    await stage.whenMetric("client", "sproxy_tunnels_open", {
-      is: (open) => open === 0,
-    });
-    await stage.whenMetric("client", "sproxy_held_bytes", {
-      is: (bytes) => bytes === 0,
-    });
+    await stage.whenRidOfTunnels("client");
     await stage.restart("server");
-    using conn = await dial(stage.endpoint);
-    await roundTrip(conn);
+    await stage.expectServing();
   },
 );
 
@@ -140,8 +128,7 @@ integrationTest(
     await using _second = await startServer(stage.nats.url);
     await stage.server.process.kill();
     for (let i = 0; i < 20; i++) {
-      using conn = await dial(stage.endpoint);
-      await roundTrip(conn);
+      await stage.expectServing();
     }
   },
 );
@@ -198,10 +185,7 @@ for (const side of ROLES) {
       assert.equal((await readEnding(conn)).bytes, 0);
       await target.whenOpenAtMost(0);
       conn.close();
-      {
-        using after = await dial(stage.endpoint);
-        await roundTrip(after);
-      }
+      await stage.expectServing();
       await stage.expectNoLeaks(before);
     },
   );
@@ -274,8 +258,7 @@ integrationTest(
       await using _load = await load(stage);
       if (party === "broker") await stage.nats.restart();
       else await stage.restart(party);
-      using conn = await dial(stage.endpoint);
-      await roundTrip(conn);
+      await stage.expectServing();
     }
     await target.whenOpenAtMost(0);
     await stage.expectNoLeaks(before);

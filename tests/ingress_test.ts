@@ -55,6 +55,16 @@ class Bench implements Disposable {
     await this.broker.settled();
   }
 
+  /** Every message to `subject` from now on: an array that grows. */
+  sentTo(subject: string): readonly string[] {
+    const sent: string[] = [];
+    this.broker.filter = (message) => {
+      if (message.subject === subject) sent.push(subject);
+      return true;
+    };
+    return sent;
+  }
+
   /** The number a version 2 server would find in request `at`. */
   number(at: number): string {
     return this.requests[at]?.split(".").at(-1) ?? "";
@@ -192,11 +202,7 @@ Deno.test("Ingress does not disown a tunnel that it has, whatever comes for its 
   using bench = new Bench();
   const app = await bench.connect();
   const id = `client1.s.${bench.number(0)}`;
-  const sent: string[] = [];
-  bench.broker.filter = ({ subject }) => {
-    if (subject === `p.data.to_server.${id}`) sent.push(subject);
-    return true;
-  };
+  const sent = bench.sentTo(`p.data.to_server.${id}`);
   for (let i = 0; i < 3; i++) await bench.accept(0, id, { server: "s" });
   assert.equal(bench.client.ingress.session.size, 1);
   assert.deepEqual(sent, []);
@@ -207,11 +213,7 @@ Deno.test("Ingress does not reset a tunnel whose frames overtake the answer to i
   using bench = new Bench();
   const app = await bench.connect();
   const id = `client1.s.${bench.number(0)}`;
-  const sent: string[] = [];
-  bench.broker.filter = ({ subject }) => {
-    if (subject === `p.data.to_server.${id}`) sent.push(subject);
-    return true;
-  };
+  const sent = bench.sentTo(`p.data.to_server.${id}`);
   bench.broker.connect().publish(
     `p.data.to_client.${id}`,
     binaryCodec.encode(id, { type: "fin", offset: 0, ack: 0, limit: 9 }),

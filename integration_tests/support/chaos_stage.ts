@@ -7,7 +7,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Arrivals } from "./chaos_flow.ts";
+import { type Arrivals, roundTrip } from "./chaos_flow.ts";
 import { type FaultRelay, startFaultRelay } from "./fault_relay.ts";
 import { currentSignal } from "./integration_test.ts";
 import {
@@ -172,6 +172,19 @@ export class Stage implements AsyncDisposable {
       return options.is(value);
     }, () => `${role}: ${name} is ${value}`);
     return value;
+  }
+
+  /** Waits until `role` has no tunnel, and holds no byte of any. */
+  async whenRidOfTunnels(role: RoleName): Promise<void> {
+    for (const name of ["sproxy_tunnels_open", "sproxy_held_bytes"]) {
+      await this.whenMetric(role, name, { is: (value) => value === 0 });
+    }
+  }
+
+  /** A new connection gets through to an echoing target and back. */
+  async expectServing(): Promise<void> {
+    using conn = await dial(this.endpoint);
+    await roundTrip(conn);
   }
 
   /** Waits until neither role has a tunnel, nor an open under way. */
