@@ -18,7 +18,6 @@ import {
 } from "../integration_tests/support/chaos_flow.ts";
 import {
   killBroker,
-  metricsOf,
   type Stage,
   startStage,
 } from "../integration_tests/support/chaos_stage.ts";
@@ -143,7 +142,7 @@ async function showState(stage: Stage | undefined): Promise<void> {
     const role = stage.role(name);
     say(`--- ${name}\n${role.process.tail(TAIL_LINES)}`);
     try {
-      const text = await metricsOf(role);
+      const { text } = await role.status("/metrics");
       say(text.split("\n").filter((line) => /^sproxy/.test(line)).join("\n"));
     } catch (error) {
       say(`no metrics: ${messageOf(error)}`);

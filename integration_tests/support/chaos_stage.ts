@@ -20,7 +20,6 @@ import {
   type ClientRole,
   type Role,
   type RoleName,
-  type ServerRole,
   startClient,
   startServer,
 } from "./roles.ts";
@@ -70,7 +69,7 @@ export class Stage implements AsyncDisposable {
   readonly #relays: Readonly<Record<RoleName, FaultRelay>> | undefined;
   /** The broker. */
   readonly nats: NatsServer;
-  #server: ServerRole;
+  #server: Role;
   #client: ClientRole;
 
   private constructor(
@@ -79,7 +78,7 @@ export class Stage implements AsyncDisposable {
     parts: {
       readonly nats: NatsServer;
       readonly relays: Readonly<Record<RoleName, FaultRelay>> | undefined;
-      readonly server: ServerRole;
+      readonly server: Role;
       readonly client: ClientRole;
     },
   ) {
@@ -113,7 +112,7 @@ export class Stage implements AsyncDisposable {
   }
 
   /** The server role; another one after {@linkcode Stage.restart}. */
-  get server(): ServerRole {
+  get server(): Role {
     return this.#server;
   }
 
@@ -153,7 +152,7 @@ export class Stage implements AsyncDisposable {
 
   /** The value of a metric of a role, summed over its labels, or of those samples that have `label`. */
   async metric(role: RoleName, name: string, label = ""): Promise<number> {
-    const text = await metricsOf(this.role(role));
+    const { text } = await this.role(role).status("/metrics");
     return metricValue(text, name, label);
   }
 
@@ -284,14 +283,6 @@ export async function eventually(
   }
 }
 
-/** The metrics page of a role. */
-export async function metricsOf(role: Role): Promise<string> {
-  const { address } = await role.entry(({ msg }) => msg === "status listening");
-  using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
-  const response = await fetch(`http://${address}/metrics`, { client });
-  return await response.text();
-}
-
 /** The sum of a metric's samples on a page, of those only that have `label`. */
 export function metricValue(text: string, name: string, label = ""): number {
   const samples = text.split("\n").filter((line) =>
@@ -327,7 +318,7 @@ export async function tunnelEnd(
 async function serverOf(
   options: StageOptions,
   url: string,
-): Promise<ServerRole> {
+): Promise<Role> {
   const { args = [], serverArgs = [] } = options;
   return await startServer(url, { args: [...args, ...serverArgs] });
 }
@@ -337,8 +328,10 @@ async function clientOf(
   url: string,
 ): Promise<ClientRole> {
   const { args = [], clientArgs = [], target } = options;
-  return await startClient(url, {
+  const client = await startClient(url, {
     target,
     args: ["--status-addr", "127.0.0.1:0", ...args, ...clientArgs],
   });
+  await client.statusAddress();
+  return client;
 }

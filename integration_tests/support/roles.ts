@@ -41,10 +41,32 @@ export interface RoleOptions extends Pick<SpawnOptions, "name" | "cwd"> {
 export class Role implements AsyncDisposable {
   /** Its process. */
   readonly process: Process;
+  #statusAddress: Promise<string> | undefined;
 
   /** Takes over the process of a role that logs JSON lines. */
   constructor(process: Process) {
     this.process = process;
+  }
+
+  /**
+   * `host:port` of `/health`, `/ready` and `/metrics`, from its log. Looked up
+   * once: of a log that grows long the first lines are forgotten.
+   */
+  statusAddress(options: LineOptions = {}): Promise<string> {
+    return this.#statusAddress ??= this.entry(
+      ({ msg }) => msg === "status listening",
+      options,
+    ).then(({ address }) => String(address));
+  }
+
+  /** The HTTP status and text of a path of its status port, e.g. `/ready`. */
+  async status(
+    path: string,
+  ): Promise<{ readonly status: number; readonly text: string }> {
+    const address = await this.statusAddress();
+    using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+    const response = await fetch(`http://${address}${path}`, { client });
+    return { status: response.status, text: await response.text() };
   }
 
   /** Its log entries so far, or those after `mark`. */
@@ -71,27 +93,6 @@ export class Role implements AsyncDisposable {
   /** Kills it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.process[Symbol.asyncDispose]();
-  }
-}
-
-/** A server role that is subscribed and ready. */
-export class ServerRole extends Role {
-  /** `http://host:port` of its `/health` and `/ready`. */
-  readonly statusUrl: string;
-
-  /** Takes over the process; `statusAddress` is `host:port`. */
-  constructor(process: Process, statusAddress: string) {
-    super(process);
-    this.statusUrl = `http://${statusAddress}`;
-  }
-
-  /** The HTTP status and text of a path of its status port, e.g. `/ready`. */
-  async status(
-    path: string,
-  ): Promise<{ readonly status: number; readonly text: string }> {
-    using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
-    const response = await fetch(this.statusUrl + path, { client });
-    return { status: response.status, text: await response.text() };
   }
 }
 
@@ -135,7 +136,7 @@ export async function spawnRole(
 export async function startServer(
   natsUrl: string,
   options: RoleOptions = {},
-): Promise<ServerRole> {
+): Promise<Role> {
   const process = await spawnRole("server", {
     ...options,
     args: flags([
@@ -145,12 +146,9 @@ export async function startServer(
     ], options.args),
   });
   return await readied(process, async (role) => {
-    const { address } = await role.entry(
-      ({ msg }) => msg === "status listening",
-      options,
-    );
+    await role.statusAddress(options);
     await role.entry(({ msg }) => msg === "ready", options);
-    return new ServerRole(process, String(address));
+    return role;
   });
 }
 
@@ -180,7 +178,7 @@ export async function startClient(
 /** A server and a client on one broker. */
 export interface Tunnel extends AsyncDisposable {
   /** The process that dials the target. */
-  readonly server: ServerRole;
+  readonly server: Role;
   /** The process that listens. */
   readonly client: ClientRole;
   /** `host:port` to connect to. */

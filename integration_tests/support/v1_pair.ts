@@ -7,7 +7,7 @@
 import { type NatsServer, startNatsServer } from "./nats_server.ts";
 import {
   type ClientRole,
-  type ServerRole,
+  type Role,
   startClient,
   startServer,
 } from "./roles.ts";
@@ -25,7 +25,7 @@ export interface OldClient extends AsyncDisposable {
   /** The original's. */
   readonly client: V1Client;
   /** Ours. */
-  readonly server: ServerRole;
+  readonly server: Role;
 }
 
 /** Starts both; ready when this resolves. */
