@@ -6,7 +6,7 @@ COPY deno.json deno.lock ./
 COPY server.ts ./
 COPY lib ./lib
 COPY tools/healthcheck.ts ./tools/
-RUN deno cache --frozen server.ts lib/worker.ts tools/healthcheck.ts
+RUN deno cache --frozen server.ts lib/process/worker.ts tools/healthcheck.ts
 
 USER deno
 EXPOSE 8080

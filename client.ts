@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { main } from "./lib/main.ts";
-import { runClient } from "./lib/role_client.ts";
+import { main } from "./lib/process/main.ts";
+import { runClient } from "./lib/process/run_client.ts";
 
 if (import.meta.main) Deno.exit(await main("client", runClient));

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { main } from "./lib/main.ts";
-import { runServer } from "./lib/role_server.ts";
+import { main } from "./lib/process/main.ts";
+import { runServer } from "./lib/process/run_server.ts";
 
 if (import.meta.main) Deno.exit(await main("server", runServer));

@@ -9,7 +9,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { messageOf } from "../lib/errors.ts";
+import { messageOf } from "../lib/base/errors.ts";
 import type { Endpoint } from "../integration_tests/support/addresses.ts";
 import {
   dial,

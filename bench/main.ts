@@ -6,7 +6,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { messageOf, UsageError } from "../lib/errors.ts";
+import { messageOf, UsageError } from "../lib/base/errors.ts";
 import type { Bench, Group } from "./bench.ts";
 import { bulk } from "./bulk.ts";
 import { connections } from "./connections.ts";

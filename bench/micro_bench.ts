@@ -6,14 +6,14 @@
  * @module
  */
 
-import { binaryCodec } from "../lib/binary_codec.ts";
-import { BufferPool } from "../lib/buffer_pool.ts";
-import type { Codec } from "../lib/codec.ts";
-import type { Frame } from "../lib/frame.ts";
-import { jsonCodec } from "../lib/json_codec.ts";
-import { MemoryBudget } from "../lib/memory_budget.ts";
-import { PathEstimate } from "../lib/path_estimate.ts";
-import { TunnelState } from "../lib/tunnel_state.ts";
+import { binaryCodec } from "../lib/wire/binary.ts";
+import { BufferPool } from "../lib/base/buffer_pool.ts";
+import type { Codec } from "../lib/wire/codec.ts";
+import type { Frame } from "../lib/wire/frame.ts";
+import { jsonCodec } from "../lib/wire/json.ts";
+import { MemoryBudget } from "../lib/tunnel/memory_budget.ts";
+import { PathEstimate } from "../lib/tunnel/rtt.ts";
+import { TunnelState } from "../lib/tunnel/machine.ts";
 
 /** Payload bytes of a small message and of a full frame. */
 const SIZES = [64, 16 * 1024] as const;

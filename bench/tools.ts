@@ -5,7 +5,7 @@
  * @module
  */
 
-import { messageOf } from "../lib/errors.ts";
+import { messageOf } from "../lib/base/errors.ts";
 import { locate } from "../tools/find_or_install.ts";
 
 /** The programs and the Debian packages that have them. */

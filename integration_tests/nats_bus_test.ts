@@ -1,16 +1,16 @@
 /** The bus on real nats-servers: every byte, every fault it must survive. */
 import assert from "node:assert/strict";
-import type { Bus, BusMessage } from "../lib/bus.ts";
-import { connectNats, type NatsBus } from "../lib/nats_bus.ts";
-import type { NatsOptions } from "../lib/nats_options.ts";
+import type { Bus, BusMessage } from "../lib/nats/bus.ts";
+import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
+import type { NatsOptions } from "../lib/nats/options.ts";
 import {
   BATCH_BYTES,
   HIGH_WATER_BYTES,
   LOW_WATER_BYTES,
-} from "../lib/nats_outbox.ts";
-import { READ_BYTES } from "../lib/nats_inbox.ts";
-import { LinkLog, payload } from "../tests/link_log.ts";
-import { RechunkRelay } from "../tests/rechunk_relay.ts";
+} from "../lib/nats/outbox.ts";
+import { READ_BYTES } from "../lib/nats/inbox.ts";
+import { LinkLog, payload } from "../tests/support/link_log.ts";
+import { RechunkRelay } from "../tests/support/rechunk_relay.ts";
 import { Changes } from "./support/changes.ts";
 import { startFaultRelay } from "./support/fault_relay.ts";
 import { ByteSource } from "./support/hash.ts";

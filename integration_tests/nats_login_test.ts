@@ -1,10 +1,10 @@
 /** Logging in to real nats-servers in every way they offer. */
 import assert from "node:assert/strict";
-import { RunError, UsageError } from "../lib/errors.ts";
-import { connectNats, type NatsBus } from "../lib/nats_bus.ts";
-import type { NatsCredentials, NatsOptions } from "../lib/nats_options.ts";
-import { payload } from "../tests/link_log.ts";
-import { RechunkRelay } from "../tests/rechunk_relay.ts";
+import { RunError, UsageError } from "../lib/base/errors.ts";
+import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
+import type { NatsCredentials, NatsOptions } from "../lib/nats/options.ts";
+import { payload } from "../tests/support/link_log.ts";
+import { RechunkRelay } from "../tests/support/rechunk_relay.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 

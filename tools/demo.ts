@@ -8,7 +8,7 @@
  * @module
  */
 
-import { messageOf, RunError } from "../lib/errors.ts";
+import { messageOf, RunError } from "../lib/base/errors.ts";
 import { ByteSource, sha256 } from "../integration_tests/support/hash.ts";
 import {
   type NatsServer,

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { RunError } from "../lib/errors.ts";
+import { RunError } from "../lib/base/errors.ts";
 
 /** A program the tests and the demo need that is not ours. */
 export interface Tool {

@@ -42,8 +42,10 @@ async function runDeno(
 /** The public modules: what `deno doc --lint` reads. */
 async function documented(): Promise<string[]> {
   const files: string[] = [];
-  for await (const { name, isFile } of Deno.readDir(`${PROJECT}lib`)) {
-    if (isFile && name.endsWith(".ts")) files.push(`lib/${name}`);
+  for await (const room of Deno.readDir(`${PROJECT}lib`)) {
+    for await (const { name } of Deno.readDir(`${PROJECT}lib/${room.name}`)) {
+      files.push(`lib/${room.name}/${name}`);
+    }
   }
   return [...files.sort(), ...ROLES.map((role) => `${role}.ts`)];
 }
@@ -131,7 +133,7 @@ const STEPS: readonly Step[] = [
     "test",
     "--frozen",
     "--allow-read=.",
-    "tests/architecture_test.ts",
+    "tests/project/architecture_test.ts",
   ]),
   ...ROLES.map((role) => ({
     name: `compile ${role}`,

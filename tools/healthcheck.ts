@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { parseAddress } from "../lib/address.ts";
+import { parseAddress } from "../lib/base/address.ts";
 
 const { host, port } = parseAddress(
   Deno.args[0] ?? (Deno.env.get("LISTEN_ADDR") || ":8080"),

@@ -23,7 +23,7 @@ import {
 } from "../integration_tests/support/chaos_stage.ts";
 import { startEcho } from "../integration_tests/support/targets.ts";
 import { dial } from "../integration_tests/support/transfer.ts";
-import { messageOf } from "../lib/errors.ts";
+import { messageOf } from "../lib/base/errors.ts";
 
 const MIB = 1024 * 1024;
 

@@ -25,8 +25,8 @@ import {
   startClient,
 } from "../integration_tests/support/roles.ts";
 import { startEcho } from "../integration_tests/support/targets.ts";
-import { messageOf } from "../lib/errors.ts";
-import { formatDuration, parseDuration } from "../lib/units.ts";
+import { messageOf } from "../lib/base/errors.ts";
+import { formatDuration, parseDuration } from "../lib/base/units.ts";
 import { locate } from "./find_or_install.ts";
 import { runTraffic, type Tally } from "./soak_traffic.ts";
 

@@ -21,7 +21,7 @@ import {
   receiveAll,
   sendAll,
 } from "../integration_tests/support/transfer.ts";
-import { messageOf } from "../lib/errors.ts";
+import { messageOf } from "../lib/base/errors.ts";
 
 const MIB = 1024 * 1024;
 

@@ -1,10 +1,10 @@
 /**
  * `deno run -A tools/update_readme.ts`: writes the tables of options in
- * README.md anew from `lib/options.ts`.
+ * README.md anew from `lib/config/options.ts`.
  *
  * @module
  */
-import { optionsMarkdown } from "../lib/config_help.ts";
+import { optionsMarkdown } from "../lib/config/help.ts";
 
 const README = new URL("../README.md", import.meta.url);
 

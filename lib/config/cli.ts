@@ -1,0 +1,230 @@
+/**
+ * The command line of both programs. It is only read here: nothing is
+ * printed, and nothing exits.
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import denoJson from "../../deno.json" with { type: "json" };
+import type { ConfigByRole } from "./config.ts";
+import { buildConfig, type ConfigInputs, findGiven } from "./build.ts";
+import { findConfigFile } from "./file.ts";
+import { renderHelp } from "./help.ts";
+import { redactUrl } from "./nats_login.ts";
+import type { Sources } from "./sources.ts";
+import { UsageError } from "../base/errors.ts";
+import {
+  type Option,
+  type OptionKey,
+  optionsOf,
+  otherRole,
+  type Role,
+} from "./options.ts";
+import { closest, escapeUnsafe, quote } from "../base/text.ts";
+
+/** The version of this program. */
+export const VERSION: string = denoJson.version;
+
+/** Something about the configuration that a person should know. */
+export interface Notice {
+  /** The level to log it at. */
+  readonly level: "info" | "warn";
+  /** One sentence without a period. */
+  readonly text: string;
+}
+
+/** What a command line asks for; `C` is the configuration of the role. */
+export type CommandLine<C> =
+  | {
+    readonly kind: "run";
+    /** The configuration, frozen. */
+    readonly config: C;
+    /** The config file that was read, if there was one. */
+    readonly configFile: string | undefined;
+    /** What to log once the log works. */
+    readonly notices: readonly Notice[];
+  }
+  | {
+    readonly kind: "help" | "version";
+    /** What to print, with a line end. */
+    readonly text: string;
+  };
+
+/**
+ * What `args` ask of the program of `role`.
+ *
+ * @throws {UsageError} when a flag, variable or config file is wrong: one
+ * line that names it, with its value unless that is a secret.
+ */
+export function parseCommandLine<R extends Role>(
+  role: R,
+  args: readonly string[],
+  sources: Sources,
+): CommandLine<ConfigByRole[R]> {
+  const program = sources.program ?? `${role}.ts`;
+  try {
+    const request = readFlags(role, args);
+    switch (request.kind) {
+      case "help":
+        return { kind: "help", text: renderHelp(role, program) };
+      case "version":
+        return { kind: "version", text: `tcp-sproxy ${role} ${VERSION}\n` };
+      case "run": {
+        const { flags, configPath: path } = request;
+        const file = findConfigFile(role, { path, sources });
+        const inputs = { flags, env: sources.env, file };
+        return {
+          kind: "run",
+          config: buildConfig(role, inputs),
+          configFile: file?.path,
+          notices: collectNotices(role, inputs),
+        };
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    // Values are quoted where they are named; this catches file names.
+    throw new UsageError(
+      `${escapeUnsafe(error.message)}; run '${program} --help' for usage`,
+      { cause: error },
+    );
+  }
+}
+
+/** What the flags alone say. */
+type Request =
+  | { readonly kind: "help" | "version" }
+  | {
+    readonly kind: "run";
+    readonly flags: ReadonlyMap<OptionKey, string>;
+    readonly configPath: string | undefined;
+  };
+
+/** The part of a parser's token that matters here. */
+interface FlagToken {
+  readonly rawName: string;
+  readonly name: string;
+  readonly value: string | undefined;
+  readonly inlineValue: boolean | undefined;
+}
+
+/** Reads the flags in `args`, by the table of options. */
+function readFlags(role: Role, args: readonly string[]): Request {
+  const options = new Map(
+    optionsOf(role).flatMap(([key, option]) =>
+      option.flag === undefined ? [] : [[option.flag, { key, option }]]
+    ),
+  );
+  const { tokens } = parseArgs({
+    args: [...args],
+    // Which flags take a value; judging them is done below, in our words.
+    options: Object.fromEntries([
+      ["config", { type: "string" }],
+      ...[...options].map(([flag, { option }]) => [
+        flag,
+        { type: isSwitch(option) ? "boolean" : "string" },
+      ]),
+    ]),
+    strict: false,
+    tokens: true,
+  });
+  const flags = new Map<OptionKey, string>();
+  let configPath: string | undefined;
+  for (const token of tokens) {
+    const arg = args[token.index] ?? "";
+    if (token.kind === "option-terminator") continue;
+    if (token.kind === "positional") {
+      throw new UsageError(`Unexpected argument ${quote(redactUrl(arg))}`);
+    }
+    if (arg === "-h" || arg === "--help") return { kind: "help" };
+    if (arg === "--version") return { kind: "version" };
+    const known = options.get(token.name);
+    if (token.rawName === "--config") {
+      configPath = valueOf(token);
+    } else if (known === undefined || !token.rawName.startsWith("--")) {
+      throw unknownFlag(role, arg);
+    } else {
+      const { key, option } = known;
+      const value = valueOf(token, option);
+      const before = option.repeatable === true ? flags.get(key) : undefined;
+      flags.set(key, before === undefined ? value : `${before},${value}`);
+    }
+  }
+  return { kind: "run", flags, configPath };
+}
+
+/** Whether an option's flag may stand without a value. */
+function isSwitch(option: Option): boolean {
+  return option.type.fileType === "boolean";
+}
+
+/** The value that comes with a flag. */
+function valueOf(token: FlagToken, option?: Option): string {
+  const { rawName, value, inlineValue } = token;
+  if (value === undefined) {
+    if (option !== undefined && isSwitch(option)) return "true";
+    throw new UsageError(`${rawName} needs a value`);
+  }
+  // Most probably the value was forgotten and this is the next flag.
+  if (inlineValue !== true && value.startsWith("-")) {
+    throw new UsageError(
+      `${rawName} needs a value; one that starts with - is given as ${rawName}=VALUE`,
+    );
+  }
+  return value;
+}
+
+/** The error for a flag that the role does not have; its value is not shown. */
+function unknownFlag(role: Role, arg: string): UsageError {
+  const flag = arg.split("=")[0] ?? arg;
+  if (flag === "--help" || flag === "--version") {
+    return new UsageError(`${flag} takes no value`);
+  }
+  return new UsageError(
+    `Unknown flag ${quote(redactUrl(flag))}${hintFor(role, flag)}`,
+  );
+}
+
+/** What the person who wrote the unknown `flag` may have wanted. */
+function hintFor(role: Role, flag: string): string {
+  const wanted = flag.replace(/^-+/, "");
+  const secret = optionsOf(role).find(([key, option]) =>
+    option.secret === true && key.replaceAll(".", "-") === wanted
+  );
+  if (secret !== undefined) {
+    return ` (a secret is given by the variable ${secret[1].env})`;
+  }
+  if (
+    optionsOf(otherRole(role)).some(([, { role, flag }]) =>
+      role !== "both" && flag === wanted
+    )
+  ) {
+    return ` (only the ${otherRole(role)} has it)`;
+  }
+  const flags = optionsOf(role).flatMap(([, option]) => option.flag ?? []);
+  const near = closest(wanted, [...flags, "config", "help", "version"]);
+  return near === undefined ? "" : ` (did you mean --${near}?)`;
+}
+
+/** What about the configuration a person should know. */
+function collectNotices(role: Role, inputs: ConfigInputs): Notice[] {
+  const notices: Notice[] = [];
+  for (const [key, option] of optionsOf(role)) {
+    const given = findGiven(key, option, inputs);
+    if (option.reserved === true && given !== undefined) {
+      notices.push({
+        level: "info",
+        text: `${given.origin} is reserved: it is accepted and has no effect`,
+      });
+    }
+  }
+  if (inputs.flags.get("nats.url")?.includes("@") === true) {
+    notices.push({
+      level: "warn",
+      text: "--nats-url has credentials in it, which other users of this " +
+        "machine can read in the list of processes: use NATS_URL instead",
+    });
+  }
+  return notices;
+}

@@ -1,0 +1,214 @@
+/**
+ * Config files: found, read and checked against the table of options. What
+ * comes out is text, as if it had been given in the environment.
+ *
+ * @module
+ */
+
+import { redactUrl } from "./nats_login.ts";
+import type { Sources } from "./sources.ts";
+import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
+import { messageOf, UsageError } from "../base/errors.ts";
+import {
+  type Option,
+  type OptionKey,
+  optionsOf,
+  otherRole,
+  type Role,
+} from "./options.ts";
+import { closest, quote } from "../base/text.ts";
+
+/** A config file, read and checked; its values are still text. */
+export interface ConfigFile {
+  /** The path it was read from. */
+  readonly path: string;
+  /** The text of each option it sets. */
+  readonly texts: ReadonlyMap<OptionKey, string>;
+}
+
+/** The name of the config file of `role`, without its extension. */
+export function configFileName(role: Role): string {
+  return `.nats-proxy-${role}`;
+}
+
+/** The paths where a config file of `role` is looked for, first found wins. */
+export function configSearchPaths(role: Role, home?: string): string[] {
+  const folders = home === undefined ? ["."] : [".", home];
+  return folders.flatMap((folder) =>
+    CONFIG_EXTENSIONS.map((extension) =>
+      `${folder}/${configFileName(role)}.${extension}`
+    )
+  );
+}
+
+/**
+ * The config file of `role`: the one at `path`, or else the first that the
+ * search finds, or undefined. Paths that this process may not read are not
+ * searched.
+ *
+ * @throws {UsageError} when there is no file at `path`, or the file is not
+ * readable, has a syntax error, a key that `role` does not have, or a value
+ * of a wrong type.
+ */
+export function findConfigFile(
+  role: Role,
+  options: { readonly path?: string | undefined; readonly sources: Sources },
+): ConfigFile | undefined {
+  const { path, sources } = options;
+  const paths = path === undefined
+    ? configSearchPaths(role, sources.env("HOME"))
+    : [path];
+  for (const candidate of paths) {
+    const text = read(candidate, { sources, named: path !== undefined });
+    if (text !== undefined) return parseConfigFile(role, candidate, text);
+  }
+  if (path === undefined) return undefined;
+  throw new UsageError(`--config: no file ${path} found`);
+}
+
+/**
+ * The options in the file at `path` whose content is `text`.
+ *
+ * @throws {UsageError} as {@linkcode findConfigFile} does.
+ */
+export function parseConfigFile(
+  role: Role,
+  path: string,
+  text: string,
+): ConfigFile {
+  const tree = parseConfigText(path, text);
+  const texts = new Map<OptionKey, string>();
+  collect(tree, "", { role, path, texts });
+  return { path, texts };
+}
+
+/** The text at `path`, which a person `named` or the search came to. */
+function read(
+  path: string,
+  { sources, named }: { readonly sources: Sources; readonly named: boolean },
+): string | undefined {
+  try {
+    return sources.readTextFile(path);
+  } catch (error) {
+    // A process without the permission was meant not to look there.
+    if (!named && error instanceof Deno.errors.NotCapable) return undefined;
+    throw new UsageError(
+      `Cannot read config file ${path}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** What the walk through a file's tree carries along. */
+interface Walk {
+  readonly role: Role;
+  readonly path: string;
+  readonly texts: Map<OptionKey, string>;
+}
+
+/**
+ * Puts the options of `section` into `walk.texts`. Its keys start with
+ * `prefix`, which is empty or ends in a dot.
+ */
+function collect(section: unknown, prefix: string, walk: Walk): void {
+  // A section or key with nothing after it is like one that is not there.
+  if (section === null || section === undefined) return;
+  if (!isMapping(section)) {
+    const name = prefix === "" ? "The top level" : prefix.slice(0, -1);
+    throw new UsageError(
+      `${name} in ${walk.path}: ${
+        describe(section)
+      } where there must be a mapping`,
+    );
+  }
+  const options = optionsOf(walk.role);
+  for (const [name, value] of Object.entries(section)) {
+    const at = prefix + name;
+    const option = options.find(([key]) => key === at);
+    if (option !== undefined) {
+      collectOption(value, option, walk);
+    } else if (options.some(([key]) => key.startsWith(`${at}.`))) {
+      collect(value, `${at}.`, walk);
+    } else {
+      throw unknownKey(at, walk);
+    }
+  }
+}
+
+/** Puts the text of `value` into `walk.texts`. */
+function collectOption(
+  value: unknown,
+  entry: readonly [OptionKey, Option],
+  { path, texts }: Walk,
+): void {
+  const [key] = entry;
+  if (value === null || value === undefined) return;
+  // A key may be nested or written with its dots, but not both.
+  if (texts.has(key)) {
+    throw new UsageError(`${key} is given twice in ${path}`);
+  }
+  texts.set(key, textOf(value, entry, path));
+}
+
+/** The error for a key that the role does not have. */
+function unknownKey(at: string, { role, path }: Walk): UsageError {
+  const keys = optionsOf(role).map(([key]) => key);
+  const foreign = optionsOf(otherRole(role)).some(([key]) =>
+    key === at || key.startsWith(`${at}.`)
+  );
+  const sections = new Set(keys.map((key) => key.split(".")[0] ?? key));
+  const near = closest(at, [...keys, ...sections]);
+  const hint = foreign
+    ? ` (only the ${otherRole(role)} has it)`
+    : near === undefined
+    ? ""
+    : ` (did you mean ${near}?)`;
+  return new UsageError(
+    `Unknown key ${quote(redactUrl(at))} in ${path}${hint}`,
+  );
+}
+
+/** The text that `value` of a file stands for. */
+function textOf(
+  value: unknown,
+  [key, option]: readonly [OptionKey, Option],
+  path: string,
+): string {
+  const { fileType } = option.type;
+  if (typeof value === "string") return value;
+  const scalar = typeof value;
+  if (fileType === scalar) return String(value);
+  if (fileType === "list" && Array.isArray(value)) {
+    const wrong = value.findIndex((item) => typeof item !== "string");
+    if (wrong < 0) return value.join(",");
+    throw new UsageError(
+      `${key}[${wrong}] in ${path}: ${
+        describe(value[wrong])
+      } where there must be a string`,
+    );
+  }
+  const shown = option.secret === true ? "a value" : describe(value);
+  throw new UsageError(
+    `${key} in ${path}: ${shown} where there must be ` +
+      (fileType === undefined
+        ? "a string in quotes"
+        : `a string or ${
+          fileType === "boolean" ? "true or false" : `a ${fileType}`
+        }`),
+  );
+}
+
+/** `value` of a wrong type for a message, without what may be a secret. */
+function describe(value: unknown): string {
+  if (Array.isArray(value)) return "a list";
+  if (value instanceof Date) return "a date";
+  if (isMapping(value)) return "a mapping";
+  if (typeof value === "string") return `the string ${quote(redactUrl(value))}`;
+  return `the ${typeof value} ${quote(String(value))}`;
+}
+
+/** Whether `value` is a mapping with keys; dates of TOML are not. */
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null &&
+    !Array.isArray(value) && !(value instanceof Date);
+}

@@ -1,0 +1,170 @@
+/**
+ * The table of options as people read it: `--help`, and the tables of the
+ * README.
+ *
+ * @module
+ */
+
+import { CONFIG_EXTENSIONS } from "./syntax.ts";
+import { configFileName } from "./file.ts";
+import {
+  type Option,
+  OPTION_ENTRIES,
+  optionsOf,
+  type Role,
+} from "./options.ts";
+
+/** Width of the help, in columns: that of a terminal nobody has widened. */
+const WIDTH = 80;
+
+/** Column in which the explanations start. */
+const INDENT = 30;
+
+/** The sections of the help: their headings by the first part of the keys. */
+const SECTIONS = [
+  ["server", "Server"],
+  ["client", "Client"],
+  ["nats", "NATS"],
+  ["tunnel", "Tunnels"],
+  ["log", "Log"],
+  ["workers", "Process"],
+] as const;
+
+/** What each program is for, and how it is used. */
+const ABOUT = {
+  server: {
+    summary: "Takes tunnels from NATS and dials their targets.",
+    examples: [
+      "--nats-url nats://127.0.0.1:4222 --log-level info",
+      "--allow-target redis:6379 --allow-target '*.example.com:443'",
+      "--config /etc/nats-proxy-server.yaml --listen-addr off",
+    ],
+  },
+  client: {
+    summary: "Listens on a TCP port and tunnels each connection over NATS.",
+    examples: [
+      "--listen-addr 127.0.0.1:6380 --remote-addr redis:6379",
+      "--nats-url tls://nats.example.com --nats-creds client.creds",
+      "--config /etc/nats-proxy-client.yaml --log-format json",
+    ],
+  },
+} as const;
+
+/** The flags that are no options of the configuration. */
+const OWN_FLAGS = [
+  ["--config PATH", "Config file, in place of the search"],
+  ["-h, --help", "Print this text"],
+  ["--version", "Print the version"],
+] as const;
+
+/** The text of `--help` for `role`, called as `program`; with a line end. */
+export function renderHelp(role: Role, program: string): string {
+  const { summary, examples } = ABOUT[role];
+  const options = optionsOf(role);
+  const sections = SECTIONS.map(([prefix, heading]): string[] => {
+    const rows = options
+      .filter(([key]) => key.split(".")[0] === prefix)
+      .map(([key, option]) =>
+        renderRow(usageOf(option), `${option.help} (${details(key, option)})`)
+      );
+    return rows.length === 0 ? [] : [`${heading}:`, ...rows, ""];
+  });
+  const extensions = CONFIG_EXTENSIONS.join(",");
+  return [
+    `Usage: ${program} [options]`,
+    "",
+    summary,
+    "",
+    ...sections.flat(),
+    "Other:",
+    ...OWN_FLAGS.map(([flag, help]) => renderRow(flag, help)),
+    "",
+    "A flag goes before its environment variable, that before the config file,",
+    "that before the default. Without --config the file is the first of",
+    `${configFileName(role)}.{${extensions}} in ./ and then $HOME.`,
+    "",
+    "Durations are written like 500ms, 30s or 1m30s, sizes like 256KiB or 8MiB.",
+    "",
+    "Examples:",
+    ...examples.map((example) => `  ${program} ${example}`),
+    "",
+    "Exit codes: 0 ended in order, 1 failed while running, 2 wrong usage.",
+    "",
+  ].join("\n");
+}
+
+/**
+ * The options as a table in Markdown: those that both roles have, or those
+ * that only `scope` has.
+ */
+export function optionsMarkdown(scope: Role | "both"): string {
+  const rows = OPTION_ENTRIES
+    .filter(([, option]) => option.role === scope)
+    .map(([key, option]) => [
+      option.flag === undefined ? "" : code(usageOf(option)),
+      code(option.env),
+      code(key),
+      option.default === undefined || option.default === ""
+        ? ""
+        : code(option.default),
+      option.help.replaceAll(/[|*]/g, "\\$&"),
+    ]);
+  return [
+    ["Flag", "Environment", "Config key", "Default", "Meaning"],
+    ["---", "---", "---", "---", "---"],
+    ...rows,
+  ].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
+}
+
+/** `text` as code in a table's cell. */
+function code(text: string): string {
+  return "`" + text.replaceAll("|", "\\|") + "`";
+}
+
+/** How an option is written in a command line, or its variable when it has no flag. */
+function usageOf(option: Option): string {
+  if (option.flag === undefined) return option.env;
+  return option.type.fileType === "boolean"
+    ? `--${option.flag}`
+    : `--${option.flag} ${option.type.placeholder}`;
+}
+
+/** Variable, key and default of an option. */
+function details(key: string, option: Option): string {
+  const parts = option.flag === undefined ? ["variable only"] : [option.env];
+  parts.push(key);
+  if (option.repeatable === true) parts.push("repeatable");
+  if (option.default !== undefined && option.default !== "") {
+    parts.push(`default ${option.default}`);
+  }
+  return parts.join(", ");
+}
+
+/** One entry of the help: `left`, and `right` wrapped in its column. */
+function renderRow(left: string, right: string): string {
+  const lines = wrap(right, WIDTH - INDENT);
+  const head = `  ${left}`;
+  // Two blanks at least between the columns.
+  if (head.length <= INDENT - 2) {
+    lines[0] = head.padEnd(INDENT) + (lines[0] ?? "");
+  } else {
+    lines.unshift(head);
+  }
+  return lines
+    .map((line, index) => index === 0 ? line : " ".repeat(INDENT) + line)
+    .join("\n");
+}
+
+/** The words of `text` in lines of at most `width` columns. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) {
+      lines[lines.length - 1] = `${last} ${word}`;
+    } else {
+      lines.push(word);
+    }
+  }
+  return lines;
+}

@@ -1,0 +1,238 @@
+/**
+ * The types an option can have: how its text is read, and what is wrong with
+ * it when it cannot be.
+ *
+ * @module
+ */
+
+import { type Address, parseAddress } from "../base/address.ts";
+import { type NatsUrls, parseNatsUrls, Secret } from "./nats_login.ts";
+import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
+import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
+import { quote } from "../base/text.ts";
+import {
+  formatDuration,
+  formatSize,
+  parseDuration,
+  parseSize,
+} from "../base/units.ts";
+
+/** How the values of an option are written. */
+export interface OptionType<T> {
+  /** What stands for a value in the help. */
+  readonly placeholder: string;
+  /** What a config file may have in place of a string, if anything. */
+  readonly fileType?: "number" | "boolean" | "list";
+  /**
+   * The value in `text`.
+   *
+   * @throws {SyntaxError | RangeError} naming `text` (unless it is a secret)
+   * and what is wrong with it.
+   */
+  parse(text: string): T;
+}
+
+/** The lowest and the highest value, both allowed; in the unit of the option. */
+export interface Range {
+  /** The lowest value. */
+  readonly min: number;
+  /** The highest value; without it, that of the type. */
+  readonly max?: number;
+}
+
+/** The longest subject, data prefix or queue group, in characters: keeps headers of messages small. */
+export const MAX_SUBJECT_LENGTH = 128;
+
+/** The most workers: far beyond the cores that one broker connection can feed. */
+export const MAX_WORKERS = 64;
+
+/** A duration in ms. */
+export function duration(range: Range): OptionType<number> {
+  return {
+    placeholder: "DURATION",
+    fileType: "number",
+    parse: (text) => inRange(text, parseDuration(text), range, formatDuration),
+  };
+}
+
+/** A number of bytes. */
+export function size(range: Range): OptionType<number> {
+  return {
+    placeholder: "SIZE",
+    fileType: "number",
+    parse: (text) => inRange(text, parseSize(text), range, formatSize),
+  };
+}
+
+/** A whole number. */
+export function integer(range: Range): OptionType<number> {
+  return {
+    placeholder: "N",
+    fileType: "number",
+    parse: (text) => inRange(text, parseInteger(text), range, String),
+  };
+}
+
+/** A number of workers, or `auto`: one for each core. */
+export const workers: OptionType<number | "auto"> = {
+  placeholder: "N",
+  fileType: "number",
+  parse: (text) =>
+    text === "auto"
+      ? text
+      : inRange(text, parseInteger(text), { min: 1, max: MAX_WORKERS }, String),
+};
+
+/** Yes or no. */
+export const boolean: OptionType<boolean> = {
+  placeholder: "BOOL",
+  fileType: "boolean",
+  parse(text): boolean {
+    if (/^(?:true|yes|on|1)$/i.test(text)) return true;
+    if (/^(?:false|no|off|0)$/i.test(text)) return false;
+    throw new SyntaxError(`${quote(text)} is neither true nor false`);
+  },
+};
+
+/** One of the words `choices`. */
+export function choice<const T extends string>(
+  choices: readonly T[],
+): OptionType<T> {
+  return {
+    placeholder: choices.join("|"),
+    parse(text): T {
+      const found = choices.find((word) => word === text);
+      if (found !== undefined) return found;
+      throw new SyntaxError(
+        `${quote(text)} is none of ${choices.join(", ")}`,
+      );
+    },
+  };
+}
+
+/** A place to dial. */
+export const dialAddress: OptionType<Address> = {
+  placeholder: "HOST:PORT",
+  parse: (text) => parseAddress(text),
+};
+
+/** A place to listen at: an empty host is every interface, port 0 any free one. */
+export const listenAddress: OptionType<Address> = {
+  placeholder: "[HOST]:PORT",
+  parse: (text) =>
+    parseAddress(text, { allowEmptyHost: true, allowPortZero: true }),
+};
+
+/** A place to listen at, or `off`, which gives undefined. */
+export const optionalListenAddress: OptionType<Address | undefined> = {
+  placeholder: "[HOST]:PORT|off",
+  parse: (text) => text === "off" ? undefined : listenAddress.parse(text),
+};
+
+/** The path of a file. That it exists is for its reader to find out. */
+export const path: OptionType<string> = {
+  placeholder: "PATH",
+  parse: (text) => printable(text),
+};
+
+/** A name, printable and not empty. */
+export const name: OptionType<string> = {
+  placeholder: "NAME",
+  parse: (text) => printable(text),
+};
+
+/** A secret; no message ever has its text. */
+export const secret: OptionType<Secret> = {
+  placeholder: "SECRET",
+  parse(text): Secret {
+    if (text === "") throw new SyntaxError("it is empty");
+    if (/\p{Cc}/u.test(text)) {
+      throw new SyntaxError(
+        "it has control characters in it, perhaps a line end",
+      );
+    }
+    return new Secret(text);
+  },
+};
+
+/** Brokers, separated by commas. */
+export const natsUrls: OptionType<NatsUrls> = {
+  placeholder: "URL[,URL...]",
+  fileType: "list",
+  parse: parseNatsUrls,
+};
+
+/** A NATS subject to publish to or a queue group: tokens with dots between, no wildcards. */
+export const subject: OptionType<string> = {
+  placeholder: "SUBJECT",
+  parse(text): string {
+    const problem = subjectProblem(text);
+    if (problem === undefined) return text;
+    throw new SyntaxError(`${quote(text)} is no NATS subject: ${problem}`);
+  },
+};
+
+/** The ID of a client, or nothing, which gives undefined. */
+export const clientId: OptionType<string | undefined> = {
+  placeholder: "ID",
+  parse(text): string | undefined {
+    if (text === "") return undefined;
+    if (isToken(text)) return text;
+    throw new SyntaxError(
+      `${
+        quote(text)
+      } is no client ID: write 1 to ${MAX_TOKEN_LENGTH} letters, digits, _ or -`,
+    );
+  },
+};
+
+/** Target patterns, separated by commas; an empty text is an empty list. */
+export const targetRules: OptionType<readonly TargetRule[]> = {
+  placeholder: "PATTERN",
+  fileType: "list",
+  parse: (text) =>
+    text === ""
+      ? []
+      : text.split(",").map((part) => parseTargetRule(part.trim())),
+};
+
+/** `value` when it is in `range`. */
+function inRange(
+  text: string,
+  value: number,
+  { min, max = Infinity }: Range,
+  format: (value: number) => string,
+): number {
+  if (value >= min && value <= max) return value;
+  throw new RangeError(
+    `${quote(text)} is out of range: it may be ` +
+      (value < min ? `${format(min)} at least` : `${format(max)} at most`),
+  );
+}
+
+/** The whole number in `text`, written in digits alone. */
+function parseInteger(text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new SyntaxError(`${quote(text)} is not a whole number`);
+}
+
+/** `text` when it is neither empty nor has control characters. */
+function printable(text: string): string {
+  if (text !== "" && !/\p{Cc}/u.test(text)) return text;
+  throw new SyntaxError(
+    `${quote(text)} is empty or has control characters in it`,
+  );
+}
+
+/** What keeps `text` from being a subject to publish to. */
+function subjectProblem(text: string): string | undefined {
+  if (text.length > MAX_SUBJECT_LENGTH) {
+    return `it is longer than ${MAX_SUBJECT_LENGTH} characters`;
+  }
+  if (text.split(".").includes("")) return "it has an empty token";
+  if (/[*>]/.test(text)) return "it has a wildcard";
+  if (/[^!-~]/.test(text)) {
+    return "it has white space, control characters or characters outside ASCII";
+  }
+  return undefined;
+}

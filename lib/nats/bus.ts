@@ -1,0 +1,114 @@
+/**
+ * The port to the message bus: what the shell needs of NATS and no more.
+ *
+ * `connection.ts` is the real one; tests have a simulated one. The contract is
+ * that of core NATS: at most once, in order per publisher and subject, and
+ * while disconnected nothing is sent at all.
+ *
+ * @module
+ */
+
+import type { Encodable } from "../base/encodable.ts";
+
+/**
+ * One message off the bus. The object, its `data` and its subject bytes are
+ * valid only during the callback: they are views into the read buffer, which
+ * is used again. Copy what must live longer.
+ */
+export interface BusMessage {
+  /** The subject, as ASCII bytes. */
+  readonly subjectBytes: Uint8Array;
+  /** The subject, decoded on first use. */
+  readonly subject: string;
+  /** The subject to answer to; empty when the sender wants no answer. */
+  readonly reply: string;
+  /** The payload, without headers. */
+  readonly data: Uint8Array;
+  /**
+   * Status of a status message, e.g. 503 when a message sent with a reply
+   * subject had no subscriber ("no responders"); 0 for ordinary messages.
+   */
+  readonly status: number;
+  /** The first value of header `name` (case-insensitive), or undefined. */
+  header(name: string): string | undefined;
+}
+
+/** Called for each message, synchronously, in order; must not throw or wait. */
+export type MessageHandler = (message: BusMessage) => void;
+
+/** What of a message beside its payload. */
+export interface PublishOptions {
+  /**
+   * Where the answer goes. If nobody listens on the message's subject, a
+   * message of status 503 arrives there.
+   */
+  readonly reply?: string;
+  /** Headers, in order. */
+  readonly headers?: readonly (readonly [string, string])[];
+  /**
+   * `control` overtakes queued `data`: an ACK never waits behind the bytes it
+   * acknowledges. Order is kept within a lane. Default `data`.
+   */
+  readonly lane?: "control" | "data";
+}
+
+/** A standing subscription; `[Symbol.dispose]` unsubscribes. */
+export interface BusSubscription extends Disposable {
+  /** The subject or pattern subscribed to. */
+  readonly subject: string;
+  /**
+   * Asks for no more, and unsubscribes once what is on its way has been heard
+   * out (or the link is lost).
+   */
+  drain(): Promise<void>;
+}
+
+/** What happened to the link to the broker. */
+export type LinkEvent =
+  /** Connected (again); subscriptions are in place; maxPayload may have changed. */
+  | { readonly type: "up"; readonly server: string }
+  /** The connection is lost; what was queued or in flight may be lost with it. */
+  | { readonly type: "down"; readonly reason: string }
+  /** The bus has ended for good (closed, or NATS refused us for good). */
+  | { readonly type: "closed"; readonly reason?: string };
+
+/** The bus as the shell sees it. */
+export interface Bus {
+  /** Largest payload (headers and data) the broker takes, in bytes. */
+  readonly maxPayload: number;
+  /** Whether messages published now reach the broker's socket. */
+  readonly connected: boolean;
+  /** Bytes published and not yet handed to the operating system. */
+  readonly pendingBytes: number;
+  /** Whether `pendingBytes` is at or over the high-water mark: stop reading sockets. */
+  readonly congested: boolean;
+  /**
+   * Queues a message. The bytes are encoded before this returns, so the
+   * caller may reuse its buffers at once.
+   *
+   * @returns false when disconnected: nothing was or will be sent.
+   * @throws {RangeError} when the message is larger than `maxPayload`.
+   */
+  publish(
+    subject: string,
+    message: Encodable,
+    options?: PublishOptions,
+  ): boolean;
+  /** Subscribes, with a queue group or without; survives reconnects. */
+  subscribe(
+    subject: string,
+    handler: MessageHandler,
+    options?: { readonly queue?: string },
+  ): BusSubscription;
+  /** Calls `listener` on each {@linkcode LinkEvent} until `signal` aborts. */
+  onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void;
+  /**
+   * Calls `listener` each time the bus stops being congested; also when the
+   * link is lost while it is, after `down`.
+   */
+  onDrain(listener: () => void, signal?: AbortSignal): void;
+  /** Resolves when all that was published so far has passed the broker (PING/PONG). */
+  flush(): Promise<void>;
+  /** Sends what is queued, bounded by `timeout` ms, and ends the connection. */
+  close(timeout?: number): Promise<void>;
+}

@@ -1,0 +1,310 @@
+/**
+ * The bus over a real broker: nats-core keeps the link, and messages go past
+ * it, between our buffers and the socket.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import type {
+  Bus,
+  BusSubscription,
+  LinkEvent,
+  MessageHandler,
+  PublishOptions,
+} from "./bus.ts";
+import type { Encodable } from "../base/encodable.ts";
+import { messageOf } from "../base/errors.ts";
+import { PublishEncoder } from "./encoder.ts";
+import { type LinkOwner, NatsLink } from "./link.ts";
+import type { InboundMessage } from "./message.ts";
+import type { FailedAttempt, NatsOptions } from "./options.ts";
+import type { Outbox } from "./outbox.ts";
+import { type SubscriptionHost, SubscriptionTable } from "./subscriptions.ts";
+import type { NatsTransport } from "./transport.ts";
+
+/** Counts since the bus was made. */
+export interface NatsStats {
+  /** Messages received. */
+  readonly messagesIn: number;
+  /** Messages published while connected. */
+  readonly messagesOut: number;
+  /** Bytes read from the broker, the protocol's own included. */
+  readonly bytesIn: number;
+  /** Bytes published, the protocol's own included. */
+  readonly bytesOut: number;
+  /** Messages for a subscription that is gone, or larger than the broker itself takes. */
+  readonly dropped: number;
+  /** Writes to the broker's socket. */
+  readonly writes: number;
+  /** Times the link came back after it was lost. */
+  readonly reconnects: number;
+}
+
+/** A {@linkcode Bus} over NATS. Disposing of it closes it. */
+export interface NatsBus extends Bus, AsyncDisposable {
+  /** `host:port` of the broker connected to now, or last. */
+  readonly server: string;
+  /** What went through so far. */
+  stats(): NatsStats;
+}
+
+/** How long `close` tries to send what is queued, unless told otherwise, in ms. */
+const DEFAULT_CLOSE_TIMEOUT = 1000;
+
+const log = getLogger(["sproxy", "nats"]);
+
+/**
+ * Connects to NATS, and stays connected until the bus is closed.
+ *
+ * @returns the bus, once it is connected.
+ * @throws {UsageError} for options that cannot be used.
+ * @throws {RunError} when the broker refuses the login, or `connectTimeout`
+ * has passed.
+ * @throws the reason of `options.signal` when it aborts.
+ */
+export async function connectNats(options: NatsOptions): Promise<NatsBus> {
+  options.signal?.throwIfAborted();
+  const bus = new CoreNatsBus(options);
+  try {
+    await bus.start();
+  } catch (error) {
+    await bus.close(0);
+    throw error;
+  }
+  return bus;
+}
+
+class CoreNatsBus implements NatsBus, LinkOwner, SubscriptionHost {
+  readonly #options: NatsOptions;
+  readonly #link: NatsLink;
+  readonly #subscriptions: SubscriptionTable;
+  readonly #encoder = new PublishEncoder();
+  readonly #linkListeners = new Set<(event: LinkEvent) => void>();
+  readonly #drainListeners = new Set<() => void>();
+  /** Where to publish to; undefined while the link is down. */
+  #outbox: Outbox | undefined;
+  #maxPayload = 0;
+  #closing: Promise<void> | undefined;
+  #ups = 0;
+  #messagesOut = 0;
+  #bytesOut = 0;
+  #earlierWrites = 0;
+  #lastRefusal = "";
+
+  constructor(options: NatsOptions) {
+    this.#options = options;
+    this.#link = new NatsLink(options, this);
+    this.#subscriptions = new SubscriptionTable(this.#link.core, this);
+  }
+
+  get server(): string {
+    return this.#link.server;
+  }
+
+  get maxPayload(): number {
+    return this.#maxPayload;
+  }
+
+  get connected(): boolean {
+    return this.#outbox !== undefined;
+  }
+
+  get pendingBytes(): number {
+    return this.#outbox?.pendingBytes ?? 0;
+  }
+
+  get congested(): boolean {
+    return this.#outbox?.congested ?? false;
+  }
+
+  start(): Promise<void> {
+    return this.#link.start();
+  }
+
+  publish(
+    subject: string,
+    message: Encodable,
+    options?: PublishOptions,
+  ): boolean {
+    const outbox = this.#outbox;
+    if (outbox === undefined) return false;
+    const encoder = this.#encoder;
+    const size = encoder.prepare(subject, message, options);
+    if (encoder.payloadBytes > this.#maxPayload) {
+      throw new RangeError(
+        `A message of ${encoder.payloadBytes} bytes is larger than the ${this.#maxPayload} that NATS takes`,
+      );
+    }
+    const lane = options?.lane ?? "data";
+    const batch = outbox.reserve(lane, size);
+    const start = batch.end;
+    const end = encoder.write(batch.bytes, start);
+    this.#messagesOut++;
+    this.#bytesOut += end - start;
+    outbox.commit(lane, end);
+    return true;
+  }
+
+  subscribe(
+    subject: string,
+    handler: MessageHandler,
+    options: { readonly queue?: string } = {},
+  ): BusSubscription {
+    return this.#subscriptions.add(subject, handler, { queue: options.queue });
+  }
+
+  onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void {
+    listen(this.#linkListeners, listener, signal);
+  }
+
+  onDrain(listener: () => void, signal?: AbortSignal): void {
+    listen(this.#drainListeners, listener, signal);
+  }
+
+  flush(): Promise<void> {
+    return this.#link.flush();
+  }
+
+  close(timeout: number = DEFAULT_CLOSE_TIMEOUT): Promise<void> {
+    return this.#closing ??= this.#close(timeout);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  stats(): NatsStats {
+    const { messagesIn, bytesIn, dropped } = this.#link.counts;
+    return {
+      messagesIn,
+      bytesIn,
+      dropped,
+      messagesOut: this.#messagesOut,
+      bytesOut: this.#bytesOut,
+      writes: this.#earlierWrites + (this.#outbox?.writes ?? 0),
+      reconnects: Math.max(0, this.#ups - 1),
+    };
+  }
+
+  deliver(sid: number, message: InboundMessage): void {
+    if (!this.#subscriptions.deliver(sid, message)) this.#link.counts.dropped++;
+  }
+
+  drained(): void {
+    notify(this.#drainListeners, undefined);
+  }
+
+  restoring(): void {
+    this.#subscriptions.restore();
+  }
+
+  up(transport: NatsTransport): void {
+    if (this.#closing) return;
+    this.#outbox = transport.outbox;
+    this.#maxPayload = transport.info?.maxPayload ?? 0;
+    this.#ups++;
+    notify(this.#linkListeners, { type: "up", server: transport.server });
+  }
+
+  down(reason: string): void {
+    const outbox = this.#forgetOutbox();
+    if (outbox === undefined) return;
+    notify(this.#linkListeners, { type: "down", reason });
+    if (outbox.congested) this.drained();
+  }
+
+  attemptFailed(attempt: FailedAttempt): void {
+    guarded(() => this.#options.onAttemptFailed?.(attempt));
+  }
+
+  gaveUp(reason: string): void {
+    this.#closing ??= this.#close(0, reason);
+  }
+
+  leaving(server: string): void {
+    log.info("NATS is about to shut down", { server });
+  }
+
+  publishRefused(subject: string, reason: string): void {
+    // A broker says it for each message: once is enough until it says another.
+    if (reason === this.#lastRefusal) return;
+    this.#lastRefusal = reason;
+    log.error("NATS refuses our messages", { subject, why: reason });
+  }
+
+  refused(subject: string, reason: string): void {
+    guarded(() => this.#options.onSubscriptionError?.(subject, reason));
+  }
+
+  handlerFailed(subject: string, error: unknown): void {
+    log.error("the handler of a message failed", { subject, error });
+  }
+
+  async #close(timeout: number, reason?: string): Promise<void> {
+    if (this.connected && timeout > 0) {
+      const flushed = this.#link.flush();
+      this.#forgetOutbox();
+      await settledWithin(flushed, timeout);
+    }
+    this.#forgetOutbox();
+    await this.#link.close();
+    notify(this.#linkListeners, {
+      type: "closed",
+      ...(reason !== undefined && { reason }),
+    });
+  }
+
+  /** From now on nothing is published. */
+  #forgetOutbox(): Outbox | undefined {
+    const outbox = this.#outbox;
+    this.#outbox = undefined;
+    this.#earlierWrites += outbox?.writes ?? 0;
+    return outbox;
+  }
+}
+
+/** Adds `listener` until `signal` aborts. */
+function listen<T>(
+  listeners: Set<(event: T) => void>,
+  listener: (event: T) => void,
+  signal: AbortSignal | undefined,
+): void {
+  if (signal?.aborted) return;
+  // A wrapper, so that one function can listen twice.
+  const entry = (event: T): void => listener(event);
+  listeners.add(entry);
+  signal?.addEventListener("abort", () => listeners.delete(entry), {
+    once: true,
+  });
+}
+
+/** Calls every listener; one that throws keeps no other from being called. */
+function notify<T>(listeners: Set<(event: T) => void>, event: T): void {
+  for (const listener of listeners) guarded(() => listener(event));
+}
+
+/** Runs what others gave us; its failure is theirs, and must not become ours. */
+function guarded(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    log.error("a listener of the NATS link failed", { error });
+  }
+}
+
+/** Waits for `promise`, but not longer than `timeout` ms. */
+async function settledWithin(
+  promise: Promise<void>,
+  timeout: number,
+): Promise<void> {
+  const { promise: timedOut, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, timeout);
+  try {
+    await Promise.race([promise, timedOut]);
+  } catch (error) {
+    log.debug("not all was sent before the end", { why: messageOf(error) });
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,387 @@
+/**
+ * One connection to a broker: a nats-core transport that frames the protocol
+ * itself. Messages go straight from the read buffer to their subscription;
+ * what else arrives is handed to nats-core, which logs in and keeps the link.
+ *
+ * @module
+ */
+
+import {
+  type ConnectionOptions,
+  type Server,
+  TimeoutError,
+  type Transport,
+} from "@nats-io/nats-core/internal";
+import { messageOf } from "../base/errors.ts";
+import { Inbox } from "./inbox.ts";
+import type { InboundMessage } from "./message.ts";
+import type { NatsTls } from "./options.ts";
+import { Outbox } from "./outbox.ts";
+import {
+  type BrokerInfo,
+  OperationQueue,
+  parseBrokerInfo,
+} from "./server_info.ts";
+import { NatsProtocolError, OP, type Op } from "./parser.ts";
+import { dialBroker } from "./dial.ts";
+import type { BrokerSocket, PlainSocket } from "./socket.ts";
+import { quote } from "../base/text.ts";
+
+/** Counts of what went through the connections of a bus. */
+export interface LinkCounts {
+  /** Messages received. */
+  messagesIn: number;
+  /** Bytes read from the socket. */
+  bytesIn: number;
+  /** Messages larger than the broker's maximum, or for a subscription that is gone. */
+  dropped: number;
+}
+
+/** What a transport needs from the bus it belongs to. */
+export interface TransportHost {
+  /** How to speak TLS; undefined when only a broker that demands it gets it. */
+  readonly tls: NatsTls | undefined;
+  /** Counted up by every transport. */
+  readonly counts: LinkCounts;
+  /**
+   * `transport` is going to dial.
+   *
+   * @throws {Error} when the bus has ended.
+   */
+  dialing(transport: NatsTransport): void;
+  /** A message for subscription `sid`; must not throw. */
+  deliver(sid: number, message: InboundMessage): void;
+  /** The outbox has room again. */
+  drained(): void;
+  /** `transport` has ended: by itself, or because nats-core wants it so. */
+  ended(transport: NatsTransport, end: TransportEnd): void;
+}
+
+/** How a transport ended. */
+export interface TransportEnd {
+  /** How far it had come. */
+  readonly from: Exclude<TransportState, "ended">;
+  /** What happened, as a clause about the broker. */
+  readonly reason: string;
+  /** The same as an error, for nats-core. */
+  readonly error: Error;
+}
+
+/**
+ * How far a transport has come. `greeting`: nats-core logs in, and waits for
+ * the PONG that tells it succeeded.
+ */
+export type TransportState = "dialing" | "greeting" | "open" | "ended";
+
+/**
+ * Smallest max_payload of a broker that can be worked with, in bytes: a
+ * request with its headers, or a refusal with its sentence, must fit.
+ */
+const MIN_MAX_PAYLOAD = 4096;
+
+function tooSmall({ maxPayload }: BrokerInfo): string {
+  return `its max_payload of ${maxPayload} bytes is below the ${MIN_MAX_PAYLOAD} that are needed`;
+}
+
+const PONG = new TextEncoder().encode("PONG\r\n");
+
+/** The buses by the options that nats-core hands on to their transports. */
+const hosts = new WeakMap<ConnectionOptions, TransportHost>();
+
+/** Makes the transports of a connection with `options` belong to `host`. */
+export function adoptTransports(
+  options: ConnectionOptions,
+  host: TransportHost,
+): void {
+  hosts.set(options, host);
+}
+
+/** One connection to one broker, from its dial to its end. */
+export class NatsTransport implements Transport {
+  /** The broker's monitoring shows the runtime as our language. */
+  readonly lang = "deno";
+  /** The runtime's version. */
+  readonly version: string = Deno.version.deno;
+
+  readonly #inbox = new Inbox();
+  readonly #forCore = new OperationQueue();
+  readonly #abort = new AbortController();
+  readonly #closed = Promise.withResolvers<void>();
+  #host: TransportHost | undefined;
+  #server = "";
+  /** How long nats-core waits for dial and login, in ms. */
+  #patience = 0;
+  #state: TransportState = "dialing";
+  #socket: BrokerSocket | undefined;
+  #outbox: Outbox | undefined;
+  #encrypted = false;
+  #wasOpen = false;
+  #info: BrokerInfo | undefined;
+  /** The last error the broker told us that concerns the whole connection. */
+  #complaint: string | undefined;
+
+  /** How far it has come. */
+  get state(): TransportState {
+    return this.#state;
+  }
+
+  /** `host:port` of the broker. */
+  get server(): string {
+    return this.#server;
+  }
+
+  /** What the broker said last about itself. */
+  get info(): BrokerInfo | undefined {
+    return this.#info;
+  }
+
+  /** What waits to be written; undefined before there is a socket. */
+  get outbox(): Outbox | undefined {
+    return this.#outbox;
+  }
+
+  /** The last error the broker told us that concerns the whole connection. */
+  get complaint(): string | undefined {
+    return this.#complaint;
+  }
+
+  /** Whether the transport has ended. */
+  get isClosed(): boolean {
+    return this.#state === "ended";
+  }
+
+  /** Whether the socket speaks TLS. */
+  isEncrypted(): boolean {
+    return this.#encrypted;
+  }
+
+  /** Connects to `server` and reads its first line. */
+  async connect(server: Server, options: ConnectionOptions): Promise<void> {
+    const host = hosts.get(options);
+    if (host === undefined) throw new Error("No bus has these options");
+    this.#server = server.listen;
+    this.#patience = options.timeout ?? 0;
+    host.dialing(this);
+    this.#host = host;
+    try {
+      await this.#open(server, host);
+    } catch (error) {
+      this.#end(messageOf(error), error);
+      throw error;
+    }
+    void this.#pump();
+  }
+
+  /** Operations for nats-core, each whole. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
+    return this.#forCore;
+  }
+
+  /** Queues operations of nats-core. */
+  send(frame: Uint8Array): void {
+    if (this.#state !== "ended") this.#outbox?.push("control", frame);
+  }
+
+  /** Ends the connection; nats-core calls it when login fails and at the end. */
+  close(error?: Error): Promise<void> {
+    const reason = error instanceof TimeoutError
+      ? `no answer within ${this.#patience / 1000} s`
+      : error
+      ? messageOf(error)
+      : "it was closed";
+    this.#end(reason, error);
+    return this.#wasOpen ? this.#closed.promise : Promise.resolve();
+  }
+
+  /** Ends the connection; nats-core calls it when pings stay unanswered. */
+  disconnect(): void {
+    this.#end(this.#complaint ? this.#closedText() : "it answers no pings");
+  }
+
+  /** Resolves when a connection that was open has ended. */
+  closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Ends what nats-core has no more use for. */
+  discard(): void {
+    this.#end("it was discarded");
+  }
+
+  async #open(server: Server, host: TransportHost): Promise<void> {
+    const { hostname, port } = server;
+    const { signal } = this.#abort;
+    // A cluster's members may be known by address only; their certificates
+    // are for the name of the one that was asked.
+    const tlsName = server.tlsName || hostname;
+    const { tls } = host;
+    const plain = await dialBroker({ hostname, port, tls, signal });
+    this.#take(plain);
+    if (tls?.first) await this.#secure(plain, tlsName);
+    const info = await this.#greeting();
+    if (!info.headers) throw new Error("it is older than NATS 2.2");
+    if (info.maxPayload < MIN_MAX_PAYLOAD) throw new Error(tooSmall(info));
+    if (!this.#encrypted && (tls !== undefined || info.tlsRequired)) {
+      if (!info.tlsOffered) throw new Error("it does not offer TLS");
+      if (this.#inbox.hasMore) {
+        throw new Error("it sends more before TLS than it may");
+      }
+      await this.#secure(plain, tlsName);
+    }
+    this.#state = "greeting";
+    this.#outbox = new Outbox({
+      write: (bytes) => this.#write(bytes),
+      drained: () => host.drained(),
+      failed: (error) => this.#end(`writing failed: ${messageOf(error)}`),
+    });
+    this.#operation(OP.info);
+  }
+
+  #write(bytes: Uint8Array): Promise<number> {
+    if (this.#socket === undefined) throw new Error("it is closed");
+    return this.#socket.write(bytes);
+  }
+
+  async #secure(plain: PlainSocket, hostname: string): Promise<void> {
+    try {
+      this.#take(await plain.startTls(hostname));
+    } catch (error) {
+      throw new Error(`TLS failed: ${messageOf(error)}`, { cause: error });
+    }
+    this.#encrypted = true;
+  }
+
+  /** Owns `socket` from now on. */
+  #take(socket: BrokerSocket): void {
+    if (this.#state === "ended") {
+      socket[Symbol.dispose]();
+      throw new Error("it was closed");
+    }
+    this.#socket = socket;
+  }
+
+  /** Reads until the broker's first line is there. */
+  async #greeting(): Promise<BrokerInfo> {
+    for (;;) {
+      if (!await this.#fill()) throw new Error(this.#closedText());
+      const op = this.#inbox.next(0);
+      if (op === OP.incomplete) continue;
+      if (op !== OP.info) throw new Error("it does not begin with INFO");
+      return this.#readInfo();
+    }
+  }
+
+  /** Reads and takes apart until the connection ends. */
+  async #pump(): Promise<void> {
+    try {
+      do this.#consume(); while (await this.#fill());
+      this.#end(this.#closedText());
+    } catch (error) {
+      this.#end(
+        error instanceof NatsProtocolError
+          ? `it breaks the protocol: ${error.message}`
+          : this.#complaint === undefined
+          ? `reading failed: ${messageOf(error)}`
+          : this.#closedText(),
+        error,
+      );
+    }
+  }
+
+  /** Reads once; false at the end, whoever brought it about. */
+  async #fill(): Promise<boolean> {
+    if (this.#socket === undefined) return false;
+    const count = await this.#socket.read(this.#inbox.room());
+    if (count === null || this.isClosed) return false;
+    this.#inbox.add(count);
+    if (this.#host !== undefined) this.#host.counts.bytesIn += count;
+    return true;
+  }
+
+  /** Takes apart what has been read. */
+  #consume(): void {
+    const inbox = this.#inbox;
+    const host = this.#host;
+    const maxPayload = this.#info?.maxPayload ?? 0;
+    const { passedOver } = inbox;
+    while (!this.isClosed && host !== undefined) {
+      const op = inbox.next(maxPayload);
+      if (op === OP.message) {
+        host.counts.messagesIn++;
+        host.deliver(inbox.parser.sid, inbox.message);
+      } else if (op === OP.incomplete) {
+        host.counts.dropped += inbox.passedOver - passedOver;
+        return;
+      } else this.#operation(op);
+    }
+  }
+
+  /** Takes note of the operation found last, and hands it to nats-core. */
+  #operation(op: Op): void {
+    switch (op) {
+      case OP.ping:
+        // At once, instead of when nats-core comes to read it.
+        this.#outbox?.push("control", PONG);
+        return;
+      case OP.pong:
+        if (this.#state === "greeting") {
+          this.#state = "open";
+          this.#wasOpen = true;
+        }
+        break;
+      case OP.error:
+        this.#noteError();
+        break;
+      case OP.info:
+        this.#reread();
+        break;
+      default:
+        return;
+    }
+    this.#forCore.push(this.#inbox.copy());
+  }
+
+  #readInfo(): BrokerInfo {
+    this.#info = parseBrokerInfo(this.#inbox.argument());
+    return this.#info;
+  }
+
+  /** INFO again, while connected: its limits may have changed. */
+  #reread(): void {
+    const before = this.#info?.maxPayload ?? 0;
+    const { maxPayload } = this.#readInfo();
+    // What is queued may be larger: queue it anew, on a new connection.
+    if (this.#state === "open" && maxPayload < before) {
+      this.#end(`it takes ${maxPayload} bytes a message now, not ${before}`);
+    }
+  }
+
+  #noteError(): void {
+    const text = new TextDecoder().decode(this.#inbox.argument())
+      .replaceAll(/^'|'$/g, "");
+    // A refused subject does not end the connection; all else does.
+    if (!/^permissions violation/i.test(text)) this.#complaint = text;
+  }
+
+  #closedText(): string {
+    return this.#complaint === undefined
+      ? "it closed the connection"
+      : `it closed the connection: ${quote(this.#complaint)}`;
+  }
+
+  /** The one way out. */
+  #end(reason: string, cause?: unknown): void {
+    const from = this.#state;
+    if (from === "ended") return;
+    this.#state = "ended";
+    const error = cause instanceof Error ? cause : new Error(reason);
+    this.#abort.abort(error);
+    this.#socket?.[Symbol.dispose]();
+    this.#outbox?.close();
+    this.#forCore.end();
+    this.#host?.ended(this, { from, reason, error });
+    // Not before nats-core has dealt with all that it was handed: told of the
+    // end while it still takes in the login, it would wait for ever.
+    if (from === "open") setTimeout(() => this.#closed.resolve(), 0);
+  }
+}

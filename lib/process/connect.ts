@@ -1,0 +1,96 @@
+/**
+ * From configuration to a connection to NATS: reads the files that hold
+ * credentials and certificates, and reports what happens on the way.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { formatAddress } from "../base/address.ts";
+import type { NatsConfig } from "../config/config.ts";
+import { messageOf, UsageError } from "../base/errors.ts";
+import { connectNats, type NatsBus } from "../nats/connection.ts";
+import type { NatsCredentials, NatsTls } from "../nats/options.ts";
+import { quote } from "../base/text.ts";
+
+/**
+ * Connects as `config` says.
+ *
+ * @throws {UsageError} when a file it names cannot be read or used.
+ * @throws {RunError} when the first connection does not come about in time.
+ */
+export async function openNats(
+  config: NatsConfig,
+  options: {
+    /** What the broker's monitoring calls this process. */
+    readonly name: string;
+    readonly signal: AbortSignal;
+    readonly onSubscriptionError: (subject: string, reason: string) => void;
+  },
+): Promise<NatsBus> {
+  const log = getLogger(["sproxy", "nats"]);
+  const { servers, connectTimeout, pingInterval } = config;
+  const tls = readTls(config.tls);
+  const bus = await connectNats({
+    ...options,
+    servers: servers.map((server) =>
+      `${server.tls ? "tls" : "nats"}://${formatAddress(server)}`
+    ),
+    credentials: readCredentials(config.auth),
+    ...(tls === undefined ? {} : { tls }),
+    connectTimeout,
+    pingInterval,
+    onAttemptFailed: ({ server, reason, failures }) =>
+      log.warn("cannot connect to NATS", { server, why: reason, failures }),
+  });
+  log.info("connected to NATS", { server: bus.server });
+  bus.onLink((event) => {
+    switch (event.type) {
+      case "up":
+        log.info("connected to NATS again", { server: event.server });
+        break;
+      case "down":
+        log.warn("connection to NATS lost", { why: event.reason });
+        break;
+      case "closed":
+        log.debug("connection to NATS closed", { why: event.reason ?? "" });
+    }
+  });
+  return bus;
+}
+
+function readCredentials(auth: NatsConfig["auth"]): NatsCredentials {
+  switch (auth.kind) {
+    case "none":
+      return auth;
+    case "password":
+      return { ...auth, password: auth.password.reveal() };
+    case "token":
+      return { kind: "token", token: auth.token.reveal() };
+    case "nkey":
+      return { kind: "nkey", seed: readFile(auth.path, "nats-nkey") };
+    case "creds":
+      return { kind: "creds", text: readFile(auth.path, "nats-creds") };
+  }
+}
+
+function readTls(tls: NatsConfig["tls"]): NatsTls | undefined {
+  if (!tls.required) return undefined;
+  const { ca, cert, key, first } = tls;
+  return {
+    ...(ca === undefined ? {} : { ca: readFile(ca, "nats-tls-ca") }),
+    ...(cert === undefined ? {} : { cert: readFile(cert, "nats-tls-cert") }),
+    ...(key === undefined ? {} : { key: readFile(key, "nats-tls-key") }),
+    first,
+  };
+}
+
+function readFile(path: string, flag: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (cause) {
+    throw new UsageError(
+      `Cannot read the file of --${flag}, ${quote(path)}: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The frame of both programs: command line, log, signals, status, workers and
+ * exit codes.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { type Address, formatAddress } from "../base/address.ts";
+import { parseCommandLine } from "../config/cli.ts";
+import type { ConfigByRole } from "../config/config.ts";
+import { systemSources } from "../config/sources.ts";
+import { messageOf, RunError, UsageError } from "../base/errors.ts";
+import { closeLog, configureLog } from "./log.ts";
+import type { Role } from "../config/options.ts";
+import { isStop, type RoleHost } from "./lifecycle.ts";
+import { processMetrics } from "./metrics.ts";
+import { watchSignals } from "./signals.ts";
+import {
+  serveStatus,
+  type StatusServer,
+  type StatusSource,
+} from "./status_http.ts";
+import { checkListenable } from "../net/tcp.ts";
+import { runWorkers } from "./workers.ts";
+
+/** What the programs exit with. */
+export const EXIT = {
+  /** A clean stop, help, version. */
+  ok: 0,
+  /** A failure at run time. */
+  failure: 1,
+  /** Wrong flags, environment or configuration. */
+  usage: 2,
+} as const;
+
+/**
+ * Runs the program of `role` and returns its exit code.
+ *
+ * @param role Which program.
+ * @param run What it does with its configuration until told to stop.
+ */
+export async function main<R extends Role>(
+  role: R,
+  run: (config: ConfigByRole[R], host: RoleHost) => Promise<void>,
+): Promise<number> {
+  let asJson = false;
+  try {
+    const command = parseCommandLine(role, Deno.args, systemSources());
+    if (command.kind !== "run") {
+      print(Deno.stdout, command.text);
+      return EXIT.ok;
+    }
+    const { config, configFile, notices } = command;
+    configureLog(config.log);
+    asJson = config.log.format === "json";
+    const log = getLogger(["sproxy", role]);
+    if (configFile !== undefined) {
+      log.info("configuration read", { file: configFile });
+    }
+    for (const { level, text } of notices) log[level](text);
+    using stop = watchSignals();
+    const board = new StatusSlot();
+    await using _status = openStatus(config, board);
+    const host: RoleHost = {
+      stop,
+      showStatus: (source) => board.source = source,
+      onStarted: () => {},
+    };
+    const count = config.workers === "auto"
+      ? navigator.hardwareConcurrency
+      : config.workers;
+    // Before anything is waited for: a port that is taken is told at once.
+    if (config.role === "client") {
+      checkListenable(config.client.listenAddr, "--listen-addr");
+    }
+    try {
+      if (count === 1) await run(config, host);
+      else await runWorkers({ role, count, args: Deno.args, host });
+    } catch (error) {
+      if (!isStop(error, stop)) throw error;
+    }
+    return EXIT.ok;
+  } catch (error) {
+    return explain(error, asJson);
+  } finally {
+    closeLog();
+  }
+}
+
+/** The status of a process whose role may not have one yet. */
+class StatusSlot implements StatusSource {
+  source: StatusSource | undefined;
+
+  readiness(): ReturnType<StatusSource["readiness"]> {
+    return this.source?.readiness() ?? { ready: false, reason: "starting" };
+  }
+
+  metrics(): ReturnType<StatusSource["metrics"]> {
+    return [...this.source?.metrics() ?? [], ...processMetrics()];
+  }
+}
+
+function openStatus(
+  config: ConfigByRole[Role],
+  source: StatusSource,
+): StatusServer | undefined {
+  const [address, flag]: [Address | undefined, string] =
+    config.role === "server"
+      ? [config.server.listenAddr, "--listen-addr"]
+      : [config.client.statusAddr, "--status-addr"];
+  if (address === undefined) return undefined;
+  const server = serveStatus({ address, flag, source });
+  getLogger(["sproxy", "status"]).info("status listening", {
+    address: formatAddress(server.address),
+  });
+  return server;
+}
+
+/** Says on one line what went wrong; a fault of the program shows its stack. */
+function explain(error: unknown, asJson: boolean): number {
+  const known = error instanceof UsageError || error instanceof RunError;
+  const text = known
+    ? messageOf(error)
+    : error instanceof Error && error.stack !== undefined
+    ? `internal error: ${error.stack}`
+    : `internal error: ${messageOf(error)}`;
+  if (asJson) getLogger(["sproxy"]).fatal(text);
+  else print(Deno.stderr, `error: ${text}\n`);
+  return error instanceof UsageError ? EXIT.usage : EXIT.failure;
+}
+
+/** Writes to a stream whose reader may be gone, which is no reason to fail. */
+function print(
+  stream: { writeSync(bytes: Uint8Array): number },
+  text: string,
+): void {
+  let rest = new TextEncoder().encode(text);
+  try {
+    while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The client, put together.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { formatAddress, parseAddress } from "../base/address.ts";
+import { systemClock } from "../base/clock.ts";
+import type { ClientConfig } from "../config/config.ts";
+import { Ingress } from "../client/client.ts";
+import {
+  random,
+  RoleFrame,
+  type RoleHost,
+  sessionOptions,
+} from "./lifecycle.ts";
+import { makeToken } from "../wire/subjects.ts";
+import { listen } from "../net/tcp.ts";
+
+/**
+ * Accepts connections until told to stop.
+ *
+ * @throws {UsageError | RunError} when it cannot start or go on.
+ */
+export async function runClient(
+  config: ClientConfig,
+  host: RoleHost,
+): Promise<void> {
+  const log = getLogger(["sproxy", "client"]);
+  const { nats, client, tunnel } = config;
+  await using frame = await RoleFrame.open("client", { config: nats, host });
+  const { bus } = frame;
+  using ingress = new Ingress({
+    ...sessionOptions(config),
+    bus,
+    token: client.id ?? makeToken(random),
+    target: client.remoteAddr,
+    codec: tunnel.codec,
+    openTimeout: client.openTimeout,
+    maxOpening: tunnel.maxOpening,
+    refuseV1: tunnel.refuseV1,
+    v1Rate: tunnel.v1Rate,
+    random,
+  });
+  const { session } = ingress;
+  frame.observe(session, { opening: () => ingress.opening });
+  using listener = listen(client.listenAddr, {
+    clock: systemClock,
+    pool: session.pool,
+    reusePort: config.workers !== 1,
+    onAcceptError: (why) => {
+      session.counters.acceptErrors++;
+      log.error("cannot accept a connection", { why });
+    },
+  });
+  await frame.ready();
+  const accepting = ingress.serve(listener);
+  host.onStarted(parseAddress(listener.address));
+  log.info("listening", {
+    address: listener.address,
+    remote: formatAddress(client.remoteAddr),
+  });
+
+  await frame.untilStopped();
+  listener[Symbol.dispose]();
+  await accepting;
+  ingress.cancelOpenings({
+    code: "draining",
+    text: "this client is about to stop",
+  });
+  await frame.leave(session, tunnel.drainTimeout);
+  log.info("stopped");
+}

@@ -1,0 +1,176 @@
+/**
+ * The status of a process over HTTP: `/health` (it is up), `/ready` (it can
+ * do its work) and `/metrics`.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import { type Address, formatAddress } from "../base/address.ts";
+import { messageOf, RunError } from "../base/errors.ts";
+import {
+  formatMetrics,
+  type Metric,
+  METRICS_CONTENT_TYPE,
+} from "./prometheus.ts";
+
+const logger = getLogger(["sproxy", "status"]);
+
+/** Whether a process can do its work. */
+export interface Readiness {
+  /** Whether it can. */
+  readonly ready: boolean;
+  /** Why it cannot. */
+  readonly reason?: string;
+  /** What else is worth knowing. */
+  readonly details?: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Where the status comes from. Both must answer at once. */
+export interface StatusSource {
+  /** Whether the process can do its work now. */
+  readiness(): Readiness;
+  /** The metrics as they are now. */
+  metrics(): readonly Metric[];
+}
+
+/** What {@linkcode serveStatus} is told. */
+export interface StatusOptions {
+  /** Where to listen: an empty host is every interface, port 0 any free one. */
+  readonly address: Address;
+  /** The flag the address came from, for the message when it fails. */
+  readonly flag: string;
+  /** Where the status comes from. */
+  readonly source: StatusSource;
+  /** Ends the listener, as disposal does. */
+  readonly signal?: AbortSignal;
+}
+
+/** A listener that serves the status; disposal ends it. */
+export interface StatusServer extends AsyncDisposable {
+  /** Where it listens, with the port it really has. */
+  readonly address: Address;
+}
+
+/**
+ * Serves the status of `source`.
+ *
+ * @throws {RunError} naming flag and address when it cannot listen there.
+ */
+export function serveStatus(options: StatusOptions): StatusServer {
+  const { source, signal } = options;
+  const controller = new AbortController();
+  // Aborting cuts off a reader that has stopped; shutdown() would wait for it
+  // for ever, and then crash when aborted (Deno 2.9.6).
+  const stop = (): void => controller.abort();
+  const server = listen(options, {
+    signal: controller.signal,
+    handler: (request) => respond(request, source),
+  });
+  signal?.addEventListener("abort", stop);
+  if (signal?.aborted === true) stop();
+  const { hostname: host, port } = server.addr;
+  return {
+    address: { host, port },
+    async [Symbol.asyncDispose](): Promise<void> {
+      signal?.removeEventListener("abort", stop);
+      stop();
+      await server.finished;
+    },
+  };
+}
+
+/** What both ways to listen have. */
+interface Handling {
+  readonly signal: AbortSignal;
+  readonly handler: (request: Request) => Response;
+}
+
+/** Listens at the address, for an empty host on IPv6 and IPv4 if it can. */
+function listen(
+  { address, flag }: StatusOptions,
+  handling: Handling,
+): Deno.HttpServer<Deno.NetAddr> {
+  const { host, port } = address;
+  const serve = (hostname: string): Deno.HttpServer<Deno.NetAddr> =>
+    Deno.serve({ ...handling, hostname, port, onListen: (): void => {} });
+  /** Undefined where there is no IPv6, or it is not permitted. */
+  const serveIpv6 = (): Deno.HttpServer<Deno.NetAddr> | undefined => {
+    const net = { name: "net", host: `[::]:${port}` } as const;
+    if (Deno.permissions.querySync(net).state !== "granted") return undefined;
+    try {
+      return serve("::");
+    } catch (error) {
+      if (error instanceof Deno.errors.AddrInUse) throw error;
+      // Whatever else is wrong will be wrong with IPv4 too, or does not matter.
+      return undefined;
+    }
+  };
+  try {
+    if (host !== "") return serve(host);
+    return serveIpv6() ?? serve("0.0.0.0");
+  } catch (cause) {
+    throw new RunError(
+      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${
+        listenProblem(cause)
+      }`,
+      { cause },
+    );
+  }
+}
+
+/** Why it cannot listen, and what to do. */
+function listenProblem(error: unknown): string {
+  if (error instanceof Deno.errors.AddrInUse) {
+    return "the port is in use; choose another, or off";
+  }
+  return messageOf(error);
+}
+
+/** The answer to one request. */
+function respond(request: Request, source: StatusSource): Response {
+  const { method, url } = request;
+  const parsed = URL.parse(url); // null for a Host header that is none
+  if (parsed === null) return json(400, { status: "bad request" });
+  const page = PAGES.get(parsed.pathname);
+  if (page === undefined) return json(404, { status: "not found" });
+  if (method !== "GET" && method !== "HEAD") {
+    const refusal = json(405, { status: "method not allowed" });
+    refusal.headers.set("allow", "GET, HEAD");
+    return refusal;
+  }
+  try {
+    return page(source);
+  } catch (error) {
+    logger.error("status failed", { error });
+    return json(500, { status: "error" });
+  }
+}
+
+/** What each path serves. */
+const PAGES: ReadonlyMap<string, (source: StatusSource) => Response> = new Map([
+  ["/health", () => json(200, { status: "ok" })],
+  ["/ready", (source: StatusSource) => {
+    const { ready, reason, details } = source.readiness();
+    const status = ready ? "ready" : "not ready";
+    return json(ready ? 200 : 503, { status, reason, details });
+  }],
+  [
+    "/metrics",
+    (source: StatusSource) =>
+      page(200, formatMetrics(source.metrics()), METRICS_CONTENT_TYPE),
+  ],
+]);
+
+/** A response with `value` as JSON. */
+function json(status: number, value: unknown): Response {
+  return page(status, JSON.stringify(value) + "\n", "application/json");
+}
+
+/** A response that no cache keeps. */
+function page(status: number, body: string, type: string): Response {
+  return new Response(body, {
+    status,
+    headers: { "content-type": type, "cache-control": "no-store" },
+  });
+}

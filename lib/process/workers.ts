@@ -1,0 +1,294 @@
+/**
+ * Several workers of one role in one process: started, watched, started again
+ * when they fail, drained as one, and shown as one.
+ *
+ * @module
+ */
+import { getLogger, type Logger } from "@logtape/logtape";
+import type { Address } from "../base/address.ts";
+import { backoffDelay } from "../base/backoff.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { RunError, UsageError } from "../base/errors.ts";
+import type { Role } from "../config/options.ts";
+import type { RoleHost } from "./lifecycle.ts";
+import type { Readiness } from "./status_http.ts";
+import type { Metric, Sample } from "./prometheus.ts";
+import type { FromWorker, ToWorker } from "./worker_messages.ts";
+
+/** Pause before a failed worker starts again, in ms. */
+const RESTART = { base: 100, cap: 10_000 } as const;
+
+/** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
+const STABLE_MS = 30_000;
+
+/** A worker as the supervisor sees it. */
+export interface WorkerThread {
+  /** Sends it a message. */
+  post(message: ToWorker): void;
+  /** Ends it at once. */
+  terminate(): void;
+}
+
+/** What a worker tells the supervisor. */
+export interface WorkerEvents {
+  /** It sent a message. */
+  readonly onMessage: (message: FromWorker) => void;
+  /** It failed where nothing caught it. */
+  readonly onError: (text: string) => void;
+}
+
+/** What {@linkcode runWorkers} is told. */
+export interface WorkersOptions {
+  /** Which role. */
+  readonly role: Role;
+  /** How many workers. */
+  readonly count: number;
+  /** The command line. */
+  readonly args: readonly string[];
+  /** What the role is run in. */
+  readonly host: RoleHost;
+  /** Where the time comes from; default the system's. */
+  readonly clock?: Clock;
+  /** Starts a worker; default a thread of `worker.ts`. */
+  readonly startThread?: (name: string, events: WorkerEvents) => WorkerThread;
+}
+
+/**
+ * Runs `count` workers until told to stop.
+ *
+ * @throws {UsageError | RunError} when one cannot start.
+ */
+export async function runWorkers(options: WorkersOptions): Promise<void> {
+  const { count, host } = options;
+  const log = getLogger(["sproxy", "workers"]);
+  const slots: Slot[] = [];
+  host.showStatus({
+    readiness: () => readinessOfAll(slots, count),
+    metrics: () => sumMetrics(slots.map(({ metrics }) => metrics)),
+  });
+  const shared = { ...options, log };
+  // The first one finds the port, if it is free to choose; the others share it.
+  const first = new Slot(1, shared);
+  slots.push(first);
+  const address = await first.started;
+  const { drain, now } = host.stop;
+  if (!drain.aborted && !now.aborted) {
+    for (let index = 2; index <= count; index++) {
+      slots.push(new Slot(index, shared, address));
+    }
+    await Promise.all(slots.map(({ started }) => started));
+    host.onStarted(address);
+    log.info("workers started", { count });
+  }
+  await Promise.all(slots.map(({ ended }) => ended));
+}
+
+/** The place of one worker, filled again when it fails. */
+class Slot {
+  /** Resolves when the worker works, with the client's address; also when it ends before. */
+  readonly started: Promise<Address | undefined>;
+  /** Resolves when the worker has stopped for good. */
+  readonly ended: Promise<void>;
+  readiness: Readiness = { ready: false, reason: "starting" };
+  /** Metrics of the worker that runs. */
+  #present: readonly Metric[] = [];
+  /** Counters of those that failed: a total that falls would count twice. */
+  #past: readonly Metric[] = [];
+  readonly #index: number;
+  readonly #clock: Clock;
+  readonly #options: WorkersOptions & { readonly log: Logger };
+  readonly #start = Promise.withResolvers<Address | undefined>();
+  readonly #end = Promise.withResolvers<void>();
+  #address: Address | undefined;
+  #worker: WorkerThread | undefined;
+  #hasWorked = false;
+  #startedAt = 0;
+  #failures = 0;
+  #restart: Disposable | undefined;
+
+  constructor(
+    index: number,
+    options: WorkersOptions & { readonly log: Logger },
+    address?: Address,
+  ) {
+    this.#index = index;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#address = address;
+    this.started = this.#start.promise;
+    this.ended = this.#end.promise;
+    // A failure reaches the one of the two that is waited for.
+    this.started.catch(() => {});
+    this.ended.catch(() => {});
+    const { drain, now } = options.host.stop;
+    drain.addEventListener("abort", () => this.#stop("drain"), { once: true });
+    now.addEventListener("abort", () => this.#stop("now"), { once: true });
+    this.#spawn();
+  }
+
+  /** What all workers of this place come to. */
+  get metrics(): readonly Metric[] {
+    return sumMetrics([this.#past, this.#present]);
+  }
+
+  #spawn(): void {
+    const { role, args, count, startThread = startWorker } = this.#options;
+    this.#restart = undefined;
+    this.#startedAt = this.#clock.now();
+    this.#worker = startThread(`${role} ${this.#index}`, {
+      onMessage: (message) => this.#onMessage(message),
+      onError: (text) => this.#onFailed("internal", text),
+    });
+    this.#post({
+      type: "start",
+      role,
+      args,
+      index: this.#index,
+      count,
+      address: this.#address,
+    });
+  }
+
+  #onMessage(message: FromWorker): void {
+    switch (message.type) {
+      case "started":
+        this.#address = message.address;
+        this.#hasWorked = true;
+        this.#start.resolve(message.address);
+        break;
+      case "status":
+        this.readiness = message.readiness;
+        this.#present = message.metrics;
+        break;
+      case "stopped":
+        this.#finish();
+        break;
+      case "failed":
+        this.#onFailed(message.kind, message.text);
+    }
+  }
+
+  #onFailed(kind: "usage" | "run" | "internal", text: string): void {
+    const { log } = this.#options;
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.readiness = { ready: false, reason: text };
+    this.#past = sumMetrics([
+      this.#past,
+      this.#present.filter(({ type }) => type === "counter"),
+    ]);
+    this.#present = [];
+    if (this.#restart !== undefined) return; // it failed once already
+    if (this.#stopping) {
+      log.error("worker failed while stopping", {
+        worker: this.#index,
+        why: text,
+      });
+      this.#finish();
+    } else if (kind !== "internal" && !this.#hasWorked) {
+      const error = kind === "usage"
+        ? new UsageError(text)
+        : new RunError(text);
+      this.#start.reject(error);
+      this.#end.reject(error);
+    } else {
+      const lived = this.#clock.now() - this.#startedAt;
+      this.#failures = lived > STABLE_MS ? 0 : this.#failures;
+      const delay = backoffDelay(this.#failures++, {
+        ...RESTART,
+        random: Math.random,
+      });
+      log.error("worker failed; it starts again", {
+        worker: this.#index,
+        why: text,
+        ms: Math.round(delay),
+      });
+      this.#restart = this.#clock.after(delay, () => this.#spawn());
+    }
+  }
+
+  get #stopping(): boolean {
+    const { drain, now } = this.#options.host.stop;
+    return drain.aborted || now.aborted;
+  }
+
+  #stop(type: "drain" | "now"): void {
+    if (this.#restart !== undefined) {
+      this.#restart[Symbol.dispose]();
+      this.#finish();
+    } else this.#post({ type });
+  }
+
+  #finish(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.#start.resolve(undefined);
+    this.#end.resolve();
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker?.post(message);
+  }
+}
+
+/** A thread of `worker.ts`. */
+function startWorker(name: string, events: WorkerEvents): WorkerThread {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+    type: "module",
+    name,
+  });
+  worker.addEventListener("message", ({ data }) => events.onMessage(data));
+  worker.addEventListener("error", (event) => {
+    event.preventDefault(); // it is handled: the worker starts again
+    events.onError(event.message);
+  });
+  return {
+    post: (message) => worker.postMessage(message),
+    terminate: () => worker.terminate(),
+  };
+}
+
+/** Ready while any worker is: the others' share goes to it. */
+function readinessOfAll(slots: readonly Slot[], workers: number): Readiness {
+  const ready = slots.filter((slot) => slot.readiness.ready).length;
+  const details = { workers, ready };
+  if (ready > 0) return { ready: true, details };
+  const reason = slots[0]?.readiness.reason ?? "starting";
+  return { ready: false, reason, details };
+}
+
+/** Several workers' metrics as one, sample by sample. */
+export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
+  const byName = new Map<string, Metric>();
+  for (const metric of all.flat()) {
+    const known = byName.get(metric.name);
+    if (known === undefined) {
+      byName.set(metric.name, metric);
+      continue;
+    }
+    const samples = [...known.samples, ...metric.samples];
+    byName.set(metric.name, {
+      ...known,
+      samples: joinSamples(samples, metric.of === "every" ? Math.min : add),
+    });
+  }
+  return [...byName.values()];
+}
+
+function add(a: number, b: number): number {
+  return a + b;
+}
+
+function joinSamples(
+  samples: readonly Sample[],
+  join: (a: number, b: number) => number,
+): Sample[] {
+  const joined = new Map<string, Sample>();
+  for (const sample of samples) {
+    const key = JSON.stringify(sample.labels ?? {});
+    const known = joined.get(key);
+    const value = known ? join(known.value, sample.value) : sample.value;
+    joined.set(key, { ...sample, value });
+  }
+  return [...joined.values()];
+}

@@ -1,0 +1,316 @@
+/**
+ * The server's part: answer opens by dialling their targets.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { type Address, formatAddress } from "../base/address.ts";
+import type { Bus, BusMessage, BusSubscription } from "../nats/bus.ts";
+import type { Clock } from "../base/clock.ts";
+import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
+import { JsonMessage } from "../wire/json.ts";
+import {
+  decodeRequest,
+  encodeAccept,
+  encodeDialing,
+  encodeRefusal,
+  type Headers,
+  type OpenRequest,
+} from "../wire/open.ts";
+import { Session, type SessionOptions } from "../session/session.ts";
+import type { Socket } from "../net/socket.ts";
+import {
+  type ConnectionId,
+  firstNumber,
+  formatId,
+  isSubject,
+  makeToken,
+  MAX_ID_LENGTH,
+} from "../wire/subjects.ts";
+import { V1_WARNING } from "../tunnel/v1_machine.ts";
+
+/** When a client first hears that the dial goes on, and how often after that, in ms. */
+const DIALING_NOTICE_MS = { first: 500, next: 1_000 } as const;
+
+/** Version 1 peers remembered as warned of; with more the log has told enough. */
+const MAX_V1_PEERS = 1024;
+
+/** What a client is told whose open comes too late. */
+const DRAINING: Reason = {
+  code: "draining",
+  text: "this server is about to stop",
+};
+
+/** What a server's egress is made of. */
+export interface EgressOptions
+  extends Omit<SessionOptions, "role" | "onOther" | "onTick" | "keepTicking"> {
+  /** Queue group of the request subject: one server of it answers each open. */
+  readonly queueGroup: string;
+  /**
+   * Connects to a target.
+   *
+   * @throws {TunnelError} with the code for the client.
+   */
+  readonly dial: (target: Address, signal: AbortSignal) => Promise<Socket>;
+  /** Most dials under way. */
+  readonly maxOpening: number;
+  /** Most tunnels for one client process. */
+  readonly maxTunnelsPerClient: number;
+  /** Turn away clients that speak version 1. */
+  readonly refuseV1: boolean;
+  /** Bytes a second sent to a version 1 client. */
+  readonly v1Rate: number;
+  /** How long a version 1 client may take to listen, in ms. */
+  readonly listenTimeout: number;
+  /** Fills with bytes that nobody can guess. */
+  readonly random: (bytes: Uint8Array) => Uint8Array;
+}
+
+/** The dialling side of the tunnels of one process. */
+export class Egress implements Disposable {
+  /** The tunnels. */
+  readonly session: Session;
+  readonly #options: EgressOptions;
+  readonly #bus: Bus;
+  readonly #clock: Clock;
+  readonly #log = getLogger(["sproxy", "open"]);
+  readonly #subscription: BusSubscription;
+  readonly #stop = new AbortController();
+  /** Dials under way: connection ID to client. */
+  readonly #dialing = new Map<string, string>();
+  readonly #v1Peers = new Set<string>();
+  #nextV1Number: number;
+  #draining = false;
+
+  /** An egress on a bus; it answers opens from now on. */
+  constructor(options: EgressOptions) {
+    this.#options = options;
+    this.#bus = options.bus;
+    this.#clock = options.clock;
+    this.#nextV1Number = firstNumber(options.random);
+    this.session = new Session({ ...options, role: "server" });
+    this.#subscription = this.#bus.subscribe(
+      options.subjects.request,
+      (message) => this.#onRequest(message),
+      { queue: options.queueGroup },
+    );
+  }
+
+  /** Dials under way. */
+  get opening(): number {
+    return this.#dialing.size;
+  }
+
+  /**
+   * Takes no more opens, and gives up dials under way: their clients are told,
+   * so that other servers of the queue group get them. Resolves when no more
+   * requests can come.
+   */
+  async drain(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = true;
+    this.#stop.abort(new TunnelError(DRAINING.code, DRAINING.text));
+    await this.#subscription.drain();
+  }
+
+  /** Gives up dials under way and ends the session. */
+  [Symbol.dispose](): void {
+    this.#draining = true;
+    this.#stop.abort(new TunnelError(DRAINING.code, DRAINING.text));
+    this.#subscription[Symbol.dispose]();
+    this.session[Symbol.dispose]();
+  }
+
+  #onRequest(message: BusMessage): void {
+    const { reply } = message;
+    if (!isSubject(reply)) {
+      this.session.counters.malformed++;
+      this.#log.debug("request dropped", {
+        reply,
+        why: "it cannot be answered",
+      });
+      return;
+    }
+    let request: OpenRequest;
+    try {
+      request = decodeRequest((name) => message.header(name), message.data);
+    } catch (error) {
+      if (!(error instanceof TunnelError)) throw error;
+      this.session.counters.malformed++;
+      this.#log.debug("request dropped", { reply, why: error.text });
+      this.#refuse(reply, error, undefined);
+      return;
+    }
+    const refusal = this.#objection(request);
+    if (refusal !== undefined) {
+      this.#refuse(reply, refusal, request);
+      return;
+    }
+    const id = this.#idFor(request);
+    // The request was repeated: the first is answered, or will be.
+    if (this.session.knows(id) || this.#dialing.has(formatId(id))) return;
+    void this.#open(request, id, reply);
+  }
+
+  /** Says once per peer what version 1 cannot do; its inbox tells one peer from another. */
+  #noteV1(reply: string): void {
+    const inbox = reply.split(".").slice(0, 2).join(".").slice(
+      0,
+      MAX_ID_LENGTH,
+    );
+    if (this.#v1Peers.has(inbox) || this.#v1Peers.size >= MAX_V1_PEERS) return;
+    this.#v1Peers.add(inbox);
+    this.#log.warn(V1_WARNING, { inbox });
+  }
+
+  #objection(request: OpenRequest): Reason | undefined {
+    const { maxOpening, maxTunnels, maxTunnelsPerClient } = this.#options;
+    const client = request.native?.client;
+    if (client === undefined && this.#options.refuseV1) {
+      return {
+        code: "version",
+        text: "this server refuses version 1 clients (--refuse-v1)",
+      };
+    }
+    if (this.#draining) {
+      return DRAINING;
+    }
+    if (!this.session.hasRoom(this.#dialing.size)) {
+      return {
+        code: "limit",
+        text: `${maxTunnels} tunnels are open (--max-tunnels)`,
+      };
+    }
+    if (this.#dialing.size >= maxOpening) {
+      return {
+        code: "limit",
+        text: `${maxOpening} opens are under way (--max-opening)`,
+      };
+    }
+    if (
+      client !== undefined &&
+      this.session.tunnelsWith(client) + this.#dialsFor(client) >=
+        maxTunnelsPerClient
+    ) {
+      return {
+        code: "limit",
+        text:
+          `${maxTunnelsPerClient} tunnels are open for this client (--max-tunnels-per-client)`,
+      };
+    }
+    return undefined;
+  }
+
+  #dialsFor(client: string): number {
+    let count = 0;
+    for (const each of this.#dialing.values()) if (each === client) count++;
+    return count;
+  }
+
+  async #open(
+    request: OpenRequest,
+    id: ConnectionId,
+    reply: string,
+  ): Promise<void> {
+    const key = formatId(id);
+    this.#dialing.set(key, id.client);
+    let notice: Disposable | undefined;
+    const notify = (): void => {
+      this.#send(reply, encodeDialing(id.server));
+      notice = this.#clock.after(DIALING_NOTICE_MS.next, notify);
+    };
+    if (request.native !== undefined) {
+      notice = this.#clock.after(DIALING_NOTICE_MS.first, notify);
+    }
+    try {
+      const socket = await this.#options.dial(request, this.#stop.signal);
+      this.#accept(request, id, socket, reply);
+    } catch (error) {
+      const reason = this.#draining
+        ? DRAINING
+        : error instanceof TunnelError
+        ? error
+        : new TunnelError("internal", messageOf(error));
+      this.#refuse(reply, reason, request);
+    } finally {
+      notice?.[Symbol.dispose]();
+      this.#dialing.delete(key);
+    }
+  }
+
+  #accept(
+    request: OpenRequest,
+    id: ConnectionId,
+    socket: Socket,
+    reply: string,
+  ): void {
+    const { subjects, v1Rate, listenTimeout } = this.#options;
+    const { native } = request;
+    const target = formatAddress(request);
+    const text = formatId(id);
+    if (this.#draining) {
+      socket.close();
+      this.#refuse(reply, DRAINING, request);
+      return;
+    }
+    if (native === undefined) {
+      this.#noteV1(reply);
+      this.#send(reply, encodeAccept({ id: text }));
+      this.session.addV1({
+        id: text,
+        number: id.number,
+        socket,
+        target,
+        inbound: subjects.data("server", text),
+        outbound: subjects.data("client", text),
+        rate: v1Rate,
+        listenTimeout,
+      });
+      return;
+    }
+    const { initialWindow: window } = this.session;
+    const { codec } = native;
+    const accepted = { server: id.server, window, codec };
+    this.#send(reply, encodeAccept({ id: text, native: accepted }));
+    const peerWindow = native.window;
+    this.session.addNative({ id, socket, target, codec, peerWindow });
+  }
+
+  #refuse(
+    reply: string,
+    reason: Reason,
+    request: OpenRequest | undefined,
+  ): void {
+    this.session.counters.refused(reason.code);
+    if (request !== undefined) {
+      this.#log.warn("open refused", {
+        client: request.native?.client ?? "version 1",
+        target: formatAddress(request),
+        reason: reason.code,
+        why: reason.text,
+      });
+    }
+    this.#send(reply, encodeRefusal(reason, this.#options.token));
+  }
+
+  #send(
+    subject: string,
+    { headers, body }: { headers: Headers; body: Uint8Array },
+  ): void {
+    // The reply goes ahead of the data that may follow it at once.
+    this.#bus.publish(subject, new JsonMessage(body), {
+      headers,
+      lane: "control",
+    });
+  }
+
+  /** The ID of a tunnel to be: as a native client asked, or made up for a version 1 client. */
+  #idFor({ native }: OpenRequest): ConnectionId {
+    const { token, random } = this.#options;
+    return {
+      client: native?.client ?? makeToken(random),
+      server: token,
+      number: native?.number ?? this.#nextV1Number++,
+    };
+  }
+}

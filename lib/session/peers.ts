@@ -1,0 +1,208 @@
+/**
+ * The processes at the other ends of our tunnels: pings to them, and the end
+ * of all their tunnels when they are gone.
+ *
+ * @module
+ */
+import type { Bus } from "../nats/bus.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { Reason } from "../base/errors.ts";
+import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
+import { PeerState, type PeerTimes } from "../tunnel/liveness.ts";
+import { formatId, type Role, type Subjects } from "../wire/subjects.ts";
+import type { Peer } from "./tunnel.ts";
+
+/**
+ * How long a peer without tunnels is remembered, in ms: connections that come
+ * one after the other find the round trip known and need no ping of their own.
+ */
+const IDLE_PEER_MS = 30_000;
+
+/** What the table of peers is made of. */
+export interface PeersOptions {
+  /** The way to NATS. */
+  readonly bus: Bus;
+  /** The subjects of this deployment. */
+  readonly subjects: Subjects;
+  /** Which side of the tunnels this process is. */
+  readonly role: Role;
+  /** Token of this process. */
+  readonly token: string;
+  /** How long what may last. */
+  readonly times: PeerTimes;
+  /** A peer counts as lost: its tunnels are to end. */
+  readonly onLost: (peer: Peer, reason: Reason) => void;
+}
+
+/** The peers with which tunnels are shared. */
+export class Peers {
+  readonly #options: PeersOptions;
+  readonly #peers = new Map<string, Peer>();
+  /** Peers without tunnels, and since when. */
+  readonly #idleSince = new Map<Peer, number>();
+
+  /** A table without peers. */
+  constructor(options: PeersOptions) {
+    this.#options = options;
+  }
+
+  /** How many peers there are with which tunnels are shared. */
+  get size(): number {
+    return this.#peers.size - this.#idleSince.size;
+  }
+
+  /**
+   * The peer with this token, for a tunnel to be; made if it is new. A new one
+   * is pinged at once, before the tunnel's bytes make round trips long.
+   */
+  get(token: string, codec: Codec, now: number): Peer {
+    const known = this.#peers.get(token);
+    if (known !== undefined) {
+      if (known.tunnels.size === 0) known.state.heard(now);
+      this.#idleSince.delete(known);
+      return known;
+    }
+    const { role, token: own, times } = this.#options;
+    const peer: Peer = {
+      token,
+      state: new PeerState(times, now),
+      tunnels: new Set(),
+      codec,
+      id: formatId({
+        client: role === "client" ? own : token,
+        server: role === "client" ? token : own,
+        number: PEER_NUMBER,
+      }),
+    };
+    this.#peers.set(token, peer);
+    this.#ping(peer, now, role === "client");
+    return peer;
+  }
+
+  /** The peer with this token, if any tunnels are shared with it. */
+  find(token: string): Peer | undefined {
+    const peer = this.#peers.get(token);
+    return peer !== undefined && peer.tunnels.size > 0 ? peer : undefined;
+  }
+
+  /** Forgets a peer. */
+  forget(peer: Peer): void {
+    this.#peers.delete(peer.token);
+    this.#idleSince.delete(peer);
+  }
+
+  /** Forgets a peer without tunnels, after a while in which the next may come. */
+  releaseIfIdle(peer: Peer, now: number): void {
+    if (peer.tunnels.size === 0) this.#idleSince.set(peer, now);
+  }
+
+  /**
+   * Pings what is due, forgets what is idle and, unless without `verdicts`,
+   * ends what is lost.
+   */
+  sweep(
+    now: number,
+    options: { readonly verdicts: boolean } = { verdicts: true },
+  ): void {
+    for (const peer of [...this.#peers.values()]) {
+      const idleSince = this.#idleSince.get(peer);
+      if (idleSince !== undefined) {
+        if (now >= idleSince + IDLE_PEER_MS) this.forget(peer);
+        continue;
+      }
+      const reason = options.verdicts ? peer.state.verdict(now) : undefined;
+      if (reason !== undefined) this.#options.onLost(peer, reason);
+      else this.#ping(peer, now, false);
+    }
+  }
+
+  /** Our link is down. */
+  linkDown(now: number): void {
+    for (const peer of this.#peers.values()) peer.state.linkDown(now);
+  }
+
+  /** Our link is back: every peer is told, so that it asks after its tunnels. */
+  linkUp(now: number): void {
+    for (const peer of [...this.#peers.values()]) {
+      if (this.#idleSince.has(peer)) this.forget(peer); // the way may be another
+      else {
+        peer.state.linkUp(now);
+        this.#ping(peer, now, true);
+      }
+    }
+  }
+
+  /** A frame about the pair of processes came from a peer with tunnels. */
+  receive(peer: Peer, frame: Frame, now: number): void {
+    peer.state.heard(now);
+    switch (frame.type) {
+      case "ping":
+        this.#send(peer, {
+          type: "pong",
+          id: frame.id,
+          sent: 0,
+          ack: 0,
+          limit: 0,
+          hold: false,
+        });
+        if (frame.resumed) {
+          for (const tunnel of peer.tunnels) tunnel.peerResumed(now);
+        }
+        break;
+      case "pong":
+        peer.state.pong(frame.id, now);
+        break;
+      case "reset":
+        this.#options.onLost(peer, {
+          code: "peer-gone",
+          text: `the other end has left: ${frame.text}`,
+        });
+        break;
+      default:
+        // DATA, ACK and FIN mean nothing here; a later version may think otherwise.
+    }
+  }
+
+  /** Tells every peer that this process leaves. */
+  sayGoodbye(reason: Reason): void {
+    for (const peer of this.#peers.values()) {
+      this.#send(
+        peer,
+        { type: "reset", code: reason.code, text: reason.text },
+        // After the last frames of the tunnels themselves.
+        { lane: "data" },
+      );
+    }
+  }
+
+  #ping(peer: Peer, now: number, resumed: boolean): void {
+    const id = peer.state.pollPing(now);
+    if (id === undefined) return;
+    this.#send(
+      peer,
+      { type: "ping", id, sent: 0, ack: 0, limit: 0, resumed },
+      { answerable: true },
+    );
+  }
+
+  #send(
+    peer: Peer,
+    frame: Frame,
+    options: {
+      readonly answerable?: boolean;
+      readonly lane?: "control" | "data";
+    } = {},
+  ): void {
+    const { bus, subjects, role } = this.#options;
+    const other: Role = role === "client" ? "server" : "client";
+    bus.publish(
+      subjects.data(other, peer.id),
+      peer.codec.encode(peer.id, frame),
+      {
+        lane: options.lane ?? "control",
+        // With a reply subject the broker itself answers when nobody listens.
+        ...(options.answerable ? { reply: subjects.data(role, peer.id) } : {}),
+      },
+    );
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The one timer for the timeouts of all tunnels: a timer for each would cost
+ * milliseconds with tens of thousands (skupperproject/skupper-router#1145).
+ *
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import type { Tunnel } from "./tunnel.ts";
+
+/** Shortest turn, for acks and probes, in ms: that of the delayed ack. */
+const TICK_MS = 25;
+
+/** Tunnels whose next timeout is further off than this are left to the sweep, in ms. */
+const TICK_HORIZON_MS = 10_000;
+
+/**
+ * How often the tunnels with far timeouts are looked through, in ms: half of
+ * what counts as far.
+ */
+const SWEEP_MS = TICK_HORIZON_MS / 2;
+
+/** What the timers of a session are made of. */
+export interface TunnelTimersOptions {
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** Something beside the tunnels that wants each turn while `keepTicking` says so. */
+  readonly onTick?: ((now: number) => void) | undefined;
+  /** Whether turns are needed though no tunnel needs them. */
+  readonly keepTicking?: (() => boolean) | undefined;
+}
+
+/** Calls each tunnel's `tick` in time. */
+export class TunnelTimers implements Disposable {
+  readonly #options: TunnelTimersOptions;
+  /** Tunnels with a timeout in the near future. */
+  readonly #near = new Set<Tunnel>();
+  #timer: Disposable | undefined;
+  #at = 0;
+  #sweepAt = 0;
+
+  /** Timers of no tunnel yet. */
+  constructor(options: TunnelTimersOptions) {
+    this.#options = options;
+  }
+
+  /** Sees to it that the next timeout of `tunnel` is kept, if it is near. */
+  watch(tunnel: Tunnel, now: number): void {
+    const wait = tunnel.nextTimeout - now;
+    if (wait >= TICK_HORIZON_MS) return;
+    this.#near.add(tunnel);
+    this.start(now, wait);
+  }
+
+  /** Forgets `tunnel`. */
+  forget(tunnel: Tunnel): void {
+    this.#near.delete(tunnel);
+  }
+
+  /** Has the timer go off in `wait` ms from `now`; it stops by itself when nothing needs it. */
+  start(now: number, wait: number = TICK_MS): void {
+    const delay = Math.max(wait, TICK_MS);
+    const at = now + delay;
+    // A turn that comes a little late spares setting the timer anew each time.
+    if (this.#timer !== undefined && this.#at <= at + TICK_MS) return;
+    this.#timer?.[Symbol.dispose]();
+    this.#at = at;
+    this.#timer = this.#options.clock.after(delay, this.#tick);
+  }
+
+  /** Finds, every few seconds, the tunnels whose timeout has come near. */
+  sweep(tunnels: Iterable<Tunnel>, now: number): void {
+    if (now < this.#sweepAt) return;
+    this.#sweepAt = now + SWEEP_MS;
+    for (const tunnel of tunnels) this.watch(tunnel, now);
+  }
+
+  /** Stops. */
+  [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#near.clear();
+  }
+
+  readonly #tick = (): void => {
+    this.#timer = undefined;
+    const { clock, onTick, keepTicking } = this.#options;
+    const now = clock.now();
+    let earliest = Infinity;
+    for (const tunnel of this.#near) {
+      if (tunnel.nextTimeout <= now) {
+        tunnel.tick(now);
+        tunnel.drive(now);
+      }
+      const due = tunnel.nextTimeout;
+      if (due > now + TICK_HORIZON_MS) this.#near.delete(tunnel);
+      else if (due < earliest) earliest = due;
+    }
+    onTick?.(now);
+    if (keepTicking?.()) this.start(now);
+    else if (earliest < Infinity) this.start(now, earliest - now);
+  };
+}

@@ -1,0 +1,121 @@
+/**
+ * Whether the process at the other end still lives: one clock per pair of
+ * processes, not per tunnel.
+ *
+ * @module
+ */
+import type { Reason } from "../base/errors.ts";
+import { PathEstimate } from "./rtt.ts";
+
+/** How long what may last; all in ms. */
+export interface PeerTimes {
+  /** Time between two pings while there are tunnels. */
+  readonly pingInterval: number;
+  /** How long a peer may be absent by the broker's own word ("no responders"). */
+  readonly peerTimeout: number;
+  /** How long our link may be down, or a peer silent. */
+  readonly resumeTimeout: number;
+}
+
+/**
+ * The liveness of one peer. There are two clocks. While our link is up and
+ * the broker says that nobody listens for the peer, it is dead or
+ * reconnecting and has the short peer time. While our link is down, or the
+ * peer is merely silent, the resume time counts.
+ */
+export class PeerState {
+  /** Round trip to the peer, fed by its PONGs. */
+  readonly path: PathEstimate = new PathEstimate();
+  readonly #times: PeerTimes;
+  #heardAt: number;
+  #absentSince: number | undefined;
+  #downSince: number | undefined;
+  #upAt: number;
+  #pingAt: number;
+  #pingId = 0;
+  #pingSentAt: number | undefined;
+
+  /** A peer heard from at `now`, over a link that is up. */
+  constructor(times: PeerTimes, now: number) {
+    this.#times = times;
+    this.#heardAt = this.#upAt = now;
+    this.#pingAt = now;
+  }
+
+  /** A frame came from the peer. */
+  heard(now: number): void {
+    this.#heardAt = now;
+    this.#absentSince = undefined;
+  }
+
+  /** The broker says that nobody listens for the peer. */
+  noResponders(now: number): void {
+    if (this.#downSince === undefined) this.#absentSince ??= now;
+  }
+
+  /** Our link is down. */
+  linkDown(now: number): void {
+    this.#downSince ??= now;
+    this.#absentSince = undefined;
+    this.#pingSentAt = undefined;
+  }
+
+  /** Our link is up again: a ping is due at once. */
+  linkUp(now: number): void {
+    this.#downSince = undefined;
+    this.#upAt = now;
+    this.#pingAt = now;
+    this.path.reset();
+  }
+
+  /**
+   * The number of the ping to send now, or undefined while none is due.
+   * `now` is taken as the time of sending.
+   */
+  pollPing(now: number): number | undefined {
+    if (this.#downSince !== undefined || now < this.#pingAt) return undefined;
+    this.#pingAt = now + this.#times.pingInterval;
+    this.#pingSentAt = now;
+    return ++this.#pingId;
+  }
+
+  /** The answer to ping `id` came. */
+  pong(id: number, now: number): void {
+    if (id !== this.#pingId || this.#pingSentAt === undefined) return;
+    this.path.sample(now - this.#pingSentAt);
+    this.#pingSentAt = undefined;
+  }
+
+  /** Why the peer counts as lost at `now`, or undefined while it does not. */
+  verdict(now: number): Reason | undefined {
+    const { peerTimeout, resumeTimeout } = this.#times;
+    if (this.#downSince !== undefined) {
+      return now - this.#downSince >= resumeTimeout
+        ? {
+          code: "nats-down",
+          text: `NATS was unreachable for ${resumeTimeout} ms (resume time)`,
+        }
+        : undefined;
+    }
+    if (
+      this.#absentSince !== undefined && now - this.#absentSince >= peerTimeout
+    ) {
+      return {
+        code: "peer-gone",
+        text:
+          `no process listened at the other end for ${peerTimeout} ms (peer time)`,
+      };
+    }
+    // After an outage of ours the peer, too, may need a moment to be back.
+    const silentUntil = Math.max(
+      this.#heardAt + resumeTimeout,
+      this.#upAt + Math.min(peerTimeout, resumeTimeout),
+    );
+    return now >= silentUntil
+      ? {
+        code: "peer-gone",
+        text: `the other end was silent for ${resumeTimeout} ms (resume time)`,
+      }
+      : undefined;
+  }
+}

@@ -1,0 +1,510 @@
+/**
+ * One tunnel as seen from one end: the state machine that turns a socket's
+ * bytes into frames and frames into a socket's bytes, and survives the loss,
+ * repetition, reordering and delay of any frame.
+ *
+ * It is pure. Events go in with the time at which they happened; the driver
+ * then drains what follows from them (frames to publish, bytes to write, an
+ * end to pass on, how much may be read) before it applies the next event.
+ *
+ * The two directions are independent:
+ *
+ * | sending half | means |
+ * | --- | --- |
+ * | `open` | the application may still send |
+ * | `ended` | it has ended its stream; FIN waits for its acknowledgement |
+ * | `done` | the peer has every byte and the FIN |
+ *
+ * | receiving half | means |
+ * | --- | --- |
+ * | `open` | the peer may still send |
+ * | `ended` | FIN and every byte are here; the application has not all of it |
+ * | `done` | the application has every byte and the end of stream |
+ *
+ * Both `done` is a clean end. A cut (RESET, protocol error, failed socket,
+ * timeout) ends both at once. Either way `outcome` is set, and from then on
+ * every event is ignored.
+ *
+ * @module
+ */
+import { AckSchedule } from "./delayed_ack.ts";
+import { type Reason, TunnelError } from "../base/errors.ts";
+import type { Frame } from "../wire/frame.ts";
+import { Prober } from "./probe_timer.ts";
+import { QuietTimer } from "./idle_timer.ts";
+import { ReceiveBuffer } from "./receive_buffer.ts";
+import { SendBuffer } from "./send_buffer.ts";
+import type {
+  HalfState,
+  Outcome,
+  TunnelOptions,
+  TunnelStats,
+} from "./types.ts";
+
+/**
+ * How long a cut tunnel may take to hand over what was already under way, in
+ * ms: enough for a reader that reads, too short to keep one that does not.
+ */
+export const LINGER_MS = 5_000;
+
+/** The state machine of one end of a tunnel. */
+export class TunnelState {
+  readonly #options: TunnelOptions;
+  readonly #send: SendBuffer;
+  readonly #receive: ReceiveBuffer;
+  readonly #acks = new AckSchedule();
+  readonly #prober: Prober;
+  readonly #quiet: QuietTimer;
+  #frameBytes: number;
+  #sendHalf: HalfState = "open";
+  #receiveHalf: HalfState = "open";
+  #outcome: Outcome | undefined;
+  #linked = true;
+  #confirmed: boolean;
+  /** Whether the FIN is on the wire (and not taken back by a rewind). */
+  #finSent = false;
+  #finEverSent = false;
+  #pongDue: number | undefined;
+
+  /** The local socket failed for this reason: reset once all is sent. */
+  #failing: Reason | undefined;
+  /** The peer reset for this reason: end once all is written. */
+  #ending: Reason | undefined;
+  #resetDue: Reason | undefined;
+  #lingerUntil = Infinity;
+
+  #replays = 0;
+  #gaps = 0;
+
+  /** A tunnel both ends of which have agreed to open it. */
+  constructor(options: TunnelOptions) {
+    this.#options = options;
+    this.#frameBytes = options.frameBytes;
+    this.#quiet = new QuietTimer(options);
+    this.#prober = new Prober(options.path, options.now, options.restProbe);
+    this.#send = new SendBuffer({
+      pool: options.pool,
+      budget: options.sendBudget,
+      limit: options.peerWindow,
+    });
+    this.#receive = new ReceiveBuffer({
+      pool: options.pool,
+      budget: options.receiveBudget,
+      path: options.path,
+      window: options.window,
+      maxWindow: options.maxWindow,
+      now: options.now,
+    });
+    this.#confirmed = !options.confirm;
+    if (options.confirm) this.#prober.armSlowly(options.now);
+  }
+
+  /** What the sending direction is doing. */
+  get sendHalf(): HalfState {
+    return this.#sendHalf;
+  }
+
+  /** What the receiving direction is doing. */
+  get receiveHalf(): HalfState {
+    return this.#receiveHalf;
+  }
+
+  /** How the tunnel ended; undefined while it has not. */
+  get outcome(): Outcome | undefined {
+    return this.#outcome;
+  }
+
+  /** Whether nothing more is wanted of the peer: the application only has to take what is here. */
+  get settled(): boolean {
+    return this.#outcome === undefined && this.#sendHalf === "done" &&
+      this.#receive.finished;
+  }
+
+  /** The last acknowledgement given, for questions that come after the end. */
+  get ack(): number {
+    return this.#receive.ack;
+  }
+
+  /** Counters. */
+  get stats(): TunnelStats {
+    return {
+      bytesSent: this.#send.end,
+      bytesReceived: this.#receive.received,
+      replays: this.#replays,
+      gaps: this.#gaps,
+    };
+  }
+
+  /** Bytes held for resending and bytes held for writing. */
+  get held(): { readonly send: number; readonly receive: number } {
+    return { send: this.#send.held, receive: this.#receive.held };
+  }
+
+  /** How many bytes may be read from the application now. */
+  get readAllowance(): number {
+    if (this.#sendHalf !== "open" || this.#stopping) return 0;
+    return this.#send.allowance(this.#frameBytes, this.#options.maxWindow);
+  }
+
+  /** Whether the application is to be told that the stream has ended. */
+  get endDue(): boolean {
+    return this.#receiveHalf === "ended" && this.#receive.held === 0 &&
+      !this.#stopping;
+  }
+
+  /** When {@linkcode TunnelState.tick} is to be called at the latest. */
+  get nextTimeout(): number {
+    if (this.#outcome !== undefined) return Infinity;
+    const speaking = this.#linked && this.#ending === undefined &&
+      !(this.settled && !this.#receive.ackPending);
+    return Math.min(
+      speaking ? Math.min(this.#acks.dueAt, this.#prober.at) : Infinity,
+      this.#lingerUntil,
+      this.#quiet.endsAt(this.#halfClosed),
+    );
+  }
+
+  // Events
+
+  /** The application sent `chunk`, at most `readAllowance` bytes; it is kept, not copied. */
+  read(chunk: Uint8Array, now: number): void {
+    if (this.#sendHalf !== "open" || this.#stopping) {
+      this.#options.pool.release(chunk);
+      return;
+    }
+    this.#quiet.moved(now);
+    this.#send.append(chunk, this.#frameBytes);
+    this.#prober.arm(now);
+  }
+
+  /** The application ended its stream. */
+  readEnd(now: number): void {
+    if (this.#sendHalf !== "open" || this.#stopping) return;
+    this.#quiet.moved(now);
+    this.#sendHalf = "ended";
+    this.#prober.arm(now);
+  }
+
+  /** `chunk`, from `takeWritable`, was written to the application. */
+  wrote(chunk: Uint8Array, now: number): void {
+    this.#receive.wrote(chunk);
+    if (this.#outcome !== undefined) return;
+    this.#quiet.moved(now);
+    if (this.#ending !== undefined) {
+      if (this.#receive.held === 0) this.#endByPeer(this.#ending);
+      else this.#lingerUntil = now + LINGER_MS; // it reads: go on
+      return;
+    }
+    if (this.#receive.grant(now)) this.#acks.at(now);
+    if (this.#receive.held === 0) {
+      this.#acks.relieved(this.#receive.received, now);
+    }
+  }
+
+  /** The end of stream was passed to the application. */
+  wroteEnd(now: number): void {
+    if (!this.endDue) return;
+    this.#quiet.moved(now);
+    this.#receiveHalf = "done";
+    this.#endIfDone();
+  }
+
+  /**
+   * The local socket failed: what the application sent before is still
+   * delivered, then the peer is told `reason`.
+   */
+  fail(reason: Reason, now: number): void {
+    if (this.#ending) this.#endByPeer(this.#ending); // nobody takes the rest
+    if (this.#stopping) return;
+    this.#failing = reason;
+    this.#lingerUntil = now + LINGER_MS;
+    this.#receive.discard();
+  }
+
+  /** Cuts the tunnel at once; the peer is told. */
+  abort(reason: Reason): void {
+    if (this.#outcome !== undefined) return;
+    this.#resetDue = reason;
+    this.#end({ clean: false, by: "local", reason });
+  }
+
+  /** The link to NATS is down: nothing can be sent. */
+  linkDown(): void {
+    this.#linked = false;
+  }
+
+  /** The link to NATS is back: what was under way may be lost, either way. */
+  linkUp(now: number): void {
+    this.#linked = true;
+    if (this.#outcome === undefined) this.#prober.resume(now);
+  }
+
+  /** The peer's link was away: frames from here, a RESET too, may be lost. */
+  peerResumed(now: number): void {
+    if (this.#outcome === undefined) this.#prober.ask(now);
+  }
+
+  /** The broker takes frames of at most so many payload bytes now. */
+  setFrameBytes(frameBytes: number): void {
+    if (frameBytes < this.#frameBytes) this.#send.recut(frameBytes);
+    this.#frameBytes = frameBytes;
+  }
+
+  /** Time has passed; due when `nextTimeout` has come. */
+  tick(now: number): void {
+    if (this.#outcome !== undefined) return;
+    if (now >= this.#lingerUntil) {
+      if (this.#failing) this.abort(this.#failing);
+      if (this.#ending) this.#endByPeer(this.#ending);
+      return;
+    }
+    if (now >= this.#quiet.endsAt(this.#halfClosed)) {
+      this.abort(this.#quiet.reason(this.#halfClosed));
+      return;
+    }
+    if (this.#linked) this.#prober.tick(now);
+  }
+
+  /** A frame came from the peer; a DATA payload is copied before this returns. */
+  receive(frame: Frame, now: number): void {
+    if (this.#outcome !== undefined) return;
+    if (!this.#confirmed) {
+      this.#confirmed = true;
+      this.#armProbe(now);
+    }
+    try {
+      this.#apply(frame, now);
+    } catch (error) {
+      if (!(error instanceof TunnelError)) throw error;
+      this.abort(error);
+    }
+  }
+
+  // What follows
+
+  /**
+   * The next frame to publish, or undefined. With `answersOnly`, for when the
+   * way out is congested, only what acknowledges or answers: credit must not
+   * wait behind data.
+   */
+  pollFrame(now: number, answersOnly = false): Frame | undefined {
+    if (!this.#linked) return undefined;
+    if (this.#failing && !this.#send.hasUnsent) this.abort(this.#failing);
+    if (this.#resetDue) {
+      const { code, text } = this.#resetDue;
+      this.#resetDue = undefined;
+      return { type: "reset", code, text };
+    }
+    const cut = this.#outcome?.clean === false || this.#ending !== undefined;
+    if (cut) return undefined;
+    return this.#pollAnswer(now) ??
+      (answersOnly ? undefined : this.#pollStream());
+  }
+
+  /** The next bytes to write to the application; `wrote` must follow before the next call. */
+  takeWritable(): Uint8Array | undefined {
+    return this.#outcome === undefined ? this.#receive.take() : undefined;
+  }
+
+  // Inside
+
+  get #stopping(): boolean {
+    return this.#outcome !== undefined || this.#failing !== undefined ||
+      this.#ending !== undefined;
+  }
+
+  /** Offset up to which everything is on the wire, the FIN included. */
+  get #sent(): number {
+    return this.#finSent ? this.#send.end + 1 : this.#send.sent;
+  }
+
+  /** Whether the FIN is what goes next. */
+  get #finReady(): boolean {
+    return this.#sendHalf === "ended" && !this.#finSent &&
+      !this.#send.hasUnsent;
+  }
+
+  #pollAnswer(now: number): Frame | undefined {
+    const { ack, limit } = this.#receive;
+    if (this.#pongDue !== undefined) {
+      const id = this.#pongDue;
+      this.#pongDue = undefined;
+      this.#acknowledged();
+      const hold = this.#acks.pressed;
+      return { type: "pong", id, sent: this.#sent, ack, limit, hold };
+    }
+    // That of a FIN may wait for our own, which mostly follows and carries it.
+    const urgent = this.#receive.ackPending &&
+      (this.#receive.ackUrgent ||
+        (this.#receive.finished && this.#sendHalf !== "open" &&
+          !this.#finReady));
+    if (urgent || now >= this.#acks.dueAt) {
+      this.#receive.acknowledged();
+      return { type: "ack", ack, limit, gap: this.#acks.take() };
+    }
+    return undefined;
+  }
+
+  #pollStream(): Frame | undefined {
+    if (this.#outcome !== undefined) return undefined;
+    const { ack, limit } = this.#receive;
+    if (this.#prober.due) {
+      const sent = this.#sent;
+      this.#acknowledged();
+      return { type: "ping", ...this.#prober.next(sent), sent, ack, limit };
+    }
+    if (this.#prober.resuming) return undefined;
+    const data = this.#send.next(ack, limit);
+    if (data !== undefined) {
+      // Sent again, it carries the ack of then: no substitute for one now.
+      if (data.ack === ack && data.limit === limit) this.#acknowledged();
+      return data;
+    }
+    if (!this.#finReady) return undefined;
+    this.#finSent = this.#finEverSent = true;
+    this.#acknowledged();
+    return { type: "fin", offset: this.#send.end, ack, limit };
+  }
+
+  #acknowledged(): void {
+    this.#receive.acknowledged();
+    if (!this.#acks.gap) this.#acks.sent();
+  }
+
+  #apply(frame: Frame, now: number): void {
+    switch (frame.type) {
+      case "reset":
+        this.#onReset({ code: frame.code, text: frame.text }, now);
+        return;
+      case "data":
+        this.#onData(frame.offset, frame.payload, now);
+        break;
+      case "fin":
+        this.#onFin(frame.offset, now);
+        break;
+      case "ping":
+        if (frame.resumed) this.#prober.peerResumed();
+        this.#pongDue = frame.id;
+        break;
+      case "pong":
+        if (frame.sent > this.#receive.ack) this.#onGap(now);
+        break;
+      case "ack":
+    }
+    this.#onAck(frame.ack, frame.limit, now);
+    if (this.#outcome !== undefined) return;
+    switch (frame.type) {
+      case "ack":
+        if (frame.gap) this.#rewind(frame.ack);
+        break;
+      case "ping":
+        if (frame.resumed) this.#rewind(frame.ack);
+        break;
+      case "pong": {
+        const sent = this.#prober.answered(frame.id);
+        if (frame.ack < sent && !frame.hold) this.#rewind(frame.ack);
+        this.#armProbe(now);
+      }
+    }
+  }
+
+  #onData(offset: number, payload: Uint8Array, now: number): void {
+    this.#quiet.moved(now);
+    switch (this.#receive.accept(offset, payload)) {
+      case "new":
+        this.#acks.later(now);
+        if (this.#receive.finished) this.#receiveHalf = "ended";
+        // discarded bytes are written the moment they arrive
+        if (this.#failing && this.#receive.grant(now)) this.#acks.at(now);
+        break;
+      case "repeat":
+        this.#acks.at(now);
+        break;
+      case "gap":
+        this.#onGap(now);
+        break;
+      case "no-memory":
+        this.#acks.dropped();
+    }
+  }
+
+  #onFin(final: number, now: number): void {
+    this.#quiet.moved(now);
+    if (!this.#receive.finish(final)) this.#onGap(now);
+    else if (this.#receiveHalf === "open") {
+      this.#receiveHalf = "ended";
+      this.#acks.later(now);
+    } else this.#acks.at(now); // a repeat: the acknowledgement was lost
+  }
+
+  #onGap(now: number): void {
+    // While resuming, what the peer sends anyway is known to have a hole.
+    if (this.#prober.resuming) return;
+    if (this.#acks.missing(this.#receive.received, now)) this.#gaps++;
+  }
+
+  #onAck(ack: number, limit: number, now: number): void {
+    const finAcked = this.#finEverSent && ack === this.#send.end + 1;
+    const progress = this.#send.acknowledge(finAcked ? ack - 1 : ack);
+    this.#send.raiseLimit(limit);
+    if (finAcked && this.#sendHalf === "ended") {
+      this.#sendHalf = "done";
+      this.#armProbe(now);
+      this.#endIfDone();
+    } else if (progress) {
+      this.#prober.progress();
+      this.#armProbe(now);
+    }
+  }
+
+  #onReset(reason: Reason, now: number): void {
+    if (this.#ending !== undefined || this.settled) return;
+    this.#send.clear();
+    this.#ending = reason;
+    this.#lingerUntil = now + LINGER_MS;
+    if (this.#receive.held === 0) this.#endByPeer(reason);
+  }
+
+  /** Puts everything from `ack` on back in line, unless that is old news. */
+  #rewind(ack: number): void {
+    if (ack < this.#send.acked || ack >= this.#sent) return;
+    this.#replays++;
+    this.#send.rewind(ack);
+    this.#prober.rewound(ack);
+    if (this.#sendHalf === "ended") this.#finSent = false;
+  }
+
+  /** Sets the probe timer after news, by whether there is more to wait for. */
+  #armProbe(now: number): void {
+    const waiting = this.#sendHalf === "ended" || this.#prober.resuming ||
+      this.#send.acked < this.#send.end ||
+      (this.#sendHalf === "open" && this.#send.credit === 0);
+    if (waiting) this.#prober.rearm(now);
+    else this.#prober.rest(now);
+  }
+
+  get #halfClosed(): boolean {
+    return this.#sendHalf !== "open" || this.#receiveHalf !== "open";
+  }
+
+  #endIfDone(): void {
+    if (this.#sendHalf === "done" && this.#receiveHalf === "done") {
+      this.#end({ clean: true });
+    }
+  }
+
+  #endByPeer(reason: Reason): void {
+    this.#end({ clean: false, by: "peer", reason });
+  }
+
+  #end(outcome: Outcome): void {
+    this.#outcome ??= outcome.clean ? outcome : {
+      ...outcome,
+      // The words alone: an error would keep its stack as long as it is remembered.
+      reason: { code: outcome.reason.code, text: outcome.reason.text },
+    };
+    this.#send.clear();
+    this.#receive.discard();
+    this.#lingerUntil = Infinity;
+  }
+}

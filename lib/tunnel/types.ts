@@ -1,0 +1,64 @@
+/**
+ * What goes into a tunnel's state machine and what can be read off it.
+ *
+ * @module
+ */
+import type { BufferPool } from "../base/buffer_pool.ts";
+import type { Reason } from "../base/errors.ts";
+import type { MemoryBudget } from "./memory_budget.ts";
+import type { PathEstimate } from "./rtt.ts";
+
+/** What one direction is doing. */
+export type HalfState = "open" | "ended" | "done";
+
+/** How a tunnel ended. */
+export type Outcome =
+  | { readonly clean: true }
+  | {
+    readonly clean: false;
+    /** Who cut it. */
+    readonly by: "local" | "peer";
+    readonly reason: Reason;
+  };
+
+/** What a tunnel is made of. */
+export interface TunnelOptions {
+  /** Time of creation. */
+  readonly now: number;
+  /** Where slabs come from and go back to. */
+  readonly pool: BufferPool;
+  /** Memory of the process for bytes sent and not acknowledged. */
+  readonly sendBudget: MemoryBudget;
+  /** Memory of the process for bytes received and not written. */
+  readonly receiveBudget: MemoryBudget;
+  /** Round trip to the peer. */
+  readonly path: PathEstimate;
+  /** Credit the peer gave in the open, in bytes. */
+  readonly peerWindow: number;
+  /** Credit given to the peer in the open, in bytes. */
+  readonly window: number;
+  /** Most bytes under way in one direction, however long the path. */
+  readonly maxWindow: number;
+  /** Payload bytes of one DATA frame. */
+  readonly frameBytes: number;
+  /** Cut when no byte moved for so many ms; 0 = never. */
+  readonly idleTimeout: number;
+  /** Cut when one direction has ended and no byte moved for so many ms; 0 = never. */
+  readonly halfCloseTimeout: number;
+  /** Ask the peer for a sign of life of this tunnel if none comes by itself. */
+  readonly confirm: boolean;
+  /** Time between two questions about a tunnel at rest, in ms; default `REST_PROBE_MS`. */
+  readonly restProbe?: number;
+}
+
+/** What a tunnel counts. */
+export interface TunnelStats {
+  /** Bytes taken from the application. */
+  readonly bytesSent: number;
+  /** Bytes that arrived in order from the peer. */
+  readonly bytesReceived: number;
+  /** Times that bytes were sent again from some offset. */
+  readonly replays: number;
+  /** Times that bytes were found missing. */
+  readonly gaps: number;
+}

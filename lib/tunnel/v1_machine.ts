@@ -1,0 +1,445 @@
+/**
+ * One tunnel with a peer that speaks version 1, as seen from our end.
+ *
+ * That peer has no offsets, no credit and no end of stream. It subscribes to
+ * the tunnel's subject some time after the open, drops what comes when 100
+ * messages wait, and reads at most 32 KiB of each. So this end asks NATS
+ * itself whether the peer listens yet, sends pieces it can read, no faster
+ * than a set rate, and cuts the tunnel where bytes may have been lost. Pure,
+ * and driven as `TunnelState` is.
+ *
+ * | the peer | what happens here |
+ * | --- | --- |
+ * | does not listen yet | the application waits, unread; the peer is asked for |
+ * | listens | bytes go both ways; now and then the peer is asked for |
+ * | no longer listens | a client's close may follow its absence; then a cut |
+ * | has closed | the application gets what came, then the end of stream |
+ *
+ * @module
+ */
+import type { BufferPool } from "../base/buffer_pool.ts";
+import type { Reason } from "../base/errors.ts";
+import { MAX_OFFSET } from "../wire/frame.ts";
+import type { MemoryBudget } from "./memory_budget.ts";
+import type { Message } from "../wire/message.ts";
+import { PathEstimate } from "./rtt.ts";
+import { ReceiveBuffer } from "./receive_buffer.ts";
+import type { Role } from "../wire/subjects.ts";
+import { LINGER_MS } from "./machine.ts";
+import type { Outcome, TunnelStats } from "./types.ts";
+import { V1Pace } from "./v1_pace.ts";
+
+/** First and longest pause between two questions whether the peer listens, in ms. */
+const LISTEN_RETRY_MS = { first: 10, longest: 250 } as const;
+
+/** How often an established tunnel is asked for, in ms: the peer's end is noticed so. */
+const LISTEN_CHECK_MS = 2_000;
+
+/**
+ * After the local application has ended its stream the server cannot say when
+ * its answer is complete: so long without a byte counts as that, in ms.
+ */
+const ANSWER_LINGER_MS = 10_000;
+
+/**
+ * The same where the application ended after it was answered and nothing came
+ * since, in ms: most then want nothing more, and wait for us to close.
+ */
+const ANSWERED_LINGER_MS = 500;
+
+/**
+ * A client unsubscribes first and sends its close then, in the same breath:
+ * how long the close may be behind, in ms.
+ */
+const CLOSE_GRACE_MS = 1_000;
+
+/**
+ * How long the application may take to end its side once it was told that
+ * the peer has closed, in ms. What it still sends is thrown away: a socket
+ * closed with bytes unread would take back what was just written to it.
+ */
+const DRAIN_MS = 30_000;
+
+/** What the log says once of each such peer. */
+export const V1_WARNING =
+  "peer speaks version 1: no end of stream, no flow control, no resume";
+
+/** What goes out: bytes, the close, or the empty message that asks NATS whether anybody listens. */
+export type V1Frame =
+  | { readonly type: "data"; readonly payload: Uint8Array }
+  | { readonly type: "close" }
+  | { readonly type: "probe"; readonly id: number };
+
+/** What a version 1 tunnel is made of. */
+export interface V1Options {
+  /** Time of creation. */
+  readonly now: number;
+  /** Our own side of the tunnel. */
+  readonly role: Role;
+  /** Where large buffers come from and go back to. */
+  readonly pool: BufferPool;
+  /** Memory of the process for bytes sent and not acknowledged. */
+  readonly sendBudget: MemoryBudget;
+  /** Memory of the process for bytes received and not written. */
+  readonly receiveBudget: MemoryBudget;
+  /** Bytes a second sent to the peer. */
+  readonly rate: number;
+  /** Most bytes of data in one message. */
+  readonly dataBytes: number;
+  /** How long the peer may take to listen, in ms. */
+  readonly listenTimeout: number;
+  /** In ms; 0 = never. */
+  readonly idleTimeout: number;
+  /** In ms; 0 = never. */
+  readonly halfCloseTimeout: number;
+}
+
+/** The machine of one end of a version 1 tunnel. */
+export class V1State {
+  readonly #options: V1Options;
+  readonly #in: ReceiveBuffer;
+  #out: Uint8Array[] = [];
+  #outHeld = 0;
+  #bytesSent = 0;
+  #outcome: Outcome | undefined;
+
+  /** Whether NATS has said that the peer listens. */
+  #listening = false;
+  #probeId = 0;
+  #probing = false;
+  #probeAt: number;
+  #probeDelay: number = LISTEN_RETRY_MS.first;
+
+  /** The peer had the last word so far, if anybody had. */
+  #answered = true;
+  /** The application has ended its stream. */
+  #localEnded = false;
+  #lingerFor: number = ANSWER_LINGER_MS;
+  #closeSent = false;
+  /** The peer sends nothing more, and hears nothing. */
+  #peerClosed = false;
+  /** The application was told so. */
+  #endPassed = false;
+  #drainUntil = Infinity;
+  /** The peer no longer listens, and has not said that it closed. */
+  #gone: Reason | undefined;
+  #closeBy = Infinity;
+  #lingerUntil = Infinity;
+
+  readonly #pace: V1Pace;
+  #activeAt: number;
+
+  /** A tunnel just opened; nothing is sent until the peer listens. */
+  constructor(options: V1Options) {
+    this.#options = options;
+    const { now, pool, receiveBudget } = options;
+    this.#in = new ReceiveBuffer({
+      pool,
+      budget: receiveBudget,
+      path: new PathEstimate(),
+      window: MAX_OFFSET,
+      maxWindow: MAX_OFFSET,
+      now,
+    });
+    this.#pace = new V1Pace(options);
+    this.#probeAt = this.#activeAt = now;
+  }
+
+  /** How the tunnel ended; undefined while it has not. */
+  get outcome(): Outcome | undefined {
+    return this.#outcome;
+  }
+
+  /** Counters. */
+  get stats(): TunnelStats {
+    return {
+      bytesSent: this.#bytesSent,
+      bytesReceived: this.#in.received,
+      replays: 0,
+      gaps: 0,
+    };
+  }
+
+  /** Bytes held for sending and bytes held for writing. */
+  get held(): { readonly send: number; readonly receive: number } {
+    return { send: this.#outHeld, receive: this.#in.held };
+  }
+
+  /** How many bytes may be read from the application now. */
+  get readAllowance(): number {
+    if (this.#outcome !== undefined || this.#localEnded) return 0;
+    const { dataBytes } = this.#options;
+    if (this.#deaf) return dataBytes; // to be thrown away
+    return this.#listening && this.#out.length === 0 && this.#pace.open
+      ? dataBytes
+      : 0;
+  }
+
+  /** Whether the application is to be told that the stream has ended. */
+  get endDue(): boolean {
+    return this.#peerClosed && !this.#endPassed && this.#in.held === 0 &&
+      this.#outcome === undefined;
+  }
+
+  /** When {@linkcode V1State.tick} is to be called at the latest. */
+  get nextTimeout(): number {
+    if (this.#outcome !== undefined) return Infinity;
+    return Math.min(
+      this.#probing || this.#deaf ? Infinity : this.#probeAt,
+      this.#listenBy,
+      this.#goneUntil,
+      this.#drainUntil,
+      this.#quietUntil,
+      this.#pace.opensAt,
+    );
+  }
+
+  // Events
+
+  /** The application sent `chunk`. */
+  read(chunk: Uint8Array, now: number): void {
+    const { dataBytes, sendBudget, pool } = this.#options;
+    if (this.#deaf || this.#localEnded || this.#outcome !== undefined) {
+      pool.release(chunk);
+      return;
+    }
+    this.#activeAt = now;
+    this.#answered = false;
+    for (let at = 0; at < chunk.length; at += dataBytes) {
+      this.#out.push(chunk.subarray(at, at + dataBytes));
+    }
+    this.#outHeld += chunk.length;
+    this.#bytesSent += chunk.length;
+    sendBudget.reserve(chunk.length);
+  }
+
+  /** The application ended its stream. */
+  readEnd(now: number): void {
+    this.#activeAt = now;
+    this.#localEnded = true;
+    if (this.#answered) this.#lingerFor = ANSWERED_LINGER_MS;
+    if (this.#endPassed) this.#end({ clean: true });
+  }
+
+  /** `chunk`, from `takeWritable`, was written to the application. */
+  wrote(chunk: Uint8Array, now: number): void {
+    this.#in.wrote(chunk);
+    this.#activeAt = now;
+    if (this.#gone && now >= this.#goneUntil) this.#cut(this.#gone, "peer");
+  }
+
+  /** The end of stream was passed to the application. */
+  wroteEnd(now: number): void {
+    this.#endPassed = true;
+    if (this.#localEnded) this.#end({ clean: true });
+    else this.#drainUntil = now + DRAIN_MS;
+  }
+
+  /** The local socket failed. */
+  fail(reason: Reason): void {
+    this.abort(reason);
+  }
+
+  /** Ends the tunnel; a server is told that it is closed. */
+  abort(reason: Reason): void {
+    this.#cut(reason, "local");
+  }
+
+  /** The link to NATS is down: what was under way is lost, and nobody can tell what. */
+  linkDown(): void {
+    if (this.#peerClosed) return; // nothing was under way
+    this.abort({
+      code: "nats-down",
+      text: "NATS was away, and a version 1 peer cannot resume",
+    });
+  }
+
+  /** The link is back; what is left of this tunnel does not need it. */
+  linkUp(): void {}
+
+  /** A message came from the peer. */
+  receive(message: Message, now: number): void {
+    if (this.#outcome !== undefined || this.#peerClosed) return;
+    const { data, metadata } = message;
+    if (metadata?.type === "close") {
+      this.#onClose(now);
+      return;
+    }
+    if (metadata?.error === "true") {
+      // An early version of the original takes data for requests now and then.
+      this.abort({
+        code: "protocol",
+        text:
+          "the version 1 peer answered data with an error, so bytes are lost",
+      });
+      return;
+    }
+    if (data === null || data.length === 0) return;
+    this.#activeAt = now;
+    this.#answered = true;
+    this.#lingerFor = ANSWER_LINGER_MS;
+    if (this.#in.accept(this.#in.received, data) !== "no-memory") return;
+    this.abort({
+      code: "limit",
+      text:
+        `a version 1 peer, which knows no flow control, sent faster than the application reads: ${this.#in.held} bytes wait`,
+    });
+  }
+
+  /** NATS says that nobody listens on the tunnel's subject. */
+  noResponders(now: number): void {
+    if (this.#outcome !== undefined || this.#deaf) return;
+    this.#probing = false;
+    if (!this.#listening) {
+      this.#probeAt = now + this.#probeDelay;
+      this.#probeDelay = Math.min(
+        this.#probeDelay * 1.5,
+        LISTEN_RETRY_MS.longest,
+      );
+      return;
+    }
+    if (this.#closeSent) {
+      this.#onClose(now); // it heard the close, and that is its answer
+      return;
+    }
+    const { role } = this.#options;
+    this.#dropUnsent();
+    this.#closeBy = role === "server" ? now + CLOSE_GRACE_MS : now;
+    this.#lingerUntil = now + LINGER_MS;
+    this.#gone = {
+      code: "peer-gone",
+      text: "the version 1 peer no longer listens",
+    };
+    if (now >= this.#goneUntil) this.#cut(this.#gone, "peer");
+  }
+
+  /** Everything up to probe `id` has passed the broker, and no "no responders" came back. */
+  passed(id: number, now: number): void {
+    if (id !== this.#probeId || !this.#probing) return;
+    this.#probing = false;
+    this.#listening = true;
+    this.#probeAt = now + LISTEN_CHECK_MS;
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    if (this.#outcome !== undefined) return;
+    this.#pace.refill(now);
+    if (this.#gone !== undefined && now >= this.#goneUntil) {
+      this.#cut(this.#gone, "peer");
+    } else if (now >= this.#listenBy) {
+      this.abort({
+        code: "timeout",
+        text:
+          `the version 1 peer did not listen within ${this.#options.listenTimeout} ms; it may have failed to dial`,
+      });
+    } else if (now >= this.#drainUntil) this.#end({ clean: true });
+    else if (now >= this.#quietUntil) this.#onQuiet(now);
+  }
+
+  // What follows
+
+  /** The next message to send, or undefined; with `answersOnly` none, as none answers anything. */
+  pollFrame(now: number, answersOnly = false): V1Frame | undefined {
+    if (answersOnly || this.#deaf) return undefined;
+    if (this.#outcome !== undefined) return this.#pollClose(now);
+    if (!this.#probing && now >= this.#probeAt) {
+      this.#probing = true;
+      return { type: "probe", id: ++this.#probeId };
+    }
+    if (!this.#listening) return undefined;
+    this.#pace.refill(now);
+    const [payload] = this.#out;
+    if (payload === undefined) {
+      return this.#localEnded ? this.#pollClose(now) : undefined;
+    }
+    if (!this.#pace.open) return undefined;
+    this.#out.shift();
+    this.#outHeld -= payload.length;
+    this.#options.sendBudget.release(payload.length);
+    this.#pace.take(payload.length);
+    return { type: "data", payload };
+  }
+
+  /** The next bytes to write to the application. */
+  takeWritable(): Uint8Array | undefined {
+    return this.#outcome === undefined ? this.#in.take() : undefined;
+  }
+
+  // Inside
+
+  /** Whether nothing that is sent reaches the peer any more. */
+  get #deaf(): boolean {
+    return this.#peerClosed || this.#gone !== undefined;
+  }
+
+  get #listenBy(): number {
+    const { now, listenTimeout } = this.#options;
+    return this.#listening || this.#deaf ? Infinity : now + listenTimeout;
+  }
+
+  /** When a peer that is gone without a close is given up. */
+  get #goneUntil(): number {
+    if (this.#gone === undefined) return Infinity;
+    return this.#in.held === 0 ? this.#closeBy : this.#lingerUntil;
+  }
+
+  get #quietUntil(): number {
+    if (this.#endPassed) return Infinity;
+    const { idleTimeout, halfCloseTimeout } = this.#options;
+    const limits = [
+      idleTimeout,
+      this.#localEnded || this.#peerClosed ? halfCloseTimeout : 0,
+      this.#closeSent && !this.#peerClosed ? this.#lingerFor : 0,
+    ].filter((limit) => limit > 0);
+    return this.#activeAt + Math.min(...limits, Infinity);
+  }
+
+  /** A server is told of the end, though it takes no heed; a client has no ear for it. */
+  #pollClose(now: number): V1Frame | undefined {
+    if (this.#closeSent || this.#options.role === "server") return undefined;
+    this.#closeSent = true;
+    this.#activeAt = now;
+    return { type: "close" };
+  }
+
+  #onClose(now: number): void {
+    this.#activeAt = now;
+    this.#peerClosed = true;
+    this.#gone = undefined;
+    this.#dropUnsent();
+  }
+
+  #onQuiet(now: number): void {
+    if (this.#closeSent && !this.#peerClosed) {
+      this.#onClose(now);
+      return;
+    }
+    const { idleTimeout } = this.#options;
+    this.abort(
+      this.#localEnded || this.#peerClosed
+        ? {
+          code: "half-closed",
+          text: "one direction has ended and no byte moved in the other",
+        }
+        : { code: "idle", text: `no byte moved for ${idleTimeout} ms` },
+    );
+  }
+
+  #dropUnsent(): void {
+    this.#options.sendBudget.release(this.#outHeld);
+    this.#outHeld = 0;
+    this.#out = [];
+  }
+
+  #cut(reason: Reason, by: "local" | "peer"): void {
+    this.#end({ clean: false, by, reason });
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#outcome !== undefined) return;
+    this.#outcome = outcome;
+    this.#dropUnsent();
+    this.#in.discard();
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * The two forms a frame takes on the wire, behind one interface.
+ *
+ * @module
+ */
+import type { Encodable } from "../base/encodable.ts";
+import type { Frame } from "./frame.ts";
+
+/** Names of the codecs, as written in flags and open headers. */
+export const CODEC_NAMES = ["binary", "json"] as const;
+
+/** The name of a codec. */
+export type CodecName = (typeof CODEC_NAMES)[number];
+
+/** Turns frames into messages and back. */
+export interface Codec {
+  /** Which codec this is. */
+  readonly name: CodecName;
+  /** The message of `frame` for the tunnel whose connection ID is `id`. */
+  encode(id: string, frame: Frame): Encodable;
+  /**
+   * Reads a message. A DATA payload is a view into `data` where the form
+   * allows it: copy it before `data` is used again.
+   *
+   * @returns undefined for a frame of a type this version does not know.
+   * @throws {TunnelError} `protocol` when the message is malformed.
+   */
+  decode(data: Uint8Array): Frame | undefined;
+  /**
+   * The most payload bytes that one DATA frame of tunnel `id` may carry, so
+   * that its message is at most `messageBytes` long.
+   */
+  payloadCapacity(id: string, messageBytes: number): number;
+}

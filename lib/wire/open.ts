@@ -1,0 +1,299 @@
+/**
+ * The open: the request that asks for a tunnel and the reply to it, on both
+ * versions of the wire.
+ *
+ * The request is the original's: NATS headers `remote_host` and `remote_port`
+ * and an empty message as body. Version 2 adds headers of its own, which a
+ * version 1 server does not read; a reply without `sproxy-version` is from
+ * one.
+ *
+ * @module
+ */
+import { CODEC_NAMES, type CodecName } from "./codec.ts";
+import {
+  type ErrorCode,
+  isErrorCode,
+  type Reason,
+  TunnelError,
+} from "../base/errors.ts";
+import { decodeMessage, encodeMessage } from "./message.ts";
+import { isToken, MAX_ID_LENGTH, parseNumber } from "./subjects.ts";
+import { quote } from "../base/text.ts";
+
+/** The version of the native wire. */
+export const PROTOCOL_VERSION = 2;
+
+/** Longest target host, in characters (RFC 1035, 2.3.4: 255 octets with lengths). */
+const MAX_HOST_LENGTH = 253;
+
+/** Longest error text taken from a reply, in characters. */
+const MAX_ERROR_LENGTH = 1024;
+
+/** Most characters of a wrong value that an error shows. */
+const MAX_SHOWN = 80;
+
+/** Largest window believed from a peer, in bytes; only our own budget counts beyond it. */
+const MAX_WINDOW = 1 << 30;
+
+/** A list of headers, in order. */
+export type Headers = readonly (readonly [string, string])[];
+
+/** Reads one header of a message. */
+export type HeaderReader = (name: string) => string | undefined;
+
+/** What a client asks for. */
+export interface OpenRequest {
+  /** Host to dial: a name or an address. */
+  readonly host: string;
+  /** Port to dial, 1 to 65535. */
+  readonly port: number;
+  /** What version 2 adds; undefined from a version 1 client. */
+  readonly native: NativeRequest | undefined;
+}
+
+/** The version 2 part of a request. */
+export interface NativeRequest {
+  /** Token of the client process. */
+  readonly client: string;
+  /** Number the client gives the tunnel. */
+  readonly number: number;
+  /** Credit for the server, in bytes. */
+  readonly window: number;
+  /** The codec the client wants. */
+  readonly codec: CodecName;
+}
+
+/** What comes back. */
+export type OpenReply =
+  /** Version 2: the target is connected. */
+  | {
+    readonly type: "open";
+    readonly id: string;
+    readonly server: string;
+    /** Credit for the client, in bytes. */
+    readonly window: number;
+    readonly codec: CodecName;
+  }
+  /** Version 2: still dialling; a sign of life. */
+  | { readonly type: "dialing"; readonly server: string }
+  /** Either version: refused. */
+  | {
+    readonly type: "refused";
+    readonly reason: Reason;
+    readonly server?: string;
+  }
+  /** Version 1: an ID; whether the target answers is not known. */
+  | { readonly type: "v1"; readonly id: string };
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+const EMPTY_BODY = encodeMessage({
+  id: "",
+  reply: "",
+  data: null,
+  metadata: null,
+});
+
+/** Headers and body of a request. */
+export function encodeRequest(
+  request: OpenRequest,
+): { headers: Headers; body: Uint8Array } {
+  const { host, port, native } = request;
+  const headers: [string, string][] = [
+    ["remote_host", host],
+    ["remote_port", String(port)],
+  ];
+  if (native !== undefined) {
+    headers.push(
+      ["sproxy-version", String(PROTOCOL_VERSION)],
+      ["sproxy-client", native.client],
+      ["sproxy-tunnel", native.number.toString(36)],
+      ["sproxy-window", String(native.window)],
+      ["sproxy-codec", native.codec],
+    );
+  }
+  return { headers, body: EMPTY_BODY };
+}
+
+/**
+ * Reads a request. A `remote_host` in the body's metadata counts where the
+ * header is missing, as some clients of the original sent it so.
+ *
+ * @throws {TunnelError} `protocol`, naming the header and its value.
+ */
+export function decodeRequest(
+  header: HeaderReader,
+  body: Uint8Array,
+): OpenRequest {
+  const metadata = body.length === 0 ? null : decodeMessage(body).metadata;
+  const field = (name: string): string =>
+    header(name) ?? metadata?.[name] ?? "";
+  const host = field("remote_host");
+  if (!isHost(host)) {
+    throw malformed("remote_host", host, "a host name or address");
+  }
+  const portText = field("remote_port");
+  const port = /^\d{1,5}$/.test(portText) ? Number(portText) : 0;
+  if (port < 1 || port > 65535) {
+    throw malformed("remote_port", portText, "a port from 1 to 65535");
+  }
+  return { host, port, native: decodeNative(header) };
+}
+
+/** Headers and body of the reply that a target is connected (or, for version 1, will be dialled). */
+export function encodeAccept(
+  accept: {
+    readonly id: string;
+    readonly native?: {
+      readonly server: string;
+      readonly window: number;
+      readonly codec: CodecName;
+    };
+  },
+): { headers: Headers; body: Uint8Array } {
+  const { id, native } = accept;
+  return {
+    headers: native === undefined ? [] : [
+      ["sproxy-version", String(PROTOCOL_VERSION)],
+      ["sproxy-server", native.server],
+      ["sproxy-window", String(native.window)],
+      ["sproxy-codec", native.codec],
+    ],
+    body: encodeMessage({
+      id: "",
+      reply: "",
+      data: encoder.encode(id),
+      metadata: {},
+    }),
+  };
+}
+
+/** Headers and body of the notice that the dial goes on. */
+export function encodeDialing(
+  server: string,
+): { headers: Headers; body: Uint8Array } {
+  return {
+    headers: [
+      ["sproxy-version", String(PROTOCOL_VERSION)],
+      ["sproxy-server", server],
+      ["sproxy-status", "dialing"],
+    ],
+    body: EMPTY_BODY,
+  };
+}
+
+/** Headers and body of a refusal; version 1 reads the body, version 2 the code. */
+export function encodeRefusal(
+  reason: Reason,
+  server: string,
+): { headers: Headers; body: Uint8Array } {
+  return {
+    headers: [
+      ["sproxy-version", String(PROTOCOL_VERSION)],
+      ["sproxy-server", server],
+      ["sproxy-code", reason.code],
+    ],
+    body: encodeMessage({
+      id: "",
+      reply: "",
+      data: encoder.encode(reason.text),
+      metadata: { error: "true" },
+    }),
+  };
+}
+
+/**
+ * Reads a reply.
+ *
+ * @throws {TunnelError} `protocol`, naming what is wrong.
+ */
+export function decodeReply(header: HeaderReader, body: Uint8Array): OpenReply {
+  const message = decodeMessage(body);
+  const text = decoder.decode(message.data ?? new Uint8Array(0));
+  const native = header("sproxy-version") !== undefined;
+  const server = header("sproxy-server") ?? "";
+  if (native && !isToken(server)) {
+    throw malformed("sproxy-server", server, "a token");
+  }
+  if (message.metadata?.error === "true") {
+    const code = header("sproxy-code") ?? "";
+    return {
+      type: "refused",
+      reason: {
+        code: isErrorCode(code) ? code : codeOfText(text),
+        text: text.slice(0, MAX_ERROR_LENGTH),
+      },
+      ...(native ? { server } : {}),
+    };
+  }
+  if (native && header("sproxy-status") === "dialing") {
+    return { type: "dialing", server };
+  }
+  if (!isId(text)) throw malformed("connection ID", text, "tokens and dots");
+  if (!native) return { type: "v1", id: text };
+  return {
+    type: "open",
+    id: text,
+    server,
+    window: decodeWindow(header),
+    codec: decodeCodec(header),
+  };
+}
+
+function decodeNative(header: HeaderReader): NativeRequest | undefined {
+  const version = header("sproxy-version");
+  if (version === undefined) return undefined;
+  if (!/^\d{1,4}$/.test(version) || Number(version) < PROTOCOL_VERSION) {
+    throw malformed("sproxy-version", version, `${PROTOCOL_VERSION} or more`);
+  }
+  const client = header("sproxy-client") ?? "";
+  if (!isToken(client)) throw malformed("sproxy-client", client, "a token");
+  const tunnel = header("sproxy-tunnel") ?? "";
+  const number = parseNumber(tunnel);
+  if (number === undefined || number === 0) {
+    throw malformed("sproxy-tunnel", tunnel, "a number in base 36");
+  }
+  const codec = decodeCodec(header);
+  return { client, number, window: decodeWindow(header), codec };
+}
+
+function decodeCodec(header: HeaderReader): CodecName {
+  const text = header("sproxy-codec") ?? "";
+  const codec = CODEC_NAMES.find((name) => name === text);
+  if (codec === undefined) {
+    throw malformed("sproxy-codec", text, CODEC_NAMES.join(" or "));
+  }
+  return codec;
+}
+
+function decodeWindow(header: HeaderReader): number {
+  const text = header("sproxy-window") ?? "";
+  if (!/^\d{1,10}$/.test(text) || Number(text) > MAX_WINDOW) {
+    throw malformed("sproxy-window", text, `bytes up to ${MAX_WINDOW}`);
+  }
+  return Number(text);
+}
+
+/** Version 1 has no codes; its words say some of them. */
+function codeOfText(text: string): ErrorCode {
+  if (/no such host|resolve/i.test(text)) return "no-such-host";
+  if (/refused/i.test(text)) return "refused";
+  if (/timeout|timed out/i.test(text)) return "timeout";
+  return "internal";
+}
+
+function isHost(host: string): boolean {
+  return host.length > 0 && host.length <= MAX_HOST_LENGTH &&
+    /^[\p{L}\p{N}._:%[\]-]+$/u.test(host);
+}
+
+function isId(id: string): boolean {
+  return id.length <= MAX_ID_LENGTH &&
+    /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(id);
+}
+
+function malformed(name: string, value: string, want: string): TunnelError {
+  const shown = quote(value.slice(0, MAX_SHOWN));
+  return new TunnelError("protocol", `${name} is ${shown}, want ${want}`);
+}

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { closest, escapeUnsafe, quote } from "../../lib/base/text.ts";
+
+Deno.test("escapeUnsafe() leaves no character that breaks a line or drives a terminal", () => {
+  assert.equal(
+    escapeUnsafe("a\r\n\tb\x1b[31m\x85\u2028\u202e\x00"),
+    "a\\r\\n\\tb\\u001b[31m\\u0085\\u2028\\u202e\\u0000",
+  );
+  assert.equal(escapeUnsafe("Grüße, 世界 🎉"), "Grüße, 世界 🎉");
+  fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => {
+    assert.doesNotMatch(escapeUnsafe(text), /[\p{Cc}\p{Zl}\p{Zp}]/u);
+  }));
+});
+
+Deno.test("quote() gives JSON of the text, cut at the limit", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary", maxLength: 40 }), (text) => {
+      assert.equal(JSON.parse(quote(text)), text);
+    }),
+  );
+  assert.equal(quote("x".repeat(81)), `"${"x".repeat(80)}…"`);
+  assert.equal(quote("abc", 2), '"ab…"');
+});
+
+Deno.test("closest() finds the word that was meant", () => {
+  const flags = ["nats-url", "nats-nkey", "listen-addr", "log-level", "window"];
+  for (
+    const [word, found] of [
+      ["natsUrl", "nats-url"],
+      ["nats_url", "nats-url"],
+      ["NATS-URL", "nats-url"],
+      ["nats-ulr", "nats-url"],
+      ["listn-addr", "listen-addr"],
+      ["widnow", "window"],
+      ["loglevel", "log-level"],
+      ["bogus", undefined],
+      ["x", undefined],
+      ["", undefined],
+    ] as const
+  ) assert.equal(closest(word, flags), found, word);
+  assert.equal(closest("x".repeat(100_000), flags), undefined);
+});

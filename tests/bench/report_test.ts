@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import { formatNumber, formatRatio, formatReach } from "../../bench/format.ts";
+import { markdownReport, plotsOf } from "../../bench/markdown.ts";
+import type { Series } from "../../bench/measure.ts";
+import { ratesOf } from "../../bench/micro.ts";
+import { barChart, curveChart } from "../../bench/plot.ts";
+import { jsonReport, type Results, terminalTable } from "../../bench/report.ts";
+
+const BULK: Series = {
+  figure: {
+    id: "bulk.1.up",
+    group: "bulk",
+    title: "one stream up",
+    unit: "Gbit/s",
+    better: "higher",
+    command: "`iperf3 -c 127.0.0.1`",
+    reach: [
+      { way: "tunnel", of: "ratio", atLeast: 0.85 },
+      { way: "json", of: "ratio", atLeast: 0.25 },
+    ],
+  },
+  samples: {
+    direct: [{ round: 0, value: 20 }],
+    ssh: [{ round: 0, value: 2 }, { round: 1, value: 4 }],
+    tunnel: [{ round: 0, value: 1 }, { round: 1, value: 3 }],
+  },
+};
+
+const CPU: Series = {
+  figure: {
+    id: "bulk.cpu.up",
+    group: "bulk",
+    title: "CPU time",
+    unit: "s/GB",
+    better: "lower",
+    command: "/proc/PID/stat",
+  },
+  samples: {
+    ssh: [{ round: 0, value: 3, parts: { ssh: 2, sshd: 1 } }],
+    tunnel: [{ round: 0, value: 6, parts: { client: 4, server: 2 } }],
+  },
+};
+
+function growth(x: number, value: number): Series {
+  return {
+    figure: {
+      id: `growth.latency.${x}`,
+      group: "growth",
+      title: `${x} tunnels`,
+      unit: "µs",
+      better: "lower",
+      command: "ping-pong",
+      point: { curve: "growth.latency", axis: "tunnels", x },
+    },
+    samples: {
+      ssh: [{ round: 0, value }],
+      tunnel: [{ round: 0, value: value * 2 }],
+    },
+  };
+}
+
+const RESULTS: Results = {
+  date: "2026-03-01T10:00:00.000Z",
+  version: "1.2.3",
+  quick: false,
+  rounds: 2,
+  seconds: 130,
+  machine: {
+    cores: 2,
+    cpu: "Test CPU",
+    memory: 8 * 2 ** 30,
+    load: 0.5,
+    system: "linux",
+    versions: { deno: "2.9.6", iperf3: "missing" },
+  },
+  groups: [
+    { name: "bulk", title: "Bulk" },
+    { name: "redis", title: "Redis" },
+    { name: "growth", title: "Growth" },
+  ],
+  series: [BULK, CPU, growth(1, 100), growth(1000, 250)],
+  skipped: [
+    { what: "Redis", why: "redis-server is missing", failed: false },
+  ],
+};
+
+Deno.test("formatNumber() keeps three digits", () => {
+  const table: readonly (readonly [number, string])[] = [
+    [0, "0"],
+    [0.0123, "0.012"],
+    [0.123456, "0.123"],
+    [0.99999, "1.00"],
+    [1.006, "1.01"],
+    [45.64, "45.6"],
+    [456.4, "456"],
+    [999.7, "1,000"],
+    [12_345, "12,300"],
+    [1_234_567, "1,230,000"],
+    [-4.2, "-4.20"],
+  ];
+  for (const [value, text] of table) assert.equal(formatNumber(value), text);
+});
+
+Deno.test("formatReach() names way, bound and unit", () => {
+  assert.equal(formatRatio(0.8512), "0.85×");
+  assert.equal(
+    formatReach({ way: "tunnel", of: "ratio", atLeast: 0.85 }, "Gbit/s"),
+    "≥ 0.85× ssh",
+  );
+  assert.equal(
+    formatReach({ way: "json", of: "value", atMost: 20 }, "KiB"),
+    "json ≤ 20 KiB",
+  );
+});
+
+Deno.test("terminalTable() has medians, the ratio, its spread and the verdict", () => {
+  const lines = terminalTable([BULK, CPU]).split("\n");
+  // 1/2 and 3/4: the median ratio is 0.625, the ratio of medians is 0.667.
+  assert.match(
+    lines[1] ?? "",
+    /one stream up +Gbit\/s +20\.0 +3\.00 +2\.00 +– +– +0\.63× +0\.50–0\.75 +≥ 0\.85× ssh: NO$/,
+  );
+  assert.match(lines[2] ?? "", /CPU time .* 2\.00×$/);
+  assert.equal(lines[3], "    ssh -L: ssh 2.00, sshd 1.00");
+  assert.equal(lines[4], "    tunnel: client 4.00, server 2.00");
+});
+
+Deno.test("terminalTable() lines its columns up", () => {
+  const [head = "", row = ""] = terminalTable([BULK]).split("\n");
+  assert.equal(head.indexOf("direct") + 6, row.indexOf("20.0") + 4);
+});
+
+Deno.test("jsonReport() gives back what went in", () => {
+  const text = jsonReport(RESULTS);
+  assert.deepEqual(JSON.parse(text), RESULTS);
+  assert.ok(text.endsWith("}\n"));
+});
+
+Deno.test("markdownReport() says what, where, with what and what is missing", () => {
+  const report = markdownReport(RESULTS, "## Notes\n\nBecause of this.\n");
+  for (
+    const part of [
+      "Version 1.2.3, measured on 2026-03-01 in 3 minutes",
+      "| Bulk: one stream up | 3.00 Gbit/s | 2.00 Gbit/s | 0.63× | ≥ 0.85× ssh | **no** |",
+      "| processor | Test CPU, 2 cores |",
+      "| memory | 8.00 GiB |",
+      "| iperf3 | missing |",
+      "- CPU time (s/GB): ssh -L: ssh 2.00, sshd 1.00; tunnel: client 4.00, server 2.00",
+      "- `iperf3 -c 127.0.0.1`: one stream up",
+      "![How many times as good as ssh -L](performance/ratios.svg)",
+      "(performance/growth.latency.svg)",
+      "- Redis: redis-server is missing",
+      "Because of this.",
+    ]
+  ) assert.ok(report.includes(part), `no "${part}" in\n${report}`);
+  assert.ok(!report.includes("json ≥"), "nothing of JSON was measured");
+  assert.ok(!report.includes("## Redis"), "a group without figures");
+  assert.ok(!report.includes("quick look"));
+});
+
+Deno.test("markdownReport() says so when it is a quick look", () => {
+  assert.match(markdownReport({ ...RESULTS, quick: true }), /quick look/);
+});
+
+Deno.test("markdownReport() makes tables with as many cells in each row", () => {
+  const counts: number[][] = [[]];
+  for (const line of markdownReport(RESULTS).split("\n")) {
+    if (line.startsWith("|")) counts.at(-1)?.push(line.split(" | ").length);
+    else counts.push([]);
+  }
+  const tables = counts.filter((rows) => rows.length > 0);
+  assert.equal(tables.length, 4);
+  for (const rows of tables) assert.equal(new Set(rows).size, 1);
+});
+
+Deno.test("plotsOf() makes a bar per ratio and a curve per way", () => {
+  const plots = plotsOf(RESULTS);
+  assert.deepEqual(plots.map(({ name }) => name), [
+    "ratios.svg",
+    "growth.latency.svg",
+  ]);
+  const [bars, curves] = plots.map(({ text }) => text);
+  assert.ok(bars?.includes(">Bulk: one stream up</text>"));
+  // Less CPU time is better: twice as much is half as good.
+  assert.ok(bars?.includes(">0.50×</text>"));
+  assert.equal(curves?.match(/<polyline /g)?.length, 2);
+  assert.deepEqual(plotsOf({ ...RESULTS, series: [] }), []);
+});
+
+Deno.test("barChart() cuts long bars off and escapes labels", () => {
+  const svg = barChart("a < b", [{ label: "x & y", value: 40 }]);
+  assert.ok(svg.includes("a &lt; b") && svg.includes("x &amp; y"));
+  assert.ok(svg.includes("40.00× →"));
+  const widths = [...svg.matchAll(/width="([\d.]+)"/g)].map(([, w]) =>
+    Number(w)
+  );
+  assert.ok(Math.max(...widths) <= 820);
+});
+
+Deno.test("curveChart() puts higher values higher and later ones to the right", () => {
+  const svg = curveChart([
+    { label: "nobody", points: [] },
+    { label: "a", points: [{ x: 1, y: 1 }, { x: 1000, y: 50 }] },
+  ], { title: "t", xLabel: "x", yLabel: "y" });
+  const [points = ""] = /(?<=points=")[^"]+/.exec(svg) ?? [];
+  const [[x1 = 0, y1 = 0] = [], [x2 = 0, y2 = 0] = []] = points.split(" ")
+    .map((point) => point.split(",").map(Number));
+  assert.ok(x2 > x1 && y2 < y1, points);
+  assert.ok(!svg.includes("nobody") && !svg.includes("NaN"));
+});
+
+Deno.test("ratesOf() reads the times of deno bench", () => {
+  const output = `Check file\n${
+    JSON.stringify({
+      version: 1,
+      benches: [
+        { name: "binary encode 64", results: [{ ok: { avg: 9, p75: 50 } }] },
+        { name: "failed", results: [{ failed: "why" }] },
+      ],
+    })
+  }`;
+  assert.deepEqual(ratesOf(output), [
+    { name: "binary encode 64", value: 20_000_000 },
+  ]);
+  assert.throws(() => ratesOf("no JSON"), SyntaxError);
+});

@@ -1,0 +1,457 @@
+/** Opens under way: what is asked, when it is asked again, and every answer. */
+import assert from "node:assert/strict";
+import type { BusMessage } from "../../lib/nats/bus.ts";
+import type { Reason } from "../../lib/base/errors.ts";
+import { JsonMessage } from "../../lib/wire/json.ts";
+import {
+  decodeRequest,
+  encodeAccept,
+  encodeDialing,
+  encodeRefusal,
+  type Headers,
+  type OpenReply,
+  type OpenRequest,
+} from "../../lib/wire/open.ts";
+import {
+  type Opening,
+  Openings,
+  type OpeningsOptions,
+} from "../../lib/client/pending_opens.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { FakeSocket } from "../support/fake_socket.ts";
+import { MemoryBroker } from "../support/memory_bus.ts";
+import { SUBJECTS } from "../support/shell_pair.ts";
+
+interface Asked {
+  readonly request: OpenRequest;
+  readonly reply: string;
+}
+
+/** The opens of a client, and servers played by the test. */
+class Bench {
+  readonly clock = new FakeClock();
+  readonly broker = new MemoryBroker();
+  readonly bus = this.broker.connect();
+  readonly server = this.broker.connect();
+  readonly asked: Asked[] = [];
+  readonly opened: { opening: Opening; reply: OpenReply }[] = [];
+  readonly failed: { opening: Opening; reason: Reason }[] = [];
+  readonly orphans: string[] = [];
+  twins = 0;
+  readonly openings: Openings;
+  readonly #serving: Disposable;
+
+  constructor(options: Partial<OpeningsOptions> = {}) {
+    this.openings = new Openings({
+      bus: this.bus,
+      clock: this.clock,
+      subjects: SUBJECTS,
+      token: "c",
+      target: { host: "db", port: 5432 },
+      window: 4_096,
+      codec: "json",
+      openTimeout: 15_000,
+      firstNumber: 36,
+      refuseV1: false,
+      onOpen: (opening, reply) =>
+        void this.opened.push({ opening: { ...opening }, reply }),
+      onFailed: (opening, reason) => void this.failed.push({ opening, reason }),
+      onOrphan: (id) => void this.orphans.push(id),
+      onTwin: () => void this.twins++,
+      ...options,
+    });
+    this.bus.subscribe("p.data.to_client.c.>", (message) => {
+      const number = parseInt(message.subject.split(".").at(-1) ?? "", 36);
+      this.openings.onReply(number, message, this.clock.now());
+    });
+    this.#serving = this.server.subscribe("proxy.request", (message) => {
+      const { reply } = message;
+      this.asked.push({ request: read(message), reply });
+    });
+  }
+
+  /** Answers request `at` (from 0). */
+  async answer(
+    at: number,
+    { headers, body }: { headers: Headers; body: Uint8Array },
+  ): Promise<void> {
+    const subject = this.asked[at]?.reply;
+    assert.ok(subject, `there was no request ${at}`);
+    this.server.publish(subject, new JsonMessage(body), { headers });
+    await this.broker.settled();
+  }
+
+  /** Accepts request `at`, as a version 2 server does. */
+  accept(at: number): Promise<void> {
+    const number = this.asked[at]?.request.native?.number ?? 0;
+    return this.answer(
+      at,
+      encodeAccept({
+        id: `c.s.${number.toString(36)}`,
+        native: { server: "s", window: 9, codec: "json" },
+      }),
+    );
+  }
+
+  /** Asks for a tunnel. */
+  async start(socket = new FakeSocket()): Promise<FakeSocket> {
+    this.openings.start(socket);
+    await this.broker.settled();
+    return socket;
+  }
+
+  async wait(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 25) {
+      await this.clock.advance(Math.min(25, ms - passed));
+      this.openings.tick(this.clock.now());
+      await this.broker.settled();
+    }
+  }
+
+  /** From now on no server listens. */
+  stopServers(): void {
+    this.#serving[Symbol.dispose]();
+  }
+
+  /** Codes of the opens that failed. */
+  get codes(): string[] {
+    return this.failed.map(({ reason }) => reason.code);
+  }
+}
+
+function read(message: BusMessage): OpenRequest {
+  return decodeRequest((name) => message.header(name), message.data);
+}
+
+const DIALING = encodeDialing("s");
+const BUSY = encodeRefusal({ code: "draining", text: "about to stop" }, "s");
+const REFUSED = encodeRefusal(
+  { code: "refused", text: "connection refused" },
+  "s",
+);
+const V1 = encodeAccept({ id: "66840b31340ea8b4" });
+
+Deno.test("Openings.start() asks as the original does, and says what it can beyond", async () => {
+  const bench = new Bench();
+  await bench.start();
+  assert.deepEqual(bench.asked, [{
+    request: {
+      host: "db",
+      port: 5432,
+      native: { client: "c", number: 36, window: 4_096, codec: "json" },
+    },
+    reply: "p.data.to_client.c.open.10",
+  }]);
+});
+
+Deno.test("Openings hands over the tunnel that a server opened", async () => {
+  const bench = new Bench();
+  const one = await bench.start();
+  const two = await bench.start();
+  assert.equal(bench.openings.size, 2);
+  await bench.accept(1);
+  await bench.accept(0);
+  assert.deepEqual(
+    bench.opened.map(({ opening }) => [opening.socket, opening.number]),
+    [[two, 37], [one, 36]],
+  );
+  assert.deepEqual(bench.opened[0]?.reply, {
+    type: "open",
+    id: "c.s.11",
+    server: "s",
+    window: 9,
+    codec: "json",
+  });
+  assert.equal(bench.openings.size, 0);
+  assert.deepEqual(bench.codes, []);
+});
+
+Deno.test("Openings knows a version 1 server by its answer", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.answer(0, V1);
+  assert.deepEqual(bench.opened[0]?.reply, {
+    type: "v1",
+    id: "66840b31340ea8b4",
+  });
+});
+
+Deno.test("Openings passes a refusal on, of either version", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.answer(0, REFUSED);
+  await bench.start();
+  await bench.answer(1, { headers: [], body: REFUSED.body });
+  await bench.start();
+  const words = "failed to resolve remote host: lookup x: no such host";
+  await bench.answer(2, {
+    headers: [],
+    body: encodeRefusal({ code: "ok", text: words }, "s").body,
+  });
+  assert.deepEqual(bench.codes, ["refused", "refused", "no-such-host"]);
+  assert.equal(bench.failed[2]?.reason.text, words);
+  assert.equal(bench.openings.size, 0);
+});
+
+Deno.test("Openings fails an open whose answer is malformed", async () => {
+  const bodies = [
+    "",
+    "{}",
+    "null",
+    "[]",
+    "\0",
+    '{"Data":7}',
+    '{"Data":"!"}',
+    '{"Data":""}',
+    '{"Data":"Lio+"}', // ".*>"
+    '{"Data":"YSBi"}', // "a b"
+    '{"Metadata":[]}',
+    `{"Data":"${btoa("x".repeat(200))}"}`,
+  ];
+  const bench = new Bench();
+  for (const [at, body] of bodies.entries()) {
+    await bench.start();
+    await bench.answer(at, {
+      headers: [],
+      body: new TextEncoder().encode(body),
+    });
+    assert.equal(bench.codes.at(at), "protocol", body);
+  }
+  const { body } = V1;
+  const headers: Headers[] = [
+    [["sproxy-version", "2"]],
+    [["sproxy-version", "2"], ["sproxy-server", "a.b"]],
+    [["sproxy-version", "2"], ["sproxy-server", "s"]],
+    [
+      ["sproxy-version", "2"],
+      ["sproxy-server", "s"],
+      ["sproxy-window", "-1"],
+      ["sproxy-codec", "json"],
+    ],
+    [
+      ["sproxy-version", "2"],
+      ["sproxy-server", "s"],
+      ["sproxy-window", "99999999999"],
+      ["sproxy-codec", "json"],
+    ],
+    [
+      ["sproxy-version", "2"],
+      ["sproxy-server", "s"],
+      ["sproxy-window", "9"],
+      ["sproxy-codec", "xml"],
+    ],
+  ];
+  for (const each of headers) {
+    await bench.start();
+    await bench.answer(bench.asked.length - 1, { headers: each, body });
+    assert.equal(bench.codes.at(-1), "protocol", JSON.stringify(each));
+  }
+  assert.equal(bench.openings.size, 0);
+  assert.deepEqual(bench.opened, []);
+});
+
+Deno.test("Openings ends an open at once when no server listens", async () => {
+  const bench = new Bench();
+  bench.stopServers();
+  await bench.start();
+  assert.deepEqual(bench.codes, ["no-server"]);
+  assert.match(bench.failed[0]?.reason.text ?? "", /proxy\.request/);
+});
+
+Deno.test("Openings asks again for 3 s after the link came back: servers may be on their way", async () => {
+  const bench = new Bench();
+  bench.stopServers();
+  bench.openings.linkUp(bench.clock.now());
+  await bench.start();
+  await bench.wait(2_900);
+  assert.deepEqual(bench.codes, []);
+  await bench.wait(500);
+  assert.deepEqual(bench.codes, ["no-server"]);
+});
+
+Deno.test("Openings asks another server when one falls silent, three in all", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.wait(3_975);
+  assert.equal(bench.asked.length, 1);
+  await bench.wait(25);
+  assert.equal(bench.asked.length, 2);
+  await bench.wait(4_000);
+  assert.equal(bench.asked.length, 3);
+  assert.equal(new Set(bench.asked.map(({ reply }) => reply)).size, 3);
+  await bench.wait(3_975);
+  assert.deepEqual(bench.codes, []);
+  await bench.wait(25);
+  assert.deepEqual(bench.codes, ["timeout"]);
+  assert.match(bench.failed[0]?.reason.text ?? "", /silent/);
+  assert.equal(bench.failed[0]?.opening.attempts, 3);
+});
+
+Deno.test("Openings waits for a server that says it still dials", async () => {
+  const bench = new Bench({ openTimeout: 60_000 });
+  await bench.start();
+  for (let i = 0; i < 10; i++) {
+    await bench.wait(3_900);
+    await bench.answer(0, DIALING);
+  }
+  assert.equal(bench.asked.length, 1);
+  await bench.accept(0);
+  assert.equal(bench.opened.length, 1);
+});
+
+Deno.test("Openings takes the first tunnel opened, whichever request it answers", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.wait(4_000);
+  assert.equal(bench.asked.length, 2);
+  // The first server was slow, not dead.
+  await bench.accept(0);
+  assert.deepEqual(bench.opened.map(({ opening }) => opening.number), [36]);
+  assert.equal(bench.openings.size, 0);
+  await bench.accept(1);
+  assert.deepEqual(bench.orphans, ["c.s.11"]);
+  assert.equal(bench.opened.length, 1);
+});
+
+Deno.test("Openings does not heed an earlier server's refusal when it has asked another", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.wait(4_000);
+  await bench.answer(0, REFUSED);
+  await bench.answer(0, { headers: [], body: new Uint8Array([1]) });
+  assert.deepEqual(bench.codes, []);
+  await bench.answer(1, REFUSED);
+  assert.deepEqual(bench.codes, ["refused"]);
+});
+
+Deno.test("Openings tries again where a server is about to stop or full", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.answer(0, BUSY);
+  await bench.wait(200);
+  assert.equal(bench.asked.length, 2);
+  await bench.accept(1);
+  assert.equal(bench.opened.length, 1);
+
+  await bench.start();
+  for (let at = 2; at < 5; at++) {
+    await bench.answer(at, BUSY);
+    await bench.wait(200);
+  }
+  assert.deepEqual(bench.codes, ["draining"]);
+  assert.equal(bench.asked.length, 5);
+});
+
+Deno.test("Openings gives an open up when it took too long altogether", async () => {
+  const bench = new Bench({ openTimeout: 5_000 });
+  await bench.start();
+  for (let i = 0; i < 5; i++) {
+    assert.deepEqual(bench.codes, []);
+    await bench.answer(0, DIALING);
+    await bench.wait(1_000);
+  }
+  assert.deepEqual(bench.codes, ["timeout"]);
+});
+
+Deno.test("Openings asks once NATS is back, and says so when it is not", async () => {
+  const bench = new Bench();
+  bench.bus.cut();
+  bench.openings.linkDown();
+  await bench.start();
+  await bench.wait(5_000);
+  assert.equal(bench.asked.length, 0);
+  bench.bus.restore();
+  bench.openings.linkUp(bench.clock.now());
+  await bench.broker.settled();
+  await bench.accept(0);
+  assert.equal(bench.opened.length, 1);
+  assert.equal(bench.opened[0]?.opening.attempts, 1);
+
+  bench.bus.cut();
+  bench.openings.linkDown();
+  await bench.start();
+  await bench.wait(15_000);
+  assert.deepEqual(bench.codes, ["timeout"]);
+  assert.match(bench.failed[0]?.reason.text ?? "", /NATS was down/);
+});
+
+Deno.test("Openings asks again when the link is lost under a request", async () => {
+  const bench = new Bench();
+  await bench.start();
+  bench.bus.cut();
+  bench.openings.linkDown();
+  await bench.wait(6_000);
+  assert.equal(bench.asked.length, 1);
+  bench.bus.restore();
+  bench.openings.linkUp(bench.clock.now());
+  await bench.broker.settled();
+  assert.equal(bench.asked.length, 2);
+  await bench.accept(1);
+  assert.equal(bench.opened.length, 1);
+});
+
+Deno.test("Openings.tick() ends also while the link is down and nobody has said so", async () => {
+  const bench = new Bench();
+  await bench.start();
+  bench.bus.connected = false; // as between the end of a link and its event
+  await bench.wait(14_975);
+  assert.deepEqual(bench.codes, []);
+  await bench.wait(25);
+  assert.deepEqual(bench.codes, ["timeout"]);
+});
+
+Deno.test("Openings tells of a tunnel that nobody waits for, and of nothing else", async () => {
+  const bench = new Bench();
+  await bench.start();
+  bench.openings.cancel({ code: "draining", text: "about to stop" });
+  assert.deepEqual(bench.codes, ["draining"]);
+  assert.equal(bench.openings.size, 0);
+  await bench.answer(0, DIALING);
+  await bench.answer(0, REFUSED);
+  await bench.answer(0, { headers: [], body: new Uint8Array([1]) });
+  assert.deepEqual(bench.orphans, []);
+  await bench.accept(0);
+  await bench.answer(0, V1);
+  assert.deepEqual(bench.orphans, ["c.s.10", "66840b31340ea8b4"]);
+  assert.deepEqual(bench.opened, []);
+});
+
+Deno.test("Openings leaves alone what another client of the same ID asked for", async () => {
+  const bench = new Bench();
+  await bench.start();
+  const { headers, body } = encodeAccept({
+    id: "c.s.zz",
+    native: { server: "s", window: 1, codec: "json" },
+  });
+  bench.server.publish("p.data.to_client.c.open.zz", new JsonMessage(body), {
+    headers,
+  });
+  await bench.broker.settled();
+  assert.equal(bench.twins, 1);
+  assert.deepEqual(bench.orphans, []);
+});
+
+Deno.test("Openings that refuses version 1 waits a second for a server of version 2", async () => {
+  const bench = new Bench({ refuseV1: true });
+  await bench.start();
+  await bench.answer(0, V1);
+  await bench.wait(900);
+  await bench.accept(0);
+  assert.equal(bench.opened[0]?.reply.type, "open");
+
+  await bench.start();
+  await bench.answer(1, V1);
+  await bench.wait(500);
+  await bench.answer(1, DIALING);
+  await bench.wait(3_000);
+  await bench.accept(1);
+  assert.equal(bench.opened.length, 2);
+
+  await bench.start();
+  await bench.answer(2, V1);
+  await bench.wait(975);
+  assert.deepEqual(bench.codes, []);
+  await bench.wait(25);
+  assert.deepEqual(bench.codes, ["version"]);
+  assert.equal(bench.asked.length, 3);
+});

@@ -1,0 +1,246 @@
+import assert from "node:assert/strict";
+import { parseCommandLine, VERSION } from "../../lib/config/cli.ts";
+import { optionsMarkdown } from "../../lib/config/help.ts";
+import { UsageError } from "../../lib/base/errors.ts";
+import {
+  OPTION_ENTRIES,
+  optionsOf,
+  type Role,
+} from "../../lib/config/options.ts";
+import { fakeSources, HIDDEN } from "../support/option_values.ts";
+
+const ROLES = ["server", "client"] as const;
+
+/** The text that the command line prints. */
+function printed(
+  role: Role,
+  args: readonly string[],
+  program?: string,
+): string {
+  const sources = fakeSources();
+  const result = parseCommandLine(
+    role,
+    args,
+    program === undefined ? sources : { ...sources, program },
+  );
+  assert.notEqual(result.kind, "run");
+  return result.kind === "run" ? "" : result.text;
+}
+
+for (const role of ROLES) {
+  Deno.test(`${role}: --help names every option, its variable, key and default`, () => {
+    const help = printed(role, ["--help"]);
+    const words = help.split(/[\s(),]+/);
+    for (const [key, option] of optionsOf(role)) {
+      assert.ok(words.includes(option.env), option.env);
+      assert.ok(words.includes(key), key);
+      if (option.flag !== undefined) {
+        assert.ok(words.includes(`--${option.flag}`), option.flag);
+      }
+      for (const word of (option.default ?? "").split(",")) {
+        assert.ok(word === "" || words.includes(word), word);
+      }
+    }
+    for (const part of ["Usage: ", "Examples:", "Exit codes: 0 ", "--config"]) {
+      assert.ok(help.includes(part), part);
+    }
+    const other = role === "server" ? "--remote-addr" : "--allow-target";
+    assert.ok(!words.includes(other));
+  });
+
+  Deno.test(`${role}: --help fits into 80 columns, examples aside`, () => {
+    const [text = "", examples = ""] = printed(role, ["--help"])
+      .split("Examples:");
+    for (const line of text.split("\n")) assert.ok(line.length <= 80, line);
+    assert.ok(examples.endsWith("2 wrong usage.\n"));
+  });
+
+  Deno.test(`${role}: the examples of --help are good command lines`, () => {
+    const help = printed(role, ["--help"], "PROGRAM");
+    const examples = [...help.matchAll(/^ {2}PROGRAM (.*)$/gm)];
+    assert.ok(examples.length >= 2);
+    for (const [, line = ""] of examples) {
+      const args = line.split(" ").map((word) => word.replaceAll("'", ""));
+      const path = `/etc/nats-proxy-${role}.yaml`;
+      const sources = fakeSources({ files: { [path]: "" } });
+      assert.equal(parseCommandLine(role, args, sources).kind, "run", line);
+    }
+  });
+
+  Deno.test(`${role}: --help and --version win over bad configuration`, () => {
+    const sources = fakeSources({
+      env: { LOG_LEVEL: "loud" },
+      files: { [`./.nats-proxy-${role}.yaml`]: "bogus: 1" },
+    });
+    for (
+      const [args, kind] of [
+        [["--help"], "help"],
+        [["-h"], "help"],
+        [["--log-level", "info", "--help"], "help"],
+        [["--version"], "version"],
+      ] as const
+    ) assert.equal(parseCommandLine(role, args, sources).kind, kind);
+    assert.equal(
+      printed(role, ["--version"]),
+      `tcp-sproxy ${role} ${VERSION}\n`,
+    );
+    assert.match(VERSION, /^\d+\.\d+\.\d+/);
+  });
+}
+
+Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () => {
+  for (
+    const [role, args, message] of [
+      ["server", ["--bogus"], 'Unknown flag "--bogus"'],
+      ["server", ["--bogus=1"], 'Unknown flag "--bogus"'],
+      ["server", ["-nats-url", "x"], '"-nats-url" (did you mean --nats-url?)'],
+      ["server", ["-nats-url=x"], '"-nats-url" (did you mean --nats-url?)'],
+      ["server", ["--natsUrl", "x"], '"--natsUrl" (did you mean --nats-url?)'],
+      ["server", ["--nats_url=x"], '"--nats_url" (did you mean --nats-url?)'],
+      ["server", ["--nats-ulr=x"], '"--nats-ulr" (did you mean --nats-url?)'],
+      ["server", ["--NATS-URL=x"], '"--NATS-URL" (did you mean --nats-url?)'],
+      ["server", ["--confg", "x"], '"--confg" (did you mean --config?)'],
+      ["server", ["--no-refuse-v1"], '"--no-refuse-v1" (did you mean'],
+      ["server", ["-help"], '"-help" (did you mean --help?)'],
+      ["server", ["-x"], 'Unknown flag "-x"'],
+      ["server", ["-hx"], 'Unknown flag "-hx"'],
+      ["server", ["---nats-url=x"], '"---nats-url" (did you mean --nats-url?)'],
+      ["server", ["--remote-addr", "a:1"], "(only the client has it)"],
+      ["server", ["--codec=json"], "(only the client has it)"],
+      ["client", ["--allow-target", "a:1"], "(only the server has it)"],
+      ["client", ["--__proto__=1"], 'Unknown flag "--__proto__"'],
+      ["client", ["--constructor"], 'Unknown flag "--constructor"'],
+      ["client", [`--nats-password=${HIDDEN}`], "the variable NATS_PASSWORD)"],
+      ["client", ["--nats-token", HIDDEN], "the variable NATS_TOKEN)"],
+      ["client", ["--a\nb"], 'Unknown flag "--a\\nb"'],
+      ["client", ["--\x1b[31m=1"], 'Unknown flag "--\\u001b[31m"'],
+      ["client", ["redis:6379"], 'Unexpected argument "redis:6379"'],
+      ["client", [""], 'Unexpected argument ""'],
+      ["client", ["-"], 'Unexpected argument "-"'],
+      ["client", ["--", "--help"], 'Unexpected argument "--help"'],
+      ["client", [`u:${HIDDEN}@h`], 'Unexpected argument "***@h"'],
+      ["client", ["--refuse-v1", "false"], 'Unexpected argument "false"'],
+      ["client", ["--help=yes"], "--help takes no value"],
+      ["client", ["--version=1"], "--version takes no value"],
+      ["client", ["--window"], "--window needs a value"],
+      ["client", ["--config"], "--config needs a value"],
+      ["client", ["--config="], "--config: no file  found"],
+      ["client", ["--config", "/a\nb.yaml"], "--config: no file /a\\nb.yaml"],
+      ["client", ["--window", "--workers", "2"], "given as --window=VALUE"],
+      ["client", ["--window", "-1"], "given as --window=VALUE"],
+      ["client", ["--window=-1"], '--window: "-1" is not a size'],
+    ] as const
+  ) {
+    assert.throws(
+      () => parseCommandLine(role, args, fakeSources()),
+      (error: unknown) => {
+        assert.ok(error instanceof UsageError, String(error));
+        assert.ok(error.message.includes(message), error.message);
+        assert.ok(
+          error.message.endsWith(`; run '${role}.ts --help' for usage`),
+        );
+        assert.doesNotMatch(error.message, /\p{Cc}/u);
+        assert.ok(!error.message.includes(HIDDEN), error.message);
+        return true;
+      },
+    );
+  }
+});
+
+Deno.test("parseCommandLine() takes the last of a repeated flag", () => {
+  const args = ["--log-level=error", "--log-level", "debug"];
+  const result = parseCommandLine("client", args, fakeSources());
+  assert.ok(result.kind === "run");
+  assert.equal(result.config.log.level, "debug");
+  const files = { "/b.json": '{"log": {"level": "warn"}}' };
+  const last = parseCommandLine(
+    "client",
+    ["--config=/a.json", "--config=/b.json"],
+    fakeSources({ files }),
+  );
+  assert.ok(last.kind === "run");
+  assert.equal(last.configFile, "/b.json");
+  assert.equal(last.config.log.level, "warn");
+});
+
+Deno.test("parseCommandLine() reads switches with and without a value", () => {
+  for (
+    const [arg, value] of [
+      ["--refuse-v1", true],
+      ["--refuse-v1=true", true],
+      ["--refuse-v1=ON", true],
+      ["--refuse-v1=false", false],
+      ["--refuse-v1=0", false],
+    ] as const
+  ) {
+    const result = parseCommandLine("client", [arg], fakeSources());
+    assert.ok(result.kind === "run");
+    assert.equal(result.config.tunnel.refuseV1, value, arg);
+  }
+});
+
+Deno.test("parseCommandLine() gives notice of reserved options and of secrets in flags", () => {
+  const reserved = (origin: string): { level: string; text: string } => ({
+    level: "info",
+    text: `${origin} is reserved: it is accepted and has no effect`,
+  });
+  const files = { "./.nats-proxy-client.toml": 'client.proxy_addr = "p:1"' };
+  for (
+    const [args, sources, notices] of [
+      [["--proxy-addr=p:1"], {}, [reserved("--proxy-addr")]],
+      [[], { env: { PROXY_ADDR: "p:1" } }, [
+        reserved("environment variable PROXY_ADDR"),
+      ]],
+      [[], { files }, [
+        reserved("client.proxy_addr in ./.nats-proxy-client.toml"),
+      ]],
+      [[], { env: { NATS_URL: `u:${HIDDEN}@h` } }, []],
+    ] as const
+  ) {
+    const result = parseCommandLine("client", args, fakeSources(sources));
+    assert.ok(result.kind === "run");
+    assert.deepEqual(result.notices, notices);
+  }
+  const args = ["--nats-url", `nats://u:${HIDDEN}@h`];
+  const result = parseCommandLine("server", args, fakeSources());
+  assert.ok(result.kind === "run");
+  const [notice, ...rest] = result.notices;
+  assert.deepEqual(rest, []);
+  assert.equal(notice?.level, "warn");
+  assert.match(
+    notice?.text ?? "",
+    /^--nats-url has credentials in it.*NATS_URL/,
+  );
+  assert.ok(!notice?.text.includes(HIDDEN));
+});
+
+Deno.test("parseCommandLine() names the program as it is called", () => {
+  const sources = { ...fakeSources(), program: "nats-proxy-client" };
+  assert.throws(
+    () => parseCommandLine("client", ["--x"], sources),
+    /run 'nats-proxy-client --help' for usage$/,
+  );
+});
+
+Deno.test("optionsMarkdown() has every option once, in the table of who has it", () => {
+  const tables = (["both", "server", "client"] as const).map((scope) => ({
+    scope,
+    lines: optionsMarkdown(scope).trimEnd().split("\n"),
+  }));
+  for (const { scope, lines } of tables) {
+    const [head, rule, ...rows] = lines;
+    assert.equal(
+      head,
+      "| Flag | Environment | Config key | Default | Meaning |",
+    );
+    assert.equal(rule, "| --- | --- | --- | --- | --- |");
+    const keys = OPTION_ENTRIES
+      .filter(([, { role }]) => role === scope).map(([key]) => key);
+    assert.equal(rows.length, keys.length);
+    for (const [index, row] of rows.entries()) {
+      assert.ok(row.includes(`| \`${keys[index]}\` |`), row);
+      // A pipe within a cell is escaped.
+      assert.equal(row.replaceAll("\\|", "").split("|").length, 7, row);
+    }
+  }
+});

@@ -1,0 +1,362 @@
+import assert from "node:assert/strict";
+import { parseCommandLine } from "../../lib/config/cli.ts";
+import { systemSources } from "../../lib/config/sources.ts";
+import { UsageError } from "../../lib/base/errors.ts";
+import {
+  OPTION_ENTRIES,
+  type OptionKey,
+  OPTIONS,
+  optionsOf,
+  type Role,
+} from "../../lib/config/options.ts";
+import {
+  BAD,
+  COMPANIONS,
+  fakeSources,
+  GOOD,
+  HIDDEN,
+  jsonFile,
+  reveal,
+} from "../support/option_values.ts";
+
+const ROLES = ["server", "client"] as const;
+
+/** What gives options their values. */
+interface Given {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly file?: { readonly [K in OptionKey]?: unknown };
+}
+
+/** The configuration that comes of it, with its secrets told. */
+function configOf(role: Role, { args = [], env = {}, file }: Given): unknown {
+  const files = file === undefined
+    ? {}
+    : { [`./.nats-proxy-${role}.json`]: jsonFile(file) };
+  const result = parseCommandLine(role, args, fakeSources({ env, files }));
+  assert.equal(result.kind, "run");
+  return result.kind === "run" ? reveal(result.config) : undefined;
+}
+
+/** Asserts that it is refused, on one line that has `part`, without a secret. */
+function assertRefused(role: Role, given: Given, part: string): void {
+  assert.throws(() => configOf(role, given), (error: unknown) => {
+    assert.ok(error instanceof UsageError);
+    const { message } = error;
+    assert.ok(message.includes(part), `${message} does not name ${part}`);
+    assert.ok(message.endsWith(`; run '${role}.ts --help' for usage`), message);
+    assert.doesNotMatch(message, /\p{Cc}/u);
+    assert.ok(!message.includes(HIDDEN), message);
+    return true;
+  });
+}
+
+for (const role of ROLES) {
+  Deno.test(`${role}: every option is read from flag, variable and file, in that order`, () => {
+    const plain = configOf(role, {});
+    for (const [key, option] of optionsOf(role)) {
+      const companion = COMPANIONS[key];
+      const base = companion === undefined
+        ? {}
+        : { [OPTIONS[companion].env]: GOOD[companion][0] };
+      const [first, second] = GOOD[key];
+      const env = { ...base, [option.env]: first };
+      const wanted = configOf(role, { env });
+      assert.notDeepEqual(wanted, plain, `${option.env} has no effect`);
+      const other = { [key]: second };
+      assert.deepEqual(configOf(role, { env, file: other }), wanted, key);
+      assert.deepEqual(
+        configOf(role, { env: base, file: { [key]: first } }),
+        wanted,
+        key,
+      );
+      if (option.flag === undefined) continue;
+      const given = { env: { ...base, [option.env]: second }, file: other };
+      for (
+        const args of [
+          [`--${option.flag}=${first}`],
+          [`--${option.flag}=${second}`, `--${option.flag}=${first}`],
+          // What may stand without a value takes none from the next word.
+          ...(option.type.fileType === "boolean"
+            ? [[`--${option.flag}`]]
+            : [[`--${option.flag}`, first]]),
+        ]
+      ) {
+        if (option.repeatable === true && args.length === 2) continue;
+        assert.deepEqual(
+          configOf(role, { ...given, args }),
+          wanted,
+          args.join(" "),
+        );
+      }
+    }
+  });
+
+  Deno.test(`${role}: every bad value is refused by the name of its flag, variable or key`, () => {
+    for (const [key, option] of optionsOf(role)) {
+      assert.ok(BAD[key].length > 0, `${key} has no bad value to try`);
+      for (const value of BAD[key]) {
+        if (option.flag !== undefined) {
+          const args = [`--${option.flag}=${value}`];
+          assertRefused(role, { args }, `--${option.flag}: `);
+        }
+        const env = { [option.env]: value };
+        const variable = `environment variable ${option.env}: `;
+        assertRefused(role, { env }, variable);
+        const file = { [key]: value };
+        const place = `${key} in ./.nats-proxy-${role}.json: `;
+        assertRefused(role, { file }, place);
+        if (option.secret === true || value.includes("@")) continue;
+        // And the value itself, of a list the last part, up to an escape.
+        const [shown = ""] = value.slice(0, 80).replace(/^.*,/, "")
+          .split(/\p{Cc}/u);
+        assertRefused(role, { env }, shown);
+        assertRefused(role, { file }, shown);
+      }
+    }
+  });
+
+  Deno.test(`${role}: an empty flag is an empty value, an empty variable is unset`, () => {
+    const plain = configOf(role, {});
+    for (const [, option] of optionsOf(role)) {
+      const env = { [option.env]: "" };
+      assert.deepEqual(configOf(role, { env }), plain, option.env);
+      if (option.flag === undefined) continue;
+      const args = [`--${option.flag}=`];
+      if (option.default === "") {
+        assert.deepEqual(configOf(role, { args }), plain);
+      } else {
+        assertRefused(role, { args }, `--${option.flag}: `);
+      }
+    }
+  });
+
+  Deno.test(`${role}: a bad value in the file is refused though a flag overrides it`, () => {
+    const args = ["--log-level", "debug"];
+    const file = { "log.level": "loud" } as const;
+    assertRefused(role, { args, file }, `"loud" is none of debug, info`);
+  });
+
+  Deno.test(`${role}: the configuration is frozen all the way down`, () => {
+    const { config } = parseRun(role, {
+      NATS_USER: "ann",
+      NATS_PASSWORD: "x",
+      ALLOW_TARGET: "10.0.0.0/8:*",
+    });
+    const visit = (value: unknown, path: string): void => {
+      if (typeof value !== "object" || value === null) return;
+      assert.ok(Object.isFrozen(value), path);
+      for (const [key, inner] of Object.entries(value)) {
+        visit(inner, `${path}.${key}`);
+      }
+    };
+    visit(config, role);
+  });
+
+  Deno.test(`${role}: only the variables of the table and HOME are read`, () => {
+    const read = new Set<string>();
+    const sources = fakeSources();
+    parseCommandLine(role, [], {
+      ...sources,
+      env(name): string | undefined {
+        read.add(name);
+        return sources.env(name);
+      },
+    });
+    const table = optionsOf(role).map(([, option]) => option.env);
+    assert.deepEqual([...read].sort(), [...table, "HOME"].sort());
+  });
+
+  Deno.test(`${role}: the task permits exactly the variables of the table`, async () => {
+    const url = new URL("../../deno.json", import.meta.url);
+    const { tasks } = JSON.parse(await Deno.readTextFile(url));
+    const [, list = ""] = /--allow-env=(\S+)/.exec(tasks[role]) ?? [];
+    const table = optionsOf(role).map(([, option]) => option.env);
+    assert.deepEqual(
+      list.split(",").sort(),
+      [...table, "HOME", "NO_COLOR"].sort(),
+    );
+  });
+}
+
+/** What the command line without flags gives in this environment. */
+function parseRun(
+  role: Role,
+  env: Readonly<Record<string, string>>,
+): { readonly config: unknown } {
+  const result = parseCommandLine(role, [], fakeSources({ env }));
+  assert.equal(result.kind, "run");
+  return result.kind === "run" ? result : { config: undefined };
+}
+
+Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", () => {
+  for (const role of ROLES) {
+    const options = optionsOf(role);
+    const flags = options.flatMap(([, { flag }]) => flag ?? []);
+    const variables = options.map(([, { env }]) => env);
+    assert.equal(new Set(flags).size, flags.length);
+    assert.equal(new Set(variables).size, variables.length);
+    for (const [, { flag, env }] of options) {
+      const pattern = flag?.toUpperCase().replaceAll("-", "_");
+      // GNU screen sets WINDOW in every shell inside it.
+      const wanted = pattern === "WINDOW" ? "TUNNEL_WINDOW" : pattern;
+      if (flag !== undefined) assert.equal(env, wanted);
+    }
+  }
+});
+
+Deno.test("OPTIONS has no flag for a secret, and defaults that are good values", () => {
+  for (const [key, option] of OPTION_ENTRIES) {
+    if (option.secret === true) assert.equal(option.flag, undefined, key);
+    if (option.default !== undefined) option.type.parse(option.default);
+  }
+});
+
+Deno.test("the defaults are those of the original, for what it had", () => {
+  const server = parseCommandLine("server", [], fakeSources());
+  const client = parseCommandLine("client", [], fakeSources());
+  assert.ok(server.kind === "run" && client.kind === "run");
+  assert.deepEqual(server.config.nats.servers, [
+    { host: "localhost", port: 4222, tls: false },
+  ]);
+  assert.deepEqual(server.config.server.listenAddr, { host: "", port: 8080 });
+  assert.equal(server.config.log.level, "info");
+  assert.deepEqual(client.config.client, {
+    listenAddr: { host: "0.0.0.0", port: 8082 },
+    remoteAddr: { host: "redis", port: 6379 },
+    proxyAddr: { host: "proxy-server", port: 8081 },
+    openTimeout: 15_000,
+    statusAddr: undefined,
+    id: undefined,
+  });
+  assert.equal(client.config.nats.requestSubject, "proxy.request");
+  assert.equal(client.config.nats.dataPrefix, "p.data");
+  assert.deepEqual([server.notices, client.notices], [[], []]);
+});
+
+Deno.test("--allow-target adds up, and takes lists", () => {
+  const args = ["--allow-target", "a:1", "--allow-target=b:2, c:3"];
+  const result = parseCommandLine("server", args, fakeSources());
+  assert.ok(result.kind === "run");
+  assert.deepEqual(
+    result.config.server.allowTarget.map(({ text }) => text),
+    ["a:1", "b:2", "c:3"],
+  );
+});
+
+Deno.test("values that do not go together are refused by their names", () => {
+  const table: [env: Readonly<Record<string, string>>, part: string][] = [
+    [{ NATS_USER: "ann" }, "nats.user is set but nats.password"],
+    [{ NATS_PASSWORD: HIDDEN }, "nats.password is set but nats.user is not"],
+    [
+      { NATS_TOKEN: HIDDEN, NATS_CREDS: "a.creds" },
+      "more than one way to log in to NATS (nats.token, nats.creds)",
+    ],
+    [
+      { NATS_URL: `${HIDDEN}@host`, NATS_NKEY: "a.nk" },
+      "(the credentials in nats.url, nats.nkey)",
+    ],
+    [{ NATS_TLS_CERT: "a" }, "nats.tls.cert is set but nats.tls.key is not"],
+    [{ NATS_TLS_KEY: "a" }, "nats.tls.key is set but nats.tls.cert is not"],
+    [
+      { TUNNEL_WINDOW: "16MiB", MEMORY_BUDGET: "8MiB" },
+      "tunnel.window (16MiB) is larger than tunnel.memory_budget (8MiB)",
+    ],
+    [
+      { PEER_TIMEOUT: "2s" },
+      "tunnel.peer_ping_interval (2s) is not shorter than tunnel.peer_timeout (2s)",
+    ],
+    [
+      { RESUME_TIMEOUT: "4s" },
+      "tunnel.resume_timeout (4s) is not longer than two times tunnel.peer_ping_interval (2s)",
+    ],
+    [
+      { REQUEST_SUBJECT: "p.data.x" },
+      'The request subject "p.data.x" lies under the data prefix "p.data"',
+    ],
+    [{ DATA_PREFIX: "proxy.request" }, "lies under the data prefix"],
+  ];
+  for (const role of ROLES) {
+    for (const [env, part] of table) assertRefused(role, { env }, part);
+  }
+  const CLIENT_ID = "x".repeat(30);
+  configOf("client", { env: { CLIENT_ID } });
+  assertRefused("client", { env: { CLIENT_ID, WORKERS: "2" } }, "client.id");
+  // A prefix of text is not a prefix of tokens.
+  configOf("server", { env: { REQUEST_SUBJECT: "p.database" } });
+});
+
+Deno.test("the config says how to log in, in one value", () => {
+  for (
+    const [env, auth] of [
+      [{}, { kind: "none" }],
+      [{ NATS_URL: "nats://a%40b:c%2Cd:e@h" }, {
+        kind: "password",
+        user: "a@b",
+        password: "c,d:e",
+      }],
+      [{ NATS_URL: "tok@h, tok@i:1" }, { kind: "token", token: "tok" }],
+      [{ NATS_USER: "ann", NATS_PASSWORD: "x" }, {
+        kind: "password",
+        user: "ann",
+        password: "x",
+      }],
+      [{ NATS_TOKEN: "t" }, { kind: "token", token: "t" }],
+      [{ NATS_CREDS: "c" }, { kind: "creds", path: "c" }],
+      [{ NATS_NKEY: "n" }, { kind: "nkey", path: "n" }],
+    ] as const
+  ) {
+    const result = parseCommandLine("client", [], fakeSources({ env }));
+    assert.ok(result.kind === "run");
+    assert.deepEqual(reveal(result.config.nats.auth), auth);
+  }
+});
+
+Deno.test("the config demands TLS when a URL or an option of TLS does", () => {
+  for (
+    const [env, required] of [
+      [{}, false],
+      [{ NATS_URL: "nats://a" }, false],
+      [{ NATS_URL: "nats://a,tls://b" }, true],
+      [{ NATS_TLS_CA: "ca.pem" }, true],
+      [{ NATS_TLS_CERT: "c", NATS_TLS_KEY: "k" }, true],
+      [{ NATS_TLS_FIRST: "true" }, true],
+      [{ NATS_TLS_FIRST: "false" }, false],
+    ] as const
+  ) {
+    const result = parseCommandLine("client", [], fakeSources({ env }));
+    assert.ok(result.kind === "run");
+    assert.equal(result.config.nats.tls.required, required);
+  }
+});
+
+Deno.test({
+  name: "systemSources() takes what is not permitted as unset, without asking",
+  permissions: { env: [], read: [] },
+  fn(): void {
+    const result = parseCommandLine("client", [], systemSources());
+    assert.ok(result.kind === "run");
+    assert.equal(result.configFile, undefined);
+    assert.throws(
+      () => parseCommandLine("client", ["--config", "x.json"], systemSources()),
+      /Cannot read config file x\.json: no permission to read it .*--allow-read=x\.json\); run/,
+    );
+  },
+});
+
+Deno.test({
+  name: "systemSources() reads the variables that are permitted",
+  permissions: { env: ["LOG_LEVEL"], read: [] },
+  fn(): void {
+    const before = Deno.env.get("LOG_LEVEL");
+    Deno.env.set("LOG_LEVEL", "debug");
+    try {
+      const result = parseCommandLine("client", [], systemSources());
+      assert.ok(result.kind === "run");
+      assert.equal(result.config.log.level, "debug");
+    } finally {
+      if (before === undefined) Deno.env.delete("LOG_LEVEL");
+      else Deno.env.set("LOG_LEVEL", before);
+    }
+  },
+});

@@ -1,0 +1,365 @@
+/** Real sockets on the loopback interface: dialling, listening, half-close, limits. */
+import assert from "node:assert/strict";
+import { BufferPool } from "../../lib/base/buffer_pool.ts";
+import { RunError, TunnelError } from "../../lib/base/errors.ts";
+import type { Socket, SocketListener } from "../../lib/net/socket.ts";
+import { dial, listen, resolve } from "../../lib/net/tcp.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { turn } from "../support/memory_bus.ts";
+
+const pool = new BufferPool();
+
+/** A listener of ours on a port that the system chooses. */
+function listenAny(
+  options: Partial<Parameters<typeof listen>[1]> = {},
+): SocketListener & { readonly port: number } {
+  const listener = listen({ host: "127.0.0.1", port: 0 }, {
+    pool,
+    clock: new FakeClock(),
+    onAcceptError: (message) => {
+      throw new Error(message);
+    },
+    ...options,
+  });
+  return Object.assign(listener, {
+    port: Number(listener.address.split(":").at(-1)),
+  });
+}
+
+/** A connected pair: our socket and the application's plain connection. */
+async function connected(): Promise<{ ours: Socket; theirs: Deno.TcpConn }> {
+  using listener = listenAny();
+  const accepting = listener.accept()[Symbol.asyncIterator]();
+  const [theirs, { value }] = await Promise.all([
+    Deno.connect({ hostname: "127.0.0.1", port: listener.port }),
+    accepting.next(),
+  ]);
+  assert.ok(value);
+  return { ours: value, theirs };
+}
+
+async function readAll(conn: Deno.Conn): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  const buffer = new Uint8Array(64 * 1024);
+  for (;;) {
+    const count = await conn.read(buffer);
+    if (count === null) break;
+    chunks.push(buffer.slice(0, count));
+  }
+  return new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
+}
+
+Deno.test("listen() yields connections, with the address of the other end", async () => {
+  const { ours, theirs } = await connected();
+  const { port } = theirs.localAddr;
+  assert.equal(ours.remote, `127.0.0.1:${port}`);
+  ours.close();
+  assert.equal(await theirs.read(new Uint8Array(1)), null);
+  theirs.close();
+});
+
+Deno.test("listen() ends its iteration when it is disposed, also while it waits", async () => {
+  const listener = listenAny();
+  const waiting = listener.accept()[Symbol.asyncIterator]().next();
+  listener[Symbol.dispose]();
+  listener[Symbol.dispose]();
+  assert.deepEqual(await waiting, { done: true, value: undefined });
+});
+
+Deno.test("listen() says in one line that a port is in use", () => {
+  using listener = listenAny();
+  assert.throws(
+    () =>
+      listen({ host: "127.0.0.1", port: listener.port }, {
+        pool,
+        clock: new FakeClock(),
+        onAcceptError: () => {},
+      }),
+    (error) => {
+      assert.ok(error instanceof RunError);
+      assert.match(error.message, new RegExp(`127.0.0.1:${listener.port}`));
+      assert.match(error.message, /in use/);
+      return true;
+    },
+  );
+});
+
+Deno.test("listen() says in one line that an address is not ours", () => {
+  assert.throws(
+    () =>
+      listen({ host: "192.0.2.1", port: 0 }, {
+        pool,
+        clock: new FakeClock(),
+        onAcceptError: () => {},
+      }),
+    RunError,
+  );
+});
+
+Deno.test("listen() goes on after accepts that fail, with growing pauses", async () => {
+  const clock = new FakeClock();
+  const start = clock.now();
+  const errors: [string, number][] = [];
+  using _faulty = failingAccepts(
+    [1, 2, 3, 4].map(() => new Error("Too many open files")),
+  );
+  using listener = listenAny({
+    clock,
+    onAcceptError: (message) =>
+      void errors.push([message, clock.now() - start]),
+  });
+  const accepted = listener.accept()[Symbol.asyncIterator]().next();
+  using theirs = await Deno.connect({
+    hostname: "127.0.0.1",
+    port: listener.port,
+  });
+  for (let ms = 0; ms < 150; ms++) await clock.advance(1, turn);
+  const { value } = await accepted;
+  assert.equal(value?.remote, `127.0.0.1:${theirs.localAddr.port}`);
+  value?.close();
+  assert.deepEqual(
+    errors,
+    [0, 10, 30, 70].map((at) => ["Too many open files", at]),
+  );
+});
+
+/** Makes accepts of listeners made from now on fail, as when descriptors run out. */
+function failingAccepts(failures: Error[]): Disposable {
+  const { listen } = Deno;
+  const faulty = (options: Deno.TcpListenOptions): Deno.TcpListener => {
+    const listener = listen({ ...options, transport: "tcp" });
+    const accept = listener.accept.bind(listener);
+    listener.accept = () => {
+      const failure = failures.shift();
+      return failure === undefined ? accept() : Promise.reject(failure);
+    };
+    return listener;
+  };
+  Object.assign(Deno, { listen: faulty });
+  return { [Symbol.dispose]: () => void Object.assign(Deno, { listen }) };
+}
+
+Deno.test("a socket carries each end of stream by itself", async () => {
+  const { ours, theirs } = await connected();
+  const reader = ours.reader;
+  const writer = ours.writer;
+  await theirs.write(new TextEncoder().encode("question"));
+  await theirs.closeWrite();
+  assert.equal(
+    new TextDecoder().decode((await reader.read()).value),
+    "question",
+  );
+  assert.equal((await reader.read()).done, true);
+  await writer.write(new TextEncoder().encode("answer"));
+  await writer.close();
+  assert.equal(new TextDecoder().decode(await readAll(theirs)), "answer");
+  ours.close();
+  theirs.close();
+});
+
+Deno.test("a socket that has sent its end of stream still reads", async () => {
+  const { ours, theirs } = await connected();
+  const reader = ours.reader;
+  await ours.writer.close();
+  assert.equal(await theirs.read(new Uint8Array(1)), null);
+  await theirs.write(new Uint8Array([1, 2, 3]));
+  assert.deepEqual((await reader.read()).value, new Uint8Array([1, 2, 3]));
+  ours.close();
+  theirs.close();
+});
+
+Deno.test("a socket reads no more at once than it may, small or in bulk", async () => {
+  const { ours, theirs } = await connected();
+  const reader = ours.reader;
+  const bytes = new Uint8Array(500_000).map((_, at) => at * 7);
+  const writing = (async () => {
+    for (let at = 0; at < bytes.length;) {
+      at += await theirs.write(bytes.subarray(at));
+    }
+  })();
+  const limits = [1, 100, 5_000, 2_048, 2_048, 30_000, 65_536, 10, 65_536];
+  const got: number[] = [];
+  for (let at = 0, i = 0; at < bytes.length; i++) {
+    const limit = limits[i % limits.length] ?? 1;
+    ours.readLimit = limit;
+    const { value } = await reader.read();
+    assert.ok(value && value.length > 0 && value.length <= limit);
+    assert.deepEqual(value, bytes.subarray(at, at + value.length));
+    at += value.length;
+    got.push(value.length);
+  }
+  await writing;
+  assert.ok(got.some((size) => size > 2_048), "it never read in bulk");
+  ours.close();
+  theirs.close();
+});
+
+Deno.test("a socket's chunks stay as they are when it reads on", async () => {
+  const { ours, theirs } = await connected();
+  const reader = ours.reader;
+  const chunks: Uint8Array[] = [];
+  const bytes = new Uint8Array(2_000_000).map((_, at) => at * 13 + (at >> 8));
+  const writing = (async () => {
+    for (let at = 0; at < bytes.length;) {
+      at += await theirs.write(bytes.subarray(at));
+    }
+    await theirs.closeWrite();
+  })();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+  }
+  await writing;
+  let at = 0;
+  for (const chunk of chunks) {
+    assert.deepEqual(chunk, bytes.subarray(at, at + chunk.length));
+    at += chunk.length;
+  }
+  assert.equal(at, bytes.length);
+  ours.close();
+  theirs.close();
+});
+
+Deno.test("a socket writes all of a chunk before it says so", async () => {
+  const { ours, theirs } = await connected();
+  const writer = ours.writer;
+  const bytes = new Uint8Array(8_000_000).map((_, at) => at * 3 + (at >> 9));
+  const reading = readAll(theirs);
+  await writer.write(bytes);
+  await writer.close();
+  assert.deepEqual(await reading, bytes);
+  ours.close();
+  theirs.close();
+});
+
+Deno.test("Socket.close() ends a read and a write under way, and can be repeated", async () => {
+  const { ours, theirs } = await connected();
+  const reader = ours.reader;
+  const writer = ours.writer;
+  const read = reader.read();
+  // Nobody reads it: after some writes there is one that waits.
+  let write = Promise.resolve();
+  let waits = false;
+  while (!waits) {
+    waits = true;
+    write = writer.write(new Uint8Array(4_000_000))
+      .then(() => void (waits = false));
+    for (let at = 0; at < 50 && waits; at++) await turn();
+  }
+  ours.close();
+  ours.close();
+  await assert.rejects(read);
+  await assert.rejects(write);
+  theirs.close();
+});
+
+/** What dialling came to: the code of the refusal. */
+async function codeOf(dialling: Promise<Socket>): Promise<string> {
+  try {
+    (await dialling).close();
+    return "connected";
+  } catch (error) {
+    assert.ok(error instanceof TunnelError, String(error));
+    assert.match(error.message, /^Dial \S+: /);
+    return error.code;
+  }
+}
+
+Deno.test("dial() connects by address and by name, over IPv4 and IPv6", async () => {
+  for (const hostname of ["127.0.0.1", "::1"]) {
+    using listener = Deno.listen({ hostname, port: 0 });
+    const { port } = listener.addr;
+    for (const host of [hostname, "localhost"]) {
+      const [socket, conn] = await Promise.all([
+        dial({ host, port }, { pool, timeout: 10_000 }).catch((error) => {
+          // localhost may be of one family only.
+          if (host === "localhost") return undefined;
+          throw error;
+        }),
+        host === "localhost" ? undefined : listener.accept(),
+      ]);
+      if (conn !== undefined) {
+        assert.match(socket?.remote ?? "", new RegExp(`:${port}$`));
+      }
+      socket?.close();
+      conn?.close();
+    }
+  }
+});
+
+Deno.test("dial() says what went wrong", async () => {
+  const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = closed.addr;
+  closed.close();
+  const options = { pool, timeout: 10_000 };
+  const host = "no-such-host.invalid";
+  assert.equal(
+    await codeOf(dial({ host: "127.0.0.1", port }, options)),
+    "refused",
+  );
+  assert.equal(await codeOf(dial({ host, port }, options)), "no-such-host");
+});
+
+Deno.test("dial() gives up after its time, and when it is told to", async () => {
+  // A full backlog: the system answers nobody until someone is accepted.
+  using listener = Deno.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    tcpBacklog: 1,
+  });
+  const { port } = listener.addr;
+  const address = { host: "127.0.0.1", port };
+  const waiting: Socket[] = [];
+  const options = { pool, timeout: 300 };
+  let code = "connected";
+  for (let i = 0; i < 10 && code === "connected"; i++) {
+    try {
+      waiting.push(await dial(address, options));
+    } catch (error) {
+      assert.ok(error instanceof TunnelError);
+      assert.match(error.message, /no answer in 300 ms/);
+      code = error.code;
+    }
+  }
+  assert.equal(code, "timeout");
+
+  const stop = new AbortController();
+  const dialling = dial(address, {
+    pool,
+    timeout: 60_000,
+    signal: stop.signal,
+  });
+  stop.abort();
+  assert.equal(await codeOf(dialling), "internal");
+  for (const socket of waiting) socket.close();
+});
+
+Deno.test("resolve() gives the addresses of a name, or says that there is none", async () => {
+  const addresses = await resolve("localhost", { timeout: 5_000 });
+  assert.ok(addresses.some((ip) => ip === "127.0.0.1" || ip === "::1"));
+  await assert.rejects(
+    resolve("no-such-host.invalid", { timeout: 60_000 }),
+    (error) => error instanceof TunnelError && error.code === "no-such-host",
+  );
+});
+
+Deno.test(
+  "resolve() is given up with its signal, also one that aborted before",
+  {
+    sanitizeOps: false, // the system's own lookup cannot be given up
+  },
+  async () => {
+    const stop = new AbortController();
+    const options = { timeout: 60_000, signal: stop.signal };
+    const resolving = resolve("localhost", options);
+    stop.abort();
+    for (const given of [resolving, resolve("localhost", options)]) {
+      await assert.rejects(given, (error) => {
+        assert.ok(error instanceof TunnelError);
+        assert.equal(error.message, "Resolve localhost: given up");
+        return true;
+      });
+    }
+  },
+);

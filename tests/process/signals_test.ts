@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import {
+  type EndSignal,
+  type SignalSource,
+  watchSignals,
+} from "../../lib/process/signals.ts";
+
+/** Signals that a test sends itself. */
+class FakeSignals implements SignalSource {
+  readonly listeners = new Map<EndSignal, Set<() => void>>();
+  readonly #missing: EndSignal | undefined;
+
+  /** Has every signal but `missing`. */
+  constructor(missing?: EndSignal) {
+    this.#missing = missing;
+  }
+
+  add(signal: EndSignal, listener: () => void): void {
+    if (signal === this.#missing) throw new TypeError("no such signal");
+    const listeners = this.listeners.get(signal) ?? new Set();
+    this.listeners.set(signal, listeners.add(listener));
+  }
+
+  remove(signal: EndSignal, listener: () => void): void {
+    assert.ok(this.listeners.get(signal)?.delete(listener), signal);
+  }
+
+  send(signal: EndSignal): void {
+    for (const listener of this.listeners.get(signal) ?? []) listener();
+  }
+
+  get size(): number {
+    return [...this.listeners.values()].reduce((sum, it) => sum + it.size, 0);
+  }
+}
+
+Deno.test("watchSignals() drains on the first signal and ends on the second", () => {
+  for (const first of ["SIGINT", "SIGTERM"] as const) {
+    for (const second of ["SIGINT", "SIGTERM"] as const) {
+      const signals = new FakeSignals();
+      using shutdown = watchSignals(signals);
+      const aborted = (): boolean[] => [
+        shutdown.drain.aborted,
+        shutdown.now.aborted,
+      ];
+      assert.deepEqual(aborted(), [false, false]);
+      signals.send(first);
+      assert.deepEqual(aborted(), [true, false]);
+      assert.equal(shutdown.drain.reason.message, `received ${first}`);
+      signals.send(second);
+      assert.deepEqual(aborted(), [true, true]);
+      assert.equal(shutdown.now.reason.message, `received ${second}`);
+      signals.send(first);
+      assert.equal(shutdown.now.reason.message, `received ${second}`);
+    }
+  }
+});
+
+Deno.test("watchSignals() stops listening when disposed, once", () => {
+  const signals = new FakeSignals();
+  const shutdown = watchSignals(signals);
+  assert.equal(signals.size, 2);
+  shutdown[Symbol.dispose]();
+  shutdown[Symbol.dispose]();
+  assert.equal(signals.size, 0);
+  signals.send("SIGINT");
+  assert.equal(shutdown.drain.aborted, false);
+});
+
+Deno.test("watchSignals() does without a signal that the platform lacks", () => {
+  const signals = new FakeSignals("SIGTERM");
+  using shutdown = watchSignals(signals);
+  assert.equal(signals.size, 1);
+  signals.send("SIGINT");
+  assert.ok(shutdown.drain.aborted);
+});
+
+Deno.test("watchSignals() passes on a failure that is not of the platform", () => {
+  const broken: SignalSource = {
+    add(): void {
+      throw new Error("broken");
+    },
+    remove(): void {},
+  };
+  assert.throws(() => watchSignals(broken), /broken/);
+});
+
+Deno.test({
+  name: "watchSignals() hears a process's signals, and keeps it up until then",
+  ignore: Deno.build.os === "windows",
+  async fn(): Promise<void> {
+    const code = `
+      import { watchSignals } from ${
+      JSON.stringify(import.meta.resolve("../../lib/process/signals.ts"))
+    };
+      const aborted = (signal) => new Promise((resolve) =>
+        signal.addEventListener("abort", () => resolve(signal.reason.message))
+      );
+      using shutdown = watchSignals();
+      const { drain, now } = shutdown;
+      const [first, second] = [aborted(drain), aborted(now)];
+      console.log("listening");
+      console.log("drain:", await first);
+      console.log("now:", await second);
+    `;
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["eval", code],
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    const lines: string[] = [];
+    // Each line is the child's word that it is ready for the next signal.
+    const next: Deno.Signal[] = ["SIGTERM", "SIGINT"];
+    for await (
+      const text of child.stdout.pipeThrough(new TextDecoderStream())
+    ) {
+      lines.push(...text.trimEnd().split("\n"));
+      const signal = next.shift();
+      if (signal !== undefined) child.kill(signal);
+    }
+    const { code: exitCode } = await child.status;
+    assert.deepEqual(lines, [
+      "listening",
+      "drain: received SIGTERM",
+      "now: received SIGINT",
+    ]);
+    assert.equal(exitCode, 0);
+  },
+});

@@ -1,0 +1,266 @@
+import assert from "node:assert/strict";
+import { RunError } from "../../lib/base/errors.ts";
+import {
+  type Readiness,
+  serveStatus,
+  type StatusServer,
+  type StatusSource,
+} from "../../lib/process/status_http.ts";
+import type { Metric } from "../../lib/process/prometheus.ts";
+
+const LOOPBACK = { host: "127.0.0.1", port: 0 };
+
+/** A source that answers what it is told. */
+class FakeSource implements StatusSource {
+  state: Readiness = { ready: true };
+  page: readonly Metric[] = [];
+
+  readiness(): Readiness {
+    return this.state;
+  }
+
+  metrics(): readonly Metric[] {
+    return this.page;
+  }
+}
+
+/** Serves `source` on a free port of the loopback. */
+function serve(source: StatusSource, signal?: AbortSignal): StatusServer {
+  return serveStatus({
+    address: LOOPBACK,
+    flag: "--listen-addr",
+    source,
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+/** The answer to one request, read to its end. */
+async function ask(
+  { address }: StatusServer,
+  path: string,
+  method = "GET",
+): Promise<{ status: number; text: string; headers: Headers }> {
+  const url = `http://127.0.0.1:${address.port}${path}`;
+  const response = await fetch(url, {
+    method,
+    headers: { connection: "close" },
+  });
+  const { status, headers } = response;
+  return { status, headers, text: await response.text() };
+}
+
+Deno.test("serveStatus() says on /health that the process is up", async () => {
+  const source = new FakeSource();
+  await using server = serve(source);
+  source.state = { ready: false, reason: "no NATS" };
+  const { status, text, headers } = await ask(server, "/health");
+  assert.equal(status, 200);
+  assert.deepEqual(JSON.parse(text), { status: "ok" });
+  assert.equal(headers.get("content-type"), "application/json");
+  assert.equal(headers.get("cache-control"), "no-store");
+});
+
+Deno.test("serveStatus() says on /ready whether and why not", async () => {
+  const source = new FakeSource();
+  await using server = serve(source);
+  const ready = await ask(server, "/ready?x=1");
+  assert.equal(ready.status, 200);
+  assert.deepEqual(JSON.parse(ready.text), { status: "ready" });
+  source.state = {
+    ready: false,
+    reason: "draining",
+    details: { tunnels: 3, nats: true },
+  };
+  const drained = await ask(server, "/ready");
+  assert.equal(drained.status, 503);
+  assert.deepEqual(JSON.parse(drained.text), {
+    status: "not ready",
+    reason: "draining",
+    details: { tunnels: 3, nats: true },
+  });
+});
+
+Deno.test("serveStatus() writes metrics for Prometheus", async () => {
+  const source = new FakeSource();
+  source.page = [
+    { name: "up", help: "Up", type: "gauge", samples: [{ value: 1 }] },
+  ];
+  await using server = serve(source);
+  const { status, text, headers } = await ask(server, "/metrics");
+  assert.equal(status, 200);
+  assert.equal(text, "# HELP up Up\n# TYPE up gauge\nup 1\n");
+  assert.equal(
+    headers.get("content-type"),
+    "text/plain; version=0.0.4; charset=utf-8",
+  );
+});
+
+Deno.test("serveStatus() answers HEAD without a body", async () => {
+  await using server = serve(new FakeSource());
+  for (const path of ["/health", "/ready", "/metrics"]) {
+    const { status, text } = await ask(server, path, "HEAD");
+    assert.deepEqual([status, text], [200, ""], path);
+  }
+});
+
+Deno.test("serveStatus() refuses other paths and methods", async () => {
+  await using server = serve(new FakeSource());
+  for (const path of ["/", "/health/", "/Health", "/readyz", "//health"]) {
+    assert.equal((await ask(server, path)).status, 404, path);
+  }
+  for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
+    const { status, headers } = await ask(server, "/health", method);
+    assert.equal(status, 405, method);
+    assert.equal(headers.get("allow"), "GET, HEAD");
+  }
+  assert.equal((await ask(server, "/nope", "POST")).status, 404);
+});
+
+Deno.test("serveStatus() answers 500 when its source fails, and goes on", async () => {
+  const source = new FakeSource();
+  await using server = serve(source);
+  source.page = [{ name: "not ok", help: "", type: "gauge", samples: [] }];
+  const { status, text } = await ask(server, "/metrics");
+  assert.deepEqual([status, text], [500, '{"status":"error"}\n']);
+  source.page = [];
+  assert.equal((await ask(server, "/metrics")).status, 200);
+});
+
+Deno.test("serveStatus() names flag and address when the port is taken", async () => {
+  await using server = serve(new FakeSource());
+  const { port } = server.address;
+  for (const host of ["127.0.0.1", ""]) {
+    assert.throws(
+      () =>
+        serveStatus({
+          address: { host, port },
+          flag: "--status-addr",
+          source: new FakeSource(),
+        }),
+      (error: unknown) => {
+        assert.ok(error instanceof RunError);
+        assert.equal(
+          error.message,
+          `Cannot serve the status on --status-addr ${host}:${port}: ` +
+            "the port is in use; choose another, or off",
+        );
+        return true;
+      },
+    );
+  }
+});
+
+Deno.test({
+  name: "serveStatus() says so when it may not listen",
+  permissions: { net: [] },
+  fn(): void {
+    for (const host of ["127.0.0.1", ""]) {
+      assert.throws(
+        () =>
+          serveStatus({
+            address: { host, port: 8080 },
+            flag: "--listen-addr",
+            source: new FakeSource(),
+          }),
+        (error: unknown) => {
+          assert.ok(error instanceof RunError);
+          assert.match(
+            error.message,
+            /^Cannot serve the status on --listen-addr \S*:8080: Requires net access/,
+          );
+          return true;
+        },
+      );
+    }
+  },
+});
+
+Deno.test("serveStatus() listens on IPv4 too for an empty host", async () => {
+  await using server = serveStatus({
+    address: { host: "", port: 0 },
+    flag: "--listen-addr",
+    source: new FakeSource(),
+  });
+  assert.equal((await ask(server, "/health")).status, 200);
+});
+
+/** A listener on the IPv6 loopback; undefined where there is none. */
+function listenIpv6(): Deno.TcpListener | undefined {
+  try {
+    return Deno.listen({ hostname: "::1", port: 0 });
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrNotAvailable) return undefined;
+    throw error;
+  }
+}
+
+Deno.test("serveStatus() does not settle for IPv4 when the port is taken on IPv6", () => {
+  using taken = listenIpv6();
+  if (taken === undefined) return;
+  const { port } = taken.addr;
+  assert.throws(
+    () =>
+      serveStatus({
+        address: { host: "", port },
+        flag: "--listen-addr",
+        source: new FakeSource(),
+      }),
+    /the port is in use/,
+  );
+});
+
+Deno.test("serveStatus() ends when disposed, and disposal may be repeated", async () => {
+  const server = serve(new FakeSource());
+  await ask(server, "/health");
+  await server[Symbol.asyncDispose]();
+  await server[Symbol.asyncDispose]();
+  const { host, port } = server.address;
+  using freed = Deno.listen({ hostname: host, port });
+  assert.equal(freed.addr.transport, "tcp");
+});
+
+Deno.test("serveStatus() ends on its signal, also one that came before", async () => {
+  const controller = new AbortController();
+  const server = serve(new FakeSource(), controller.signal);
+  await ask(server, "/health");
+  controller.abort();
+  await assert.rejects(ask(server, "/health"), TypeError);
+  await server[Symbol.asyncDispose]();
+  const late = serve(new FakeSource(), controller.signal);
+  await assert.rejects(ask(late, "/health"), TypeError);
+  await late[Symbol.asyncDispose]();
+});
+
+Deno.test("serveStatus() ends though a reader has stopped in the middle", async () => {
+  const source = new FakeSource();
+  // More than the sockets of both sides hold.
+  source.page = [{
+    name: "big",
+    help: "x".repeat(32 * 1024 * 1024),
+    type: "gauge",
+    samples: [],
+  }];
+  const server = serve(source);
+  const { host, port } = server.address;
+  using conn = await Deno.connect({ hostname: host, port });
+  const request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+  await conn.write(new TextEncoder().encode(request));
+  assert.notEqual(await conn.read(new Uint8Array(16)), null);
+  await server[Symbol.asyncDispose]();
+});
+
+Deno.test("serveStatus() goes on after garbage", async () => {
+  await using server = serve(new FakeSource());
+  const { host, port } = server.address;
+  for (
+    const garbage of ["\0\0\0\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9\r\n\r\n"]
+  ) {
+    using conn = await Deno.connect({ hostname: host, port });
+    await conn.write(new TextEncoder().encode(garbage));
+    const buffer = new Uint8Array(1024);
+    const count = await conn.read(buffer);
+    const text = new TextDecoder().decode(buffer.subarray(0, count ?? 0));
+    assert.doesNotMatch(text, /^HTTP\/1\.1 200/);
+  }
+  assert.equal((await ask(server, "/health")).status, 200);
+});

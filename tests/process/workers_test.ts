@@ -1,0 +1,281 @@
+import assert from "node:assert/strict";
+import { RunError, UsageError } from "../../lib/base/errors.ts";
+import type { StatusSource } from "../../lib/process/status_http.ts";
+import type { Metric } from "../../lib/process/prometheus.ts";
+import type {
+  FromWorker,
+  ToWorker,
+} from "../../lib/process/worker_messages.ts";
+import {
+  runWorkers,
+  sumMetrics,
+  type WorkerEvents,
+  type WorkersOptions,
+} from "../../lib/process/workers.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+
+/** A worker that says what the test makes it say. */
+class FakeThread {
+  readonly received: ToWorker[] = [];
+  terminated = false;
+  readonly #events: WorkerEvents;
+
+  constructor(events: WorkerEvents) {
+    this.#events = events;
+  }
+
+  say(message: FromWorker): void {
+    this.#events.onMessage(message);
+  }
+
+  crash(text: string): void {
+    this.#events.onError(text);
+  }
+
+  post(message: ToWorker): void {
+    this.received.push(message);
+  }
+
+  terminate(): void {
+    this.terminated = true;
+  }
+
+  /** The types of the messages it was sent. */
+  get told(): string[] {
+    return this.received.map(({ type }) => type);
+  }
+}
+
+/** A supervisor of fake workers. */
+class Stage {
+  readonly threads: FakeThread[] = [];
+  readonly drain = new AbortController();
+  readonly now = new AbortController();
+  readonly clock = new FakeClock();
+  status: StatusSource | undefined;
+  readonly ended: Promise<void>;
+
+  constructor(options: Pick<WorkersOptions, "role" | "count">) {
+    this.ended = runWorkers({
+      ...options,
+      args: ["--workers", "2"],
+      clock: this.clock,
+      host: {
+        stop: { drain: this.drain.signal, now: this.now.signal },
+        showStatus: (source) => this.status = source,
+        onStarted: () => {},
+      },
+      startThread: (_name, events) => {
+        const thread = new FakeThread(events);
+        this.threads.push(thread);
+        return thread;
+      },
+    });
+  }
+
+  thread(at: number): FakeThread {
+    const thread = this.threads[at];
+    assert.ok(thread, `there is no worker ${at}`);
+    return thread;
+  }
+
+  /** Lets promises run. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  }
+}
+
+const READY: FromWorker = {
+  type: "status",
+  readiness: { ready: true },
+  metrics: [],
+};
+const STARTED: FromWorker = { type: "started", address: undefined };
+const ADDRESS = { host: "127.0.0.1", port: 4711 };
+
+Deno.test("runWorkers() gives the first worker's address to the others", async () => {
+  const stage = new Stage({ role: "client", count: 3 });
+  assert.equal(stage.threads.length, 1);
+  stage.thread(0).say({ type: "started", address: ADDRESS });
+  await stage.settle();
+  assert.equal(stage.threads.length, 3);
+  for (const at of [1, 2]) {
+    const [start] = stage.thread(at).received;
+    assert.ok(start?.type === "start");
+    assert.deepEqual(start.address, ADDRESS);
+    assert.equal(start.index, at + 1);
+    assert.equal(start.count, 3);
+  }
+  stage.drain.abort();
+  for (const thread of stage.threads) thread.say({ type: "stopped" });
+  await stage.ended;
+});
+
+Deno.test("runWorkers() drains all workers as one and ends with the last", async () => {
+  const stage = new Stage({ role: "server", count: 2 });
+  stage.thread(0).say(STARTED);
+  await stage.settle();
+  stage.drain.abort();
+  assert.deepEqual(stage.thread(0).told, ["start", "drain"]);
+  assert.deepEqual(stage.thread(1).told, ["start", "drain"]);
+  stage.now.abort();
+  assert.equal(stage.thread(1).told.at(-1), "now");
+  stage.thread(0).say({ type: "stopped" });
+  let over = false;
+  void stage.ended.then(() => over = true);
+  await stage.settle();
+  assert.equal(over, false);
+  stage.thread(1).say({ type: "stopped" });
+  await stage.ended;
+  assert.ok(stage.threads.every(({ terminated }) => terminated));
+});
+
+Deno.test("runWorkers() starts a crashed worker again, at the same address", async () => {
+  const stage = new Stage({ role: "client", count: 2 });
+  stage.thread(0).say({ type: "started", address: ADDRESS });
+  await stage.settle();
+  stage.thread(0).crash("out of luck");
+  assert.ok(stage.thread(0).terminated);
+  assert.equal(stage.threads.length, 2);
+  await stage.clock.advance(10_000);
+  assert.equal(stage.threads.length, 3);
+  const [start] = stage.thread(2).received;
+  assert.ok(start?.type === "start");
+  assert.equal(start.index, 1);
+  assert.deepEqual(start.address, ADDRESS);
+  stage.drain.abort();
+  stage.thread(1).say({ type: "stopped" });
+  stage.thread(2).say({ type: "stopped" });
+  await stage.ended;
+  assert.equal(stage.clock.timers, 0);
+});
+
+Deno.test("runWorkers() starts no more workers once told to stop", async () => {
+  const stage = new Stage({ role: "server", count: 2 });
+  stage.drain.abort();
+  stage.thread(0).say({ type: "stopped" });
+  await stage.ended;
+  assert.equal(stage.threads.length, 1);
+});
+
+Deno.test("runWorkers() does not start a crashed worker again while draining", async () => {
+  const stage = new Stage({ role: "server", count: 2 });
+  stage.thread(0).say(STARTED);
+  await stage.settle();
+  stage.thread(0).crash("first");
+  stage.drain.abort();
+  stage.thread(1).crash("second");
+  await stage.ended;
+  assert.equal(stage.threads.length, 2);
+  assert.equal(stage.clock.timers, 0);
+});
+
+for (
+  const [kind, type] of [["usage", UsageError], ["run", RunError]] as const
+) {
+  Deno.test(`runWorkers() ends when a worker cannot start: ${kind}`, async () => {
+    const stage = new Stage({ role: "client", count: 2 });
+    stage.thread(0).say({ type: "failed", kind, text: "port taken" });
+    await assert.rejects(stage.ended, (error) => {
+      assert.ok(error instanceof type);
+      assert.equal(error.message, "port taken");
+      return true;
+    });
+  });
+}
+
+Deno.test("runWorkers() starts a worker again that worked once, whatever it failed of", async () => {
+  for (const kind of ["usage", "run"] as const) {
+    const stage = new Stage({ role: "server", count: 2 });
+    stage.thread(0).say(STARTED);
+    await stage.settle();
+    stage.thread(1).say(STARTED);
+    stage.thread(1).say({ type: "failed", kind, text: "NATS is away" });
+    await stage.clock.advance(10_000);
+    assert.equal(stage.threads.length, 3);
+    stage.drain.abort();
+    for (const at of [0, 2]) stage.thread(at).say({ type: "stopped" });
+    await stage.ended;
+  }
+});
+
+Deno.test("runWorkers() keeps the counters of a worker that failed, and not its gauges", async () => {
+  const stage = new Stage({ role: "server", count: 2 });
+  const status = (total: number, open: number, up: number): FromWorker => ({
+    type: "status",
+    readiness: { ready: true },
+    metrics: [
+      { name: "t", help: "", type: "counter", samples: [{ value: total }] },
+      { name: "o", help: "", type: "gauge", samples: [{ value: open }] },
+      {
+        name: "u",
+        help: "",
+        type: "gauge",
+        of: "every",
+        samples: [{ value: up }],
+      },
+    ],
+  });
+  const shown = (): Record<string, number | undefined> =>
+    Object.fromEntries(
+      stage.status?.metrics().map((
+        { name, samples },
+      ) => [name, samples[0]?.value]) ??
+        [],
+    );
+  stage.thread(0).say(STARTED);
+  await stage.settle();
+  stage.thread(0).say(status(5, 2, 1));
+  stage.thread(1).say(status(7, 3, 1));
+  assert.deepEqual(shown(), { t: 12, o: 5, u: 1 });
+  stage.thread(1).say(status(8, 3, 0));
+  assert.deepEqual(shown(), { t: 13, o: 5, u: 0 });
+  stage.thread(1).crash("out of luck");
+  assert.deepEqual(shown(), { t: 13, o: 2, u: 1 });
+  await stage.clock.advance(10_000);
+  stage.thread(2).say(status(1, 1, 1));
+  assert.deepEqual(shown(), { t: 14, o: 3, u: 1 });
+  stage.drain.abort();
+  for (const at of [0, 2]) stage.thread(at).say({ type: "stopped" });
+  await stage.ended;
+});
+
+Deno.test("runWorkers() is ready while any worker is", async () => {
+  const stage = new Stage({ role: "server", count: 2 });
+  assert.equal(stage.status?.readiness().ready, false);
+  stage.thread(0).say(READY);
+  stage.thread(0).say(STARTED);
+  await stage.settle();
+  assert.deepEqual(stage.status?.readiness(), {
+    ready: true,
+    details: { workers: 2, ready: 1 },
+  });
+  const reason = "not connected to NATS";
+  for (const thread of stage.threads) {
+    thread.say({
+      type: "status",
+      readiness: { ready: false, reason },
+      metrics: [],
+    });
+  }
+  assert.equal(stage.status?.readiness().reason, reason);
+  stage.drain.abort();
+  for (const thread of stage.threads) thread.say({ type: "stopped" });
+  await stage.ended;
+});
+
+Deno.test("sumMetrics() adds samples of the same labels", () => {
+  const metric = (values: Record<string, number>): Metric => ({
+    name: "m_total",
+    help: "help",
+    type: "counter",
+    samples: Object.entries(values).map(([reason, value]) => ({
+      labels: { reason },
+      value,
+    })),
+  });
+  assert.deepEqual(
+    sumMetrics([[metric({ ok: 1, idle: 2 })], [metric({ ok: 10, limit: 5 })]]),
+    [metric({ ok: 11, idle: 2, limit: 5 })],
+  );
+});

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { load } from "js-yaml";
+
+const PROJECT = new URL("../../", import.meta.url);
+
+function read(path: string): Promise<string> {
+  return Deno.readTextFile(new URL(path, PROJECT));
+}
+
+/** The instructions of a Dockerfile, continued lines joined. */
+function instructions(dockerfile: string): (readonly [string, string])[] {
+  return dockerfile.replaceAll(/\\\n\s*/g, "").split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => {
+      const [, name = "", rest = ""] = /^([A-Z]+)\s+(.*)$/.exec(line) ?? [];
+      return [name, rest] as const;
+    });
+}
+
+const dockerfiles = ["Dockerfile", "integration_tests/build/Dockerfile"];
+
+for (const path of dockerfiles) {
+  Deno.test(`${path} has only known instructions and copies what exists`, async () => {
+    const known = new Set(
+      "FROM WORKDIR COPY RUN USER EXPOSE HEALTHCHECK CMD ENTRYPOINT STOPSIGNAL"
+        .split(" "),
+    );
+    for (const [name, rest] of instructions(await read(path))) {
+      assert.ok(known.has(name), `unknown instruction "${name}"`);
+      const json = /(\[.*\])$/.exec(rest)?.[1];
+      if (name === "CMD" || name === "ENTRYPOINT") JSON.parse(json ?? "");
+      if (name !== "COPY") continue;
+      for (const source of rest.split(/\s+/).slice(0, -1)) {
+        await Deno.stat(new URL(source, PROJECT));
+      }
+    }
+  });
+
+  Deno.test(`${path} does not run as root and pins the runtime`, async () => {
+    const all = instructions(await read(path));
+    assert.equal(all[0]?.[0], "FROM");
+    assert.match(all[0]?.[1] ?? "", /^denoland\/deno:[a-z]*-?\d+\.\d+\.\d+$/);
+    assert.equal(all.findLast(([name]) => name === "USER")?.[1], "deno");
+  });
+}
+
+Deno.test("Dockerfile's health check asks /health of the server it starts", async () => {
+  const all = instructions(await read("Dockerfile"));
+  const check = all.find(([name]) => name === "HEALTHCHECK")?.[1] ?? "";
+  const command: unknown = JSON.parse(/CMD (\[.*\])$/.exec(check)?.[1] ?? "");
+  assert.ok(Array.isArray(command));
+  assert.equal(command.at(-1), "tools/healthcheck.ts");
+});
+
+Deno.test("tools/healthcheck.ts says whether /health answers", async () => {
+  const run = async (address: string): Promise<number> => {
+    const { code } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--no-prompt",
+        "--allow-net",
+        "--allow-env=LISTEN_ADDR",
+        new URL("tools/healthcheck.ts", PROJECT).pathname,
+      ],
+      env: { LISTEN_ADDR: address },
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return code;
+  };
+  let port: number;
+  {
+    await using server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      ({ url }) =>
+        new Response(null, { status: url.endsWith("/health") ? 200 : 500 }),
+    );
+    port = server.addr.port;
+    assert.equal(await run(`:${port}`), 0);
+  }
+  assert.equal(await run(`127.0.0.1:${port}`), 1);
+});
+
+Deno.test("docker-compose.yml runs NATS, Redis, both roles and a test runner", async () => {
+  const compose: unknown = load(
+    await read("integration_tests/docker-compose.yml"),
+  );
+  assert.ok(typeof compose === "object" && compose !== null);
+  assert.ok("services" in compose);
+  const { services } = compose;
+  assert.ok(typeof services === "object" && services !== null);
+  assert.deepEqual(Object.keys(services).toSorted(), [
+    "nats",
+    "proxy-client",
+    "proxy-server",
+    "redis",
+    "test-runner",
+  ]);
+  for (const service of Object.values(services)) {
+    // Every path a command names is one of the project's.
+    for (const word of String(service.command ?? "").split(" ")) {
+      if (/\.ts$/.test(word)) await Deno.stat(new URL(word, PROJECT));
+    }
+    if (service.build === undefined) continue;
+    const { context, dockerfile } = service.build;
+    const folder = new URL(`integration_tests/${context}/`, PROJECT);
+    await Deno.stat(new URL(dockerfile, folder));
+  }
+});

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { optionsOf } from "../../lib/config/options.ts";
+import { withOptionTables } from "../../tools/update_readme.ts";
+import denoJson from "../../deno.json" with { type: "json" };
+
+const readme = await Deno.readTextFile(
+  new URL("../../README.md", import.meta.url),
+);
+
+/** Without what the formatter adds to a table. */
+function plain(markdown: string): string {
+  return markdown.replaceAll(/-{2,}/g, "-").replaceAll(/\s+/g, " ");
+}
+
+Deno.test("README's tables are those of the options (tools/update_readme.ts makes them)", () => {
+  const same = plain(readme) === plain(withOptionTables(readme));
+  assert.ok(same, "run tools/update_readme.ts, then deno fmt README.md");
+});
+
+Deno.test("README links to files that exist", async () => {
+  const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)/g)];
+  assert.ok(links.length > 0);
+  for (const [, path = ""] of links) {
+    await Deno.stat(new URL(`../../${path}`, import.meta.url));
+  }
+});
+
+for (const role of ["server", "client"] as const) {
+  Deno.test(`deno task ${role} permits exactly the variables of the options`, () => {
+    const [, listed = ""] = /--allow-env=(\S+)/.exec(denoJson.tasks[role]) ??
+      [];
+    const wanted = Object.values(optionsOf(role)).map(([, { env }]) => env);
+    assert.deepEqual(
+      listed.split(",").toSorted(),
+      [...wanted, "HOME", "NO_COLOR"].toSorted(),
+    );
+  });
+}

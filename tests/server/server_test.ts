@@ -1,0 +1,271 @@
+/** The server's part: which opens are served, which are refused, and how. */
+import assert from "node:assert/strict";
+import { TunnelError } from "../../lib/base/errors.ts";
+import { JsonMessage } from "../../lib/wire/json.ts";
+import { decodeMessage } from "../../lib/wire/message.ts";
+import { encodeRequest } from "../../lib/wire/open.ts";
+import { parseId } from "../../lib/wire/subjects.ts";
+import { captureLog } from "../support/capture_log.ts";
+import { EgressBench } from "./server_bench.ts";
+import { FakeSocket } from "../support/fake_socket.ts";
+
+Deno.test("Egress dials, and then answers with the ID the client chose", async () => {
+  using bench = new EgressBench({ hold: true });
+  await bench.ask(7);
+  assert.deepEqual(bench.dialled, [{ host: "db", port: 5 }]);
+  assert.deepEqual(bench.replies, []);
+  assert.equal(bench.server.egress.opening, 1);
+  bench.dials[0]?.resolve(new FakeSocket());
+  await bench.broker.settled();
+  assert.deepEqual(bench.replies, [{
+    subject: "reply.7",
+    reply: {
+      type: "open",
+      id: "c.server1.7",
+      server: "server1",
+      window: 256 * 1024,
+      codec: "binary",
+    },
+  }]);
+  assert.equal(bench.server.egress.opening, 0);
+  assert.equal(bench.server.egress.session.size, 1);
+});
+
+Deno.test("Egress says what went wrong with a dial, and stays well", async () => {
+  using bench = new EgressBench({ hold: true });
+  const failures = [
+    new TunnelError("refused", "Dial db:5: connection refused"),
+    new TunnelError("no-such-host", "Dial db:5: no such host"),
+    new Error("something\nunheard of"),
+  ];
+  for (const [at, failure] of failures.entries()) {
+    await bench.ask(at + 1);
+    bench.dials[at]?.reject(failure);
+    await bench.broker.settled();
+  }
+  assert.deepEqual(
+    bench.replies.map(({ reply }) => reply.type === "refused" && reply.reason),
+    [
+      { code: "refused", text: "Dial db:5: connection refused" },
+      { code: "no-such-host", text: "Dial db:5: no such host" },
+      { code: "internal", text: "something unheard of" },
+    ],
+  );
+  assert.equal(bench.server.egress.opening, 0);
+  assert.equal(bench.server.egress.session.size, 0);
+  const { refusedByCode } = bench.server.egress.session.counters;
+  assert.equal(refusedByCode.get("refused"), 1);
+});
+
+Deno.test("Egress says to a version 2 client that it still dials: after 0.5 s, then each second", async () => {
+  using bench = new EgressBench({ hold: true });
+  await bench.ask(7);
+  await bench.askV1("reply.old");
+  await bench.wait(499);
+  assert.deepEqual(bench.take(), []);
+  await bench.wait(1);
+  assert.deepEqual(bench.take(), ["dialing"]);
+  await bench.wait(3_000);
+  assert.deepEqual(bench.take(), ["dialing", "dialing", "dialing"]);
+  bench.dials[0]?.resolve(new FakeSocket());
+  bench.dials[1]?.resolve(new FakeSocket());
+  await bench.broker.settled();
+  assert.deepEqual(bench.take(), ["open", "v1"]);
+  await bench.wait(3_000);
+  assert.deepEqual(bench.take(), []);
+});
+
+Deno.test("Egress answers a version 1 client with an ID of its own, and says so once per client", async () => {
+  using log = captureLog();
+  using bench = new EgressBench();
+  for (const reply of ["reply.a.1", "reply.a.2", "reply.b.1"]) {
+    await bench.askV1(reply);
+  }
+  const ids = bench.replies.map(({ reply }) =>
+    reply.type === "v1" ? parseId(reply.id) : undefined
+  );
+  assert.equal(new Set(ids.map((id) => id?.client)).size, 3);
+  for (const id of ids) assert.equal(id?.server, "server1");
+  const warnings = log.records.filter(({ rawMessage }) =>
+    String(rawMessage).includes("version 1")
+  );
+  assert.deepEqual(
+    warnings.map(({ level, properties }) => [level, properties.inbox]),
+    [["warning", "reply.a"], ["warning", "reply.b"]],
+  );
+});
+
+Deno.test("Egress speaks version 1 to the letter, and waits until the client listens", async () => {
+  using bench = new EgressBench({ hold: true });
+  const payloads: string[] = [];
+  bench.bus.subscribe("raw.1", ({ data }) => {
+    payloads.push(new TextDecoder().decode(data));
+  });
+  const target = new FakeSocket();
+  await bench.askV1("raw.1");
+  bench.dials[0]?.resolve(target);
+  await bench.broker.settled();
+  const reply = decodeMessage(new TextEncoder().encode(payloads[0]));
+  const id = new TextDecoder().decode(reply.data ?? undefined);
+  assert.equal(
+    payloads.pop(),
+    `{"ID":"","Reply":"","Data":"${btoa(id)}","Metadata":{}}`,
+  );
+  target.send("220 hello\r\n");
+  await bench.wait(300);
+  assert.equal(target.unread, 11);
+  const listening = bench.bus.subscribe(
+    `p.data.to_client.${id}`,
+    ({ data }) => {
+      payloads.push(new TextDecoder().decode(data));
+    },
+  );
+  await bench.wait(300);
+  assert.deepEqual(payloads, [
+    `{"ID":"${id}","Reply":"","Data":null,"Metadata":{}}`,
+    `{"ID":"${id}","Reply":"","Data":"${btoa("220 hello\r\n")}","Metadata":{}}`,
+  ]);
+  const say = async (message: string): Promise<void> => {
+    bench.bus.publish(
+      `p.data.to_server.${id}`,
+      new JsonMessage(new TextEncoder().encode(message)),
+    );
+    await bench.broker.settled();
+  };
+  await say(
+    `{"ID":"${id}","Reply":"","Data":"${btoa("QUIT")}","Metadata":null}`,
+  );
+  assert.equal(target.text, "QUIT");
+  // As the original does it: it unsubscribes, and then says that it closes.
+  listening[Symbol.dispose]();
+  target.send("bye");
+  await bench.wait(500);
+  assert.ok(!target.ended && !target.closed);
+  await say(
+    `{"ID":"${id}","Reply":"","Data":null,"Metadata":{"type":"close"}}`,
+  );
+  assert.ok(target.ended && !target.closed);
+  target.end();
+  await bench.broker.settled();
+  assert.ok(target.closed);
+  const { session } = bench.server.egress;
+  assert.deepEqual([...session.counters.closedByCode], [["ok", 1]]);
+  assert.equal(session.size, 0);
+});
+
+Deno.test("Egress closes a target that goes on for 30 s after its version 1 client has closed", async () => {
+  using bench = new EgressBench({ hold: true });
+  await bench.askV1("reply.old");
+  const target = new FakeSocket();
+  bench.dials[0]?.resolve(target);
+  await bench.broker.settled();
+  const [answer] = bench.replies;
+  const id = answer?.reply.type === "v1" ? answer.reply.id : "";
+  bench.bus.publish(
+    `p.data.to_server.${id}`,
+    new JsonMessage(new TextEncoder().encode('{"Metadata":{"type":"close"}}')),
+  );
+  for (let second = 0; second < 29; second++) {
+    target.send("on and on");
+    await bench.wait(1_000);
+  }
+  assert.equal(target.unread, 0);
+  assert.ok(target.ended && !target.closed);
+  await bench.wait(2_000);
+  assert.ok(target.closed);
+});
+
+Deno.test("Egress answers the same request once", async () => {
+  using bench = new EgressBench({ hold: true });
+  await bench.ask(7);
+  await bench.ask(7);
+  assert.equal(bench.dials.length, 1);
+  bench.dials[0]?.resolve(new FakeSocket());
+  await bench.broker.settled();
+  await bench.ask(7);
+  assert.equal(bench.dials.length, 1);
+  assert.deepEqual(bench.take(), ["open"]);
+  assert.equal(bench.server.egress.session.size, 1);
+});
+
+Deno.test("Egress keeps its limits, dials under way included", async () => {
+  using dials = new EgressBench({ hold: true, maxOpening: 2 });
+  for (const number of [1, 2, 3]) await dials.ask(number);
+  assert.deepEqual(dials.take(), ["limit"]);
+  assert.equal(dials.dials.length, 2);
+
+  using tunnels = new EgressBench({ hold: true, maxTunnels: 2 });
+  await tunnels.ask(1);
+  tunnels.dials[0]?.resolve(new FakeSocket());
+  await tunnels.broker.settled();
+  await tunnels.ask(2);
+  await tunnels.ask(3);
+  assert.deepEqual(tunnels.take(), ["open", "limit"]);
+
+  using share = new EgressBench({ hold: true, maxTunnelsPerClient: 2 });
+  await share.ask(1, { client: "greedy" });
+  share.dials[0]?.resolve(new FakeSocket());
+  await share.broker.settled();
+  await share.ask(2, { client: "greedy" });
+  await share.ask(3, { client: "greedy" });
+  await share.ask(4, { client: "modest" });
+  assert.deepEqual(share.take(), ["open", "limit"]);
+  assert.equal(share.dials.length, 3);
+});
+
+Deno.test("Egress.drain() leaves the queue group, and refuses what still comes", async () => {
+  using bench = new EgressBench();
+  await bench.ask(1);
+  // On its way when the server leaves the group.
+  const { headers, body } = encodeRequest({
+    host: "db",
+    port: 5,
+    native: { client: "c", number: 2, window: 1, codec: "binary" },
+  });
+  bench.bus.publish("proxy.request", new JsonMessage(body), {
+    headers,
+    reply: "reply.2",
+  });
+  bench.server.egress.drain();
+  bench.server.egress.drain();
+  await bench.broker.settled();
+  await bench.ask(3);
+  assert.deepEqual(bench.take(), ["open", "draining"]);
+  assert.equal(bench.nobody, 1);
+  assert.equal(bench.server.egress.session.size, 1);
+});
+
+Deno.test("Egress turns version 1 clients away if told to, with words that are no ID", async () => {
+  using bench = new EgressBench({ refuseV1: true });
+  await bench.askV1("reply.old");
+  await bench.ask(1);
+  assert.deepEqual(bench.take(), ["version", "open"]);
+});
+
+Deno.test("Egress refuses in words that an old client cannot take for a connection ID", async () => {
+  using bench = new EgressBench({ refuseV1: true, maxTunnels: 1 });
+  const texts: string[] = [];
+  bench.bus.subscribe("raw.>", ({ data }) => {
+    texts.push(new TextDecoder().decode(decodeMessage(data).data ?? undefined));
+  });
+  await bench.askV1("raw.1");
+  await bench.send([["remote_host", "db"]], new Uint8Array(0), "raw.2");
+  await bench.send([], new TextEncoder().encode("junk"), "raw.3");
+  assert.equal(texts.length, 3);
+  for (const text of texts) assert.match(text, / /);
+});
+
+Deno.test("Egress gives dials up when it is disposed, and closes what comes of them", async () => {
+  const bench = new EgressBench({ hold: true });
+  await bench.ask(1);
+  const before = bench.broker.subscriptions;
+  bench[Symbol.dispose]();
+  assert.equal(bench.broker.subscriptions, before - 2);
+  const socket = new FakeSocket();
+  bench.dials[0]?.resolve(socket);
+  await bench.broker.settled();
+  assert.ok(socket.closed);
+  assert.deepEqual(bench.take(), ["draining"]);
+  assert.equal(bench.server.egress.session.size, 0);
+  assert.equal(bench.clock.timers, 0);
+});

@@ -1,0 +1,222 @@
+/** The table of peers: pings, who is lost and why, the goodbye. */
+import assert from "node:assert/strict";
+import { binaryCodec } from "../../lib/wire/binary.ts";
+import type { Reason } from "../../lib/base/errors.ts";
+import type { Frame } from "../../lib/wire/frame.ts";
+import { Peers } from "../../lib/session/peers.ts";
+import type { Peer } from "../../lib/session/tunnel.ts";
+import { FakeTunnel } from "../support/fake_tunnel.ts";
+import { MemoryBroker } from "../support/memory_bus.ts";
+import { SUBJECTS } from "../support/shell_pair.ts";
+
+const TIMES = {
+  pingInterval: 2_000,
+  peerTimeout: 10_000,
+  resumeTimeout: 30_000,
+};
+
+/** The peers of a server, and what is published to them. */
+class Bench {
+  readonly broker = new MemoryBroker();
+  readonly bus = this.broker.connect();
+  readonly lost: { peer: Peer; reason: Reason }[] = [];
+  readonly published: { subject: string; reply: string; frame: Frame }[] = [];
+  readonly peers = new Peers({
+    bus: this.bus,
+    subjects: SUBJECTS,
+    role: "server",
+    token: "server1",
+    times: TIMES,
+    onLost: (peer, reason) => void this.lost.push({ peer, reason }),
+  });
+
+  constructor() {
+    this.broker.filter = ({ subject, reply, data }) => {
+      const frame = binaryCodec.decode(data);
+      assert.ok(frame);
+      this.published.push({ subject, reply, frame });
+      return true;
+    };
+  }
+
+  /** A peer that shares a tunnel. */
+  add(token: string, now = 0): { peer: Peer; tunnel: FakeTunnel } {
+    const peer = this.peers.get(token, binaryCodec, now);
+    this.take(); // the first ping
+    const tunnel = new FakeTunnel(1, `p.data.to_server.${token}.server1.1`);
+    peer.tunnels.add(tunnel);
+    return { peer, tunnel };
+  }
+
+  /** What was published since the last call. */
+  take(): { subject: string; reply: string; frame: Frame }[] {
+    return this.published.splice(0);
+  }
+}
+
+Deno.test("Peers.get() keeps one peer for each token while it has tunnels, and 30 s more", () => {
+  const { peers } = new Bench();
+  const peer = peers.get("a", binaryCodec, 0);
+  assert.equal(peers.get("a", binaryCodec, 1), peer);
+  assert.equal(peer.id, "a.server1.0");
+  const tunnel = new FakeTunnel(1, "s");
+  peer.tunnels.add(tunnel);
+  assert.equal(peers.find("a"), peer);
+  peers.releaseIfIdle(peer, 1_000);
+  assert.equal(peers.size, 1);
+  peer.tunnels.delete(tunnel);
+  peers.releaseIfIdle(peer, 1_000);
+  assert.equal(peers.size, 0);
+  assert.equal(peers.find("a"), undefined);
+  peers.sweep(30_999);
+  assert.equal(peers.get("a", binaryCodec, 30_999), peer);
+  peers.releaseIfIdle(peer, 40_000);
+  peers.sweep(70_000);
+  assert.notEqual(peers.get("a", binaryCodec, 70_000), peer);
+});
+
+Deno.test("Peers.get() pings a new peer at once, and not one it knows", () => {
+  const bench = new Bench();
+  const peer = bench.peers.get("a", binaryCodec, 0);
+  assert.deepEqual(bench.take().map(({ frame }) => frame.type), ["ping"]);
+  bench.peers.releaseIfIdle(peer, 1_000);
+  bench.peers.sweep(5_000); // one without tunnels is left in peace
+  bench.peers.get("a", binaryCodec, 6_000);
+  assert.deepEqual(bench.take(), []);
+});
+
+Deno.test("Peers does not hold a long rest against a peer", () => {
+  const bench = new Bench();
+  const peer = bench.peers.get("a", binaryCodec, 0);
+  bench.peers.releaseIfIdle(peer, 20_000);
+  const { tunnel } = bench.add("a", 49_000);
+  bench.peers.sweep(49_000);
+  assert.deepEqual(bench.lost, []);
+  assert.ok(peer.tunnels.has(tunnel));
+});
+
+Deno.test("Peers.sweep() pings each peer every interval, so that NATS can say nobody listens", () => {
+  const bench = new Bench();
+  bench.add("a");
+  bench.add("b");
+  for (const now of [0, 500, 2_000, 3_999, 4_000, 4_500]) {
+    bench.peers.sweep(now);
+  }
+  const pings = bench.take();
+  assert.deepEqual(
+    pings.map(({ subject, reply, frame }) => [subject, reply, frame.type]),
+    ["a", "b", "a", "b"].map((token) => [
+      `p.data.to_client.${token}.server1.0`,
+      `p.data.to_server.${token}.server1.0`,
+      "ping",
+    ]),
+  );
+});
+
+Deno.test("Peers.sweep() ends a peer that NATS says is gone after the peer time", () => {
+  const bench = new Bench();
+  const { peer } = bench.add("a");
+  bench.add("b");
+  peer.state.noResponders(1_000);
+  bench.peers.sweep(10_999);
+  assert.equal(bench.lost.length, 0);
+  bench.peers.sweep(11_000);
+  assert.deepEqual(
+    bench.lost.map(({ peer, reason }) => [peer.token, reason.code]),
+    [
+      ["a", "peer-gone"],
+    ],
+  );
+});
+
+Deno.test("Peers.sweep() ends a silent peer after the resume time only", () => {
+  const bench = new Bench();
+  const { peer } = bench.add("a");
+  bench.peers.receive(peer, pong(1), 5_000);
+  bench.peers.sweep(34_999);
+  assert.equal(bench.lost.length, 0);
+  bench.peers.sweep(35_000);
+  assert.equal(bench.lost[0]?.reason.code, "peer-gone");
+  assert.match(bench.lost[0]?.reason.text ?? "", /silent/);
+});
+
+Deno.test("Peers.linkDown() gives NATS the resume time, and nothing is published meanwhile", () => {
+  const bench = new Bench();
+  bench.add("a");
+  bench.peers.linkDown(1_000);
+  for (const now of [2_000, 10_000, 30_999]) bench.peers.sweep(now);
+  assert.equal(bench.lost.length, 0);
+  assert.equal(bench.take().length, 0);
+  bench.peers.sweep(31_000);
+  assert.equal(bench.lost[0]?.reason.code, "nats-down");
+});
+
+Deno.test("Peers.linkUp() tells every peer at once that this side is back", () => {
+  const bench = new Bench();
+  bench.add("a");
+  bench.peers.sweep(0);
+  bench.take();
+  bench.peers.linkDown(100);
+  bench.peers.linkUp(200);
+  const [ping] = bench.take();
+  assert.ok(ping?.frame.type === "ping" && ping.frame.resumed);
+  bench.peers.sweep(2_200);
+  const [next] = bench.take();
+  assert.ok(next?.frame.type === "ping" && !next.frame.resumed);
+});
+
+Deno.test("Peers.receive() answers a ping, and tells tunnels of one that has resumed", () => {
+  const bench = new Bench();
+  const { peer, tunnel } = bench.add("a");
+  const ping = { type: "ping", id: 9, sent: 0, ack: 0, limit: 0 } as const;
+  bench.peers.receive(peer, { ...ping, resumed: false }, 1);
+  assert.deepEqual(tunnel.calls, []);
+  bench.peers.receive(peer, { ...ping, id: 10, resumed: true }, 2);
+  assert.deepEqual(tunnel.calls, ["peerResumed"]);
+  assert.deepEqual(
+    bench.take().map(({ subject, reply, frame }) => ({
+      subject,
+      reply,
+      frame,
+    })),
+    [9, 10].map((id) => ({
+      subject: "p.data.to_client.a.server1.0",
+      reply: "",
+      frame: pong(id),
+    })),
+  );
+});
+
+Deno.test("Peers.receive() ends the tunnels of a peer that leaves, and ignores what means nothing", () => {
+  const bench = new Bench();
+  const { peer } = bench.add("a");
+  bench.peers.receive(peer, { type: "ack", ack: 5, limit: 9, gap: true }, 1);
+  bench.peers.receive(peer, { type: "fin", offset: 1, ack: 0, limit: 0 }, 1);
+  assert.equal(bench.lost.length, 0);
+  assert.equal(bench.take().length, 0);
+  bench.peers.receive(
+    peer,
+    { type: "reset", code: "shutdown", text: "stopped" },
+    2,
+  );
+  assert.equal(bench.lost[0]?.reason.code, "peer-gone");
+  assert.match(bench.lost[0]?.reason.text ?? "", /has left: stopped/);
+});
+
+Deno.test("Peers.sayGoodbye() tells every peer", () => {
+  const bench = new Bench();
+  bench.add("a");
+  bench.add("b");
+  bench.peers.sayGoodbye({ code: "shutdown", text: "bye" });
+  assert.deepEqual(
+    bench.take().map(({ subject, frame }) => [subject, frame]),
+    ["a", "b"].map((token) => [
+      `p.data.to_client.${token}.server1.0`,
+      { type: "reset", code: "shutdown", text: "bye" },
+    ]),
+  );
+});
+
+function pong(id: number): Frame {
+  return { type: "pong", id, sent: 0, ack: 0, limit: 0, hold: false };
+}

@@ -1,0 +1,164 @@
+/** Values for every option, and sources made of maps, for the tests of configuration. */
+import { Secret } from "../../lib/config/nats_login.ts";
+import type { Sources } from "../../lib/config/sources.ts";
+import type { OptionKey } from "../../lib/config/options.ts";
+
+/** Stands in bad values of options that may hold a secret; no message may have it. */
+export const HIDDEN = "hunter2";
+
+/**
+ * Two good values of each option, neither of them its default. The type asks
+ * for every option; one that is missing does not compile.
+ */
+export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
+  "server.listen_addr": ["127.0.0.1:1", "off"],
+  "server.dial_timeout": ["1s", "2s"],
+  "server.allow_target": ["db:5432", "*.example.com:443,10.0.0.0/8:*"],
+  "server.max_tunnels_per_client": ["1", "2"],
+  "client.listen_addr": ["127.0.0.1:1", ":0"],
+  "client.remote_addr": ["a:1", "[::1]:2"],
+  "client.proxy_addr": ["a:1", "b:2"],
+  "client.open_timeout": ["1s", "2s"],
+  "client.status_addr": [":1", "127.0.0.1:2"],
+  "client.id": ["edge-1", "edge_2"],
+  "nats.url": ["tls://a:1,b", "nats://user:hunter2@a"],
+  "nats.creds": ["a.creds", "b.creds"],
+  "nats.nkey": ["a.nk", "b.nk"],
+  "nats.user": ["ann", "bob"],
+  "nats.password": ["one", "two"],
+  "nats.token": ["one", "two"],
+  "nats.tls.ca": ["a.pem", "b.pem"],
+  "nats.tls.cert": ["a.pem", "b.pem"],
+  "nats.tls.key": ["a.key", "b.key"],
+  "nats.tls.first": ["true", "yes"],
+  "nats.connect_timeout": ["0", "1m"],
+  "nats.ping_interval": ["1s", "500ms"],
+  "nats.request_subject": ["a.b", "c"],
+  "nats.data_prefix": ["a.b", "c"],
+  "nats.queue_group": ["a", "b.c"],
+  "tunnel.codec": ["json", "json"],
+  "tunnel.drain_timeout": ["0", "1s"],
+  "tunnel.resume_timeout": ["10s", "1m"],
+  "tunnel.peer_timeout": ["3s", "4s"],
+  "tunnel.peer_ping_interval": ["1s", "500ms"],
+  "tunnel.idle_timeout": ["1s", "1h"],
+  "tunnel.half_close_timeout": ["0", "1s"],
+  "tunnel.max": ["1", "1000000"],
+  "tunnel.max_opening": ["1", "2"],
+  "tunnel.window": ["16KiB", "65536"],
+  "tunnel.memory_budget": ["8MiB", "48MiB"],
+  "tunnel.refuse_v1": ["true", "1"],
+  "tunnel.v1_rate": ["32KiB", "1GiB"],
+  "log.level": ["debug", "error"],
+  "log.format": ["json", "json"],
+  "workers": ["auto", "64"],
+};
+
+/** What an option cannot do without. */
+export const COMPANIONS: { readonly [K in OptionKey]?: OptionKey } = {
+  "nats.user": "nats.password",
+  "nats.password": "nats.user",
+  "nats.tls.cert": "nats.tls.key",
+  "nats.tls.key": "nats.tls.cert",
+};
+
+const NOT_DURATIONS = ["10", "-1s", "1d", "ten", "600h"];
+const NOT_INTERVALS = [...NOT_DURATIONS, "0", "9ms"];
+const NOT_COUNTS = ["0", "-1", "1.5", "1e3", "many", "1000001"];
+const NOT_SUBJECTS = ["a..b", ".a", "a.", "a.*", "a.>", "a b", "é", "a\nb"]
+  .concat("x".repeat(129));
+const NOT_PATHS = ["a\nb", "a\0b"];
+const NOT_DIALLED = ["redis", ":6379", "a:0", "a:65536", "a:x", "::1:5"]
+  .concat("a b:1", "a\nb:1", `${"a".repeat(254)}:1`);
+const NOT_LISTENED = ["8080", "a:65536", "a:x", "::1:5", "a b:1", "a\nb:1"];
+const NOT_BOOLEANS = ["maybe", "2", "tru\ne"];
+
+/** Bad values of each option; the type asks for every option here too. */
+export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
+  "server.listen_addr": [...NOT_LISTENED, "OFF"],
+  "server.dial_timeout": NOT_INTERVALS,
+  "server.allow_target": ["db", "db:0", "a:1,", "*a:1", "10.0.0.1/8:*"],
+  "server.max_tunnels_per_client": NOT_COUNTS,
+  "client.listen_addr": [...NOT_LISTENED, "off"],
+  "client.remote_addr": NOT_DIALLED,
+  "client.proxy_addr": NOT_DIALLED,
+  "client.open_timeout": NOT_INTERVALS,
+  "client.status_addr": [...NOT_LISTENED, "on"],
+  "client.id": ["a.b", "a b", "*", "é", "x".repeat(33)],
+  "nats.url": [
+    `ws://user:${HIDDEN}@host`,
+    `nats://user:${HIDDEN}@host:0`,
+    `nats://user:${HIDDEN},${HIDDEN}@host`,
+    `nats://user:${HIDDEN}%zz@host`,
+    `nats://user:${HIDDEN}@one,nats://other:${HIDDEN}@two`,
+    `nats://:${HIDDEN}@host`,
+    "nats://user:@host",
+    "nats://@host",
+    "nats://",
+    "host:65536",
+    "host:4222/path",
+    "host,",
+    "a b",
+  ],
+  "nats.creds": NOT_PATHS,
+  "nats.nkey": NOT_PATHS,
+  "nats.user": ["a\nb", "a\0b"],
+  "nats.password": [`${HIDDEN}\n`, `${HIDDEN}\0`],
+  "nats.token": [`${HIDDEN}\r\n`, `${HIDDEN}\x7f`],
+  "nats.tls.ca": NOT_PATHS,
+  "nats.tls.cert": NOT_PATHS,
+  "nats.tls.key": NOT_PATHS,
+  "nats.tls.first": NOT_BOOLEANS,
+  "nats.connect_timeout": NOT_DURATIONS,
+  "nats.ping_interval": NOT_INTERVALS,
+  "nats.request_subject": NOT_SUBJECTS,
+  "nats.data_prefix": NOT_SUBJECTS,
+  "nats.queue_group": NOT_SUBJECTS,
+  "tunnel.codec": ["xml", "Binary"],
+  "tunnel.drain_timeout": NOT_DURATIONS,
+  "tunnel.resume_timeout": NOT_DURATIONS,
+  "tunnel.peer_timeout": NOT_INTERVALS,
+  "tunnel.peer_ping_interval": NOT_INTERVALS,
+  "tunnel.idle_timeout": NOT_DURATIONS,
+  "tunnel.half_close_timeout": NOT_DURATIONS,
+  "tunnel.max": NOT_COUNTS,
+  "tunnel.max_opening": NOT_COUNTS,
+  "tunnel.window": ["16383", "49MiB", "8M", "-1", "lots"],
+  "tunnel.memory_budget": ["1023KiB", "49MiB", "8M", "-1", "lots"],
+  "tunnel.refuse_v1": NOT_BOOLEANS,
+  "tunnel.v1_rate": ["32767", "8M", "-1", "fast"],
+  "log.level": ["trace", "INFO", "warning", "in\nfo"],
+  "log.format": ["xml", "JSON"],
+  "workers": ["0", "65", "-1", "all", "1.5"],
+};
+
+/** Sources that have what the maps say and no more. */
+export function fakeSources(
+  { env = {}, files = {} }: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly files?: Readonly<Record<string, string>>;
+  } = {},
+): Sources {
+  return {
+    env: (name) => Object.hasOwn(env, name) ? env[name] : undefined,
+    readTextFile: (path) =>
+      Object.hasOwn(files, path) ? files[path] : undefined,
+  };
+}
+
+/** `value` with its secrets told, so that they can be compared. */
+export function reveal(value: unknown): unknown {
+  if (value instanceof Secret) return value.reveal();
+  if (Array.isArray(value)) return value.map(reveal);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key, reveal(inner)]),
+  );
+}
+
+/** A JSON config file with these options. */
+export function jsonFile(
+  values: { readonly [K in OptionKey]?: unknown },
+): string {
+  return JSON.stringify(values);
+}

@@ -1,0 +1,163 @@
+/**
+ * A client and a server on one broker in memory, with sockets made by hand
+ * and time that stands still: the whole shell without the world.
+ *
+ * @module
+ */
+import { Egress, type EgressOptions } from "../../lib/server/server.ts";
+import { Ingress, type IngressOptions } from "../../lib/client/client.ts";
+import { Subjects } from "../../lib/wire/subjects.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { FakeListener, FakeSocket } from "./fake_socket.ts";
+import { MemoryBroker, type MemoryBus } from "./memory_bus.ts";
+
+export const SUBJECTS = new Subjects({
+  request: "proxy.request",
+  prefix: "p.data",
+});
+
+/** Options of either role that tests rarely care about. */
+const COMMON = {
+  subjects: SUBJECTS,
+  times: { pingInterval: 2_000, peerTimeout: 10_000, resumeTimeout: 30_000 },
+  maxWindow: 1 << 20,
+  memoryBudget: 1 << 22,
+  idleTimeout: 0,
+  halfCloseTimeout: 30 * 60_000,
+  maxTunnels: 10_000,
+  maxOpening: 1_000,
+  refuseV1: false,
+  v1Rate: 1 << 24,
+} as const;
+
+let seed = 1;
+
+/** "Random" bytes that differ from call to call and not from run to run. */
+export function random(bytes: Uint8Array): Uint8Array {
+  return bytes.map(() => (seed = (seed * 48_271) % 0x7fff_ffff) & 0xff);
+}
+
+/** An ingress with its listener. */
+export class TestClient implements Disposable {
+  readonly ingress: Ingress;
+  readonly bus: MemoryBus;
+  readonly token: string;
+  readonly listener = new FakeListener();
+  readonly serving: Promise<void>;
+
+  constructor(
+    broker: MemoryBroker,
+    clock: FakeClock,
+    options: Partial<IngressOptions> = {},
+  ) {
+    this.bus = broker.connect();
+    this.token = options.token ?? "client1";
+    this.ingress = new Ingress({
+      ...COMMON,
+      bus: this.bus,
+      clock,
+      token: this.token,
+      target: { host: "target", port: 5 },
+      codec: "binary",
+      openTimeout: 15_000,
+      random,
+      ...options,
+    });
+    this.serving = this.ingress.serve(this.listener);
+  }
+
+  [Symbol.dispose](): void {
+    this.listener[Symbol.dispose]();
+    this.ingress[Symbol.dispose]();
+  }
+}
+
+/** An egress with the targets it dialled. */
+export class TestServer implements Disposable {
+  readonly egress: Egress;
+  readonly bus: MemoryBus;
+  readonly token: string;
+  /** Sockets of the targets, in the order in which they were dialled. */
+  readonly targets: FakeSocket[] = [];
+
+  constructor(
+    broker: MemoryBroker,
+    clock: FakeClock,
+    options: Partial<EgressOptions> = {},
+  ) {
+    this.bus = broker.connect();
+    this.token = options.token ?? "server1";
+    this.egress = new Egress({
+      ...COMMON,
+      bus: this.bus,
+      clock,
+      token: this.token,
+      queueGroup: "tcp-sproxy",
+      maxTunnelsPerClient: 10_000,
+      listenTimeout: 10_000,
+      random,
+      dial: () => {
+        const socket = new FakeSocket(`target:${this.targets.length}`);
+        this.targets.push(socket);
+        return Promise.resolve(socket);
+      },
+      ...options,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.egress[Symbol.dispose]();
+  }
+}
+
+/** Options of a {@linkcode Pair}. */
+export interface PairOptions {
+  readonly client?: Partial<IngressOptions>;
+  readonly server?: Partial<EgressOptions>;
+}
+
+/** A client and a server. */
+export class Pair implements Disposable {
+  readonly clock = new FakeClock();
+  readonly broker = new MemoryBroker();
+  readonly server: TestServer;
+  readonly client: TestClient;
+
+  constructor(options: PairOptions = {}) {
+    this.server = new TestServer(this.broker, this.clock, options.server);
+    this.client = new TestClient(this.broker, this.clock, options.client);
+  }
+
+  /** Lets everything happen that follows without time passing. */
+  settle(): Promise<void> {
+    return this.broker.settled();
+  }
+
+  /** Lets time pass, and everything happen that follows. */
+  async wait(ms: number): Promise<void> {
+    await this.clock.advance(ms, () => this.broker.settled());
+  }
+
+  /** An open tunnel: the application's socket and the target's. */
+  async open(): Promise<{ app: FakeSocket; target: FakeSocket }> {
+    const app = this.client.listener.connect();
+    const before = this.server.targets.length;
+    await this.settle();
+    const target = this.server.targets[before];
+    if (target === undefined) throw new Error("the open came to nothing");
+    return { app, target };
+  }
+
+  /** Tunnels open at the client and at the server. */
+  get sizes(): readonly [client: number, server: number] {
+    return [
+      this.client.ingress.session.size,
+      this.server.egress.session.size,
+    ];
+  }
+
+  [Symbol.dispose](): void {
+    this.client[Symbol.dispose]();
+    this.server[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * One process on the simulated bus: its link, its memory and its tunnels.
+ */
+import assert from "node:assert/strict";
+import type { Frame } from "../../lib/wire/frame.ts";
+import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
+import { PathEstimate } from "../../lib/tunnel/rtt.ts";
+import { PIECE_OVERHEAD_BYTES } from "../../lib/tunnel/send_buffer.ts";
+import type { Role } from "../../lib/wire/subjects.ts";
+import type { SimulatedBus } from "./simulated_bus.ts";
+import { SimulatedTunnel } from "./simulated_tunnel.ts";
+import { POISON, PoisoningPool } from "./simulation_parts.ts";
+
+/** Messages lost of those that were on their way from the one cut off, at most. */
+const MAX_LOST_BY_CUT = 40;
+
+/** Time between two words to the peer that the link is back, until it answers, in ms. */
+const PEER_PING_MS = 2_000;
+
+/** One process. */
+export class SimulatedEnd {
+  readonly role: Role;
+  readonly pool = new PoisoningPool();
+  readonly sendBudget: MemoryBudget;
+  readonly receiveBudget: MemoryBudget;
+  readonly path = new PathEstimate();
+  readonly applications: SimulatedTunnel[] = [];
+  readonly #bus: SimulatedBus;
+  linked = true;
+  congested = false;
+  /** How often the link was cut. */
+  cuts = 0;
+  /** For each cut, the first message that was lost with it. */
+  readonly #lostFrom: number[] = [];
+  #messages = 0;
+  #lastArrival = 0;
+  #resumePing = 0;
+  #resumeAnswered = true;
+  /** Largest and smallest frame ever allowed here, in bytes. */
+  #largestFrame: number;
+  #smallestFrame: number;
+
+  constructor(bus: SimulatedBus, role: Role) {
+    const { setup } = bus;
+    this.#bus = bus;
+    this.role = role;
+    this.#largestFrame = this.#smallestFrame = setup.frameBytes;
+    this.sendBudget = new MemoryBudget(setup.sendBudget);
+    this.receiveBudget = new MemoryBudget(setup.receiveBudget);
+    if (setup.measured) this.path.sample(2 * setup.latency);
+  }
+
+  get #other(): SimulatedEnd {
+    return this.#bus.ends[this.role === "client" ? "server" : "client"];
+  }
+
+  open(): void {
+    for (let number = 1; number <= this.#bus.setup.tunnels; number++) {
+      this.applications.push(new SimulatedTunnel(this.#bus, this, number));
+    }
+    for (const application of this.applications) application.drive();
+  }
+
+  /** `at`, or later if something sent before arrives later. */
+  inOrder(at: number): number {
+    return this.#lastArrival = Math.max(this.#lastArrival, at);
+  }
+
+  /** Counts a message sent. */
+  count(): number {
+    return this.#messages++;
+  }
+
+  /** Whether a cut lost message `ordinal`, which was sent after so many `cuts`. */
+  lost(ordinal: number, cuts: number): boolean {
+    return ordinal >= (this.#lostFrom[cuts] ?? Infinity);
+  }
+
+  linkDown(): void {
+    if (!this.linked) return;
+    this.linked = false;
+    const back = Math.floor(this.#bus.random() * MAX_LOST_BY_CUT);
+    this.#lostFrom[this.cuts++] = this.#messages - back;
+    for (const { state } of this.applications) state.linkDown();
+    this.#driveAll();
+  }
+
+  linkUp(): void {
+    if (this.linked) return;
+    this.linked = true;
+    for (const { state } of this.applications) state.linkUp(this.#bus.now);
+    this.#resumeAnswered = false;
+    this.#sayResumed();
+    this.#driveAll();
+  }
+
+  congest(on: boolean): void {
+    this.congested = on;
+    if (!on) this.#driveAll();
+  }
+
+  setFrameBytes(bytes: number): void {
+    this.#largestFrame = Math.max(this.#largestFrame, bytes);
+    this.#smallestFrame = Math.min(this.#smallestFrame, bytes);
+    for (const application of this.applications) {
+      application.setFrameBytes(bytes);
+    }
+  }
+
+  deliver(number: number, bytes: Uint8Array): void {
+    const frame = this.#bus.codec.decode(bytes);
+    assert.ok(frame, "a frame of ours is not known");
+    if (number === 0) this.#deliverPeerFrame(frame);
+    else {
+      const application = this.applications[number - 1];
+      assert.ok(application);
+      application.deliver(frame);
+    }
+    bytes.fill(POISON); // the read buffer is used again
+  }
+
+  /** Checks what must hold after every event. */
+  check(): void {
+    const { setup } = this.#bus;
+    let send = 0;
+    let receive = 0;
+    for (const { state } of this.applications) {
+      const { held } = state;
+      send += held.send;
+      receive += held.receive;
+      assert.ok(
+        held.receive <= Math.max(setup.window, setup.maxWindow),
+        `${held.receive} bytes of one tunnel held for writing`,
+      );
+    }
+    assert.equal(this.sendBudget.used, send, "send budget");
+    assert.equal(this.receiveBudget.used, receive, "receive budget");
+    const tunnels = this.applications.length;
+    // Over the budget there may be a frame per tunnel; and what is held gets
+    // dearer when the broker wants smaller frames.
+    const frame = this.#largestFrame + 2 * PIECE_OVERHEAD_BYTES;
+    const dearer = this.#smallestFrame === this.#largestFrame
+      ? 1
+      : 1 + PIECE_OVERHEAD_BYTES / this.#smallestFrame;
+    assert.ok(
+      send <= dearer * (setup.sendBudget + tunnels * frame),
+      `${send} bytes held for resending`,
+    );
+    assert.ok(
+      receive <= setup.receiveBudget + tunnels * this.#other.#largestFrame,
+      `${receive} bytes held for writing`,
+    );
+  }
+
+  #driveAll(): void {
+    for (const application of this.applications) application.drive();
+  }
+
+  /** Tells the peer that frames for us were lost, until it has heard. */
+  #sayResumed(): void {
+    if (!this.linked || this.#resumeAnswered) return;
+    this.#bus.publish(this, 0, {
+      type: "ping",
+      id: ++this.#resumePing,
+      sent: 0,
+      ack: 0,
+      limit: 0,
+      resumed: true,
+    });
+    this.#bus.after(PEER_PING_MS, () => this.#sayResumed());
+  }
+
+  #deliverPeerFrame(frame: Frame): void {
+    if (frame.type === "pong") this.#resumeAnswered = true;
+    if (frame.type !== "ping") return;
+    const { id } = frame;
+    this.#bus.publish(this, 0, {
+      type: "pong",
+      id,
+      sent: 0,
+      ack: 0,
+      limit: 0,
+      hold: false,
+    });
+    for (const { state } of this.applications) {
+      state.peerResumed(this.#bus.now);
+    }
+    this.#driveAll();
+  }
+}

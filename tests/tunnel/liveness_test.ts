@@ -1,0 +1,118 @@
+/** Two clocks for one peer, its pings, and the way to it. */
+import assert from "node:assert/strict";
+import { PATH_SAMPLES, PathEstimate } from "../../lib/tunnel/rtt.ts";
+import { PeerState } from "../../lib/tunnel/liveness.ts";
+
+const TIMES = {
+  pingInterval: 2_000,
+  peerTimeout: 10_000,
+  resumeTimeout: 30_000,
+} as const;
+
+function codeAt(peer: PeerState, now: number): string | undefined {
+  return peer.verdict(now)?.code;
+}
+
+Deno.test("verdict() gives an absent peer the peer time", () => {
+  const peer = new PeerState(TIMES, 0);
+  peer.noResponders(1_000);
+  peer.noResponders(9_000); // said again: absent since the first time
+  assert.equal(codeAt(peer, 10_999), undefined);
+  assert.deepEqual(peer.verdict(11_000), {
+    code: "peer-gone",
+    text: "no process listened at the other end for 10000 ms (peer time)",
+  });
+});
+
+Deno.test("verdict() forgets an absence once the peer is heard", () => {
+  const peer = new PeerState(TIMES, 0);
+  peer.noResponders(1_000);
+  peer.heard(10_000);
+  assert.equal(codeAt(peer, 39_999), undefined);
+  peer.noResponders(20_000);
+  assert.equal(codeAt(peer, 29_999), undefined);
+  assert.equal(codeAt(peer, 30_000), "peer-gone");
+});
+
+Deno.test("verdict() gives a silent peer the resume time", () => {
+  const peer = new PeerState(TIMES, 0);
+  peer.heard(5_000);
+  assert.equal(codeAt(peer, 34_999), undefined);
+  assert.deepEqual(peer.verdict(35_000), {
+    code: "peer-gone",
+    text: "the other end was silent for 30000 ms (resume time)",
+  });
+});
+
+Deno.test("verdict() gives a link that is down the resume time, whatever was said before", () => {
+  const peer = new PeerState(TIMES, 0);
+  peer.noResponders(1_000);
+  peer.linkDown(2_000);
+  peer.linkDown(20_000); // still down, since the first time
+  peer.noResponders(3_000); // what the broker said last, read late
+  assert.equal(codeAt(peer, 31_999), undefined);
+  assert.deepEqual(peer.verdict(32_000), {
+    code: "nats-down",
+    text: "NATS was unreachable for 30000 ms (resume time)",
+  });
+});
+
+Deno.test("verdict() leaves the peer a moment after an outage of ours", () => {
+  const peer = new PeerState(TIMES, 0);
+  peer.linkDown(1_000);
+  peer.noResponders(1_500);
+  peer.linkUp(30_500);
+  assert.equal(codeAt(peer, 30_500), undefined);
+  assert.equal(codeAt(peer, 40_499), undefined);
+  assert.equal(codeAt(peer, 40_500), "peer-gone");
+  peer.heard(40_400);
+  assert.equal(codeAt(peer, 40_500), undefined);
+});
+
+Deno.test("verdict() never waits longer than the resume time when that is the shorter", () => {
+  const peer = new PeerState({ ...TIMES, resumeTimeout: 3_000 }, 0);
+  peer.linkDown(0);
+  peer.linkUp(2_900);
+  assert.equal(codeAt(peer, 5_899), undefined);
+  assert.equal(codeAt(peer, 5_900), "peer-gone");
+});
+
+Deno.test("pollPing() is due at once, then each interval, and at once after an outage", () => {
+  const peer = new PeerState(TIMES, 100);
+  assert.equal(peer.pollPing(100), 1);
+  assert.equal(peer.pollPing(100), undefined);
+  assert.equal(peer.pollPing(2_099), undefined);
+  assert.equal(peer.pollPing(2_100), 2);
+  peer.linkDown(3_000);
+  assert.equal(peer.pollPing(9_000), undefined);
+  peer.linkUp(9_500);
+  assert.equal(peer.pollPing(9_500), 3);
+  assert.equal(peer.pollPing(9_500), undefined);
+});
+
+Deno.test("pong() measures the last ping only, and once", () => {
+  const peer = new PeerState(TIMES, 0);
+  assert.equal(peer.path.minRtt, Infinity);
+  peer.pong(1, 5);
+  peer.pollPing(10);
+  peer.pollPing(2_010);
+  peer.pong(1, 2_011); // the first ping's, late
+  assert.equal(peer.path.minRtt, Infinity);
+  peer.pong(2, 2_050);
+  peer.pong(2, 2_051);
+  assert.equal(peer.path.minRtt, 40);
+  peer.pollPing(4_010);
+  peer.linkDown(4_020);
+  peer.pong(3, 4_021); // what crossed an outage measures nothing
+  assert.equal(peer.path.minRtt, 40);
+});
+
+Deno.test("PathEstimate believes the smallest of the last ten minutes", () => {
+  const path = new PathEstimate();
+  path.sample(10);
+  path.sample(3);
+  for (let time = 2; time <= PATH_SAMPLES; time++) path.sample(20);
+  assert.equal(path.minRtt, 3);
+  path.sample(20);
+  assert.equal(path.minRtt, 20);
+});
