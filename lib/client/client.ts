@@ -16,6 +16,9 @@ import type { Socket, SocketListener } from "../net/socket.ts";
 import { firstNumber, OPEN_TOKEN, parseId } from "../wire/subjects.ts";
 import { V1_WARNING } from "../tunnel/v1_machine.ts";
 
+/** Shortest time between two warnings of a shared client ID, in ms. */
+const SHARED_ID_WARNING_MS = 60_000;
+
 /** What a client's ingress is made of. */
 export interface IngressOptions
   extends Omit<SessionOptions, "role" | "onOther" | "onTick" | "keepTicking"> {
@@ -47,6 +50,10 @@ export class Ingress implements Disposable {
   readonly #log = getLogger(["sproxy", "open"]);
   readonly #stop = new AbortController();
   #saidV1 = false;
+  /** Answers to opens of other processes so far. */
+  #foreignAnswers = 0;
+  /** When the log may tell of them again. */
+  #nextWarning = -Infinity;
 
   /** An ingress on a bus, without a listener yet. */
   constructor(options: IngressOptions) {
@@ -84,11 +91,7 @@ export class Ingress implements Disposable {
       onFailed: (opening, reason) =>
         this.#turnAway(opening.socket, reason, opening),
       onOrphan: (id) => this.#disown(id),
-      onTwin: () =>
-        this.#log.warn(
-          "an open of another process was answered here: after a restart that is all, else another client uses the same --client-id",
-          { id: token },
-        ),
+      onTwin: () => this.#warnOfSharedId(),
     });
     bus.onLink((event) => this.#onLink(event), this.#stop.signal);
   }
@@ -212,6 +215,18 @@ export class Ingress implements Disposable {
         attempts: opening.attempts,
       }),
     });
+  }
+
+  /** One line, and then a count now and then: such answers come as often as opens. */
+  #warnOfSharedId(): void {
+    this.#foreignAnswers++;
+    const now = this.#clock.now();
+    if (now < this.#nextWarning) return;
+    this.#nextWarning = now + SHARED_ID_WARNING_MS;
+    this.#log.warn(
+      "an open of another process was answered here: after a restart that is all, else another client uses the same --client-id",
+      { id: this.#options.token, answers: this.#foreignAnswers },
+    );
   }
 
   /** Tells a server that nobody wants the tunnel it opened. */

@@ -225,6 +225,25 @@ Deno.test("Ingress does not reset a tunnel whose frames overtake the answer to i
   assert.ok(!app.closed);
 });
 
+Deno.test("Ingress warns of a shared --client-id once, and then with a count each minute", async () => {
+  using log = captureLog();
+  using bench = new Bench();
+  bench.requests.push("p.data.to_client.client1.open.0");
+  const answer = async (times: number): Promise<void> => {
+    for (let i = 0; i < times; i++) {
+      await bench.accept(0, "client1.s.0", { server: "s" });
+    }
+  };
+  const counts = (): unknown[] =>
+    log.records.filter(({ level }) => level === "warning")
+      .map(({ properties }) => properties.answers);
+  await answer(100);
+  assert.deepEqual(counts(), [1]);
+  await bench.wait(60_000);
+  await answer(100);
+  assert.deepEqual(counts(), [1, 101]);
+});
+
 Deno.test("Ingress waits for NATS, and then opens", async () => {
   using bench = new Bench();
   bench.client.bus.cut();
