@@ -41,6 +41,12 @@ const DRAINING: Reason = {
   text: "this server is about to stop",
 };
 
+/** Why a target is closed again whose client could not be told of it. */
+const NATS_DOWN: Reason = {
+  code: "nats-down",
+  text: "NATS went down while the target was dialled",
+};
+
 /** What a server's egress is made of. */
 export interface EgressOptions
   extends Omit<SessionOptions, "role" | "onOther" | "onTick" | "keepTicking"> {
@@ -76,8 +82,10 @@ export class Egress implements Disposable {
   readonly #log = getLogger(["sproxy", "open"]);
   readonly #subscription: BusSubscription;
   readonly #stop = new AbortController();
-  /** Dials under way: connection ID to client. */
-  readonly #dialing = new Map<string, string>();
+  /** IDs of the tunnels whose targets are being dialled. */
+  readonly #dialing = new Set<string>();
+  /** How many of them each client has asked for. */
+  readonly #dialsByClient = new Map<string, number>();
   readonly #v1Peers = new Set<string>();
   #nextV1Number: number;
   #draining = false;
@@ -189,7 +197,7 @@ export class Egress implements Disposable {
     }
     if (
       client !== undefined &&
-      this.session.tunnelsWith(client) + this.#dialsFor(client) >=
+      this.session.tunnelsWith(client) + this.#dialsOf(client) >=
         maxTunnelsPerClient
     ) {
       return {
@@ -201,10 +209,8 @@ export class Egress implements Disposable {
     return undefined;
   }
 
-  #dialsFor(client: string): number {
-    let count = 0;
-    for (const each of this.#dialing.values()) if (each === client) count++;
-    return count;
+  #dialsOf(client: string): number {
+    return this.#dialsByClient.get(client) ?? 0;
   }
 
   async #open(
@@ -213,7 +219,8 @@ export class Egress implements Disposable {
     reply: string,
   ): Promise<void> {
     const key = formatId(id);
-    this.#dialing.set(key, id.client);
+    this.#dialing.add(key);
+    this.#dialsByClient.set(id.client, this.#dialsOf(id.client) + 1);
     let notice: Disposable | undefined;
     const notify = (): void => {
       this.#send(reply, encodeDialing(id.server));
@@ -235,9 +242,13 @@ export class Egress implements Disposable {
     } finally {
       notice?.[Symbol.dispose]();
       this.#dialing.delete(key);
+      const left = this.#dialsOf(id.client) - 1;
+      if (left > 0) this.#dialsByClient.set(id.client, left);
+      else this.#dialsByClient.delete(id.client);
     }
   }
 
+  /** Answers that `socket` is connected, and opens the tunnel if the answer could be sent. */
   #accept(
     request: OpenRequest,
     id: ConnectionId,
@@ -246,34 +257,34 @@ export class Egress implements Disposable {
   ): void {
     const { subjects, v1Rate, listenTimeout } = this.#options;
     const { native } = request;
-    const target = formatAddress(request);
-    const text = formatId(id);
-    if (this.#draining) {
-      socket.close();
-      this.#refuse(reply, DRAINING, request);
-      return;
-    }
-    if (native === undefined) {
-      this.#noteV1(reply);
-      this.#send(reply, encodeAccept({ id: text }));
-      this.session.addV1({
-        id: text,
-        number: id.number,
-        socket,
-        target,
-        inbound: subjects.data("server", text),
-        outbound: subjects.data("client", text),
-        rate: v1Rate,
-        listenTimeout,
-      });
-      return;
-    }
     const { initialWindow: window } = this.session;
-    const { codec } = native;
-    const accepted = { server: id.server, window, codec };
-    this.#send(reply, encodeAccept({ id: text, native: accepted }));
-    const peerWindow = native.window;
-    this.session.addNative({ id, socket, target, codec, peerWindow });
+    const text = formatId(id);
+    const accept = encodeAccept({
+      id: text,
+      native: native && { server: id.server, window, codec: native.codec },
+    });
+    if (this.#draining || !this.#send(reply, accept)) {
+      socket.close();
+      this.#refuse(reply, this.#draining ? DRAINING : NATS_DOWN, request);
+      return;
+    }
+    const target = formatAddress(request);
+    if (native !== undefined) {
+      const { codec, window: peerWindow } = native;
+      this.session.addNative({ id, socket, target, codec, peerWindow });
+      return;
+    }
+    this.#noteV1(reply);
+    this.session.addV1({
+      id: text,
+      number: id.number,
+      socket,
+      target,
+      inbound: subjects.data("server", text),
+      outbound: subjects.data("client", text),
+      rate: v1Rate,
+      listenTimeout,
+    });
   }
 
   #refuse(
@@ -296,9 +307,9 @@ export class Egress implements Disposable {
   #send(
     subject: string,
     { headers, body }: { headers: Headers; body: Uint8Array },
-  ): void {
+  ): boolean {
     // The reply goes ahead of the data that may follow it at once.
-    this.#bus.publish(subject, new JsonMessage(body), {
+    return this.#bus.publish(subject, new JsonMessage(body), {
       headers,
       lane: "control",
     });

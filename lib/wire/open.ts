@@ -149,7 +149,7 @@ export function encodeAccept(
       readonly server: string;
       readonly window: number;
       readonly codec: CodecName;
-    };
+    } | undefined;
   },
 ): { headers: Headers; body: Uint8Array } {
   const { id, native } = accept;

@@ -188,6 +188,36 @@ Deno.test("Egress answers the same request once", async () => {
   assert.equal(bench.server.egress.session.size, 1);
 });
 
+Deno.test("Egress closes a target that was dialled while NATS went down: nobody was told of it", async () => {
+  using log = captureLog();
+  using bench = new EgressBench({ hold: true });
+  await bench.ask(1);
+  await bench.askV1("reply.old");
+  bench.server.bus.cut();
+  const targets = bench.dials.map(({ resolve }) => {
+    const target = new FakeSocket();
+    resolve(target);
+    return target;
+  });
+  await bench.broker.settled();
+  assert.deepEqual(targets.map(({ closed }) => closed), [true, true]);
+  const { session } = bench.server.egress;
+  assert.equal(session.size, 0);
+  assert.equal(session.counters.refusedByCode.get("nats-down"), 2);
+  assert.equal(
+    log.records.filter(({ rawMessage }) => rawMessage === "open refused")
+      .length,
+    2,
+  );
+  // What the client asks for next is served as ever.
+  bench.server.bus.restore();
+  await bench.ask(2);
+  bench.dials[2]?.resolve(new FakeSocket());
+  await bench.broker.settled();
+  assert.deepEqual(bench.take(), ["open"]);
+  assert.equal(session.size, 1);
+});
+
 Deno.test("Egress keeps its limits, dials under way included", async () => {
   using dials = new EgressBench({ hold: true, maxOpening: 2 });
   for (const number of [1, 2, 3]) await dials.ask(number);
