@@ -5,12 +5,16 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
-import type { Bus, LinkEvent } from "../nats/bus.ts";
+import type { Bus } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import type { CodecName } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { binaryCodec } from "../wire/binary.ts";
-import { type Accepted, type Opening, Openings } from "./pending_opens.ts";
+import {
+  type OpenedReply,
+  type PendingOpen,
+  PendingOpens,
+} from "./pending_opens.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { Socket, SocketListener } from "../net/socket.ts";
 import { firstNumber, OPEN_TOKEN, parseId } from "../wire/subjects.ts";
@@ -21,7 +25,7 @@ const SHARED_ID_WARNING_MS = 60_000;
 
 /** What a client's ingress is made of. */
 export interface IngressOptions
-  extends Omit<SessionOptions, "role" | "onOther" | "onTick" | "keepTicking"> {
+  extends Omit<SessionOptions, "role" | "onOther"> {
   /** Where the server is to dial. */
   readonly target: Address;
   /** The form of frames. */
@@ -46,9 +50,8 @@ export class Ingress implements Disposable {
   readonly #bus: Bus;
   readonly #clock: Clock;
   readonly #target: string;
-  readonly #openings: Openings;
+  readonly #opens: PendingOpens;
   readonly #log = getLogger(["sproxy", "open"]);
-  readonly #stop = new AbortController();
   #saidV1 = false;
   /** Answers to opens of other processes so far. */
   #foreignAnswers = 0;
@@ -57,48 +60,36 @@ export class Ingress implements Disposable {
 
   /** An ingress on a bus, without a listener yet. */
   constructor(options: IngressOptions) {
-    const { bus, clock, subjects, token, random } = options;
     this.#options = options;
-    this.#bus = bus;
-    this.#clock = clock;
+    this.#bus = options.bus;
+    this.#clock = options.clock;
     this.#target = formatAddress(options.target);
     this.session = new Session({
       ...options,
       role: "client",
-      onOther: (id, message, now) => {
+      onOther: (id, message) => {
         if (id.server === OPEN_TOKEN) {
-          this.#openings.onReply(id.number, message, now);
+          this.#opens.onReply(id.number, message);
           return true;
         }
         // A frame that overtook the answer to its open is sent again.
-        return this.#openings.has(id.number);
+        return this.#opens.has(id.number);
       },
-      onTick: (now) => this.#openings.tick(now),
-      keepTicking: () => this.#openings.size > 0,
     });
-    this.#openings = new Openings({
-      bus,
-      clock,
-      subjects,
-      token,
-      target: options.target,
+    this.#opens = new PendingOpens({
+      ...options,
       window: this.session.initialWindow,
-      codec: options.codec,
-      openTimeout: options.openTimeout,
-      refuseV1: options.refuseV1,
-      firstNumber: firstNumber(random),
-      onOpen: (opening, reply) => this.#onOpen(opening, reply),
-      onFailed: (opening, reason) =>
-        this.#turnAway(opening.socket, reason, opening),
-      onOrphan: (id) => this.#disown(id),
-      onTwin: () => this.#warnOfSharedId(),
+      firstNumber: firstNumber(options.random),
+      onOpen: (open, reply) => this.#onOpen(open, reply),
+      onFailed: (open, reason) => this.#reject(open.socket, reason, open),
+      onUnwanted: (id) => this.#disown(id),
+      onDuplicateClientId: () => this.#warnOfSharedId(),
     });
-    bus.onLink((event) => this.#onLink(event), this.#stop.signal);
   }
 
   /** Opens under way. */
   get opening(): number {
-    return this.#openings.size;
+    return this.#opens.size;
   }
 
   /** Accepts connections until the listener is disposed. */
@@ -108,40 +99,36 @@ export class Ingress implements Disposable {
 
   /** Gives up what is not open yet. */
   cancelOpenings(reason: Reason): void {
-    this.#openings.cancel(reason);
+    this.#opens.cancel(reason);
   }
 
   /** Ends the session. */
   [Symbol.dispose](): void {
-    this.#stop.abort();
+    this.#opens[Symbol.dispose]();
     this.session[Symbol.dispose]();
   }
 
   #onAccept(socket: Socket): void {
     const { maxOpening, maxTunnels } = this.#options;
-    if (!this.session.hasRoom(this.#openings.size)) {
-      this.#turnAway(socket, {
+    if (!this.session.hasRoom(this.#opens.size)) {
+      this.#reject(socket, {
         code: "limit",
         text: `${maxTunnels} tunnels are open (--max-tunnels)`,
       });
-    } else if (this.#openings.size >= maxOpening) {
-      this.#turnAway(socket, {
+    } else if (this.#opens.size >= maxOpening) {
+      this.#reject(socket, {
         code: "limit",
         text: `${maxOpening} opens are under way (--max-opening)`,
       });
     } else {
-      this.#openings.start(socket);
-      this.session.startTicking();
+      this.#opens.start(socket);
     }
   }
 
-  #onOpen(
-    opening: Opening,
-    reply: Accepted,
-  ): void {
-    const { number, socket } = opening;
+  #onOpen(open: PendingOpen, reply: OpenedReply): void {
+    const { number, socket } = open;
     if (reply.type === "v1") {
-      this.#onOpenV1(opening, reply.id);
+      this.#onOpenV1(open, reply.id);
       return;
     }
     const id = parseId(reply.id);
@@ -150,10 +137,10 @@ export class Ingress implements Disposable {
       id === undefined || id.client !== token || id.number !== number ||
       id.server !== reply.server
     ) {
-      this.#turnAway(socket, {
+      this.#reject(socket, {
         code: "protocol",
         text: `the server answered with a connection ID not asked for`,
-      }, opening);
+      }, open);
       return;
     }
     this.session.addNative({
@@ -165,15 +152,15 @@ export class Ingress implements Disposable {
     });
   }
 
-  #onOpenV1(opening: Opening, id: string): void {
+  #onOpenV1(open: PendingOpen, id: string): void {
     const { subjects, token, v1Rate, openTimeout } = this.#options;
-    const { socket, number } = opening;
+    const { socket, number } = open;
     if (parseId(id)?.client === token) {
       // Ours are for tunnels of version 2: data under one could end another's.
-      this.#turnAway(socket, {
+      this.#reject(socket, {
         code: "protocol",
         text: "the version 1 server answered with a version 2 connection ID",
-      }, opening);
+      }, open);
       return;
     }
     if (!this.#saidV1) {
@@ -202,7 +189,7 @@ export class Ingress implements Disposable {
   }
 
   /** Ends a local connection that gets no tunnel. */
-  #turnAway(socket: Socket, reason: Reason, opening?: Opening): void {
+  #reject(socket: Socket, reason: Reason, open?: PendingOpen): void {
     socket.close();
     this.session.counters.refused(reason.code);
     this.#log.warn("open failed", {
@@ -210,9 +197,9 @@ export class Ingress implements Disposable {
       target: this.#target,
       reason: reason.code,
       why: reason.text,
-      ...(opening === undefined ? {} : {
-        ms: Math.round(this.#clock.now() - opening.startedAt),
-        attempts: opening.attempts,
+      ...(open === undefined ? {} : {
+        ms: Math.round(this.#clock.now() - open.startedAt),
+        attempts: open.attempts,
       }),
     });
   }
@@ -242,11 +229,5 @@ export class Ingress implements Disposable {
         text: "the open came too late",
       }),
     );
-  }
-
-  #onLink(event: LinkEvent): void {
-    if (event.type === "up") this.#openings.linkUp(this.#clock.now());
-    else this.#openings.linkDown();
-    if (this.#openings.size > 0) this.session.startTicking();
   }
 }

@@ -1,9 +1,10 @@
 /**
- * Opens under way at the client: asked, not yet answered.
+ * The opens under way at a client: asked for, and not yet answered.
  *
  * @module
  */
-import type { Bus, BusMessage } from "../nats/bus.ts";
+import type { Address } from "../base/address.ts";
+import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import type { CodecName } from "../wire/codec.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
@@ -38,38 +39,38 @@ const RETRY_MS = 200;
  */
 const NATIVE_GRACE_MS = 1_000;
 
+/** Why an open fails that nobody but version 1 servers answered. */
+const ONLY_V1: Reason = {
+  code: "version",
+  text: "only servers of version 1 answered (--refuse-v1)",
+};
+
 /** A local connection whose tunnel is being opened. */
-export interface Opening {
+export interface PendingOpen {
   /** Number the tunnel will have. */
   readonly number: number;
   /** The local connection. */
   readonly socket: Socket;
   /** When the connection was accepted. */
   readonly startedAt: number;
-  /** Times the request was sent. */
+  /** Servers asked: one, and one more for each that was busy or fell silent. */
   readonly attempts: number;
 }
 
-interface Entry extends Opening {
+interface Entry extends PendingOpen {
   number: number;
+  attempts: number;
   /** The number, and those of earlier requests, which may be answered yet. */
   readonly numbers: number[];
-  attempts: number;
-  /** Whether a version 1 server has answered, and is refused. */
-  refusedV1: boolean;
-  /** When it has taken too long altogether. */
-  readonly deadline: number;
-  /** When to send the request (again); Infinity while an answer is awaited. */
-  askAt: number;
-  /** When the server's silence means that the request is lost. */
-  silentAt: number;
+  /** What happens if no answer comes. */
+  timer: Disposable | undefined;
 }
 
 /** The answer that opens a tunnel. */
-export type Accepted = OpenReply & { readonly type: "open" | "v1" };
+export type OpenedReply = OpenReply & { readonly type: "open" | "v1" };
 
 /** What the opens of a client have in common. */
-export interface OpeningsOptions {
+export interface PendingOpensOptions {
   /** The way to NATS. */
   readonly bus: Bus;
   /** Where the time comes from. */
@@ -79,7 +80,7 @@ export interface OpeningsOptions {
   /** Token of this process. */
   readonly token: string;
   /** What the server is to dial. */
-  readonly target: { readonly host: string; readonly port: number };
+  readonly target: Address;
   /** Credit for the server, in bytes. */
   readonly window: number;
   /** The form of frames. */
@@ -91,30 +92,29 @@ export interface OpeningsOptions {
   /** Turn away servers that speak version 1. */
   readonly refuseV1: boolean;
   /** A tunnel may begin. */
-  readonly onOpen: (
-    opening: Opening,
-    reply: Accepted,
-  ) => void;
+  readonly onOpen: (open: PendingOpen, reply: OpenedReply) => void;
   /** An open came to nothing. */
-  readonly onFailed: (opening: Opening, reason: Reason) => void;
+  readonly onFailed: (open: PendingOpen, reason: Reason) => void;
   /** A server opened a tunnel nobody waits for any more. */
-  readonly onOrphan: (id: string) => void;
+  readonly onUnwanted: (id: string) => void;
   /** A server answered an open that was never asked for here. */
-  readonly onTwin: () => void;
+  readonly onDuplicateClientId: () => void;
 }
 
 /** The opens under way. */
-export class Openings {
-  readonly #options: OpeningsOptions;
+export class PendingOpens implements Disposable {
+  readonly #options: PendingOpensOptions;
   readonly #entries = new Set<Entry>();
   readonly #byNumber = new Map<number, Entry>();
+  readonly #stop = new AbortController();
   #nextNumber: number;
   #upAt = -Infinity;
 
   /** No opens yet. */
-  constructor(options: OpeningsOptions) {
+  constructor(options: PendingOpensOptions) {
     this.#options = options;
     this.#nextNumber = options.firstNumber;
+    options.bus.onLink((event) => this.#onLink(event), this.#stop.signal);
   }
 
   /** How many are under way. */
@@ -129,27 +129,24 @@ export class Openings {
 
   /** Asks for a tunnel for `socket`. */
   start(socket: Socket): void {
-    const { clock, openTimeout } = this.#options;
-    const now = clock.now();
-    this.#ask({
+    const entry: Entry = {
       number: 0,
       numbers: [],
       socket,
-      startedAt: now,
-      attempts: 0,
-      refusedV1: false,
-      deadline: now + openTimeout,
-      askAt: now,
-      silentAt: Infinity,
-    }, now);
+      startedAt: this.#options.clock.now(),
+      attempts: 1,
+      timer: undefined,
+    };
+    this.#entries.add(entry);
+    this.#ask(entry);
   }
 
   /** An answer to open `number` came. */
-  onReply(number: number, message: BusMessage, now: number): void {
+  onReply(number: number, message: BusMessage): void {
     const entry = this.#byNumber.get(number);
     const latest = entry?.number === number;
     if (message.status !== 0) {
-      if (entry !== undefined && latest) this.#onNobody(entry, now);
+      if (entry !== undefined && latest) this.#onNobody(entry);
       return;
     }
     let reply: OpenReply;
@@ -160,58 +157,7 @@ export class Openings {
       if (entry !== undefined && latest) this.#fail(entry, error);
       return;
     }
-    if (entry === undefined) {
-      const { firstNumber, onOrphan, onTwin } = this.#options;
-      if (number < firstNumber || number >= this.#nextNumber) onTwin();
-      else if (reply.type === "open" || reply.type === "v1") onOrphan(reply.id);
-      return;
-    }
-    if (reply.type === "v1" && this.#options.refuseV1) {
-      entry.refusedV1 = true;
-      entry.silentAt = now + NATIVE_GRACE_MS;
-    } else if (reply.type === "open" || reply.type === "v1") {
-      entry.number = number;
-      this.#remove(entry);
-      this.#options.onOpen(entry, reply);
-    } else if (!latest) {
-      // It was asked again since: what counts is the answer to that.
-    } else if (reply.type === "dialing") {
-      entry.refusedV1 = false;
-      entry.silentAt = now + OPEN_SILENCE_MS;
-    } else if (isTransient(reply.reason) && entry.attempts < MAX_ATTEMPTS) {
-      this.#again(entry, now + RETRY_MS);
-    } else this.#fail(entry, reply.reason);
-  }
-
-  /** Time has passed: sends again, gives up. */
-  tick(now: number): void {
-    const { openTimeout, bus } = this.#options;
-    for (const entry of [...this.#entries]) {
-      if (now >= entry.deadline) {
-        this.#fail(entry, {
-          code: "timeout",
-          text: bus.connected
-            ? `no answer to the open in ${openTimeout} ms`
-            : `NATS was down for the ${openTimeout} ms an open may take`,
-        });
-      } else if (now >= entry.askAt) this.#ask(entry, now);
-      else if (now >= entry.silentAt) this.#onSilence(entry, now);
-    }
-  }
-
-  /** The link to NATS is down: what was asked is asked again later. */
-  linkDown(): void {
-    for (const entry of this.#entries) {
-      // What was asked may be lost with the link: no silence of a server's.
-      if (entry.silentAt !== Infinity) entry.attempts--;
-      this.#again(entry, Infinity);
-    }
-  }
-
-  /** The link to NATS is back. */
-  linkUp(now: number): void {
-    this.#upAt = now;
-    for (const entry of [...this.#entries]) this.#ask(entry, now);
+    this.#onAnswer(entry, number, reply);
   }
 
   /** Gives all of them up. */
@@ -219,68 +165,116 @@ export class Openings {
     for (const entry of [...this.#entries]) this.#fail(entry, reason);
   }
 
+  /** Stops timers; nothing more is asked or told. */
+  [Symbol.dispose](): void {
+    this.#stop.abort();
+    for (const entry of [...this.#entries]) this.#remove(entry);
+  }
+
+  #onAnswer(entry: Entry | undefined, number: number, reply: OpenReply): void {
+    const opened = reply.type === "open" || reply.type === "v1";
+    if (entry === undefined) {
+      const { firstNumber, onUnwanted, onDuplicateClientId } = this.#options;
+      const asked = number >= firstNumber && number < this.#nextNumber;
+      if (!asked) onDuplicateClientId();
+      else if (opened) onUnwanted(reply.id);
+    } else if (reply.type === "v1" && this.#options.refuseV1) {
+      this.#wait(entry, NATIVE_GRACE_MS, () => this.#fail(entry, ONLY_V1));
+    } else if (opened) {
+      entry.number = number;
+      this.#remove(entry);
+      this.#options.onOpen(entry, reply);
+    } else if (number !== entry.number) {
+      // It was asked again since: what counts is the answer to that.
+    } else if (reply.type === "dialing") {
+      this.#awaitAnswer(entry);
+    } else if (isTransient(reply.reason) && entry.attempts < MAX_ATTEMPTS) {
+      entry.attempts++;
+      this.#wait(entry, RETRY_MS, () => this.#ask(entry));
+    } else this.#fail(entry, reply.reason);
+  }
+
+  #onLink({ type }: LinkEvent): void {
+    if (type === "up") this.#upAt = this.#options.clock.now();
+    // What was asked may be lost with the link: no silence of a server's.
+    for (const entry of [...this.#entries]) this.#ask(entry);
+  }
+
   /**
    * Sends the request, each time under a new number. The first tunnel that a
    * server opens is taken; for any other nobody waits, and its server is told.
+   * Without a link only the deadline runs: the request goes once it is up.
    */
-  #ask(entry: Entry, now: number): void {
+  #ask(entry: Entry): void {
     const { bus, subjects, token, target, window, codec } = this.#options;
-    entry.number = this.#nextNumber++;
-    entry.numbers.push(entry.number);
-    this.#entries.add(entry);
-    this.#byNumber.set(entry.number, entry);
-    this.#again(entry, Infinity);
-    if (!bus.connected) return; // linkUp will ask
-    entry.attempts++;
-    entry.silentAt = now + OPEN_SILENCE_MS;
+    const number = this.#nextNumber++;
+    entry.number = number;
+    entry.numbers.push(number);
+    this.#byNumber.set(number, entry);
+    if (!bus.connected) {
+      this.#wait(entry, Infinity, () => {});
+      return;
+    }
+    this.#awaitAnswer(entry);
     const { headers, body } = encodeRequest({
       ...target,
-      native: { client: token, number: entry.number, window, codec },
+      native: { client: token, number, window, codec },
     });
-    const reply = subjects.data(
-      "client",
-      formatId({ client: token, server: OPEN_TOKEN, number: entry.number }),
-    );
+    const id = formatId({ client: token, server: OPEN_TOKEN, number });
     bus.publish(subjects.request, new JsonMessage(body), {
       headers,
-      reply,
+      reply: subjects.data("client", id),
       lane: "control",
     });
   }
 
-  #again(entry: Entry, at: number): void {
-    entry.askAt = at;
-    entry.silentAt = Infinity;
+  #awaitAnswer(entry: Entry): void {
+    this.#wait(entry, OPEN_SILENCE_MS, () => this.#onSilence(entry));
   }
 
-  #onNobody(entry: Entry, now: number): void {
-    if (now < this.#upAt + REJOIN_GRACE_MS) {
-      entry.attempts--;
-      this.#again(entry, now + RETRY_MS);
-      return;
-    }
-    const { request } = this.#options.subjects;
+  /** Does `then` in `delay` ms, unless the open will have taken too long by then. */
+  #wait(entry: Entry, delay: number, then: () => void): void {
+    const { clock, openTimeout } = this.#options;
+    const left = entry.startedAt + openTimeout - clock.now();
+    entry.timer?.[Symbol.dispose]();
+    entry.timer = delay < left
+      ? clock.after(delay, then)
+      : clock.after(left, () => this.#onDeadline(entry));
+  }
+
+  #onDeadline(entry: Entry): void {
+    const { bus, openTimeout } = this.#options;
     this.#fail(entry, {
-      code: "no-server",
-      text:
-        `no server listens on ${request}; start one, or check its --nats-url and --request-subject`,
+      code: "timeout",
+      text: bus.connected
+        ? `no answer to the open in ${openTimeout} ms`
+        : `NATS was down for the ${openTimeout} ms an open may take`,
     });
   }
 
-  #onSilence(entry: Entry, now: number): void {
-    if (entry.refusedV1) {
-      this.#fail(entry, {
-        code: "version",
-        text: "only servers of version 1 answered (--refuse-v1)",
-      });
-    } else if (entry.attempts < MAX_ATTEMPTS) this.#ask(entry, now);
-    else {
-      this.#fail(entry, {
-        code: "timeout",
-        text:
-          `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
-      });
+  #onNobody(entry: Entry): void {
+    const { clock, subjects } = this.#options;
+    if (clock.now() < this.#upAt + REJOIN_GRACE_MS) {
+      this.#wait(entry, RETRY_MS, () => this.#ask(entry));
+      return;
     }
+    this.#fail(entry, {
+      code: "no-server",
+      text:
+        `no server listens on ${subjects.request}; start one, or check its --nats-url and --request-subject`,
+    });
+  }
+
+  #onSilence(entry: Entry): void {
+    if (entry.attempts < MAX_ATTEMPTS) {
+      entry.attempts++;
+      this.#ask(entry);
+      return;
+    }
+    this.#fail(entry, {
+      code: "timeout",
+      text: `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
+    });
   }
 
   #fail(entry: Entry, reason: Reason): void {
@@ -289,6 +283,7 @@ export class Openings {
   }
 
   #remove(entry: Entry): void {
+    entry.timer?.[Symbol.dispose]();
     this.#entries.delete(entry);
     for (const number of entry.numbers) this.#byNumber.delete(number);
   }

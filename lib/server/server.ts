@@ -49,7 +49,7 @@ const NATS_DOWN: Reason = {
 
 /** What a server's egress is made of. */
 export interface EgressOptions
-  extends Omit<SessionOptions, "role" | "onOther" | "onTick" | "keepTicking"> {
+  extends Omit<SessionOptions, "role" | "onOther"> {
   /** Queue group of the request subject: one server of it answers each open. */
   readonly queueGroup: string;
   /**

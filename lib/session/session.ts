@@ -64,15 +64,7 @@ export interface SessionOptions {
   /** Most tunnels open at once. */
   readonly maxTunnels: number;
   /** Messages on this process's subjects that are for no tunnel and no peer. */
-  readonly onOther?: (
-    id: ConnectionId,
-    message: BusMessage,
-    now: number,
-  ) => boolean;
-  /** A turn of the tick timer while `keepTicking` says so. */
-  readonly onTick?: (now: number) => void;
-  /** Whether the tick timer is needed though no tunnel needs it. */
-  readonly keepTicking?: () => boolean;
+  readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
 }
 
 /** A native tunnel to be added. */
@@ -137,7 +129,6 @@ export class Session implements Disposable {
   /** A session on `bus`, subscribed to this process's subjects. */
   constructor(options: SessionOptions) {
     const { bus, clock, role, token, subjects, times } = options;
-    const { onTick, keepTicking } = options;
     this.#options = options;
     this.#strays = new Strays({
       bus,
@@ -146,7 +137,7 @@ export class Session implements Disposable {
       resumeTimeout: times.resumeTimeout,
     });
     this.#drives = new DriveQueue({ bus, clock });
-    this.#timers = new TunnelTimers({ clock, onTick, keepTicking });
+    this.#timers = new TunnelTimers(clock);
     this.sendBudget = new MemoryBudget(options.memoryBudget);
     this.receiveBudget = new MemoryBudget(options.memoryBudget);
     this.#home = {
@@ -324,11 +315,6 @@ export class Session implements Disposable {
     if (this.#table.size === 0) this.#onEmpty?.();
   };
 
-  /** Has the tick timer go off soon; it stops by itself when nothing needs it. */
-  startTicking(): void {
-    this.#timers.start(this.#options.clock.now());
-  }
-
   /** Resolves when no tunnel is open; rejects with the signal's reason when it aborts first. */
   async empty(signal: AbortSignal): Promise<void> {
     if (this.#table.size === 0) return;
@@ -400,7 +386,7 @@ export class Session implements Disposable {
       this.#malformed(message, "no connection ID in the subject");
       return;
     }
-    if (onOther?.(id, message, now)) return;
+    if (onOther?.(id, message)) return;
     const peer = this.#peers.find(id[role === "client" ? "server" : "client"]);
     if (message.status !== 0) {
       if (id.number === 0) peer?.state.noResponders(now);

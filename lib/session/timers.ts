@@ -19,19 +19,9 @@ const TICK_HORIZON_MS = 10_000;
  */
 const SWEEP_MS = TICK_HORIZON_MS / 2;
 
-/** What the timers of a session are made of. */
-export interface TunnelTimersOptions {
-  /** Where the time comes from. */
-  readonly clock: Clock;
-  /** Something beside the tunnels that wants each turn while `keepTicking` says so. */
-  readonly onTick?: ((now: number) => void) | undefined;
-  /** Whether turns are needed though no tunnel needs them. */
-  readonly keepTicking?: (() => boolean) | undefined;
-}
-
 /** Calls each tunnel's `tick` in time. */
 export class TunnelTimers implements Disposable {
-  readonly #options: TunnelTimersOptions;
+  readonly #clock: Clock;
   /** Tunnels with a timeout in the near future. */
   readonly #near = new Set<Tunnel>();
   #timer: Disposable | undefined;
@@ -39,8 +29,8 @@ export class TunnelTimers implements Disposable {
   #sweepAt = 0;
 
   /** Timers of no tunnel yet. */
-  constructor(options: TunnelTimersOptions) {
-    this.#options = options;
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
   /** Sees to it that the next timeout of `tunnel` is kept, if it is near. */
@@ -48,23 +38,12 @@ export class TunnelTimers implements Disposable {
     const wait = tunnel.nextTimeout - now;
     if (wait >= TICK_HORIZON_MS) return;
     this.#near.add(tunnel);
-    this.start(now, wait);
+    this.#start(now, wait);
   }
 
   /** Forgets `tunnel`. */
   forget(tunnel: Tunnel): void {
     this.#near.delete(tunnel);
-  }
-
-  /** Has the timer go off in `wait` ms from `now`; it stops by itself when nothing needs it. */
-  start(now: number, wait: number = TICK_MS): void {
-    const delay = Math.max(wait, TICK_MS);
-    const at = now + delay;
-    // A turn that comes a little late spares setting the timer anew each time.
-    if (this.#timer !== undefined && this.#at <= at + TICK_MS) return;
-    this.#timer?.[Symbol.dispose]();
-    this.#at = at;
-    this.#timer = this.#options.clock.after(delay, this.#tick);
   }
 
   /** Finds, every few seconds, the tunnels whose timeout has come near. */
@@ -80,10 +59,20 @@ export class TunnelTimers implements Disposable {
     this.#near.clear();
   }
 
+  /** Sets the timer to `wait` ms from `now`, unless it is to go off before. */
+  #start(now: number, wait: number): void {
+    const delay = Math.max(wait, TICK_MS);
+    const at = now + delay;
+    // A turn that comes a little late spares setting the timer anew each time.
+    if (this.#timer !== undefined && this.#at <= at + TICK_MS) return;
+    this.#timer?.[Symbol.dispose]();
+    this.#at = at;
+    this.#timer = this.#clock.after(delay, this.#tick);
+  }
+
   readonly #tick = (): void => {
     this.#timer = undefined;
-    const { clock, onTick, keepTicking } = this.#options;
-    const now = clock.now();
+    const now = this.#clock.now();
     let earliest = Infinity;
     for (const tunnel of this.#near) {
       if (tunnel.nextTimeout <= now) {
@@ -94,8 +83,6 @@ export class TunnelTimers implements Disposable {
       if (due > now + TICK_HORIZON_MS) this.#near.delete(tunnel);
       else if (due < earliest) earliest = due;
     }
-    onTick?.(now);
-    if (keepTicking?.()) this.start(now);
-    else if (earliest < Infinity) this.start(now, earliest - now);
+    if (earliest < Infinity) this.#start(now, earliest - now);
   };
 }
