@@ -349,6 +349,23 @@ integrationTest(
   },
 );
 
+integrationTest(
+  "relay: a target allowed by its network is reached by name, at whichever address answers",
+  async () => {
+    await using nats = await startBroker();
+    await using target = startEcho();
+    const { port } = target.endpoint;
+    await using tunnel = await startTunnel({
+      nats,
+      target: formatAddress({ hostname: "localhost", port }),
+      serverArgs: ["--allow-target", "[::1]:*,127.0.0.0/8:*"],
+    });
+    using conn = await dial(tunnel.endpoint);
+    await writeAll(conn, HELLO);
+    assert.deepEqual(await readExactly(conn, 5), HELLO);
+  },
+);
+
 for (
   const [hostname, listen] of [
     ["::1", "[::1]:0"],
