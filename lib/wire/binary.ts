@@ -18,7 +18,6 @@
  * @module
  */
 import type { Encodable } from "../base/encodable.ts";
-import type { Codec } from "./codec.ts";
 import { codeFromWire, TunnelError, WIRE_CODES } from "../base/errors.ts";
 import {
   checkFrame,
@@ -28,27 +27,44 @@ import {
   resetTextBytes,
 } from "./frame.ts";
 
-const DATA = 1;
-const ACK = 2;
-const FIN = 3;
-const RESET = 4;
-const PING = 5;
-const PONG = 6;
+/** The first byte of each frame type. */
+const FIRST_BYTES = { data: 1, ack: 2, fin: 3, reset: 4, ping: 5, pong: 6 };
+
+/** The frame types by first byte. */
+const TYPES = [
+  undefined,
+  "data",
+  "ack",
+  "fin",
+  "reset",
+  "ping",
+  "pong",
+] as const;
+
 /** First type byte that is no frame type, now or later (below are controls of ASCII). */
 const TYPE_LIMIT = 32;
 
 /** Bytes before the payload of a DATA frame; also the size of a FIN. */
 export const DATA_HEADER_BYTES = 26;
-const ACK_BYTES = 18;
-const RESET_HEADER_BYTES = 4;
-const PING_BYTES = 30;
+
+/** Bytes before what has no fixed length. All but RESET's end with ack and limit. */
+const HEADER_BYTES = {
+  data: DATA_HEADER_BYTES,
+  ack: 18,
+  fin: DATA_HEADER_BYTES,
+  reset: 4,
+  ping: 30,
+  pong: 30,
+};
 
 const TWO_32 = 0x1_0000_0000;
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The compact form, for data between two native peers. */
-export const binaryCodec: Codec = {
+export const binaryCodec = {
+  /** Which codec this is. */
   name: "binary",
+  /** The message of `frame`; the connection ID is in its subject. */
   encode(_id: string, frame: Frame): Encodable {
     return new BinaryMessage(frame);
   },
@@ -56,164 +72,115 @@ export const binaryCodec: Codec = {
   payloadCapacity(_id: string, messageBytes: number): number {
     return messageBytes - DATA_HEADER_BYTES;
   },
-};
+} as const;
 
 class BinaryMessage implements Encodable {
   readonly byteLength: number;
   readonly #frame: Frame;
-  readonly #text: Uint8Array | undefined;
+  readonly #rest: Uint8Array | undefined;
 
   constructor(frame: Frame) {
     this.#frame = frame;
-    switch (frame.type) {
-      case "data":
-        this.byteLength = DATA_HEADER_BYTES + frame.payload.length;
-        break;
-      case "ack":
-        this.byteLength = ACK_BYTES;
-        break;
-      case "fin":
-        this.byteLength = DATA_HEADER_BYTES;
-        break;
-      case "reset":
-        this.#text = resetTextBytes(frame.text);
-        this.byteLength = RESET_HEADER_BYTES + this.#text.length;
-        break;
-      case "ping":
-      case "pong":
-        this.byteLength = PING_BYTES;
-    }
+    if (frame.type === "data") this.#rest = frame.payload;
+    else if (frame.type === "reset") this.#rest = resetTextBytes(frame.text);
+    this.byteLength = HEADER_BYTES[frame.type] + (this.#rest?.length ?? 0);
   }
 
   encodeInto(target: Uint8Array, at: number): void {
     const frame = this.#frame;
-    switch (frame.type) {
-      case "data":
-        target[at] = DATA;
-        target[at + 1] = 0;
+    const end = at + HEADER_BYTES[frame.type];
+    target[at] = FIRST_BYTES[frame.type];
+    target[at + 1] = flagOf(frame) ? 1 : 0;
+    if (frame.type === "reset") {
+      const code = WIRE_CODES[frame.code];
+      target[at + 2] = code >>> 8;
+      target[at + 3] = code;
+    } else {
+      if (frame.type === "data" || frame.type === "fin") {
         writeU64(target, at + 2, frame.offset);
-        writeU64(target, at + 10, frame.ack);
-        writeU64(target, at + 18, frame.limit);
-        target.set(frame.payload, at + DATA_HEADER_BYTES);
-        break;
-      case "ack":
-        target[at] = ACK;
-        target[at + 1] = frame.gap ? 1 : 0;
-        writeU64(target, at + 2, frame.ack);
-        writeU64(target, at + 10, frame.limit);
-        break;
-      case "fin":
-        target[at] = FIN;
-        target[at + 1] = 0;
-        writeU64(target, at + 2, frame.offset);
-        writeU64(target, at + 10, frame.ack);
-        writeU64(target, at + 18, frame.limit);
-        break;
-      case "reset": {
-        const code = WIRE_CODES[frame.code];
-        target[at] = RESET;
-        target[at + 1] = 0;
-        target[at + 2] = code >>> 8;
-        target[at + 3] = code & 0xff;
-        if (this.#text) target.set(this.#text, at + RESET_HEADER_BYTES);
-        break;
-      }
-      case "ping":
-      case "pong":
-        target[at] = frame.type === "ping" ? PING : PONG;
-        target[at + 1] = (frame.type === "ping" ? frame.resumed : frame.hold)
-          ? 1
-          : 0;
+      } else if (frame.type !== "ack") {
         writeU32(target, at + 2, frame.id);
         writeU64(target, at + 6, frame.sent);
-        writeU64(target, at + 14, frame.ack);
-        writeU64(target, at + 22, frame.limit);
+      }
+      writeU64(target, end - 16, frame.ack);
+      writeU64(target, end - 8, frame.limit);
     }
+    if (this.#rest !== undefined) target.set(this.#rest, end);
+  }
+}
+
+function flagOf(frame: Frame): boolean {
+  switch (frame.type) {
+    case "ack":
+      return frame.gap;
+    case "ping":
+      return frame.resumed;
+    case "pong":
+      return frame.hold;
+    default:
+      return false;
   }
 }
 
 function decode(data: Uint8Array): Frame | undefined {
-  const type = data[0];
-  if (type === undefined) throw new TunnelError("protocol", "empty message");
-  switch (type) {
-    case DATA:
-      atLeast(data, DATA_HEADER_BYTES, "data");
-      return checkFrame({
-        type: "data",
-        offset: readU64(data, 2),
-        ack: readU64(data, 10),
-        limit: readU64(data, 18),
-        payload: data.subarray(DATA_HEADER_BYTES),
-      });
-    case ACK:
-      atLeast(data, ACK_BYTES, "ack");
-      return checkFrame({
-        type: "ack",
-        ack: readU64(data, 2),
-        limit: readU64(data, 10),
-        gap: flag(data),
-      });
-    case FIN:
-      atLeast(data, DATA_HEADER_BYTES, "fin");
-      return checkFrame({
-        type: "fin",
-        offset: readU64(data, 2),
-        ack: readU64(data, 10),
-        limit: readU64(data, 18),
-      });
-    case RESET: {
-      atLeast(data, RESET_HEADER_BYTES, "reset");
-      const text = data.subarray(
-        RESET_HEADER_BYTES,
-        RESET_HEADER_BYTES + MAX_RESET_TEXT_BYTES,
-      );
-      return {
-        type: "reset",
-        code: codeFromWire(byte(data, 2) * 256 + byte(data, 3)),
-        text: decoder.decode(text),
-      };
-    }
-    case PING:
-      atLeast(data, PING_BYTES, "ping");
-      return checkFrame({
-        type: "ping",
-        id: readU32(data, 2),
-        sent: readU64(data, 6),
-        ack: readU64(data, 14),
-        limit: readU64(data, 22),
-        resumed: flag(data),
-      });
-    case PONG:
-      atLeast(data, PING_BYTES, "pong");
-      return checkFrame({
-        type: "pong",
-        id: readU32(data, 2),
-        sent: readU64(data, 6),
-        ack: readU64(data, 14),
-        limit: readU64(data, 22),
-        hold: flag(data),
-      });
-    default:
-      if (type > 0 && type < TYPE_LIMIT) return undefined;
-      throw new TunnelError("protocol", `unknown first byte ${type}`);
+  const first = data[0];
+  if (first === undefined) throw new TunnelError("protocol", "empty message");
+  const type = TYPES[first];
+  if (type === undefined) {
+    if (first > 0 && first < TYPE_LIMIT) return undefined;
+    throw new TunnelError("protocol", `unknown first byte ${first}`);
   }
-}
-
-function atLeast(data: Uint8Array, length: number, name: string): void {
-  if (data.length < length) {
+  const end = HEADER_BYTES[type];
+  if (data.length < end) {
     throw new TunnelError(
       "protocol",
-      `${name} frame has ${data.length} bytes, needs ${length}`,
+      `${type} frame has ${data.length} bytes, needs ${end}`,
     );
+  }
+  if (type === "reset") {
+    return {
+      type,
+      code: codeFromWire(byte(data, 2) * 256 + byte(data, 3)),
+      text: decoder.decode(data.subarray(end, end + MAX_RESET_TEXT_BYTES)),
+    };
+  }
+  const flag = (byte(data, 1) & 1) === 1;
+  const ack = readU64(data, end - 16);
+  const limit = readU64(data, end - 8);
+  switch (type) {
+    case "data": {
+      const payload = data.subarray(end);
+      return checkFrame({
+        type,
+        offset: readU64(data, 2),
+        ack,
+        limit,
+        payload,
+      });
+    }
+    case "fin":
+      return checkFrame({ type, offset: readU64(data, 2), ack, limit });
+    case "ack":
+      return checkFrame({ type, ack, limit, gap: flag });
+    case "ping":
+    case "pong": {
+      const probe = {
+        id: readU32(data, 2),
+        sent: readU64(data, 6),
+        ack,
+        limit,
+      };
+      return checkFrame(
+        type === "ping"
+          ? { type, ...probe, resumed: flag }
+          : { type, ...probe, hold: flag },
+      );
+    }
   }
 }
 
 function byte(data: Uint8Array, at: number): number {
   return data[at] ?? 0;
-}
-
-function flag(data: Uint8Array): boolean {
-  return (byte(data, 1) & 1) === 1;
 }
 
 function readU32(data: Uint8Array, at: number): number {

@@ -35,42 +35,38 @@ export const FRAME_PAYLOAD_BYTES = 16 * 1024;
 /** The tunnel number whose frames speak of the whole pair of processes. */
 export const PEER_NUMBER = 0;
 
-/** Bytes of the stream, with the newest acknowledgement riding along. */
-export interface DataFrame {
+/** What rides on every frame but RESET. */
+export interface Credit {
+  /** Offset below which everything has arrived at the sender of this frame. */
+  readonly ack: number;
+  /** Offset up to which the receiver of this frame may send. */
+  readonly limit: number;
+}
+
+/** Bytes of the stream. */
+export interface DataFrame extends Credit {
   /** Which frame it is. */
   readonly type: "data";
   /** Offset of the first byte of `payload`. */
   readonly offset: number;
-  /** Offset below which everything has arrived at the sender of this frame. */
-  readonly ack: number;
-  /** Offset up to which the receiver of this frame may send. */
-  readonly limit: number;
   /** At least one byte. */
   readonly payload: Uint8Array;
 }
 
-/** Acknowledgement and credit. */
-export interface AckFrame {
+/** Acknowledgement and credit alone. */
+export interface AckFrame extends Credit {
   /** Which frame it is. */
   readonly type: "ack";
-  /** Offset below which everything has arrived at the sender of this frame. */
-  readonly ack: number;
-  /** Offset up to which the receiver of this frame may send. */
-  readonly limit: number;
   /** Bytes from `ack` on are missing: send again from there. */
   readonly gap: boolean;
 }
 
 /** End of stream: no byte at or beyond `offset` will follow. */
-export interface FinFrame {
+export interface FinFrame extends Credit {
   /** Which frame it is. */
   readonly type: "fin";
   /** Offset after the last byte. */
   readonly offset: number;
-  /** Offset below which everything has arrived at the sender of this frame. */
-  readonly ack: number;
-  /** Offset up to which the receiver of this frame may send. */
-  readonly limit: number;
 }
 
 /** The tunnel is cut, both directions. For tunnel 0: the process leaves. */
@@ -83,37 +79,29 @@ export interface ResetFrame {
   readonly text: string;
 }
 
+/** Where the sender of a PING or PONG stands. */
+export interface Probe extends Credit {
+  /** Number of the question, which its answer repeats. */
+  readonly id: number;
+  /** Offset the sender has sent up to, its FIN included. */
+  readonly sent: number;
+}
+
 /**
  * A question that must be answered with a PONG of the same `id`; it carries
  * where the sender stands, so that a lost tail is noticed.
  */
-export interface PingFrame {
+export interface PingFrame extends Probe {
   /** Which frame it is. */
   readonly type: "ping";
-  /** Number that the answer repeats. */
-  readonly id: number;
-  /** Offset the sender has sent up to, its FIN included. */
-  readonly sent: number;
-  /** Offset below which everything has arrived at the sender of this frame. */
-  readonly ack: number;
-  /** Offset up to which the receiver of this frame may send. */
-  readonly limit: number;
   /** The sender was cut off and is back: what was sent to it may be lost. */
   readonly resumed: boolean;
 }
 
 /** The answer to a PING. */
-export interface PongFrame {
+export interface PongFrame extends Probe {
   /** Which frame it is. */
   readonly type: "pong";
-  /** Number that the answer repeats. */
-  readonly id: number;
-  /** Offset the sender has sent up to, its FIN included. */
-  readonly sent: number;
-  /** Offset below which everything has arrived at the sender of this frame. */
-  readonly ack: number;
-  /** Offset up to which the receiver of this frame may send. */
-  readonly limit: number;
   /** Bytes were dropped for want of memory: do not resend, a gap ACK will ask. */
   readonly hold: boolean;
 }
