@@ -14,7 +14,7 @@ import {
   encodeAccept,
   encodeDialing,
   encodeRefusal,
-  type Headers,
+  type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
@@ -304,10 +304,7 @@ export class Egress implements Disposable {
     this.#send(reply, encodeRefusal(reason, this.#options.token));
   }
 
-  #send(
-    subject: string,
-    { headers, body }: { headers: Headers; body: Uint8Array },
-  ): boolean {
+  #send(subject: string, { headers, body }: OpenMessage): boolean {
     // The reply goes ahead of the data that may follow it at once.
     return this.#bus.publish(subject, new JsonMessage(body), {
       headers,

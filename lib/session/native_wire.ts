@@ -4,8 +4,7 @@
  * @module
  */
 import type { Bus, BusMessage, PublishOptions } from "../nats/bus.ts";
-import type { Codec } from "../wire/codec.ts";
-import { decodeFrame } from "../wire/codecs.ts";
+import { type Codec, decodeFrame } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { type Frame, FRAME_PAYLOAD_BYTES } from "../wire/frame.ts";
 import {

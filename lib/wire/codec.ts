@@ -4,7 +4,12 @@
  * @module
  */
 import type { Encodable } from "../base/encodable.ts";
+import { binaryCodec } from "./binary.ts";
 import type { Frame } from "./frame.ts";
+import { jsonCodec } from "./json.ts";
+
+/** The first byte of a message in JSON: no frame type is `{`. */
+const JSON_START = 0x7b;
 
 /** Names of the codecs, as written in flags and open headers. */
 export const CODEC_NAMES = ["binary", "json"] as const;
@@ -31,4 +36,19 @@ export interface Codec {
    * that its message is at most `messageBytes` long.
    */
   payloadCapacity(id: string, messageBytes: number): number;
+}
+
+/** The codec of this name. */
+export function codecOf(name: CodecName): Codec {
+  return name === "json" ? jsonCodec : binaryCodec;
+}
+
+/**
+ * Reads a frame in whichever form it comes; undefined for a type of a later
+ * version.
+ *
+ * @throws {TunnelError} `protocol` when the message is malformed.
+ */
+export function decodeFrame(data: Uint8Array): Frame | undefined {
+  return (data[0] === JSON_START ? jsonCodec : binaryCodec).decode(data);
 }

@@ -84,16 +84,20 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+function own(value: Record<string, unknown>, name: string): unknown {
+  return Object.hasOwn(value, name) ? value[name] ?? null : null;
+}
+
 function stringField(value: Record<string, unknown>, name: string): string {
-  const field = Object.hasOwn(value, name) ? value[name] : undefined;
-  if (field === undefined || field === null) return "";
+  const field = own(value, name);
+  if (field === null) return "";
   if (typeof field === "string") return field;
   throw new TunnelError("protocol", `field ${name} is not a string`);
 }
 
 function dataField(value: Record<string, unknown>): Uint8Array | null {
-  const field = Object.hasOwn(value, "Data") ? value.Data : null;
-  if (field === undefined || field === null) return null;
+  const field = own(value, "Data");
+  if (field === null) return null;
   if (typeof field !== "string") {
     throw new TunnelError("protocol", "field Data is not a string");
   }
@@ -107,8 +111,8 @@ function dataField(value: Record<string, unknown>): Uint8Array | null {
 function metadataField(
   value: Record<string, unknown>,
 ): Record<string, string> | null {
-  const field = Object.hasOwn(value, "Metadata") ? value.Metadata : null;
-  if (field === undefined || field === null) return null;
+  const field = own(value, "Metadata");
+  if (field === null) return null;
   if (!isRecord(field)) {
     throw new TunnelError("protocol", "field Metadata is not an object");
   }

@@ -35,8 +35,16 @@ const MAX_SHOWN = 80;
 /** Largest window believed from a peer, in bytes; only our own budget counts beyond it. */
 const MAX_WINDOW = 1 << 30;
 
-/** A list of headers, in order. */
-export type Headers = readonly (readonly [string, string])[];
+/** Headers of a message, in order. */
+export type HeaderList = readonly (readonly [string, string])[];
+
+/** A message of an open, as NATS carries it. */
+export interface OpenMessage {
+  /** Its headers. */
+  readonly headers: HeaderList;
+  /** The original's message. */
+  readonly body: Uint8Array;
+}
 
 /** Reads one header of a message. */
 export type HeaderReader = (name: string) => string | undefined;
@@ -63,17 +71,20 @@ export interface NativeRequest {
   readonly codec: CodecName;
 }
 
+/** The version 2 part of the reply that a target is connected. */
+export interface NativeAccept {
+  /** Token of the server process. */
+  readonly server: string;
+  /** Credit for the client, in bytes. */
+  readonly window: number;
+  /** The codec of the tunnel. */
+  readonly codec: CodecName;
+}
+
 /** What comes back. */
 export type OpenReply =
   /** Version 2: the target is connected. */
-  | {
-    readonly type: "open";
-    readonly id: string;
-    readonly server: string;
-    /** Credit for the client, in bytes. */
-    readonly window: number;
-    readonly codec: CodecName;
-  }
+  | NativeAccept & { readonly type: "open"; readonly id: string }
   /** Version 2: still dialling; a sign of life. */
   | { readonly type: "dialing"; readonly server: string }
   /** Either version: refused. */
@@ -88,6 +99,8 @@ export type OpenReply =
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+const VERSION_HEADER = ["sproxy-version", String(PROTOCOL_VERSION)] as const;
+
 const EMPTY_BODY = encodeMessage({
   id: "",
   reply: "",
@@ -95,25 +108,22 @@ const EMPTY_BODY = encodeMessage({
   metadata: null,
 });
 
-/** Headers and body of a request. */
-export function encodeRequest(
-  request: OpenRequest,
-): { headers: Headers; body: Uint8Array } {
+/** The request of a client. */
+export function encodeRequest(request: OpenRequest): OpenMessage {
   const { host, port, native } = request;
-  const headers: [string, string][] = [
-    ["remote_host", host],
-    ["remote_port", String(port)],
-  ];
-  if (native !== undefined) {
-    headers.push(
-      ["sproxy-version", String(PROTOCOL_VERSION)],
-      ["sproxy-client", native.client],
-      ["sproxy-tunnel", native.number.toString(36)],
-      ["sproxy-window", String(native.window)],
-      ["sproxy-codec", native.codec],
-    );
-  }
-  return { headers, body: EMPTY_BODY };
+  return {
+    headers: [
+      ["remote_host", host],
+      ["remote_port", String(port)],
+      ...(native === undefined ? [] : [
+        VERSION_HEADER,
+        ["sproxy-client", native.client],
+        ["sproxy-tunnel", native.number.toString(36)],
+        ...streamHeaders(native),
+      ] as const),
+    ],
+    body: EMPTY_BODY,
+  };
 }
 
 /**
@@ -141,65 +151,32 @@ export function decodeRequest(
   return { host, port, native: decodeNative(header) };
 }
 
-/** Headers and body of the reply that a target is connected (or, for version 1, will be dialled). */
+/** The reply that a target is connected (or, for version 1, will be dialled). */
 export function encodeAccept(
-  accept: {
-    readonly id: string;
-    readonly native?: {
-      readonly server: string;
-      readonly window: number;
-      readonly codec: CodecName;
-    } | undefined;
-  },
-): { headers: Headers; body: Uint8Array } {
+  accept: { readonly id: string; readonly native?: NativeAccept | undefined },
+): OpenMessage {
   const { id, native } = accept;
   return {
-    headers: native === undefined ? [] : [
-      ["sproxy-version", String(PROTOCOL_VERSION)],
-      ["sproxy-server", native.server],
-      ["sproxy-window", String(native.window)],
-      ["sproxy-codec", native.codec],
-    ],
-    body: encodeMessage({
-      id: "",
-      reply: "",
-      data: encoder.encode(id),
-      metadata: {},
-    }),
+    headers: native === undefined
+      ? []
+      : [...serverHeaders(native.server), ...streamHeaders(native)],
+    body: encodeBody(id, {}),
   };
 }
 
-/** Headers and body of the notice that the dial goes on. */
-export function encodeDialing(
-  server: string,
-): { headers: Headers; body: Uint8Array } {
+/** The notice that the dial goes on. */
+export function encodeDialing(server: string): OpenMessage {
   return {
-    headers: [
-      ["sproxy-version", String(PROTOCOL_VERSION)],
-      ["sproxy-server", server],
-      ["sproxy-status", "dialing"],
-    ],
+    headers: [...serverHeaders(server), ["sproxy-status", "dialing"]],
     body: EMPTY_BODY,
   };
 }
 
-/** Headers and body of a refusal; version 1 reads the body, version 2 the code. */
-export function encodeRefusal(
-  reason: Reason,
-  server: string,
-): { headers: Headers; body: Uint8Array } {
+/** A refusal; version 1 reads the body, version 2 the code. */
+export function encodeRefusal(reason: Reason, server: string): OpenMessage {
   return {
-    headers: [
-      ["sproxy-version", String(PROTOCOL_VERSION)],
-      ["sproxy-server", server],
-      ["sproxy-code", reason.code],
-    ],
-    body: encodeMessage({
-      id: "",
-      reply: "",
-      data: encoder.encode(reason.text),
-      metadata: { error: "true" },
-    }),
+    headers: [...serverHeaders(server), ["sproxy-code", reason.code]],
+    body: encodeBody(reason.text, { error: "true" }),
   };
 }
 
@@ -239,6 +216,28 @@ export function decodeReply(header: HeaderReader, body: Uint8Array): OpenReply {
     window: decodeWindow(header),
     codec: decodeCodec(header),
   };
+}
+
+function serverHeaders(server: string): HeaderList {
+  return [VERSION_HEADER, ["sproxy-server", server]];
+}
+
+function streamHeaders(
+  { window, codec }: { readonly window: number; readonly codec: CodecName },
+): HeaderList {
+  return [["sproxy-window", String(window)], ["sproxy-codec", codec]];
+}
+
+function encodeBody(
+  text: string,
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array {
+  return encodeMessage({
+    id: "",
+    reply: "",
+    data: encoder.encode(text),
+    metadata,
+  });
 }
 
 function decodeNative(header: HeaderReader): NativeRequest | undefined {

@@ -18,10 +18,7 @@ export const DEFAULT_DATA_PREFIX = "p.data";
 /** Longest connection ID taken from a peer, in characters: a data subject stays a short line. */
 export const MAX_ID_LENGTH = 128;
 
-/** A token of a connection ID: the safe part of what NATS allows. */
-const TOKEN = /^[A-Za-z0-9_-]{1,32}$/;
-
-/** Longest token, in characters. */
+/** Longest token of a connection ID, in characters. */
 export const MAX_TOKEN_LENGTH = 32;
 
 /** Bytes of randomness in a process token: 128 bits cannot be guessed. */
@@ -47,6 +44,11 @@ export interface ConnectionId {
 
 /** Which side of a tunnel a process is. */
 export type Role = "client" | "server";
+
+/** The role of the process at the other end. */
+export function otherRole(role: Role): Role {
+  return role === "client" ? "server" : "client";
+}
 
 /** The subjects of one deployment. */
 export class Subjects {
@@ -86,9 +88,9 @@ export function isSubject(subject: string): boolean {
   return /^[!-)+-=?-~]+$/.test(subject);
 }
 
-/** Whether `token` may stand in a connection ID. */
+/** Whether `token` may stand in a connection ID: it has the safe part of what NATS allows. */
 export function isToken(token: string): boolean {
-  return TOKEN.test(token);
+  return token.length <= MAX_TOKEN_LENGTH && /^[A-Za-z0-9_-]+$/.test(token);
 }
 
 /** A token nobody can guess, of 22 characters, from `TOKEN_RANDOM_BYTES` random bytes. */

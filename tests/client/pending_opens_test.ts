@@ -8,7 +8,8 @@ import {
   encodeAccept,
   encodeDialing,
   encodeRefusal,
-  type Headers,
+  type HeaderList,
+  type OpenMessage,
   type OpenReply,
   type OpenRequest,
 } from "../../lib/wire/open.ts";
@@ -73,7 +74,7 @@ class Bench {
   /** Answers request `at` (from 0). */
   async answer(
     at: number,
-    { headers, body }: { headers: Headers; body: Uint8Array },
+    { headers, body }: OpenMessage,
   ): Promise<void> {
     const subject = this.asked[at]?.reply;
     assert.ok(subject, `there was no request ${at}`);
@@ -214,7 +215,7 @@ Deno.test("PendingOpens fails an open whose answer is malformed", async () => {
     assert.equal(bench.codes.at(at), "protocol", body);
   }
   const { body } = V1;
-  const headers: Headers[] = [
+  const headers: HeaderList[] = [
     [["sproxy-version", "2"]],
     [["sproxy-version", "2"], ["sproxy-server", "a.b"]],
     [["sproxy-version", "2"], ["sproxy-server", "s"]],

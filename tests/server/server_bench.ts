@@ -5,7 +5,7 @@ import { JsonMessage } from "../../lib/wire/json.ts";
 import {
   decodeReply,
   encodeRequest,
-  type Headers,
+  type HeaderList,
   type OpenReply,
 } from "../../lib/wire/open.ts";
 import { FakeClock } from "../support/fake_clock.ts";
@@ -52,7 +52,7 @@ export class EgressBench implements Disposable {
 
   /** Sends a request as it is. */
   async send(
-    headers: Headers,
+    headers: HeaderList,
     body: Uint8Array,
     reply = "reply.1",
   ): Promise<void> {

@@ -1,7 +1,7 @@
 /** Requests that nobody should send, and what the server answers. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { encodeRequest, type Headers } from "../../lib/wire/open.ts";
+import { encodeRequest, type HeaderList } from "../../lib/wire/open.ts";
 import { EgressBench } from "./server_bench.ts";
 
 Deno.test("Egress refuses every malformed request with a code", async () => {
@@ -11,9 +11,9 @@ Deno.test("Egress refuses every malformed request with a code", async () => {
     port: 5,
     native: { client: "c", number: 1, window: 1, codec: "binary" },
   });
-  const change = (name: string, value: string): Headers =>
+  const change = (name: string, value: string): HeaderList =>
     good.headers.map(([key, old]) => [key, key === name ? value : old]);
-  const headers: Headers[] = [
+  const headers: HeaderList[] = [
     [],
     [["remote_host", "db"]],
     [["remote_port", "5"]],

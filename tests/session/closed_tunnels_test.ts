@@ -1,6 +1,6 @@
 /** What is said of tunnels that are gone. */
 import assert from "node:assert/strict";
-import { decodeFrame } from "../../lib/wire/codecs.ts";
+import { decodeFrame } from "../../lib/wire/codec.ts";
 import { TunnelError } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
 import { Strays } from "../../lib/session/closed_tunnels.ts";

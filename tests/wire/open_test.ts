@@ -11,8 +11,8 @@ import {
   encodeDialing,
   encodeRefusal,
   encodeRequest,
+  type HeaderList,
   type HeaderReader,
-  type Headers,
   type OpenRequest,
 } from "../../lib/wire/open.ts";
 import { bytes } from "../support/arbitraries.ts";
@@ -22,7 +22,7 @@ const decoder = new TextDecoder();
 const EMPTY = `{"ID":"","Reply":"","Data":null,"Metadata":null}`;
 
 /** Reads headers as NATS has them: by name, whatever its case. */
-function reader(headers: Headers): HeaderReader {
+function reader(headers: HeaderList): HeaderReader {
   return (name) =>
     headers.find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1];
 }
@@ -107,7 +107,7 @@ Deno.test("decodeRequest() reads back every request", () => {
 
 Deno.test("decodeRequest() reads a version 1 request, from headers or from the body", () => {
   const expected = { host: "h", port: 7, native: undefined };
-  const headers: Headers = [["Remote_Host", "h"], ["REMOTE_PORT", "7"]];
+  const headers: HeaderList = [["Remote_Host", "h"], ["REMOTE_PORT", "7"]];
   assert.deepEqual(decodeRequest(reader(headers), body(null, null)), expected);
   assert.deepEqual(decodeRequest(reader(headers), new Uint8Array(0)), expected);
   const metadata = { remote_host: "h", remote_port: "7" };
@@ -164,7 +164,7 @@ Deno.test("decodeRequest() names the header that is wrong, and its value", () =>
     ["sproxy-codec", "toString", `sproxy-codec is "toString"`],
   ];
   for (const [name, value, says] of cases) {
-    const headers: Headers = Object.entries({ ...GOOD, [name]: value ?? "" })
+    const headers: HeaderList = Object.entries({ ...GOOD, [name]: value ?? "" })
       .filter(([key]) => key !== name || value !== undefined);
     const text = refusal(() =>
       decodeRequest(reader(headers), body(null, null))
@@ -290,15 +290,15 @@ Deno.test("decodeReply() finds a code in the words of version 1", () => {
 });
 
 Deno.test("decodeReply() names what is wrong with a reply", () => {
-  const two: Headers = [
+  const two: HeaderList = [
     ["sproxy-version", "2"],
     ["sproxy-server", "s"],
     ["sproxy-window", "5"],
     ["sproxy-codec", "json"],
   ];
-  const without = (name: string): Headers =>
+  const without = (name: string): HeaderList =>
     two.filter(([key]) => key !== name);
-  const cases: readonly (readonly [Headers, string | null, RegExp])[] = [
+  const cases: readonly (readonly [HeaderList, string | null, RegExp])[] = [
     [[], "", /^connection ID is ""/],
     [[], null, /^connection ID is ""/],
     [[], "a..b", /^connection ID is "a\.\.b"/],
