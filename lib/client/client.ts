@@ -32,8 +32,6 @@ export interface IngressOptions
   readonly codec: CodecName;
   /** Longest time from accept to open, in ms. */
   readonly openTimeout: number;
-  /** Most opens under way. */
-  readonly maxOpening: number;
   /** Turn away servers that speak version 1. */
   readonly refuseV1: boolean;
   /** Bytes a second sent to a version 1 server. */
@@ -109,20 +107,9 @@ export class Ingress implements Disposable {
   }
 
   #onAccept(socket: Socket): void {
-    const { maxOpening, maxTunnels } = this.#options;
-    if (!this.session.hasRoom(this.#opens.size)) {
-      this.#reject(socket, {
-        code: "limit",
-        text: `${maxTunnels} tunnels are open (--max-tunnels)`,
-      });
-    } else if (this.#opens.size >= maxOpening) {
-      this.#reject(socket, {
-        code: "limit",
-        text: `${maxOpening} opens are under way (--max-opening)`,
-      });
-    } else {
-      this.#opens.start(socket);
-    }
+    const limit = this.session.limitReached(this.#opens.size);
+    if (limit === undefined) this.#opens.start(socket);
+    else this.#reject(socket, limit);
   }
 
   #onOpen(open: PendingOpen, reply: OpenedReply): void {

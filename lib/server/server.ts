@@ -35,6 +35,12 @@ const DIALING_NOTICE_MS = { first: 500, next: 1_000 } as const;
 /** Version 1 peers remembered as warned of; with more the log has told enough. */
 const MAX_V1_PEERS = 1024;
 
+/** What a version 1 client is told where it is refused. */
+const REFUSE_V1: Reason = {
+  code: "version",
+  text: "this server refuses version 1 clients (--refuse-v1)",
+};
+
 /** What a client is told whose open comes too late. */
 const DRAINING: Reason = {
   code: "draining",
@@ -58,8 +64,6 @@ export interface EgressOptions
    * @throws {TunnelError} with the code for the client.
    */
   readonly dial: (target: Address, signal: AbortSignal) => Promise<Socket>;
-  /** Most dials under way. */
-  readonly maxOpening: number;
   /** Most tunnels for one client process. */
   readonly maxTunnelsPerClient: number;
   /** Turn away clients that speak version 1. */
@@ -171,42 +175,20 @@ export class Egress implements Disposable {
     this.#log.warn(V1_WARNING, { inbox });
   }
 
-  #objection(request: OpenRequest): Reason | undefined {
-    const { maxOpening, maxTunnels, maxTunnelsPerClient } = this.#options;
-    const client = request.native?.client;
-    if (client === undefined && this.#options.refuseV1) {
-      return {
-        code: "version",
-        text: "this server refuses version 1 clients (--refuse-v1)",
-      };
-    }
-    if (this.#draining) {
-      return DRAINING;
-    }
-    if (!this.session.hasRoom(this.#dialing.size)) {
-      return {
-        code: "limit",
-        text: `${maxTunnels} tunnels are open (--max-tunnels)`,
-      };
-    }
-    if (this.#dialing.size >= maxOpening) {
-      return {
-        code: "limit",
-        text: `${maxOpening} opens are under way (--max-opening)`,
-      };
-    }
-    if (
-      client !== undefined &&
-      this.session.tunnelsWith(client) + this.#dialsOf(client) >=
-        maxTunnelsPerClient
-    ) {
-      return {
-        code: "limit",
-        text:
-          `${maxTunnelsPerClient} tunnels are open for this client (--max-tunnels-per-client)`,
-      };
-    }
-    return undefined;
+  /** Why a request is refused before its target is looked at; undefined if it is not. */
+  #objection({ native }: OpenRequest): Reason | undefined {
+    const { maxTunnelsPerClient, refuseV1 } = this.#options;
+    if (native === undefined && refuseV1) return REFUSE_V1;
+    if (this.#draining) return DRAINING;
+    const limit = this.session.limitReached(this.#dialing.size);
+    if (limit !== undefined || native === undefined) return limit;
+    const { client } = native;
+    const tunnels = this.session.tunnelsWith(client) + this.#dialsOf(client);
+    return tunnels < maxTunnelsPerClient ? undefined : {
+      code: "limit",
+      text:
+        `${maxTunnelsPerClient} tunnels are open for this client (--max-tunnels-per-client)`,
+    };
   }
 
   #dialsOf(client: string): number {

@@ -62,6 +62,8 @@ export interface SessionOptions {
   readonly halfCloseTimeout: number;
   /** Most tunnels open at once. */
   readonly maxTunnels: number;
+  /** Most opens under way at once. */
+  readonly maxOpening: number;
   /** Messages on this process's subjects that are for no tunnel and no peer. */
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
 }
@@ -181,9 +183,17 @@ export class Session implements Disposable {
     return this.#peers.size;
   }
 
-  /** Whether the limit on tunnels allows one more, beside `opening` that are to be. */
-  hasRoom(opening: number): boolean {
-    return this.#table.size + opening < this.#options.maxTunnels;
+  /** The limit that forbids one more tunnel, beside `opening` that are to be; undefined if none does. */
+  limitReached(opening: number): Reason | undefined {
+    const { maxTunnels, maxOpening } = this.#options;
+    const limit = (text: string): Reason => ({ code: "limit", text });
+    if (this.#table.size + opening >= maxTunnels) {
+      return limit(`${maxTunnels} tunnels are open (--max-tunnels)`);
+    }
+    if (opening >= maxOpening) {
+      return limit(`${maxOpening} opens are under way (--max-opening)`);
+    }
+    return undefined;
   }
 
   /** Credit that this process gives with an open, in bytes. */
