@@ -35,23 +35,15 @@ const DIALING_NOTICE_MS = { first: 500, next: 1_000 } as const;
 /** Version 1 peers remembered as warned of; with more the log has told enough. */
 const MAX_V1_PEERS = 1024;
 
-/** What a version 1 client is told where it is refused. */
-const REFUSE_V1: Reason = {
-  code: "version",
-  text: "this server refuses version 1 clients (--refuse-v1)",
-};
-
-/** What a client is told whose open comes too late. */
-const DRAINING: Reason = {
-  code: "draining",
-  text: "this server is about to stop",
-};
-
-/** Why a target is closed again whose client could not be told of it. */
-const NATS_DOWN: Reason = {
-  code: "nats-down",
-  text: "NATS went down while the target was dialled",
-};
+const REFUSE_V1 = new TunnelError(
+  "version",
+  "this server refuses version 1 clients (--refuse-v1)",
+);
+const DRAINING = new TunnelError("draining", "this server is about to stop");
+const NATS_DOWN = new TunnelError(
+  "nats-down",
+  "NATS went down while the target was dialled",
+);
 
 /** What a server's egress is made of. */
 export interface EgressOptions
@@ -92,7 +84,6 @@ export class Egress implements Disposable {
   readonly #dialsByClient = new Map<string, number>();
   readonly #v1Peers = new Set<string>();
   #nextV1Number: number;
-  #draining = false;
 
   /** An egress on a bus; it answers opens from now on. */
   constructor(options: EgressOptions) {
@@ -120,27 +111,25 @@ export class Egress implements Disposable {
    */
   async drain(): Promise<void> {
     if (this.#draining) return;
-    this.#draining = true;
-    this.#stop.abort(new TunnelError(DRAINING.code, DRAINING.text));
+    this.#stop.abort(DRAINING);
     await this.#subscription.drain();
   }
 
   /** Gives up dials under way and ends the session. */
   [Symbol.dispose](): void {
-    this.#draining = true;
-    this.#stop.abort(new TunnelError(DRAINING.code, DRAINING.text));
+    this.#stop.abort(DRAINING);
     this.#subscription[Symbol.dispose]();
     this.session[Symbol.dispose]();
+  }
+
+  get #draining(): boolean {
+    return this.#stop.signal.aborted;
   }
 
   #onRequest(message: BusMessage): void {
     const { reply } = message;
     if (!isSubject(reply)) {
-      this.session.counters.malformed++;
-      this.#log.debug("request dropped", {
-        reply,
-        why: "it cannot be answered",
-      });
+      this.#dropped(reply, "it cannot be answered");
       return;
     }
     let request: OpenRequest;
@@ -148,8 +137,7 @@ export class Egress implements Disposable {
       request = decodeRequest((name) => message.header(name), message.data);
     } catch (error) {
       if (!(error instanceof TunnelError)) throw error;
-      this.session.counters.malformed++;
-      this.#log.debug("request dropped", { reply, why: error.text });
+      this.#dropped(reply, error.text);
       this.#refuse(reply, error, undefined);
       return;
     }
@@ -162,6 +150,11 @@ export class Egress implements Disposable {
     // The request was repeated: the first is answered, or will be.
     if (this.session.knows(id) || this.#dialing.has(formatId(id))) return;
     void this.#open(request, id, reply);
+  }
+
+  #dropped(reply: string, why: string): void {
+    this.session.counters.malformed++;
+    this.#log.debug("request dropped", { reply, why });
   }
 
   /** Says once per peer what version 1 cannot do; its inbox tells one peer from another. */
@@ -215,9 +208,7 @@ export class Egress implements Disposable {
       const socket = await this.#options.dial(request, this.#stop.signal);
       this.#accept(request, id, socket, reply);
     } catch (error) {
-      const reason = this.#draining
-        ? DRAINING
-        : error instanceof TunnelError
+      const reason = error instanceof TunnelError
         ? error
         : new TunnelError("internal", messageOf(error));
       this.#refuse(reply, reason, request);
