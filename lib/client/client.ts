@@ -16,7 +16,11 @@ import {
   PendingOpens,
 } from "./pending_opens.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
-import type { Socket, SocketListener } from "../net/socket.ts";
+import {
+  closeSocket,
+  type Socket,
+  type SocketListener,
+} from "../net/socket.ts";
 import { firstNumber, OPEN_TOKEN, parseId } from "../wire/subjects.ts";
 import { V1_WARNING } from "../tunnel/v1_machine.ts";
 
@@ -140,7 +144,7 @@ export class Ingress implements Disposable {
   }
 
   #onOpenV1(open: PendingOpen, id: string): void {
-    const { subjects, token, v1Rate, openTimeout } = this.#options;
+    const { token, v1Rate, openTimeout } = this.#options;
     const { socket, number } = open;
     if (parseId(id)?.client === token) {
       // Ours are for tunnels of version 2: data under one could end another's.
@@ -154,30 +158,19 @@ export class Ingress implements Disposable {
       this.#saidV1 = true;
       this.#log.warn(V1_WARNING, { peer: "server" });
     }
-    const inbound = subjects.data("client", id);
-    // In this very turn: its first bytes may be on their way already.
-    const subscription = this.#bus.subscribe(inbound, (message) => {
-      if (!tunnel.receive(message, this.#clock.now())) {
-        this.session.counters.malformed++;
-      }
-      this.session.touch(tunnel);
-    });
-    const tunnel = this.session.addV1({
+    this.session.addV1({
       id,
       number,
       socket,
       target: this.#target,
-      inbound,
-      outbound: subjects.data("server", id),
       rate: v1Rate,
       listenTimeout: openTimeout,
-      onEnd: () => subscription[Symbol.dispose](),
     });
   }
 
   /** Ends a local connection that gets no tunnel. */
   #reject(socket: Socket, reason: Reason, open?: PendingOpen): void {
-    socket.close();
+    closeSocket(socket);
     this.session.counters.refused(reason.code);
     this.#log.warn("open failed", {
       peer: socket.remote,

@@ -1,11 +1,12 @@
 /**
- * The port to TCP as the relay sees it: reader and writer of web streams,
- * half-close, and a bound on the next read. `tcp.ts` is the real one.
+ * The port to sockets as the relay sees them: the pair that every web-stream
+ * API gives, and beside it the direct reader and writer that a socket may
+ * offer.
  *
- * The relay speaks to the two as to any web streams, and works with any. Made
- * as `ReadableStream` and `WritableStream` they would take 8 KiB of memory for
- * each idle connection and 10 µs of CPU time for each message (measured), so
- * `tcp.ts` gives a reader and a writer without a stream behind them.
+ * As `ReadableStream` and `WritableStream` sockets would take 8 KiB of memory
+ * for each idle connection and 10 µs of CPU time for each message (measured),
+ * so TCP offers a reader and a writer without streams behind them. The relay
+ * takes either.
  *
  * @module
  */
@@ -22,10 +23,24 @@ export type SocketWriter = Pick<
   "write" | "close"
 >;
 
-/** One TCP connection. */
-export interface Socket {
-  /** Address of the other end, `host:port`. */
+/** The two streams of a connection, as `Deno.Conn` and most web-stream APIs have them. */
+export interface StreamPair {
+  /** What arrives, ending at EOF; the other direction stays open. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** What is to be sent; closing it sends the end of stream. */
+  readonly writable: WritableStream<Uint8Array>;
+}
+
+/** One connection. */
+export interface Socket extends StreamPair {
+  /** Address of the other end, for people. */
   readonly remote: string;
+  /** The same without streams, where the socket has it; then the streams are not to be used. */
+  readonly direct?: DirectSocket;
+}
+
+/** A connection without streams. */
+export interface DirectSocket {
   /**
    * What arrives, ending at EOF. Nothing is read ahead: each read takes one
    * chunk, of which the reader becomes the owner.
@@ -45,4 +60,85 @@ export interface SocketListener extends Disposable {
   readonly address: string;
   /** Connections, as they come; ends when the listener is disposed. */
   accept(): AsyncIterable<Socket>;
+}
+
+/** What a socket is driven by: its own direct side, or one made over its streams. */
+export function directOf(socket: Socket): DirectSocket {
+  return socket.direct ?? new StreamSocket(socket);
+}
+
+/** Ends a connection that nothing else uses yet. */
+export function closeSocket(socket: Socket): void {
+  directOf(socket).close();
+}
+
+/** A pair of web streams, driven directly; it locks both. */
+class StreamSocket implements DirectSocket {
+  readonly reader: SocketReader = { read: () => this.#read() };
+  readonly writer: SocketWriter = {
+    // A copy: what a stream passes on may be read after the write is done.
+    write: (chunk) => this.#writer.write(chunk?.slice()),
+    close: () => this.#writer.close(),
+  };
+  readLimit = Infinity;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  /** What is left of a chunk that was larger than a read might take. */
+  #rest: Uint8Array = new Uint8Array(0);
+
+  constructor({ readable, writable }: StreamPair) {
+    this.#reader = readable.getReader();
+    this.#writer = writable.getWriter();
+  }
+
+  close(): void {
+    // Either stream may have ended or failed before; then there is nothing to end.
+    this.#reader.cancel().catch(() => {});
+    this.#writer.abort().catch(() => {});
+  }
+
+  async #read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    while (this.#rest.length === 0) {
+      const result = await this.#reader.read();
+      if (result.done) return result;
+      this.#rest = result.value;
+    }
+    // A copy: the reader becomes its owner, and the rest is not its own.
+    const value = this.#rest.slice(0, this.readLimit);
+    this.#rest = this.#rest.subarray(value.length);
+    return { done: false, value };
+  }
+}
+
+/**
+ * Real web streams over a direct socket, for whoever wants them. Nothing is
+ * read ahead. Cancelling or aborting either ends the connection, and so does
+ * the second end of stream.
+ */
+export function streamsOf(socket: DirectSocket): StreamPair {
+  let ends = 0;
+  const ended = (): void => {
+    if (++ends === 2) socket.close();
+  };
+  const close = (): void => socket.close();
+  const readable = new ReadableStream<Uint8Array>({
+    async pull(controller): Promise<void> {
+      const { done, value } = await socket.reader.read();
+      if (!done) controller.enqueue(value);
+      else {
+        controller.close();
+        ended();
+      }
+    },
+    cancel: close,
+  }, { highWaterMark: 0 });
+  const writable = new WritableStream<Uint8Array>({
+    write: (chunk) => socket.writer.write(chunk),
+    async close(): Promise<void> {
+      await socket.writer.close();
+      ended();
+    },
+    abort: close,
+  });
+  return { readable, writable };
 }

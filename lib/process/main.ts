@@ -20,7 +20,7 @@ import {
   type StatusServer,
   type StatusSource,
 } from "./status_http.ts";
-import { checkListenable } from "../net/tcp.ts";
+import { checkListenable } from "../net/listen.ts";
 import { runWorkers } from "./workers.ts";
 
 /** What the programs exit with. */

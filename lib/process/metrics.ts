@@ -21,7 +21,7 @@ export interface MetricsSource {
 /** All metrics of one session as they are now. */
 export function collectMetrics(source: MetricsSource): Metric[] {
   const { session, opening, connected, reconnects } = source;
-  const { counters, held, traffic } = session;
+  const { counters, held, totals } = session;
   return [
     {
       name: "sproxy_nats_connected",
@@ -71,8 +71,8 @@ export function collectMetrics(source: MetricsSource): Metric[] {
         "Bytes of all tunnels: sent from local sockets, received from peers",
       type: "counter",
       samples: [
-        { labels: { direction: "sent" }, value: traffic.sent },
-        { labels: { direction: "received" }, value: traffic.received },
+        { labels: { direction: "sent" }, value: totals.bytesSent },
+        { labels: { direction: "received" }, value: totals.bytesReceived },
       ],
     },
     {
@@ -88,12 +88,12 @@ export function collectMetrics(source: MetricsSource): Metric[] {
     counter(
       "sproxy_replays_total",
       "Times that frames were sent again, in ended tunnels",
-      counters.replays,
+      totals.replays,
     ),
     counter(
       "sproxy_gaps_total",
       "Times that bytes were found missing, in ended tunnels",
-      counters.gaps,
+      totals.gaps,
     ),
     counter(
       "sproxy_messages_malformed_total",

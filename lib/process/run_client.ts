@@ -15,7 +15,7 @@ import {
   sessionOptions,
 } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
-import { listen } from "../net/tcp.ts";
+import { listen } from "../net/listen.ts";
 
 /**
  * Accepts connections until told to stop.

@@ -14,7 +14,7 @@ import {
   sessionOptions,
 } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
-import { dial, resolve } from "../net/tcp.ts";
+import { dial, resolve } from "../net/dial.ts";
 import { dialTarget } from "../server/targets.ts";
 
 /**

@@ -18,7 +18,7 @@ import {
   type OpenRequest,
 } from "../wire/open.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
-import type { Socket } from "../net/socket.ts";
+import { closeSocket, type Socket } from "../net/socket.ts";
 import {
   type ConnectionId,
   firstNumber,
@@ -228,7 +228,7 @@ export class Egress implements Disposable {
     socket: Socket,
     reply: string,
   ): void {
-    const { subjects, v1Rate, listenTimeout } = this.#options;
+    const { v1Rate, listenTimeout } = this.#options;
     const { native } = request;
     const { initialWindow: window } = this.session;
     const text = formatId(id);
@@ -237,7 +237,7 @@ export class Egress implements Disposable {
       native: native && { server: id.server, window, codec: native.codec },
     });
     if (this.#draining || !this.#send(reply, accept)) {
-      socket.close();
+      closeSocket(socket);
       this.#refuse(reply, this.#draining ? DRAINING : NATS_DOWN, request);
       return;
     }
@@ -253,8 +253,6 @@ export class Egress implements Disposable {
       number: id.number,
       socket,
       target,
-      inbound: subjects.data("server", text),
-      outbound: subjects.data("client", text),
       rate: v1Rate,
       listenTimeout,
     });

@@ -7,7 +7,7 @@
 import { type Address, formatAddress, parseIp } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { type ErrorCode, TunnelError } from "../base/errors.ts";
-import type { Socket } from "../net/socket.ts";
+import { closeSocket, type Socket } from "../net/socket.ts";
 import { matchTarget, type TargetRule } from "../base/target_rules.ts";
 
 /**
@@ -125,7 +125,7 @@ async function connectToFirst(
     connect(address, signal).then(onConnected, onFailed);
   };
   const onConnected = (socket: Socket): void => {
-    if (connected) socket.close();
+    if (connected) closeSocket(socket);
     connected = true;
     resolve(socket);
   };

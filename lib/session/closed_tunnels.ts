@@ -1,6 +1,7 @@
 /**
- * Answers to frames for tunnels that do not exist (any more): their sender
- * must know.
+ * The record of tunnels that have ended (as TCP keeps one in TIME-WAIT), and
+ * the answers to frames that still come for them, or for tunnels that never
+ * were: their sender must know.
  *
  * @module
  */
@@ -11,10 +12,23 @@ import type { Frame } from "../wire/frame.ts";
 import {
   type ConnectionId,
   formatId,
+  otherRole,
   type Role,
   type Subjects,
 } from "../wire/subjects.ts";
-import { Tombstones } from "./tombstones.ts";
+
+/** How a tunnel ended, as far as its peer may still ask. */
+export type Ending =
+  /** Clean: everything up to this ack has arrived here. */
+  | { readonly ack: number }
+  /** Cut, for this reason. */
+  | { readonly reason: Reason };
+
+/** Tunnels remembered: some seconds of the highest rate of short connections, at about 250 bytes each. */
+const MAX_REMEMBERED = 4096;
+
+/** Shortest time one is remembered, in ms: twice the default resume time. */
+const MIN_LIFETIME_MS = 60_000;
 
 /**
  * Answers between two sweeps: enough for a process that restarts with many
@@ -28,8 +42,8 @@ const UNKNOWN: Reason = {
   text: "the process at the other end knows no such tunnel",
 };
 
-/** Where strays are answered. */
-export interface StraysOptions {
+/** Where frames for closed tunnels are answered. */
+export interface ClosedTunnelsOptions {
   /** The way to NATS. */
   readonly bus: Bus;
   /** Which side of the tunnels this process is. */
@@ -40,46 +54,66 @@ export interface StraysOptions {
   readonly resumeTimeout: number;
 }
 
-/** What a process says of tunnels it no longer has, or never had. */
-export class Strays {
-  /** How tunnels ended lately. */
-  readonly tombstones: Tombstones;
-  readonly #options: StraysOptions;
+/** How the tunnels of a process ended lately; the oldest are forgotten first. */
+export class ClosedTunnels {
+  readonly #options: ClosedTunnelsOptions;
+  readonly #endings = new Map<
+    string,
+    { readonly ending: Ending; readonly until: number }
+  >();
   #answers = 0;
 
-  /** Nothing has ended yet. */
-  constructor(options: StraysOptions) {
+  /** No tunnel has ended yet. */
+  constructor(options: ClosedTunnelsOptions) {
     this.#options = options;
-    this.tombstones = new Tombstones(options.resumeTimeout);
+  }
+
+  /** Remembers how tunnel `id` ended. */
+  add(id: string, ending: Ending, now: number): void {
+    if (this.#endings.size >= MAX_REMEMBERED) {
+      for (const oldest of this.#endings.keys()) {
+        this.#endings.delete(oldest);
+        break;
+      }
+    }
+    const { resumeTimeout } = this.#options;
+    const until = now + Math.max(MIN_LIFETIME_MS, 2 * resumeTimeout);
+    this.#endings.set(id, { ending, until });
+  }
+
+  /** How tunnel `id` ended, if that is remembered. */
+  find(id: string): Ending | undefined {
+    return this.#endings.get(id)?.ending;
   }
 
   /**
-   * A frame came for tunnel `id`, which is not open.
+   * Answers a frame that came for tunnel `id`, which is not open.
    *
    * @returns whether it was one to wonder about.
    */
   answer(id: ConnectionId, frame: Frame): boolean {
     if (frame.type === "reset") return false;
     const text = formatId(id);
-    const epitaph = this.tombstones.find(text);
-    const clean = epitaph !== undefined && "ack" in epitaph;
+    const ending = this.find(text);
+    const clean = ending !== undefined && "ack" in ending;
     // An answer answered: two that remember a clean end would never stop.
     if (clean && (frame.type === "ack" || frame.type === "pong")) return false;
     if (clean) {
-      const { ack } = epitaph;
+      const { ack } = ending;
       this.#send(text, { type: "ack", ack, limit: ack, gap: false });
     } else {
-      const { code, text: why } = epitaph?.reason ?? UNKNOWN;
+      const { code, text: why } = ending?.reason ?? UNKNOWN;
       this.#send(text, { type: "reset", code, text: why });
     }
     return true;
   }
 
   /**
-   * A process pings with which we share no tunnel (any more): we may have been
-   * restarted under the same token. It is to ask after each that it has.
+   * Answers a process that pings though we share no tunnel with it (any more):
+   * we may have been restarted under the same token. It is to ask after each
+   * tunnel that it has.
    */
-  answerStranger(id: ConnectionId, frame: Frame): void {
+  answerUnknownPeer(id: ConnectionId, frame: Frame): void {
     // Two that share none would answer each other's `resumed` for ever.
     if (frame.type !== "ping" || frame.resumed) return;
     const ask = { id: 0, sent: 0, ack: 0, limit: 0, resumed: true };
@@ -89,15 +123,19 @@ export class Strays {
   /** A new turn of answers; forgets what is too old. */
   sweep(now: number): void {
     this.#answers = 0;
-    this.tombstones.sweep(now);
+    for (const [id, { until }] of this.#endings) {
+      if (until > now) return;
+      this.#endings.delete(id);
+    }
   }
 
   #send(id: string, frame: Frame): void {
     if (this.#answers++ >= MAX_ANSWERS) return;
     const { bus, role, subjects } = this.#options;
-    const other: Role = role === "client" ? "server" : "client";
-    bus.publish(subjects.data(other, id), binaryCodec.encode(id, frame), {
-      lane: "control",
-    });
+    bus.publish(
+      subjects.data(otherRole(role), id),
+      binaryCodec.encode(id, frame),
+      { lane: "control" },
+    );
   }
 }

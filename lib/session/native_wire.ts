@@ -1,5 +1,5 @@
 /**
- * A tunnel between two version 2 processes.
+ * The wire of a tunnel between two version 2 processes: frames in either codec.
  *
  * @module
  */
@@ -7,21 +7,21 @@ import type { Bus, BusMessage, PublishOptions } from "../nats/bus.ts";
 import { type Codec, decodeFrame } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { type Frame, FRAME_PAYLOAD_BYTES } from "../wire/frame.ts";
-import {
-  MachineTunnel,
-  type MachineTunnelOptions,
-  type TunnelHome,
-} from "./machine_tunnel.ts";
-import type { Peer } from "./tunnel.ts";
 import { restProbeOf } from "../tunnel/probe_timer.ts";
+import type { Peer } from "./peers.ts";
+import type { Tunnel, TunnelHome, Wire } from "./tunnel.ts";
 import { TunnelState } from "../tunnel/machine.ts";
 
-/** What a native tunnel is made of. */
-export interface NativeTunnelOptions extends MachineTunnelOptions {
-  /** Where it lives. */
+/** What a native wire is made of. */
+export interface NativeWireOptions {
+  /** What all tunnels of the session share. */
   readonly home: TunnelHome;
+  /** Connection ID. */
+  readonly id: string;
+  /** Number at its end. */
+  readonly number: number;
   /** The process at the other end. */
-  readonly peer: Peer;
+  readonly peer: Peer<Tunnel>;
   /** The form of frames. */
   readonly codec: Codec;
   /** Subject its frames go to. */
@@ -34,25 +34,32 @@ export interface NativeTunnelOptions extends MachineTunnelOptions {
   readonly confirm: boolean;
 }
 
-/** Order is kept with data by all that speaks about what was sent. */
+/** Whatever speaks about what was sent keeps its place among the data. */
 const DATA_LANE: PublishOptions = { lane: "data" };
 /** An ACK is credit, and credit never waits behind data. */
 const CONTROL_LANE: PublishOptions = { lane: "control" };
 
-/** The native tunnel. */
-export class NativeTunnel extends MachineTunnel<Frame> {
+/** Frames to and from a version 2 peer. */
+export class NativeWire implements Wire {
+  /** What decides. */
+  readonly machine: TunnelState;
   /** The process at the other end. */
-  readonly peer: Peer;
+  readonly peer: Peer<Tunnel>;
   readonly #bus: Bus;
+  readonly #id: string;
   readonly #codec: Codec;
   readonly #outbound: string;
-  readonly #state: TunnelState;
 
-  /** A tunnel that both ends have agreed on; it moves once driven. */
-  constructor(options: NativeTunnelOptions) {
-    const { home, codec, info, peer } = options;
-    const state = new TunnelState({
-      now: info.openedAt,
+  /** The wire of a tunnel that both ends have agreed on. */
+  constructor(options: NativeWireOptions) {
+    const { home, id, codec, peer } = options;
+    this.peer = peer;
+    this.#bus = home.bus;
+    this.#id = id;
+    this.#codec = codec;
+    this.#outbound = options.outbound;
+    this.machine = new TunnelState({
+      now: home.clock.now(),
       pool: home.pool,
       sendBudget: home.sendBudget,
       receiveBudget: home.receiveBudget,
@@ -60,63 +67,49 @@ export class NativeTunnel extends MachineTunnel<Frame> {
       peerWindow: options.peerWindow,
       window: options.window,
       maxWindow: home.maxWindow,
-      frameBytes: frameBytes(codec, info.id, home.bus.maxPayload),
+      frameBytes: this.#frameBytes(home.bus.maxPayload),
       idleTimeout: home.idleTimeout,
       halfCloseTimeout: home.halfCloseTimeout,
       confirm: options.confirm,
       restProbe: restProbeOf(options.number),
     });
-    super(options, home, state);
-    this.peer = peer;
-    this.#bus = home.bus;
-    this.#codec = codec;
-    this.#outbound = options.outbound;
-    this.#state = state;
   }
 
-  /** Cumulative acknowledgement, for questions after the end. */
-  get ack(): number {
-    return this.#state.ack;
+  /** Sends every frame that is due; only answers while the way to NATS is full. */
+  send(now: number): void {
+    const bus = this.#bus;
+    let frame: Frame | undefined;
+    while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
+      const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
+      bus.publish(this.#outbound, this.#codec.encode(this.#id, frame), lane);
+    }
   }
 
-  /** The peer is gone: what has come from it is still handed over. */
+  /** Takes apart a message and tells the machine. */
+  receive(message: BusMessage, now: number): void {
+    this.peer.state.heard(now);
+    const frame = decodeFrame(message.data);
+    if (frame !== undefined) this.machine.receive(frame, now);
+  }
+
+  /** The peer is gone: as if it had sent RESET itself. */
   peerLost({ code, text }: Reason, now: number): void {
-    this.guarded(
-      now,
-      () => this.#state.receive({ type: "reset", code, text }, now),
-    );
+    this.machine.receive({ type: "reset", code, text }, now);
   }
 
   /** The peer's link was away. */
   peerResumed(now: number): void {
-    this.guarded(now, () => this.#state.peerResumed(now));
+    this.machine.peerResumed(now);
   }
 
   /** The broker takes messages of at most so many bytes now. */
-  setMaxPayload(bytes: number, now: number): void {
-    const most = frameBytes(this.#codec, this.info.id, bytes);
-    this.guarded(now, () => this.#state.setFrameBytes(most));
+  setMaxPayload(bytes: number): void {
+    this.machine.setFrameBytes(this.#frameBytes(bytes));
   }
 
-  /** See {@linkcode MachineTunnel}. */
-  send(frame: Frame): void {
-    const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
-    const message = this.#codec.encode(this.info.id, frame);
-    this.#bus.publish(this.#outbound, message, lane);
+  /** Payload of a DATA frame: as measured best, or what the broker takes if that is less. */
+  #frameBytes(maxPayload: number): number {
+    const capacity = this.#codec.payloadCapacity(this.#id, maxPayload);
+    return Math.max(1, Math.min(FRAME_PAYLOAD_BYTES, capacity));
   }
-
-  /** Takes apart a message and tells the machine. */
-  protected take(message: BusMessage, now: number): void {
-    this.peer.state.heard(now);
-    const frame = decodeFrame(message.data);
-    if (frame !== undefined) this.#state.receive(frame, now);
-  }
-}
-
-/** Payload of a DATA frame: as measured best, or what the broker takes if that is less. */
-function frameBytes(codec: Codec, id: string, maxPayload: number): number {
-  return Math.max(
-    1,
-    Math.min(FRAME_PAYLOAD_BYTES, codec.payloadCapacity(id, maxPayload)),
-  );
 }

@@ -9,8 +9,32 @@ import type { Codec } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
 import { PeerState, type PeerTimes } from "../tunnel/liveness.ts";
-import { formatId, type Role, type Subjects } from "../wire/subjects.ts";
-import type { Peer } from "./tunnel.ts";
+import {
+  formatId,
+  otherRole,
+  type Role,
+  type Subjects,
+} from "../wire/subjects.ts";
+
+/** A tunnel as far as its peer concerns it. */
+export interface PeerTunnel {
+  /** The peer's link was away. */
+  peerResumed(now: number): void;
+}
+
+/** One process at the other end. */
+export interface Peer<T extends PeerTunnel> {
+  /** Its token. */
+  readonly token: string;
+  /** Whether it lives, and how far it is. */
+  readonly state: PeerState;
+  /** The tunnels shared with it. */
+  readonly tunnels: Set<T>;
+  /** How frames for it are written. */
+  readonly codec: Codec;
+  /** Connection ID of the pair of processes. */
+  readonly id: string;
+}
 
 /**
  * How long a peer without tunnels is remembered, in ms: connections that come
@@ -19,7 +43,7 @@ import type { Peer } from "./tunnel.ts";
 const IDLE_PEER_MS = 30_000;
 
 /** What the table of peers is made of. */
-export interface PeersOptions {
+export interface PeersOptions<T extends PeerTunnel> {
   /** The way to NATS. */
   readonly bus: Bus;
   /** The subjects of this deployment. */
@@ -31,18 +55,18 @@ export interface PeersOptions {
   /** How long what may last. */
   readonly times: PeerTimes;
   /** A peer counts as lost: its tunnels are to end. */
-  readonly onLost: (peer: Peer, reason: Reason) => void;
+  readonly onLost: (peer: Peer<T>, reason: Reason) => void;
 }
 
 /** The peers with which tunnels are shared. */
-export class Peers {
-  readonly #options: PeersOptions;
-  readonly #peers = new Map<string, Peer>();
+export class Peers<T extends PeerTunnel> {
+  readonly #options: PeersOptions<T>;
+  readonly #peers = new Map<string, Peer<T>>();
   /** Peers without tunnels, and since when. */
-  readonly #idleSince = new Map<Peer, number>();
+  readonly #idleSince = new Map<Peer<T>, number>();
 
   /** A table without peers. */
-  constructor(options: PeersOptions) {
+  constructor(options: PeersOptions<T>) {
     this.#options = options;
   }
 
@@ -55,15 +79,15 @@ export class Peers {
    * The peer with this token, for a tunnel to be; made if it is new. A new one
    * is pinged at once, before the tunnel's bytes make round trips long.
    */
-  get(token: string, codec: Codec, now: number): Peer {
+  get(token: string, codec: Codec, now: number): Peer<T> {
     const known = this.#peers.get(token);
     if (known !== undefined) {
       if (known.tunnels.size === 0) known.state.heard(now);
       this.#idleSince.delete(known);
       return known;
     }
-    const { role, token: own, times } = this.#options;
-    const peer: Peer = {
+    const { bus, role, token: own, times } = this.#options;
+    const peer: Peer<T> = {
       token,
       state: new PeerState(times, now),
       tunnels: new Set(),
@@ -74,25 +98,26 @@ export class Peers {
         number: PEER_NUMBER,
       }),
     };
+    if (!bus.connected) peer.state.linkDown(now);
     this.#peers.set(token, peer);
     this.#ping(peer, now, role === "client");
     return peer;
   }
 
   /** The peer with this token, if any tunnels are shared with it. */
-  find(token: string): Peer | undefined {
+  find(token: string): Peer<T> | undefined {
     const peer = this.#peers.get(token);
     return peer !== undefined && peer.tunnels.size > 0 ? peer : undefined;
   }
 
   /** Forgets a peer. */
-  forget(peer: Peer): void {
+  forget(peer: Peer<T>): void {
     this.#peers.delete(peer.token);
     this.#idleSince.delete(peer);
   }
 
   /** Forgets a peer without tunnels, after a while in which the next may come. */
-  releaseIfIdle(peer: Peer, now: number): void {
+  releaseIfIdle(peer: Peer<T>, now: number): void {
     if (peer.tunnels.size === 0) this.#idleSince.set(peer, now);
   }
 
@@ -133,7 +158,7 @@ export class Peers {
   }
 
   /** A frame about the pair of processes came from a peer with tunnels. */
-  receive(peer: Peer, frame: Frame, now: number): void {
+  receive(peer: Peer<T>, frame: Frame, now: number): void {
     peer.state.heard(now);
     switch (frame.type) {
       case "ping":
@@ -175,7 +200,7 @@ export class Peers {
     }
   }
 
-  #ping(peer: Peer, now: number, resumed: boolean): void {
+  #ping(peer: Peer<T>, now: number, resumed: boolean): void {
     const id = peer.state.pollPing(now);
     if (id === undefined) return;
     this.#send(
@@ -186,7 +211,7 @@ export class Peers {
   }
 
   #send(
-    peer: Peer,
+    peer: Peer<T>,
     frame: Frame,
     options: {
       readonly answerable?: boolean;
@@ -194,7 +219,7 @@ export class Peers {
     } = {},
   ): void {
     const { bus, subjects, role } = this.#options;
-    const other: Role = role === "client" ? "server" : "client";
+    const other = otherRole(role);
     bus.publish(
       subjects.data(other, peer.id),
       peer.codec.encode(peer.id, frame),

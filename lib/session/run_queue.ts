@@ -1,22 +1,27 @@
 /**
- * Which tunnels have work to be done, and when it is done: at the end of the
- * turn in which an event came, or when the way to NATS is free again.
+ * Which tunnels are to take a step, and when: at the end of the turn in which
+ * an event came, or when the way to NATS is free again.
  *
  * @module
  */
 import type { Bus } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Tunnel } from "./tunnel.ts";
 
-/** Drives the tunnels of a session. */
-export class DriveQueue {
+/** What takes steps. */
+export interface Runnable {
+  /** Carries out what follows from the events so far. */
+  step(now: number): void;
+}
+
+/** Lets the tunnels of a session take their steps. */
+export class RunQueue<T extends Runnable> {
   readonly #bus: Bus;
   readonly #clock: Clock;
-  /** Tunnels with events whose consequences are not carried out yet. */
-  readonly #touched = new Set<Tunnel>();
+  /** Tunnels with events of which the consequences are not carried out yet. */
+  readonly #due = new Set<T>();
   #scheduled = false;
   /** Tunnels that wait for the way to NATS to be free. */
-  readonly #blocked = new Set<Tunnel>();
+  readonly #blocked = new Set<T>();
 
   /** A queue without tunnels. */
   constructor(options: { readonly bus: Bus; readonly clock: Clock }) {
@@ -24,21 +29,21 @@ export class DriveQueue {
     this.#clock = options.clock;
   }
 
-  /** Carries out, at the end of this turn, what follows from the events of `tunnel`. */
-  touch(tunnel: Tunnel): void {
-    this.#touched.add(tunnel);
+  /** Lets `tunnel` take a step at the end of this turn. */
+  schedule(tunnel: T): void {
+    this.#due.add(tunnel);
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(this.#driveTouched);
+    queueMicrotask(this.#run);
   }
 
-  /** `tunnel` was driven, and may have more to send than there was room for. */
-  driven(tunnel: Tunnel): void {
+  /** `tunnel` took a step, and may have more to send than there was room for. */
+  stepped(tunnel: T): void {
     if (this.#bus.congested) this.#blocked.add(tunnel);
   }
 
   /** Forgets `tunnel`. */
-  forget(tunnel: Tunnel): void {
+  forget(tunnel: T): void {
     this.#blocked.delete(tunnel);
   }
 
@@ -49,17 +54,20 @@ export class DriveQueue {
     for (const tunnel of this.#blocked) {
       if (this.#bus.congested) break;
       this.#blocked.delete(tunnel);
-      tunnel.drive(now);
+      tunnel.step(now);
     }
   }
 
-  readonly #driveTouched = (): void => {
+  readonly #run = (): void => {
     const now = this.#clock.now();
-    // Driving may touch others, and these again: a set goes on to those.
-    for (const tunnel of this.#touched) {
-      this.#touched.delete(tunnel);
-      tunnel.drive(now);
+    try {
+      // A step may schedule others, and these again: a set goes on to those.
+      for (const tunnel of this.#due) {
+        this.#due.delete(tunnel);
+        tunnel.step(now);
+      }
+    } finally {
+      this.#scheduled = false;
     }
-    this.#scheduled = false;
   };
 }

@@ -6,44 +6,43 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { BufferPool } from "../base/buffer_pool.ts";
-import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
-import type { Clock } from "../base/clock.ts";
+import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
 import { Counters } from "./counters.ts";
-import { DriveQueue } from "./run_queue.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
-import type { TunnelHome } from "./machine_tunnel.ts";
 import { MemoryBudget } from "../tunnel/memory_budget.ts";
-import { NativeTunnel } from "./native_wire.ts";
-import { Peers } from "./peers.ts";
-import type { Peer } from "./tunnel.ts";
+import { NativeWire } from "./native_wire.ts";
+import { type Peer, Peers } from "./peers.ts";
 import type { PeerTimes } from "../tunnel/liveness.ts";
+import { RunQueue } from "./run_queue.ts";
 import { INITIAL_WINDOW_BYTES } from "../tunnel/receive_buffer.ts";
 import type { Socket } from "../net/socket.ts";
-import { Strays } from "./closed_tunnels.ts";
+import { ClosedTunnels } from "./closed_tunnels.ts";
 import {
   type ConnectionId,
   formatId,
+  otherRole,
   parseId,
   type Role,
   type Subjects,
 } from "../wire/subjects.ts";
-import type { Tunnel } from "./tunnel.ts";
+import {
+  Tunnel,
+  type TunnelHome,
+  type TunnelSettings,
+  type Wire,
+} from "./tunnel.ts";
 import { TunnelTable } from "./table.ts";
 import { TunnelTimers } from "./timers.ts";
-import type { Outcome } from "../tunnel/types.ts";
-import { V1Tunnel } from "./v1_wire.ts";
+import type { Outcome, TunnelStats } from "../tunnel/types.ts";
+import { V1Wire } from "./v1_wire.ts";
 
 /** Turns of the sweep over peers, in ms. */
 const SWEEP_MS = 500;
 
 /** What a session is made of. */
-export interface SessionOptions {
-  /** The way to NATS. */
-  readonly bus: Bus;
-  /** Where the time comes from. */
-  readonly clock: Clock;
+export interface SessionOptions extends TunnelSettings {
   /** Which side of the tunnels this process is. */
   readonly role: Role;
   /** Token of this process in connection IDs. */
@@ -52,14 +51,8 @@ export interface SessionOptions {
   readonly subjects: Subjects;
   /** How long what may last. */
   readonly times: PeerTimes;
-  /** Most bytes under way per tunnel and direction. */
-  readonly maxWindow: number;
   /** Most bytes held per process and direction. */
   readonly memoryBudget: number;
-  /** In ms; 0 = never. */
-  readonly idleTimeout: number;
-  /** In ms; 0 = never. */
-  readonly halfCloseTimeout: number;
   /** Most tunnels open at once. */
   readonly maxTunnels: number;
   /** Most opens under way at once. */
@@ -68,14 +61,18 @@ export interface SessionOptions {
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
 }
 
-/** A native tunnel to be added. */
-export interface NativeSpec {
-  /** Connection ID. */
-  readonly id: ConnectionId;
+/** A tunnel to be added. */
+interface TunnelSpec {
   /** The local connection. */
   readonly socket: Socket;
   /** Target as it was asked for, `host:port`. */
   readonly target: string;
+}
+
+/** A native tunnel to be added. */
+export interface NativeSpec extends TunnelSpec {
+  /** Connection ID. */
+  readonly id: ConnectionId;
   /** The form of frames. */
   readonly codec: CodecName;
   /** Credit the peer gave, in bytes. */
@@ -83,25 +80,15 @@ export interface NativeSpec {
 }
 
 /** A tunnel with a version 1 peer to be added. */
-export interface V1Spec {
-  /** Connection ID. */
+export interface V1Spec extends TunnelSpec {
+  /** Connection ID, which a client takes from the server as it is. */
   readonly id: string;
-  /** Number at the end of its connection ID. */
+  /** Number of the tunnel. */
   readonly number: number;
-  /** The local connection. */
-  readonly socket: Socket;
-  /** Target as it was asked for, `host:port`. */
-  readonly target: string;
-  /** Subject its messages go to. */
-  readonly outbound: string;
-  /** Subject its messages arrive on. */
-  readonly inbound: string;
   /** Bytes a second sent to the peer. */
   readonly rate: number;
   /** How long the peer may take to listen, in ms. */
   readonly listenTimeout: number;
-  /** Called when the tunnel has ended. */
-  readonly onEnd?: () => void;
 }
 
 /** The tunnels of a process and what they share. */
@@ -110,18 +97,15 @@ export class Session implements Disposable {
   readonly counters: Counters = new Counters();
   /** Where large buffers come from and go back to. */
   readonly pool: BufferPool = new BufferPool();
-  /** Memory of the process for bytes sent and not acknowledged. */
-  readonly sendBudget: MemoryBudget;
-  /** Memory of the process for bytes received and not written. */
-  readonly receiveBudget: MemoryBudget;
   readonly #options: SessionOptions;
+  readonly #other: Role;
   readonly #home: TunnelHome;
   readonly #log = getLogger(["sproxy", "tunnel"]);
-  readonly #table = new TunnelTable();
-  readonly #peers: Peers;
-  readonly #strays: Strays;
-  readonly #timers: TunnelTimers;
-  readonly #drives: DriveQueue;
+  readonly #table = new TunnelTable<Tunnel>();
+  readonly #peers: Peers<Tunnel>;
+  readonly #closed: ClosedTunnels;
+  readonly #timers: TunnelTimers<Tunnel>;
+  readonly #queue: RunQueue<Tunnel>;
   readonly #stop = new AbortController();
   #sweeper: Disposable;
   #sweptAt: number;
@@ -131,27 +115,19 @@ export class Session implements Disposable {
   constructor(options: SessionOptions) {
     const { bus, clock, role, token, subjects, times } = options;
     this.#options = options;
-    this.#strays = new Strays({
-      bus,
-      role,
-      subjects,
-      resumeTimeout: times.resumeTimeout,
-    });
-    this.#drives = new DriveQueue({ bus, clock });
+    this.#other = otherRole(role);
+    const { resumeTimeout } = times;
+    this.#closed = new ClosedTunnels({ bus, role, subjects, resumeTimeout });
+    this.#queue = new RunQueue({ bus, clock });
     this.#timers = new TunnelTimers(clock);
-    this.sendBudget = new MemoryBudget(options.memoryBudget);
-    this.receiveBudget = new MemoryBudget(options.memoryBudget);
     this.#home = {
-      bus,
-      clock,
+      ...options,
       pool: this.pool,
-      sendBudget: this.sendBudget,
-      receiveBudget: this.receiveBudget,
-      maxWindow: options.maxWindow,
-      idleTimeout: options.idleTimeout,
-      halfCloseTimeout: options.halfCloseTimeout,
-      onDriven: this.onDriven,
-      onEnd: this.onEnd,
+      sendBudget: new MemoryBudget(options.memoryBudget),
+      receiveBudget: new MemoryBudget(options.memoryBudget),
+      schedule: (tunnel) => this.#queue.schedule(tunnel),
+      onStepped: this.#onStepped,
+      onEnd: this.#onEnd,
     };
     this.#peers = new Peers({
       bus,
@@ -168,7 +144,7 @@ export class Session implements Disposable {
     );
     signal.addEventListener("abort", () => subscription[Symbol.dispose]());
     bus.onLink((event) => this.#onLink(event), signal);
-    bus.onDrain(() => this.#drives.drained(), signal);
+    bus.onDrain(() => this.#queue.drained(), signal);
     this.#sweptAt = clock.now();
     this.#sweeper = clock.after(SWEEP_MS, this.#sweep);
   }
@@ -212,91 +188,92 @@ export class Session implements Disposable {
     const text = formatId(id);
     const subject = new TextEncoder().encode(subjects.data(role, text));
     return this.#table.find(subject) !== undefined ||
-      this.#strays.tombstones.find(text) !== undefined;
+      this.#closed.find(text) !== undefined;
   }
 
   /** Adds a native tunnel and sets it going in this turn. */
   addNative(spec: NativeSpec): Tunnel {
-    const { bus, clock, role, subjects } = this.#options;
-    const { socket, target } = spec;
-    const other: Role = role === "client" ? "server" : "client";
-    const now = clock.now();
+    const { clock, role, subjects } = this.#options;
+    const { number } = spec.id;
     const id = formatId(spec.id);
     const codec = codecOf(spec.codec);
-    const tunnel: Tunnel = new NativeTunnel({
+    const wire = new NativeWire({
       home: this.#home,
-      info: { id, remote: socket.remote, target, openedAt: now },
-      number: spec.id.number,
-      socket,
+      id,
+      number,
       codec,
-      peer: this.#peers.get(spec.id[other], codec, now),
-      outbound: subjects.data(other, id),
-      inbound: subjects.data(role, id),
+      peer: this.#peers.get(spec.id[this.#other], codec, clock.now()),
+      outbound: subjects.data(this.#other, id),
       peerWindow: spec.peerWindow,
       window: this.initialWindow,
       confirm: role === "server",
     });
-    this.add(tunnel);
-    if (!bus.connected) tunnel.linkDown(now);
-    return tunnel;
+    return this.#add({ ...spec, id, number }, wire);
   }
 
   /** Adds a tunnel with a version 1 peer and sets it going in this turn. */
   addV1(spec: V1Spec): Tunnel {
-    const { bus, clock } = this.#options;
-    const tunnel: Tunnel = new V1Tunnel({
-      ...this.#home,
+    const { bus, role, subjects } = this.#options;
+    const { id } = spec;
+    const inbound = subjects.data(role, id);
+    const wire = new V1Wire({
       ...spec,
-      role: this.#options.role,
-      info: {
-        id: spec.id,
-        remote: spec.socket.remote,
-        target: spec.target,
-        openedAt: clock.now(),
-      },
-      onTouched: (touched) => this.touch(touched),
-      onEnd: (ended, outcome) => {
-        spec.onEnd?.();
-        this.onEnd(ended, outcome);
-      },
+      home: this.#home,
+      role,
+      inbound,
+      outbound: subjects.data(this.#other, id),
+      onPassage: () => this.#queue.schedule(tunnel),
     });
-    this.add(tunnel);
-    if (!bus.connected) tunnel.linkDown(clock.now());
+    // A server's ID lies outside our pattern; its first bytes may be on their way already.
+    const subscription = role === "client"
+      ? bus.subscribe(inbound, (message) => this.#deliver(tunnel, message))
+      : undefined;
+    const tunnel = this.#add(spec, wire, subscription);
     return tunnel;
   }
 
-  /** Adds a tunnel of any kind, made with this session's `onDriven` and `onEnd`. */
-  add(tunnel: Tunnel): void {
+  #add(
+    spec: TunnelSpec & { readonly id: string; readonly number: number },
+    wire: Wire,
+    subscription?: Disposable,
+  ): Tunnel {
+    const { bus, clock, role, subjects } = this.#options;
+    const { id, number, socket, target } = spec;
+    const now = clock.now();
+    const { remote } = socket;
+    const tunnel = new Tunnel({
+      info: { id, remote, target, openedAt: now },
+      number,
+      inbound: subjects.data(role, id),
+      subscription,
+      socket,
+      wire,
+      home: this.#home,
+    });
     this.#table.add(tunnel);
     tunnel.peer?.tunnels.add(tunnel);
     this.counters.opened++;
-    const { id, remote: peer, target } = tunnel.info;
-    this.#log.debug("tunnel open", { id, peer, target });
-    this.touch(tunnel);
+    this.#log.debug("tunnel open", { id, peer: remote, target });
+    if (bus.connected) this.#queue.schedule(tunnel);
+    else tunnel.linkDown(now);
+    return tunnel;
   }
 
-  /** Carries out, at the end of this turn, what follows from an event of `tunnel`. */
-  touch(tunnel: Tunnel): void {
-    this.#drives.touch(tunnel);
-  }
-
-  /** Bookkeeping after a tunnel was driven. */
-  readonly onDriven = (tunnel: Tunnel, now: number): void => {
-    if (tunnel.outcome !== undefined) return;
-    this.#drives.driven(tunnel);
+  readonly #onStepped = (tunnel: Tunnel, now: number): void => {
+    this.#queue.stepped(tunnel);
     this.#timers.watch(tunnel, now);
   };
 
   /** Bookkeeping and the log line when a tunnel has ended. */
-  readonly onEnd = (tunnel: Tunnel, outcome: Outcome): void => {
+  readonly #onEnd = (tunnel: Tunnel, outcome: Outcome): void => {
     if (!this.#table.remove(tunnel)) return;
     this.#timers.forget(tunnel);
-    this.#drives.forget(tunnel);
+    this.#queue.forget(tunnel);
     const { peer, info, stats } = tunnel;
     const now = this.#options.clock.now();
     if (peer !== undefined) {
       if (peer.tunnels.delete(tunnel)) this.#peers.releaseIfIdle(peer, now);
-      this.#strays.tombstones.add(
+      this.#closed.add(
         info.id,
         outcome.clean ? { ack: tunnel.ack } : { reason: outcome.reason },
         now,
@@ -343,30 +320,30 @@ export class Session implements Disposable {
   /** Cuts every tunnel and tells the peers that this process leaves. */
   shutDown(reason: Reason): void {
     const now = this.#options.clock.now();
-    for (const tunnel of this.#table) {
-      tunnel.abort(reason);
-      tunnel.drive(now);
-    }
+    for (const tunnel of this.#table) tunnel.abort(reason, now);
     this.#peers.sayGoodbye(reason);
   }
 
   /** Bytes held by all tunnels, and unsent in the bus. */
   get held(): { send: number; receive: number; unsent: number } {
     return {
-      send: this.sendBudget.used,
-      receive: this.receiveBudget.used,
+      send: this.#home.sendBudget.used,
+      receive: this.#home.receiveBudget.used,
       unsent: this.#options.bus.pendingBytes,
     };
   }
 
-  /** Bytes of all tunnels, ended and open. */
-  get traffic(): { sent: number; received: number } {
-    let { bytesSent: sent, bytesReceived: received } = this.counters;
+  /** What all tunnels counted, ended and open. */
+  get totals(): TunnelStats {
+    const { counters } = this;
+    let { bytesSent, bytesReceived, replays, gaps } = counters;
     for (const { stats } of this.#table) {
-      sent += stats.bytesSent;
-      received += stats.bytesReceived;
+      bytesSent += stats.bytesSent;
+      bytesReceived += stats.bytesReceived;
+      replays += stats.replays;
+      gaps += stats.gaps;
     }
-    return { sent, received };
+    return { bytesSent, bytesReceived, replays, gaps };
   }
 
   /** Stops timers and subscriptions; the tunnels should be gone. */
@@ -377,17 +354,18 @@ export class Session implements Disposable {
   }
 
   #onMessage(message: BusMessage): void {
-    const now = this.#options.clock.now();
     const tunnel = this.#table.find(message.subjectBytes);
-    if (tunnel === undefined) {
-      this.#onOther(message, now);
-      return;
-    }
-    if (!tunnel.receive(message, now)) this.counters.malformed++;
-    this.touch(tunnel);
+    if (tunnel === undefined) this.#onOther(message);
+    else this.#deliver(tunnel, message);
   }
 
-  #onOther(message: BusMessage, now: number): void {
+  #deliver(tunnel: Tunnel, message: BusMessage): void {
+    const now = this.#options.clock.now();
+    if (!tunnel.receive(message, now)) this.counters.malformed++;
+  }
+
+  #onOther(message: BusMessage): void {
+    const now = this.#options.clock.now();
     const { role, subjects, onOther } = this.#options;
     const text = subjects.idOf(role, message.subject);
     const id = text === undefined ? undefined : parseId(text);
@@ -396,7 +374,7 @@ export class Session implements Disposable {
       return;
     }
     if (onOther?.(id, message)) return;
-    const peer = this.#peers.find(id[role === "client" ? "server" : "client"]);
+    const peer = this.#peers.find(id[this.#other]);
     if (message.status !== 0) {
       if (id.number === 0) peer?.state.noResponders(now);
       return;
@@ -411,13 +389,9 @@ export class Session implements Disposable {
     }
     if (frame === undefined) return;
     if (id.number !== 0) {
-      if (this.#strays.answer(id, frame)) this.counters.unknownTunnel++;
-    } else if (peer === undefined) this.#strays.answerStranger(id, frame);
-    else {
-      this.#peers.receive(peer, frame, now);
-      if (frame.type !== "ping" || !frame.resumed) return;
-      for (const tunnel of peer.tunnels) this.touch(tunnel);
-    }
+      if (this.#closed.answer(id, frame)) this.counters.unknownTunnel++;
+    } else if (peer === undefined) this.#closed.answerUnknownPeer(id, frame);
+    else this.#peers.receive(peer, frame, now);
   }
 
   #malformed(message: BusMessage, why: string): void {
@@ -431,21 +405,14 @@ export class Session implements Disposable {
     if (event.type === "up") {
       const { maxPayload } = this.#options.bus;
       this.#peers.linkUp(now);
-      for (const tunnel of this.#table) {
-        tunnel.setMaxPayload(maxPayload, now);
-        tunnel.linkUp(now);
-        this.touch(tunnel);
-      }
+      for (const tunnel of this.#table) tunnel.linkUp(maxPayload, now);
     } else {
       this.#peers.linkDown(now);
-      for (const tunnel of this.#table) {
-        tunnel.linkDown(now);
-        this.touch(tunnel);
-      }
+      for (const tunnel of this.#table) tunnel.linkDown(now);
     }
   }
 
-  #endPeer(peer: Peer, reason: Reason): void {
+  #endPeer(peer: Peer<Tunnel>, reason: Reason): void {
     const now = this.#options.clock.now();
     this.#log.warn("peer lost", {
       process: peer.token,
@@ -456,10 +423,7 @@ export class Session implements Disposable {
     const tunnels = [...peer.tunnels];
     peer.tunnels.clear();
     this.#peers.forget(peer);
-    for (const tunnel of tunnels) {
-      tunnel.peerLost(reason, now);
-      tunnel.drive(now);
-    }
+    for (const tunnel of tunnels) tunnel.peerLost(reason, now);
   }
 
   readonly #sweep = (): void => {
@@ -469,7 +433,7 @@ export class Session implements Disposable {
     const late = now - this.#sweptAt > 4 * SWEEP_MS;
     this.#sweptAt = now;
     this.#peers.sweep(now, { verdicts: !late });
-    this.#strays.sweep(now);
+    this.#closed.sweep(now);
     this.#timers.sweep(this.#table, now);
   };
 }

@@ -4,15 +4,22 @@
  * @module
  */
 import { numberAtEnd } from "../wire/subjects.ts";
-import type { Tunnel } from "./tunnel.ts";
+
+/** What a table finds a tunnel by. */
+export interface Addressed {
+  /** Number at the end of its inbound subject. */
+  readonly number: number;
+  /** The subject its messages arrive on. */
+  readonly inbound: string;
+}
 
 /** The open tunnels of a process. */
-export class TunnelTable implements Iterable<Tunnel> {
+export class TunnelTable<T extends Addressed> implements Iterable<T> {
   /**
    * By number. Two clients may have chosen the same one, so a number leads to
    * a list; it has one entry but for a coincidence of 1 in 2^48 (or malice).
    */
-  readonly #byNumber = new Map<number, Tunnel[]>();
+  readonly #byNumber = new Map<number, T[]>();
   #size = 0;
 
   /** How many tunnels there are. */
@@ -21,7 +28,7 @@ export class TunnelTable implements Iterable<Tunnel> {
   }
 
   /** Adds a tunnel. */
-  add(tunnel: Tunnel): void {
+  add(tunnel: T): void {
     const same = this.#byNumber.get(tunnel.number);
     if (same === undefined) this.#byNumber.set(tunnel.number, [tunnel]);
     else same.push(tunnel);
@@ -29,7 +36,7 @@ export class TunnelTable implements Iterable<Tunnel> {
   }
 
   /** Removes a tunnel; returns whether it was there. */
-  remove(tunnel: Tunnel): boolean {
+  remove(tunnel: T): boolean {
     const same = this.#byNumber.get(tunnel.number);
     const at = same?.indexOf(tunnel) ?? -1;
     if (same === undefined || at < 0) return false;
@@ -40,7 +47,7 @@ export class TunnelTable implements Iterable<Tunnel> {
   }
 
   /** The tunnel whose messages arrive on `subject`. */
-  find(subject: Uint8Array): Tunnel | undefined {
+  find(subject: Uint8Array): T | undefined {
     const same = this.#byNumber.get(numberAtEnd(subject));
     if (same === undefined) return undefined;
     for (const tunnel of same) {
@@ -50,7 +57,7 @@ export class TunnelTable implements Iterable<Tunnel> {
   }
 
   /** All tunnels; it is safe to remove while iterating. */
-  *[Symbol.iterator](): Iterator<Tunnel> {
+  *[Symbol.iterator](): Iterator<T> {
     for (const same of this.#byNumber.values()) yield* [...same];
   }
 }

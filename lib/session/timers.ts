@@ -5,7 +5,16 @@
  * @module
  */
 import type { Clock } from "../base/clock.ts";
-import type { Tunnel } from "./tunnel.ts";
+
+import type { Runnable } from "./run_queue.ts";
+
+/** What has timeouts. */
+export interface Timed extends Runnable {
+  /** When `tick` is to be called at the latest. */
+  readonly nextTimeout: number;
+  /** Time has passed. */
+  tick(now: number): void;
+}
 
 /** Shortest turn, for acks and probes, in ms: that of the delayed ack. */
 const TICK_MS = 25;
@@ -20,10 +29,10 @@ const TICK_HORIZON_MS = 10_000;
 const SWEEP_MS = TICK_HORIZON_MS / 2;
 
 /** Calls each tunnel's `tick` in time. */
-export class TunnelTimers implements Disposable {
+export class TunnelTimers<T extends Timed> implements Disposable {
   readonly #clock: Clock;
   /** Tunnels with a timeout in the near future. */
-  readonly #near = new Set<Tunnel>();
+  readonly #near = new Set<T>();
   #timer: Disposable | undefined;
   #at = 0;
   #sweepAt = 0;
@@ -34,7 +43,7 @@ export class TunnelTimers implements Disposable {
   }
 
   /** Sees to it that the next timeout of `tunnel` is kept, if it is near. */
-  watch(tunnel: Tunnel, now: number): void {
+  watch(tunnel: T, now: number): void {
     const wait = tunnel.nextTimeout - now;
     if (wait >= TICK_HORIZON_MS) return;
     this.#near.add(tunnel);
@@ -42,12 +51,12 @@ export class TunnelTimers implements Disposable {
   }
 
   /** Forgets `tunnel`. */
-  forget(tunnel: Tunnel): void {
+  forget(tunnel: T): void {
     this.#near.delete(tunnel);
   }
 
   /** Finds, every few seconds, the tunnels whose timeout has come near. */
-  sweep(tunnels: Iterable<Tunnel>, now: number): void {
+  sweep(tunnels: Iterable<T>, now: number): void {
     if (now < this.#sweepAt) return;
     this.#sweepAt = now + SWEEP_MS;
     for (const tunnel of tunnels) this.watch(tunnel, now);
@@ -77,7 +86,7 @@ export class TunnelTimers implements Disposable {
     for (const tunnel of this.#near) {
       if (tunnel.nextTimeout <= now) {
         tunnel.tick(now);
-        tunnel.drive(now);
+        tunnel.step(now);
       }
       const due = tunnel.nextTimeout;
       if (due > now + TICK_HORIZON_MS) this.#near.delete(tunnel);

@@ -1,13 +1,22 @@
 /**
- * A tunnel as its process keeps it: machine, relay and wire in one, native or
- * version 1 alike.
+ * One open tunnel with its relay loop, which moves bytes between the local
+ * socket and the tunnel's machine, and frames between the machine and the wire.
+ *
+ * The loop waits for its own socket only, so that no tunnel holds up another:
+ * it reads when the machine allows it, writes one chunk at a time, and sends
+ * frames in the turn in which they arise. A fault of ours ends the tunnel it
+ * befell, and no other.
  *
  * @module
  */
-import type { BusMessage } from "../nats/bus.ts";
-import type { Reason } from "../base/errors.ts";
-import type { Codec } from "../wire/codec.ts";
-import type { PeerState } from "../tunnel/liveness.ts";
+import { getLogger } from "@logtape/logtape";
+import type { BufferPool } from "../base/buffer_pool.ts";
+import type { Bus, BusMessage } from "../nats/bus.ts";
+import type { Clock } from "../base/clock.ts";
+import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
+import type { MemoryBudget } from "../tunnel/memory_budget.ts";
+import type { Peer } from "./peers.ts";
+import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 
 /** What logs and tables say of a tunnel. */
@@ -22,56 +31,356 @@ export interface TunnelInfo {
   readonly openedAt: number;
 }
 
-/** One process at the other end. */
-export interface Peer {
-  /** Its token. */
-  readonly token: string;
-  /** Whether it lives, and how far it is. */
-  readonly state: PeerState;
-  /** The tunnels shared with it. */
-  readonly tunnels: Set<Tunnel>;
-  /** How frames for it are written. */
-  readonly codec: Codec;
-  /** Connection ID of the pair of processes. */
-  readonly id: string;
+/** What a process sets for all its tunnels. */
+export interface TunnelSettings {
+  /** The way to NATS. */
+  readonly bus: Bus;
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** Most bytes under way per tunnel and direction. */
+  readonly maxWindow: number;
+  /** Longest time without a byte, in ms; 0 = for ever. */
+  readonly idleTimeout: number;
+  /** The same once one direction has ended, in ms; 0 = for ever. */
+  readonly halfCloseTimeout: number;
 }
 
-/** One open tunnel. */
-export interface Tunnel {
-  /** What logs and tables say of it. */
-  readonly info: TunnelInfo;
-  /** Number at the end of its inbound subject; what tables are keyed by. */
-  readonly number: number;
-  /** The subject its messages arrive on. */
-  readonly inbound: string;
-  /** The process at the other end; undefined for version 1, which has none that can be asked. */
-  readonly peer: Peer | undefined;
+/** What all tunnels of a session share, and what they call. */
+export interface TunnelHome extends TunnelSettings {
+  /** Where large buffers come from and go back to. */
+  readonly pool: BufferPool;
+  /** Memory of the process for bytes sent and not acknowledged. */
+  readonly sendBudget: MemoryBudget;
+  /** Memory of the process for bytes received and not written. */
+  readonly receiveBudget: MemoryBudget;
+  /** Sees to it that the tunnel's `step` is called at the end of this turn. */
+  readonly schedule: (tunnel: Tunnel) => void;
+  /** Called after each step of a tunnel that goes on. */
+  readonly onStepped: (tunnel: Tunnel, now: number) => void;
+  /** Called once when the tunnel has ended and its socket is closed. */
+  readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
+}
+
+/** What decides for a tunnel: `TunnelState`, or `V1State` for version 1. */
+export interface Machine {
   /** How the tunnel ended; undefined while it has not. */
   readonly outcome: Outcome | undefined;
+  /** How many bytes may be read from the application now. */
+  readonly readAllowance: number;
+  /** Whether the application is to be told that the stream has ended. */
+  readonly endDue: boolean;
+  /** When `tick` is to be called at the latest. */
+  readonly nextTimeout: number;
   /** Counters. */
   readonly stats: TunnelStats;
   /** Cumulative acknowledgement, for questions after the end. */
   readonly ack: number;
-  /** Bytes held for sending and for writing. */
-  readonly held: { readonly send: number; readonly receive: number };
-  /** When `tick` is to be called at the latest. */
-  readonly nextTimeout: number;
-  /** A message arrived on its subject; returns false when it was malformed. */
-  receive(message: BusMessage, now: number): boolean;
-  /** Carries out what follows from the events so far. */
-  drive(now: number): void;
-  /** Time has passed. */
-  tick(now: number): void;
+  /** The application sent `chunk`. */
+  read(chunk: Uint8Array, now: number): void;
+  /** The application ended its stream. */
+  readEnd(now: number): void;
+  /** `chunk`, from `takeWritable`, was written to the application. */
+  wrote(chunk: Uint8Array, now: number): void;
+  /** The end of stream was passed to the application. */
+  wroteEnd(now: number): void;
+  /** The local socket failed. */
+  fail(reason: Reason, now: number): void;
   /** Cuts the tunnel at once; the peer is told. */
   abort(reason: Reason): void;
   /** The link to NATS is down. */
   linkDown(now: number): void;
   /** The link to NATS is back. */
   linkUp(now: number): void;
+  /** Time has passed. */
+  tick(now: number): void;
+  /** The next bytes to write to the application, or undefined. */
+  takeWritable(): Uint8Array | undefined;
+}
+
+/** What differs between the versions: how the machine's frames travel. */
+export interface Wire {
+  /** What decides. */
+  readonly machine: Machine;
+  /** The process at the other end; undefined for version 1, which cannot ask for it. */
+  readonly peer: Peer<Tunnel> | undefined;
+  /** Sends every frame that is due; only answers while the way to NATS is full. */
+  send(now: number): void;
+  /**
+   * Takes apart a message and tells the machine.
+   *
+   * @throws {TunnelError} when the message is malformed.
+   */
+  receive(message: BusMessage, now: number): void;
   /** The peer is gone: what has come from it is still handed over. */
-  peerLost(reason: Reason, now: number): void;
+  peerLost?(reason: Reason, now: number): void;
   /** The peer's link was away. */
-  peerResumed(now: number): void;
+  peerResumed?(now: number): void;
   /** The broker takes messages of at most so many bytes now. */
-  setMaxPayload(bytes: number, now: number): void;
+  setMaxPayload?(bytes: number): void;
+}
+
+/** What a tunnel is made of. */
+export interface TunnelOptions {
+  /** What logs and tables say of it. */
+  readonly info: TunnelInfo;
+  /** Number at the end of its connection ID. */
+  readonly number: number;
+  /** Subject its messages arrive on. */
+  readonly inbound: string;
+  /** What it subscribed to by itself; given up with its end. */
+  readonly subscription?: Disposable | undefined;
+  /** The local connection. */
+  readonly socket: Socket;
+  /** Its wire, with the machine. */
+  readonly wire: Wire;
+  /** What it shares with the others. */
+  readonly home: TunnelHome;
+}
+
+/** Stands for the end of stream where there is a chunk otherwise. */
+const END = new Uint8Array(0);
+
+const log = getLogger(["sproxy", "tunnel"]);
+
+/** One open tunnel; after each event that it is told it schedules its own step. */
+export class Tunnel {
+  /** What logs and tables say of it. */
+  readonly info: TunnelInfo;
+  /** Number at the end of its inbound subject; what tables are keyed by. */
+  readonly number: number;
+  /** The subject its messages arrive on. */
+  readonly inbound: string;
+  readonly #home: TunnelHome;
+  readonly #wire: Wire;
+  readonly #machine: Machine;
+  readonly #socket: DirectSocket;
+  readonly #subscription: Disposable | undefined;
+  #reading = false;
+  /** What is being written; `END` for the end of stream, and for ever after it. */
+  #writing: Uint8Array | undefined = undefined;
+  #ended = false;
+
+  /** A tunnel that does nothing before its first step. */
+  constructor(options: TunnelOptions) {
+    this.info = options.info;
+    this.number = options.number;
+    this.inbound = options.inbound;
+    this.#home = options.home;
+    this.#wire = options.wire;
+    this.#machine = options.wire.machine;
+    this.#socket = directOf(options.socket);
+    this.#subscription = options.subscription;
+  }
+
+  /** The process at the other end; undefined for version 1. */
+  get peer(): Peer<Tunnel> | undefined {
+    return this.#wire.peer;
+  }
+
+  /** Counters. */
+  get stats(): TunnelStats {
+    return this.#machine.stats;
+  }
+
+  /** Cumulative acknowledgement, for questions after the end. */
+  get ack(): number {
+    return this.#machine.ack;
+  }
+
+  /** When `tick` is to be called at the latest. */
+  get nextTimeout(): number {
+    return this.#machine.nextTimeout;
+  }
+
+  // Events
+
+  /** A message arrived on its subject; returns false when it was malformed. */
+  receive(message: BusMessage, now: number): boolean {
+    let wellFormed = true;
+    try {
+      this.#wire.receive(message, now);
+    } catch (error) {
+      if (error instanceof TunnelError) {
+        wellFormed = false;
+        this.#machine.abort(error);
+      } else this.#fault(error, now);
+    }
+    this.#home.schedule(this);
+    return wellFormed;
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    this.#tell(now, () => this.#machine.tick(now));
+  }
+
+  /** Cuts the tunnel, in this turn; the peer is told. */
+  abort(reason: Reason, now: number): void {
+    this.#tell(now, () => this.#machine.abort(reason));
+    this.step(now);
+  }
+
+  /** The link to NATS is down. */
+  linkDown(now: number): void {
+    this.#tell(now, () => this.#machine.linkDown(now));
+  }
+
+  /** The link to NATS is back; the broker takes messages of at most so many bytes. */
+  linkUp(maxPayload: number, now: number): void {
+    this.#tell(now, () => {
+      this.#wire.setMaxPayload?.(maxPayload);
+      this.#machine.linkUp(now);
+    });
+  }
+
+  /** The peer is gone: what has come from it is still handed over. */
+  peerLost(reason: Reason, now: number): void {
+    this.#tell(now, () => this.#wire.peerLost?.(reason, now));
+  }
+
+  /** The peer's link was away. */
+  peerResumed(now: number): void {
+    this.#tell(now, () => this.#wire.peerResumed?.(now));
+  }
+
+  /** Tells the machine of an event, and schedules what follows from it. */
+  #tell(now: number, event: () => void): void {
+    try {
+      event();
+    } catch (error) {
+      this.#fault(error, now);
+    }
+    this.#home.schedule(this);
+  }
+
+  // The relay loop
+
+  /** Carries out what follows from the events so far: frames, writes, reads, the end. */
+  step(now: number): void {
+    if (this.#ended) return;
+    try {
+      this.#wire.send(now);
+      this.#write();
+      this.#read();
+      const { outcome } = this.#machine;
+      if (outcome !== undefined) this.#end(outcome);
+      else this.#home.onStepped(this, now);
+    } catch (error) {
+      this.#fault(error, now);
+    }
+  }
+
+  #read(): void {
+    if (this.#reading || this.#home.bus.congested) return;
+    const allowance = this.#machine.readAllowance;
+    if (allowance <= 0) return;
+    this.#reading = true;
+    this.#socket.readLimit = allowance;
+    this.#socket.reader.read().then(this.#onRead, this.#onReadError);
+  }
+
+  #write(): void {
+    if (this.#writing !== undefined) return;
+    const { writer } = this.#socket;
+    const chunk = this.#machine.takeWritable();
+    if (chunk !== undefined) {
+      this.#writing = chunk;
+      writer.write(chunk).then(this.#onWrote, this.#onWriteError);
+    } else if (this.#machine.endDue) {
+      this.#writing = END;
+      writer.close().then(this.#onWrote, this.#onWriteError);
+    }
+  }
+
+  // Made once for each tunnel, not for each message.
+
+  readonly #onRead = (result: ReadableStreamReadResult<Uint8Array>): void => {
+    const now = this.#home.clock.now();
+    this.#reading = false;
+    try {
+      if (result.done) this.#machine.readEnd(now);
+      else this.#machine.read(result.value, now);
+    } catch (error) {
+      this.#fault(error, now);
+    }
+    this.step(now);
+  };
+
+  readonly #onReadError = (error: unknown): void => {
+    const now = this.#home.clock.now();
+    this.#socketFailed("reading from the application", error, now);
+    this.step(now);
+  };
+
+  readonly #onWrote = (): void => {
+    const now = this.#home.clock.now();
+    this.#wrote(now);
+    this.step(now);
+  };
+
+  readonly #onWriteError = (error: unknown): void => {
+    const now = this.#home.clock.now();
+    if (this.#writing === END) {
+      this.#socketFailed("ending the application's stream", error, now);
+    } else {
+      this.#socketFailed("writing to the application", error, now);
+      this.#wrote(now); // gives its memory back
+      this.#writing = END; // and never writes again
+    }
+    this.step(now);
+  };
+
+  #wrote(now: number): void {
+    const chunk = this.#writing ?? END;
+    try {
+      if (chunk === END) this.#machine.wroteEnd(now); // and never writes again
+      else {
+        this.#writing = undefined;
+        this.#machine.wrote(chunk, now);
+      }
+    } catch (error) {
+      this.#fault(error, now);
+    }
+  }
+
+  #socketFailed(what: string, error: unknown, now: number): void {
+    if (this.#ended) return; // closing our own socket ends what it was doing
+    const text = `${what} failed: ${messageOf(error)}`;
+    try {
+      this.#machine.fail({ code: "aborted", text }, now);
+    } catch (fault) {
+      this.#fault(fault, now);
+    }
+  }
+
+  /**
+   * Something failed that never should: this tunnel ends of it. The peer is
+   * told, if that still works.
+   */
+  #fault(error: unknown, now: number): void {
+    const { id } = this.info;
+    log.error("tunnel failed", { id, error });
+    const reason: Reason = { code: "internal", text: messageOf(error) };
+    const cut = (): void => {
+      this.#machine.abort(reason);
+      this.#wire.send(now);
+    };
+    const end = (): void =>
+      this.#end(this.#machine.outcome ?? { clean: false, by: "local", reason });
+    for (const attempt of [cut, end]) {
+      if (this.#ended) return;
+      try {
+        attempt();
+      } catch (again) {
+        log.error("tunnel failed", { id, error: again });
+      }
+    }
+  }
+
+  #end(outcome: Outcome): void {
+    this.#ended = true;
+    this.#socket.close();
+    this.#subscription?.[Symbol.dispose]();
+    this.#home.onEnd(this, outcome);
+  }
 }

@@ -1,15 +1,10 @@
 /**
- * A tunnel with a process that speaks version 1 of the wire.
+ * The wire of a tunnel with a process that speaks version 1.
  *
  * @module
  */
 import type { BusMessage } from "../nats/bus.ts";
 import { JsonMessage } from "../wire/json.ts";
-import {
-  MachineTunnel,
-  type MachineTunnelOptions,
-  type TunnelHome,
-} from "./machine_tunnel.ts";
 import {
   dataCapacity,
   decodeMessage,
@@ -17,90 +12,91 @@ import {
   V1_MAX_DATA_BYTES,
 } from "../wire/message.ts";
 import type { Role } from "../wire/subjects.ts";
-import type { Tunnel } from "./tunnel.ts";
+import type { TunnelHome, Wire } from "./tunnel.ts";
 import { type V1Frame, V1State } from "../tunnel/v1_machine.ts";
 
-/** What a version 1 tunnel is made of. */
-export interface V1TunnelOptions extends MachineTunnelOptions, TunnelHome {
+/** What a version 1 wire is made of. */
+export interface V1WireOptions {
+  /** What all tunnels of the session share. */
+  readonly home: TunnelHome;
+  /** Connection ID. */
+  readonly id: string;
   /** Which side of the tunnels this process is. */
   readonly role: Role;
-  /** Subject its messages go to; "no responders" arrives where its messages do. */
+  /** Subject its messages arrive on, and "no responders" too. */
+  readonly inbound: string;
+  /** Subject its messages go to. */
   readonly outbound: string;
   /** Bytes a second sent to the peer. */
   readonly rate: number;
   /** How long the peer may take to listen, in ms. */
   readonly listenTimeout: number;
-  /** An event came from elsewhere than the session. */
-  readonly onTouched: (tunnel: Tunnel) => void;
+  /** The machine was told of a probe's passage: the tunnel is to take a step. */
+  readonly onPassage: () => void;
 }
 
-/** The version 1 tunnel. */
-export class V1Tunnel extends MachineTunnel<V1Frame> {
+/** Messages to and from a version 1 peer. */
+export class V1Wire implements Wire {
+  /** What decides. */
+  readonly machine: V1State;
   /** Version 1 says nothing of processes. */
   readonly peer: undefined = undefined;
-  /** Version 1 acknowledges nothing. */
-  readonly ack = 0;
-  readonly #options: V1TunnelOptions;
-  readonly #state: V1State;
+  readonly #options: V1WireOptions;
 
-  /** A tunnel that a version 1 peer was told, or told us, the ID of. */
-  constructor(options: V1TunnelOptions) {
-    const { bus, info } = options;
-    const capacity = dataCapacity(bus.maxPayload, info.id.length, 0);
-    const state = new V1State({
-      ...options,
-      now: info.openedAt,
+  /** The wire of a tunnel whose ID the peer was told, or told us. */
+  constructor(options: V1WireOptions) {
+    const { home, id, role, rate, listenTimeout } = options;
+    const capacity = dataCapacity(home.bus.maxPayload, id.length, 0);
+    this.#options = options;
+    this.machine = new V1State({
+      ...home,
+      now: home.clock.now(),
+      role,
+      rate,
+      listenTimeout,
       dataBytes: Math.max(1, Math.min(V1_MAX_DATA_BYTES, capacity)),
     });
-    super(options, options, state);
-    this.#options = options;
-    this.#state = state;
   }
 
-  /** Version 1 has no peers to lose. */
-  peerLost(): void {}
+  /** Sends every message that is due. */
+  send(now: number): void {
+    const { bus } = this.#options.home;
+    let frame: V1Frame | undefined;
+    while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
+      this.#publish(frame);
+      if (frame.type === "probe") void this.#awaitPassage(frame.id);
+    }
+  }
 
-  /** Version 1 has no peers to resume. */
-  peerResumed(): void {}
+  /** Takes apart a message and tells the machine. */
+  receive(message: BusMessage, now: number): void {
+    if (message.status !== 0) this.machine.noResponders(now);
+    else this.machine.receive(decodeMessage(message.data), now);
+  }
 
-  /** A link that went down has ended this tunnel. */
-  setMaxPayload(): void {}
-
-  /** See {@linkcode MachineTunnel}. */
-  send(frame: V1Frame): void {
-    const { bus, info, role, outbound, inbound } = this.#options;
+  #publish(frame: V1Frame): void {
+    const { home, id, role, inbound, outbound } = this.#options;
     // The original's client writes null here, its server an empty object.
     const metadata = frame.type === "close"
       ? { type: "close" }
       : role === "client"
       ? null
       : {};
-    const message = encodeMessage({
-      id: info.id,
-      reply: "",
-      data: frame.type === "data" ? frame.payload : null,
-      metadata,
-    });
-    bus.publish(outbound, new JsonMessage(message), { reply: inbound });
-    if (frame.type === "probe") void this.#awaitPassage(frame.id);
+    const data = frame.type === "data" ? frame.payload : null;
+    const message = encodeMessage({ id, reply: "", data, metadata });
+    home.bus.publish(outbound, new JsonMessage(message), { reply: inbound });
   }
 
   /** What the broker says of a probe comes before its answer to a PING sent after it. */
   async #awaitPassage(id: number): Promise<void> {
-    const { bus, clock, onTouched } = this.#options;
+    const { bus, clock } = this.#options.home;
     try {
       await bus.flush();
-      this.#state.passed(id, clock.now());
+      this.machine.passed(id, clock.now());
     } catch {
       // The link is down, or going; its own event tells the log why.
-      this.#state.linkDown();
+      this.machine.linkDown();
     }
-    onTouched(this);
-  }
-
-  /** Takes apart a message and tells the machine. */
-  protected take(message: BusMessage, now: number): void {
-    if (message.status !== 0) this.#state.noResponders(now);
-    else this.#state.receive(decodeMessage(message.data), now);
+    this.#options.onPassage();
   }
 }

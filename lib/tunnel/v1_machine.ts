@@ -96,6 +96,8 @@ export interface V1Options {
 
 /** The machine of one end of a version 1 tunnel. */
 export class V1State {
+  /** Version 1 acknowledges nothing. */
+  readonly ack = 0;
   readonly #options: V1Options;
   readonly #in: ReceiveBuffer;
   #out: Uint8Array[] = [];
@@ -339,10 +341,11 @@ export class V1State {
 
   // What follows
 
-  /** The next message to send, or undefined; with `answersOnly` none, as none answers anything. */
+  /** The next message to send, or undefined; with `answersOnly` only the last. */
   pollFrame(now: number, answersOnly = false): V1Frame | undefined {
-    if (answersOnly || this.#deaf) return undefined;
+    if (this.#deaf) return undefined;
     if (this.#outcome !== undefined) return this.#pollClose(now);
+    if (answersOnly) return undefined;
     if (!this.#probing && now >= this.#probeAt) {
       this.#probing = true;
       return { type: "probe", id: ++this.#probeId };

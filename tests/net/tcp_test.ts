@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { RunError, TunnelError } from "../../lib/base/errors.ts";
-import type { Socket, SocketListener } from "../../lib/net/socket.ts";
-import { dial, listen, resolve } from "../../lib/net/tcp.ts";
+import type { SocketListener } from "../../lib/net/socket.ts";
+import { dial, resolve } from "../../lib/net/dial.ts";
+import { listen } from "../../lib/net/listen.ts";
+import { TcpSocket } from "../../lib/net/tcp_socket.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { turn } from "../support/memory_bus.ts";
 
@@ -27,14 +29,16 @@ function listenAny(
 }
 
 /** A connected pair: our socket and the application's plain connection. */
-async function connected(): Promise<{ ours: Socket; theirs: Deno.TcpConn }> {
+async function connected(): Promise<
+  { ours: TcpSocket; theirs: Deno.TcpConn }
+> {
   using listener = listenAny();
   const accepting = listener.accept()[Symbol.asyncIterator]();
   const [theirs, { value }] = await Promise.all([
     Deno.connect({ hostname: "127.0.0.1", port: listener.port }),
     accepting.next(),
   ]);
-  assert.ok(value);
+  assert.ok(value instanceof TcpSocket);
   return { ours: value, theirs };
 }
 
@@ -258,7 +262,7 @@ Deno.test("Socket.close() ends a read and a write under way, and can be repeated
 const { signal } = new AbortController();
 
 /** What dialling came to: the code of the refusal. */
-async function codeOf(dialling: Promise<Socket>): Promise<string> {
+async function codeOf(dialling: Promise<TcpSocket>): Promise<string> {
   try {
     (await dialling).close();
     return "connected";
@@ -313,7 +317,7 @@ Deno.test("dial() is given up with its signal, whose reason it throws", async ()
   });
   const { port } = listener.addr;
   const address = { host: "127.0.0.1", port };
-  const waiting: Socket[] = [];
+  const waiting: TcpSocket[] = [];
   const reason = new TunnelError("timeout", "too late");
   let error: unknown;
   while (waiting.length < 10 && error === undefined) {
@@ -364,3 +368,30 @@ Deno.test(
     }
   },
 );
+
+Deno.test("TcpSocket has web streams, whose ends are each an end of stream", async () => {
+  const { ours, theirs } = await connected();
+  const bytes = new Uint8Array(300_000).map((_, at) => at % 251);
+  const sent = ours.writable.getWriter();
+  const [received] = await Promise.all([
+    readAll(theirs),
+    sent.write(bytes).then(() => sent.close()),
+  ]);
+  assert.deepEqual(received, bytes);
+  // Half-closed: the other direction still carries bytes.
+  const reading = new Response(ours.readable).bytes();
+  await theirs.write(new TextEncoder().encode("still here"));
+  await theirs.closeWrite();
+  assert.equal(new TextDecoder().decode(await reading), "still here");
+  theirs.close();
+});
+
+Deno.test("TcpSocket ends with its readable's cancel and its writable's abort", async () => {
+  for (const end of ["cancel", "abort"] as const) {
+    const { ours, theirs } = await connected();
+    if (end === "cancel") await ours.readable.cancel();
+    else await ours.writable.abort();
+    assert.equal(await theirs.read(new Uint8Array(1)), null, end);
+    theirs.close();
+  }
+});

@@ -5,8 +5,8 @@ import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { systemClock } from "../../lib/base/clock.ts";
 import { type ErrorCode, TunnelError } from "../../lib/base/errors.ts";
 import { parseTargetRule } from "../../lib/base/target_rules.ts";
-import type { Socket } from "../../lib/net/socket.ts";
-import { dial } from "../../lib/net/tcp.ts";
+import { directOf, type Socket } from "../../lib/net/socket.ts";
+import { dial } from "../../lib/net/dial.ts";
 import { dialTarget } from "../../lib/server/targets.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
@@ -236,9 +236,10 @@ Deno.test("dialTarget() reaches a real target whose first addresses refuse", asy
   const socket = await dialling;
   assert.equal(socket.remote, `127.0.0.1:${port}`);
   // What was given up of the dial has not touched the connection.
-  await socket.writer.write(new TextEncoder().encode("hello"));
+  const direct = directOf(socket);
+  await direct.writer.write(new TextEncoder().encode("hello"));
   const got = new Uint8Array(5);
   await theirs.read(got);
   assert.equal(new TextDecoder().decode(got), "hello");
-  socket.close();
+  direct.close();
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { decodeFrame } from "../../lib/wire/codec.ts";
 import { TunnelError } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
-import { Strays } from "../../lib/session/closed_tunnels.ts";
+import { ClosedTunnels } from "../../lib/session/closed_tunnels.ts";
 import { MemoryBroker } from "../support/memory_bus.ts";
 import { SUBJECTS } from "../support/shell_pair.ts";
 
@@ -20,11 +20,11 @@ const DATA: Frame = {
 class Bench {
   readonly broker = new MemoryBroker();
   readonly heard: Frame[] = [];
-  readonly strays: Strays;
+  readonly closed: ClosedTunnels;
 
   constructor() {
     const bus = this.broker.connect();
-    this.strays = new Strays({
+    this.closed = new ClosedTunnels({
       bus,
       role: "server",
       subjects: SUBJECTS,
@@ -37,22 +37,22 @@ class Bench {
   }
 
   async answer(frame: Frame): Promise<Frame | undefined> {
-    this.strays.answer(ID, frame);
+    this.closed.answer(ID, frame);
     await this.broker.settled();
     return this.heard.pop();
   }
 }
 
-Deno.test("Strays.answer() knows nothing of a tunnel never heard of", async () => {
+Deno.test("ClosedTunnels.answer() knows nothing of a tunnel never heard of", async () => {
   const frame = await new Bench().answer(DATA);
   assert.ok(frame?.type === "reset");
   assert.equal(frame.code, "unknown-tunnel");
 });
 
-Deno.test("Strays.answer() says why a tunnel was cut, also when an error cut it", async () => {
+Deno.test("ClosedTunnels.answer() says why a tunnel was cut, also when an error cut it", async () => {
   const bench = new Bench();
   const reason = new TunnelError("protocol", "a frame was malformed");
-  bench.strays.tombstones.add("c.s.7", { reason }, 0);
+  bench.closed.add("c.s.7", { reason }, 0);
   assert.deepEqual(await bench.answer(DATA), {
     type: "reset",
     code: "protocol",
@@ -60,27 +60,52 @@ Deno.test("Strays.answer() says why a tunnel was cut, also when an error cut it"
   });
 });
 
-Deno.test("Strays.answer() acknowledges a tunnel that ended clean, and no acknowledgement", async () => {
+Deno.test("ClosedTunnels.answer() acknowledges a tunnel that ended clean, and no acknowledgement", async () => {
   const bench = new Bench();
-  bench.strays.tombstones.add("c.s.7", { ack: 5 }, 0);
+  bench.closed.add("c.s.7", { ack: 5 }, 0);
   const ack: Frame = { type: "ack", ack: 5, limit: 5, gap: false };
   assert.deepEqual(await bench.answer(DATA), ack);
   assert.equal(await bench.answer(ack), undefined);
 });
 
-Deno.test("Strays.answer() does not answer a RESET", async () => {
+Deno.test("ClosedTunnels.answer() does not answer a RESET", async () => {
   const reset: Frame = { type: "reset", code: "aborted", text: "" };
   assert.equal(await new Bench().answer(reset), undefined);
 });
 
-Deno.test("Strays answers a bounded number of frames between two sweeps", async () => {
+Deno.test("ClosedTunnels answers a bounded number of frames between two sweeps", async () => {
   const bench = new Bench();
-  for (let count = 0; count < 10_000; count++) bench.strays.answer(ID, DATA);
+  for (let count = 0; count < 10_000; count++) bench.closed.answer(ID, DATA);
   await bench.broker.settled();
   const first = bench.heard.length;
   assert.ok(first < 10_000);
-  bench.strays.sweep(0);
-  bench.strays.answer(ID, DATA);
+  bench.closed.sweep(0);
+  bench.closed.answer(ID, DATA);
   await bench.broker.settled();
   assert.equal(bench.heard.length, first + 1);
+});
+
+Deno.test("ClosedTunnels.find() tells how a tunnel ended, for 60 s", () => {
+  const { closed } = new Bench();
+  const reason = { code: "aborted", text: "reset" } as const;
+  closed.add("clean", { ack: 7 }, 0);
+  closed.add("cut", { reason }, 30_000);
+  assert.deepEqual(closed.find("clean"), { ack: 7 });
+  assert.deepEqual(closed.find("cut"), { reason });
+  assert.equal(closed.find("never"), undefined);
+  closed.sweep(59_999);
+  assert.deepEqual(closed.find("clean"), { ack: 7 });
+  closed.sweep(60_000);
+  assert.equal(closed.find("clean"), undefined);
+  assert.deepEqual(closed.find("cut"), { reason });
+  closed.sweep(90_000);
+  assert.equal(closed.find("cut"), undefined);
+});
+
+Deno.test("ClosedTunnels.add() forgets the oldest of more than 4096", () => {
+  const { closed } = new Bench();
+  for (let i = 0; i < 5_000; i++) closed.add(`t${i}`, { ack: i }, i);
+  assert.equal(closed.find("t903"), undefined);
+  assert.deepEqual(closed.find("t904"), { ack: 904 });
+  assert.deepEqual(closed.find("t4999"), { ack: 4999 });
 });

@@ -3,9 +3,7 @@ import assert from "node:assert/strict";
 import { binaryCodec } from "../../lib/wire/binary.ts";
 import type { Reason } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
-import { Peers } from "../../lib/session/peers.ts";
-import type { Peer } from "../../lib/session/tunnel.ts";
-import { FakeTunnel } from "../support/fake_tunnel.ts";
+import { type Peer, Peers, type PeerTunnel } from "../../lib/session/peers.ts";
 import { MemoryBroker } from "../support/memory_bus.ts";
 import { SUBJECTS } from "../support/shell_pair.ts";
 
@@ -15,13 +13,22 @@ const TIMES = {
   resumeTimeout: 30_000,
 };
 
+/** A tunnel that counts how often its peer has resumed. */
+class FakeTunnel implements PeerTunnel {
+  resumed = 0;
+
+  peerResumed(): void {
+    this.resumed++;
+  }
+}
+
 /** The peers of a server, and what is published to them. */
 class Bench {
   readonly broker = new MemoryBroker();
   readonly bus = this.broker.connect();
-  readonly lost: { peer: Peer; reason: Reason }[] = [];
+  readonly lost: { peer: Peer<FakeTunnel>; reason: Reason }[] = [];
   readonly published: { subject: string; reply: string; frame: Frame }[] = [];
-  readonly peers = new Peers({
+  readonly peers = new Peers<FakeTunnel>({
     bus: this.bus,
     subjects: SUBJECTS,
     role: "server",
@@ -40,10 +47,10 @@ class Bench {
   }
 
   /** A peer that shares a tunnel. */
-  add(token: string, now = 0): { peer: Peer; tunnel: FakeTunnel } {
+  add(token: string, now = 0): { peer: Peer<FakeTunnel>; tunnel: FakeTunnel } {
     const peer = this.peers.get(token, binaryCodec, now);
     this.take(); // the first ping
-    const tunnel = new FakeTunnel(1, `p.data.to_server.${token}.server1.1`);
+    const tunnel = new FakeTunnel();
     peer.tunnels.add(tunnel);
     return { peer, tunnel };
   }
@@ -59,7 +66,7 @@ Deno.test("Peers.get() keeps one peer for each token while it has tunnels, and 3
   const peer = peers.get("a", binaryCodec, 0);
   assert.equal(peers.get("a", binaryCodec, 1), peer);
   assert.equal(peer.id, "a.server1.0");
-  const tunnel = new FakeTunnel(1, "s");
+  const tunnel = new FakeTunnel();
   peer.tunnels.add(tunnel);
   assert.equal(peers.find("a"), peer);
   peers.releaseIfIdle(peer, 1_000);
@@ -151,6 +158,16 @@ Deno.test("Peers.linkDown() gives NATS the resume time, and nothing is published
   assert.equal(bench.lost[0]?.reason.code, "nats-down");
 });
 
+Deno.test("Peers.get() knows that the link is down when a peer is new", () => {
+  const bench = new Bench();
+  bench.bus.cut();
+  bench.add("a");
+  bench.peers.sweep(29_999);
+  assert.equal(bench.lost.length, 0);
+  bench.peers.sweep(30_000);
+  assert.equal(bench.lost[0]?.reason.code, "nats-down");
+});
+
 Deno.test("Peers.linkUp() tells every peer at once that this side is back", () => {
   const bench = new Bench();
   bench.add("a");
@@ -170,9 +187,9 @@ Deno.test("Peers.receive() answers a ping, and tells tunnels of one that has res
   const { peer, tunnel } = bench.add("a");
   const ping = { type: "ping", id: 9, sent: 0, ack: 0, limit: 0 } as const;
   bench.peers.receive(peer, { ...ping, resumed: false }, 1);
-  assert.deepEqual(tunnel.calls, []);
+  assert.equal(tunnel.resumed, 0);
   bench.peers.receive(peer, { ...ping, id: 10, resumed: true }, 2);
-  assert.deepEqual(tunnel.calls, ["peerResumed"]);
+  assert.equal(tunnel.resumed, 1);
   assert.deepEqual(
     bench.take().map(({ subject, reply, frame }) => ({
       subject,

@@ -7,6 +7,9 @@ import { FakeSocket } from "../support/fake_socket.ts";
 import { pattern, SessionBench } from "./session_bench.ts";
 import { Pair } from "../support/shell_pair.ts";
 
+/** First byte of a binary DATA frame. */
+const DATA_TYPE = 1;
+
 Deno.test("Session ends the tunnels of a peer that NATS says is gone, after the peer time", async () => {
   using log = captureLog();
   using bench = await SessionBench.start();
@@ -142,6 +145,23 @@ Deno.test("Session loses no byte on a broker that loses messages", async () => {
   assert.ok(counters.replays > 0, "nothing was lost");
 });
 
+Deno.test("Session counts what was lost and sent again while the tunnel is open", async () => {
+  using bench = await SessionBench.start();
+  let lost = 0;
+  bench.broker.filter = ({ from, data }) =>
+    from !== bench.client.bus || data[0] !== DATA_TYPE || lost++ > 0;
+  const expected = bench.target.received + 100_000;
+  bench.app.send(pattern(100_000));
+  for (let i = 0; i < 100 && bench.target.received < expected; i++) {
+    await bench.wait(100);
+  }
+  assert.equal(bench.target.received, expected);
+  const { client, server } = bench;
+  assert.equal(client.ingress.session.size, 1);
+  assert.ok(client.ingress.session.totals.replays > 0);
+  assert.ok(server.egress.session.totals.gaps > 0);
+});
+
 Deno.test("Session cuts both applications off when NATS is away for longer than the resume time", async () => {
   using bench = await SessionBench.start();
   bench.client.bus.cut();
@@ -201,8 +221,6 @@ Deno.test("Session of a version 1 tunnel ends with the link", async () => {
       number: 5,
       socket,
       target: "db:5",
-      outbound: `p.data.to_server.${id}`,
-      inbound: `p.data.to_client.${id}`,
       rate: 1 << 20,
       listenTimeout: 1_000,
     });

@@ -1,6 +1,7 @@
 /** The tunnels of two processes, on a broker in memory: bytes, ends, limits, leaks. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import type { Socket, SocketListener } from "../../lib/net/socket.ts";
 import { CODEC_NAMES } from "../../lib/wire/codec.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
@@ -351,6 +352,78 @@ Deno.test("Session counts bytes of tunnels open and ended", async () => {
   two.target.send("678");
   await pair.settle();
   const { session } = pair.client.ingress;
-  assert.deepEqual(session.traffic, { sent: 5, received: 3 });
+  assert.deepEqual([session.totals.bytesSent, session.totals.bytesReceived], [
+    5,
+    3,
+  ]);
   assert.equal(session.counters.opened, 2);
 });
+
+Deno.test("Session relays plain pairs of web streams, with half-close in either order", async () => {
+  for (const first of ["application", "target"] as const) {
+    const [app, target] = [new StreamEnd(), new StreamEnd()];
+    using pair = new Pair({
+      server: { dial: () => Promise.resolve(target.ours) },
+    });
+    const serving = pair.client.ingress.serve(once(app.ours));
+    await pair.settle();
+    const bytes = { up: noise(3, 400_001), down: noise(4, 300_001) };
+    const sending = {
+      application: () => app.send(bytes.up),
+      target: () => target.send(bytes.down),
+    };
+    const second = first === "application" ? "target" : "application";
+    const got = { application: app.readAll(), target: target.readAll() };
+    await Promise.all([sending[first](), driven(pair, got[second])]);
+    // One direction has ended; the other has not begun.
+    assert.deepEqual(pair.sizes, [1, 1]);
+    await Promise.all([sending[second](), driven(pair, got[first])]);
+    assert.equal(hash(await got.target), hash(bytes.up));
+    assert.equal(hash(await got.application), hash(bytes.down));
+    await serving;
+    await assertNothingLeft(pair);
+  }
+});
+
+/** A plain pair of web streams for us, and the application at its other end. */
+class StreamEnd {
+  readonly #in = new TransformStream<Uint8Array, Uint8Array>();
+  readonly #out = new TransformStream<Uint8Array, Uint8Array>();
+  readonly ours: Socket = {
+    remote: "streams",
+    readable: this.#in.readable,
+    writable: this.#out.writable,
+  };
+
+  /** Sends `bytes` in pieces, then the end. */
+  async send(bytes: Uint8Array): Promise<void> {
+    const writer = this.#in.writable.getWriter();
+    for (let at = 0; at < bytes.length; at += 70_001) {
+      await writer.write(bytes.slice(at, at + 70_001));
+    }
+    await writer.close();
+  }
+
+  readAll(): Promise<Uint8Array> {
+    return new Response(this.#out.readable).bytes();
+  }
+}
+
+/** A listener that has one connection. */
+function once(socket: Socket): SocketListener {
+  return {
+    address: "",
+    async *accept(): AsyncGenerator<Socket> {
+      yield socket;
+    },
+    [Symbol.dispose](): void {},
+  };
+}
+
+/** Lets time pass until `work` is done. */
+async function driven<T>(pair: Pair, work: Promise<T>): Promise<T> {
+  let done = false;
+  const finished = work.finally(() => done = true);
+  while (!done) await pair.wait(10);
+  return await finished;
+}

@@ -1,19 +1,20 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Tunnel } from "../../lib/session/tunnel.ts";
-import { TunnelTable } from "../../lib/session/table.ts";
-import { FakeTunnel } from "../support/fake_tunnel.ts";
+import { type Addressed, TunnelTable } from "../../lib/session/table.ts";
 
 const encoder = new TextEncoder();
 
 /** The tunnel of `subject`, in a message as it comes: bytes. */
-function find(table: TunnelTable, subject: string): Tunnel | undefined {
+function find(
+  table: TunnelTable<Addressed>,
+  subject: string,
+): Addressed | undefined {
   return table.find(encoder.encode(subject));
 }
 
-function make(client: string, number: number): FakeTunnel {
+function make(client: string, number: number): Addressed {
   const id = `${client}.server.${number.toString(36)}`;
-  return new FakeTunnel(number, `p.data.to_server.${id}`);
+  return { number, inbound: `p.data.to_server.${id}` };
 }
 
 Deno.test("TunnelTable.find() tells tunnels of the same number apart", () => {
@@ -89,7 +90,7 @@ Deno.test("TunnelTable holds what was added and not removed", () => {
   });
   fc.assert(fc.property(fc.array(step), (steps) => {
     const table = new TunnelTable();
-    const model = new Map<string, FakeTunnel>();
+    const model = new Map<string, Addressed>();
     for (const { add, client, number } of steps) {
       const key = `${client}.${number}`;
       const known = model.get(key);

@@ -1,5 +1,6 @@
 /** Sockets made by hand: the test is the application at the other end. */
 import type {
+  DirectSocket,
   Socket,
   SocketListener,
   SocketReader,
@@ -25,8 +26,10 @@ class Gate {
 }
 
 /** A {@linkcode Socket} and the application that uses it, in one. */
-export class FakeSocket implements Socket {
+export class FakeSocket implements Socket, DirectSocket {
   readonly remote: string;
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
   readonly reader: SocketReader;
   readonly writer: SocketWriter;
   readLimit = 64 * 1024;
@@ -47,13 +50,19 @@ export class FakeSocket implements Socket {
 
   constructor(remote = "application:1") {
     this.remote = remote;
-    this.reader = new ReadableStream<Uint8Array>({
+    this.readable = new ReadableStream<Uint8Array>({
       pull: (controller) => this.#pull(controller),
-    }, { highWaterMark: 0 }).getReader();
-    this.writer = new WritableStream<Uint8Array>({
+    }, { highWaterMark: 0 });
+    this.writable = new WritableStream<Uint8Array>({
       write: (chunk) => this.#write(chunk),
       close: () => this.#end(),
-    }).getWriter();
+    });
+    this.reader = this.readable.getReader();
+    this.writer = this.writable.getWriter();
+  }
+
+  get direct(): DirectSocket {
+    return this;
   }
 
   close(): void {

@@ -418,3 +418,10 @@ Deno.test("V1State takes one message however little memory there is", () => {
   assert.equal(bench.written.length, 120_000);
   assert.equal(bench.outcome, undefined);
 });
+
+Deno.test("V1State of a client says that it closes though the way to NATS is full", () => {
+  const bench = listening("client");
+  bench.state.abort({ code: "shutdown", text: "stopped" });
+  assert.equal(bench.state.pollFrame(bench.now, true)?.type, "close");
+  assert.equal(bench.state.pollFrame(bench.now), undefined);
+});

@@ -1,0 +1,97 @@
+/**
+ * Dials targets: resolves names, connects, and says in our own codes what went
+ * wrong.
+ *
+ * @module
+ */
+import { lookup } from "node:dns/promises";
+import { type Address, formatAddress, parseIp } from "../base/address.ts";
+import type { BufferPool } from "../base/buffer_pool.ts";
+import { type ErrorCode, messageOf, TunnelError } from "../base/errors.ts";
+import { TcpSocket } from "./tcp_socket.ts";
+
+/**
+ * Connects to a target.
+ *
+ * @throws {TunnelError} with the code for what went wrong: `refused`,
+ * `timeout`, `no-such-host`, `unreachable`, `denied` or `internal`.
+ * @throws the reason of `signal` when it aborts.
+ */
+export async function dial(
+  address: Address,
+  { pool, signal }: {
+    /** Where large read buffers come from. */
+    readonly pool: BufferPool;
+    readonly signal: AbortSignal;
+  },
+): Promise<TcpSocket> {
+  try {
+    const conn = await Deno.connect({
+      hostname: address.host,
+      port: address.port,
+      signal,
+      // An address has one family: nothing to resolve, nothing to choose.
+      autoSelectFamily: parseIp(address.host) === undefined,
+    });
+    return new TcpSocket(conn, pool);
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw dialError(address, cause);
+  }
+}
+
+/**
+ * The addresses of a host, as the system resolves it (its hosts file too).
+ *
+ * @throws {TunnelError} `no-such-host`.
+ * @throws the reason of `signal` when it aborts.
+ */
+export async function resolve(
+  host: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  signal.throwIfAborted();
+  const { promise: givenUp, reject } = Promise.withResolvers<never>();
+  const giveUp = (): void => reject(signal.reason);
+  signal.addEventListener("abort", giveUp, { once: true });
+  try {
+    const found = await Promise.race([lookup(host, { all: true }), givenUp]);
+    return found.map(({ address }) => address);
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new TunnelError(
+      "no-such-host",
+      `Resolve ${host}: ${messageOf(cause)}`,
+      { cause },
+    );
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+  }
+}
+
+/** What a failed `Deno.connect` means; the runtime gives words for most of it. */
+function dialError(address: Address, cause: unknown): TunnelError {
+  const shown = formatAddress(address);
+  const words = messageOf(cause).replace(/ \(os error \d+\)$/, "");
+  const make = (code: ErrorCode, text: string): TunnelError =>
+    new TunnelError(code, `Dial ${shown}: ${text}`, { cause });
+  if (cause instanceof Deno.errors.ConnectionRefused) {
+    return make("refused", "connection refused");
+  }
+  if (cause instanceof Deno.errors.TimedOut) {
+    return make("timeout", "connection timed out");
+  }
+  if (
+    cause instanceof Deno.errors.NotCapable ||
+    cause instanceof Deno.errors.PermissionDenied
+  ) {
+    return make("denied", `not permitted (${words})`);
+  }
+  if (/lookup|resolve|name or service|no address/i.test(words)) {
+    return make("no-such-host", `no such host (${words})`);
+  }
+  if (/unreachable|no route|network is down/i.test(words)) {
+    return make("unreachable", words.toLowerCase());
+  }
+  return make("internal", words);
+}

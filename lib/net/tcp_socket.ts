@@ -1,0 +1,144 @@
+/**
+ * A TCP connection as a socket, read and written directly.
+ *
+ * `Deno.Conn`'s own streams close the whole socket at EOF, which makes
+ * half-close impossible (denoland/deno#22258), and allocate for each read. So
+ * reader and writer here are our own, around `read` and `write`.
+ *
+ * @module
+ */
+import { formatAddress } from "../base/address.ts";
+import { type BufferPool, SLAB_BYTES } from "../base/buffer_pool.ts";
+import {
+  type DirectSocket,
+  type Socket,
+  type SocketReader,
+  type SocketWriter,
+  type StreamPair,
+  streamsOf,
+} from "./socket.ts";
+
+/**
+ * Size of the buffer a quiet socket waits with, in bytes: holds most requests
+ * whole, and ten thousand idle tunnels cost 10 MB with it.
+ */
+const QUIET_READ_BYTES = 1024;
+
+/**
+ * A read into a slab of fewer bytes than this is copied out: kept, the slab
+ * would cost up to a third more than is counted for it.
+ */
+const KEEP_SLAB_BYTES = 48 * 1024;
+
+/** A read of fewer bytes than this ends the use of slabs: a quiet socket holds none. */
+const BULK_READ_BYTES = 16 * 1024;
+
+/** What a reader says at the end of the stream. */
+const END: ReadableStreamReadDoneResult<Uint8Array> = { done: true };
+
+/** A TCP connection, and its reader. */
+export class TcpSocket implements Socket, DirectSocket, SocketReader {
+  /** Address of the other end, `host:port`. */
+  readonly remote: string;
+  /** What is to be sent. */
+  readonly writer: SocketWriter;
+  /** Most bytes the next read may take. */
+  readLimit: number = SLAB_BYTES;
+  readonly #conn: Deno.TcpConn;
+  readonly #pool: BufferPool;
+  #quiet: Uint8Array | undefined = undefined;
+  #bulk = false;
+  #open = true;
+  #streams: StreamPair | undefined;
+
+  /** Takes over `conn`; large reads borrow buffers of `pool`. */
+  constructor(conn: Deno.TcpConn, pool: BufferPool) {
+    this.#conn = conn;
+    this.#pool = pool;
+    this.writer = new TcpWriter(conn);
+    const { hostname: host, port } = conn.remoteAddr;
+    this.remote = formatAddress({ host, port });
+    try {
+      // Nagle against delayed ACK: 44 ms instead of 0.03 ms per answer.
+      conn.setNoDelay(true);
+      conn.setKeepAlive(true);
+    } catch {
+      // The far side is gone already: the first read or write will say so.
+    }
+  }
+
+  /** This socket: it is driven without streams. */
+  get direct(): DirectSocket {
+    return this;
+  }
+
+  /** What arrives. */
+  get reader(): SocketReader {
+    return this;
+  }
+
+  /** What arrives, as a stream made on first use. */
+  get readable(): ReadableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).readable;
+  }
+
+  /** What is to be sent, as a stream made on first use. */
+  get writable(): WritableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).writable;
+  }
+
+  /** Ends both directions at once; idempotent. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#conn.close();
+  }
+
+  /** The next chunk, of at most `readLimit` bytes. */
+  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    return this.#bulk ? this.#readSlab() : this.#readQuiet();
+  }
+
+  async #readQuiet(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    const buffer = this.#quiet ??= new Uint8Array(QUIET_READ_BYTES);
+    const room = buffer.subarray(0, this.readLimit);
+    const count = await this.#conn.read(room);
+    if (count === null) return END;
+    this.#bulk = count === QUIET_READ_BYTES;
+    return { done: false, value: buffer.slice(0, count) };
+  }
+
+  async #readSlab(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    const slab = this.#pool.acquire();
+    const count = await this.#conn.read(slab.subarray(0, this.readLimit));
+    if (count === null) {
+      this.#pool.release(slab);
+      return END;
+    }
+    if (count >= KEEP_SLAB_BYTES) {
+      return { done: false, value: slab.subarray(0, count) };
+    }
+    this.#bulk = count >= BULK_READ_BYTES;
+    const value = slab.slice(0, count);
+    this.#pool.release(slab);
+    return { done: false, value };
+  }
+}
+
+/** The writer of a connection. */
+class TcpWriter implements SocketWriter {
+  readonly #conn: Deno.TcpConn;
+
+  constructor(conn: Deno.TcpConn) {
+    this.#conn = conn;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    let rest = chunk;
+    while (rest.length > 0) rest = rest.subarray(await this.#conn.write(rest));
+  }
+
+  close(): Promise<void> {
+    return this.#conn.closeWrite();
+  }
+}
