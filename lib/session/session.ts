@@ -62,7 +62,7 @@ export interface SessionOptions extends TunnelSettings {
 }
 
 /** A tunnel to be added. */
-interface TunnelSpec {
+export interface TunnelSpec {
   /** The local connection. */
   readonly socket: Socket;
   /** Target as it was asked for, `host:port`. */
