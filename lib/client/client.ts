@@ -4,14 +4,14 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Address, formatAddress } from "../base/address.ts";
+import { formatAddress } from "../base/address.ts";
 import type { Bus } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
-import type { CodecName } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import {
   type OpenedReply,
+  type OpenOptions,
   type PendingOpen,
   PendingOpens,
 } from "./pending_opens.ts";
@@ -29,15 +29,7 @@ const SHARED_ID_WARNING_MS = 60_000;
 
 /** What a client's ingress is made of. */
 export interface IngressOptions
-  extends Omit<SessionOptions, "role" | "onOther"> {
-  /** Where the server is to dial. */
-  readonly target: Address;
-  /** The form of frames. */
-  readonly codec: CodecName;
-  /** Longest time from accept to open, in ms. */
-  readonly openTimeout: number;
-  /** Turn away servers that speak version 1. */
-  readonly refuseV1: boolean;
+  extends OpenOptions, Omit<SessionOptions, "role" | "onOther"> {
   /** Bytes a second sent to a version 1 server. */
   readonly v1Rate: number;
   /** Fills with bytes that nobody can guess. */

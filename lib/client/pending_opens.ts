@@ -4,14 +4,14 @@
  * @module
  */
 import type { Address } from "../base/address.ts";
-import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
-import type { Clock } from "../base/clock.ts";
+import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { CodecName } from "../wire/codec.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
 import { decodeReply, encodeRequest, type OpenReply } from "../wire/open.ts";
+import type { SessionOptions } from "../session/session.ts";
 import type { Socket } from "../net/socket.ts";
-import { formatId, OPEN_TOKEN, type Subjects } from "../wire/subjects.ts";
+import { formatId, OPEN_TOKEN } from "../wire/subjects.ts";
 
 /**
  * How long a server that took the request may be silent, in ms. It answers,
@@ -69,28 +69,27 @@ interface Entry extends PendingOpen {
 /** The answer that opens a tunnel. */
 export type OpenedReply = OpenReply & { readonly type: "open" | "v1" };
 
-/** What the opens of a client have in common. */
-export interface PendingOpensOptions {
-  /** The way to NATS. */
-  readonly bus: Bus;
-  /** Where the time comes from. */
-  readonly clock: Clock;
-  /** The subjects of this deployment. */
-  readonly subjects: Subjects;
-  /** Token of this process. */
-  readonly token: string;
+/** What a client asks for, and how. */
+export interface OpenOptions {
   /** What the server is to dial. */
   readonly target: Address;
-  /** Credit for the server, in bytes. */
-  readonly window: number;
   /** The form of frames. */
   readonly codec: CodecName;
-  /** First tunnel number. */
-  readonly firstNumber: number;
   /** Longest time from accept to open, in ms. */
   readonly openTimeout: number;
   /** Turn away servers that speak version 1. */
   readonly refuseV1: boolean;
+}
+
+/** What the opens of a client have in common. */
+export interface PendingOpensOptions
+  extends
+    OpenOptions,
+    Pick<SessionOptions, "bus" | "clock" | "subjects" | "token"> {
+  /** Credit for the server, in bytes. */
+  readonly window: number;
+  /** First tunnel number. */
+  readonly firstNumber: number;
   /** A tunnel may begin. */
   readonly onOpen: (open: PendingOpen, reply: OpenedReply) => void;
   /** An open came to nothing. */

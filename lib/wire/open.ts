@@ -86,13 +86,9 @@ export type OpenReply =
   /** Version 2: the target is connected. */
   | NativeAccept & { readonly type: "open"; readonly id: string }
   /** Version 2: still dialling; a sign of life. */
-  | { readonly type: "dialing"; readonly server: string }
+  | { readonly type: "dialing" }
   /** Either version: refused. */
-  | {
-    readonly type: "refused";
-    readonly reason: Reason;
-    readonly server?: string;
-  }
+  | { readonly type: "refused"; readonly reason: Reason }
   /** Version 1: an ID; whether the target answers is not known. */
   | { readonly type: "v1"; readonly id: string };
 
@@ -201,11 +197,10 @@ export function decodeReply(header: HeaderReader, body: Uint8Array): OpenReply {
         code: isErrorCode(code) ? code : codeOfText(text),
         text: text.slice(0, MAX_ERROR_LENGTH),
       },
-      ...(native ? { server } : {}),
     };
   }
   if (native && header("sproxy-status") === "dialing") {
-    return { type: "dialing", server };
+    return { type: "dialing" };
   }
   if (!isId(text)) throw malformed("connection ID", text, "tokens and dots");
   if (!native) return { type: "v1", id: text };

@@ -55,6 +55,13 @@ class Bench implements Disposable {
     await this.broker.settled();
   }
 
+  /** Answers request `at` as a version 2 server, with the ID that was asked for. */
+  async open(at: number): Promise<string> {
+    const id = `client1.s.${this.number(at)}`;
+    await this.accept(at, id, { server: "s" });
+    return id;
+  }
+
   /** Every message to `subject` from now on: an array that grows. */
   sentTo(subject: string): readonly string[] {
     const sent: string[] = [];
@@ -107,7 +114,7 @@ Deno.test("Ingress does not read from a connection that has no tunnel yet", asyn
   app.send("early");
   await bench.broker.settled();
   assert.equal(app.unread, 5);
-  await bench.accept(0, `client1.s.${bench.number(0)}`, { server: "s" });
+  await bench.open(0);
   assert.equal(app.unread, 0);
 });
 
@@ -123,7 +130,7 @@ Deno.test("Ingress turns connections away beyond its limits, opens under way inc
 
   using tunnels = new Bench({ maxTunnels: 2 });
   const first = await tunnels.connect();
-  await tunnels.accept(0, `client1.s.${tunnels.number(0)}`, { server: "s" });
+  await tunnels.open(0);
   const second = await tunnels.connect();
   const third = await tunnels.connect();
   assert.deepEqual(
@@ -184,8 +191,7 @@ Deno.test("Ingress disowns a tunnel that was opened too late", async () => {
   });
   await bench.connect();
   bench.client.ingress.cancelOpenings({ code: "draining", text: "stopping" });
-  const id = `client1.s.${bench.number(0)}`;
-  await bench.accept(0, id, { server: "s" });
+  const id = await bench.open(0);
   await bench.accept(0, V1_ID);
   await bench.accept(0, "not.an.id", { server: "s" });
   assert.deepEqual(resets, [{
@@ -254,7 +260,7 @@ Deno.test("Ingress waits for NATS, and then opens", async () => {
   bench.client.bus.restore();
   await bench.broker.settled();
   assert.equal(bench.requests.length, 1);
-  await bench.accept(0, `client1.s.${bench.number(0)}`, { server: "s" });
+  await bench.open(0);
   assert.equal(bench.client.ingress.session.size, 1);
 });
 
@@ -336,8 +342,7 @@ Deno.test("Ingress turns version 1 servers away if told to", async () => {
 Deno.test("Ingress takes none of its own IDs from a version 1 server: tunnels of others use them", async () => {
   using bench = new Bench();
   const one = await bench.connect();
-  const id = `client1.s.${bench.number(0)}`;
-  await bench.accept(0, id, { server: "s" });
+  const id = await bench.open(0);
   const two = await bench.connect();
   await bench.accept(1, id);
   assert.ok(two.closed);

@@ -84,6 +84,14 @@ export class EgressBench implements Disposable {
     await this.send(headers, body, reply);
   }
 
+  /** Lets dial `at` (from 0) succeed; what it connected to. */
+  async connect(at: number): Promise<FakeSocket> {
+    const socket = new FakeSocket();
+    this.dials[at]?.resolve(socket);
+    await this.broker.settled();
+    return socket;
+  }
+
   async wait(ms: number): Promise<void> {
     await this.clock.advance(ms, () => this.broker.settled());
   }

@@ -7,7 +7,6 @@ import { encodeRequest } from "../../lib/wire/open.ts";
 import { parseId } from "../../lib/wire/subjects.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { EgressBench } from "./server_bench.ts";
-import { FakeSocket } from "../support/fake_socket.ts";
 
 Deno.test("Egress dials, and then answers with the ID the client chose", async () => {
   using bench = new EgressBench({ hold: true });
@@ -15,8 +14,7 @@ Deno.test("Egress dials, and then answers with the ID the client chose", async (
   assert.deepEqual(bench.dialled, [{ host: "db", port: 5 }]);
   assert.deepEqual(bench.replies, []);
   assert.equal(bench.server.egress.opening, 1);
-  bench.dials[0]?.resolve(new FakeSocket());
-  await bench.broker.settled();
+  await bench.connect(0);
   assert.deepEqual(bench.replies, [{
     subject: "reply.7",
     reply: {
@@ -67,9 +65,8 @@ Deno.test("Egress says to a version 2 client that it still dials: after 0.5 s, t
   assert.deepEqual(bench.take(), ["dialing"]);
   await bench.wait(3_000);
   assert.deepEqual(bench.take(), ["dialing", "dialing", "dialing"]);
-  bench.dials[0]?.resolve(new FakeSocket());
-  bench.dials[1]?.resolve(new FakeSocket());
-  await bench.broker.settled();
+  await bench.connect(0);
+  await bench.connect(1);
   assert.deepEqual(bench.take(), ["open", "v1"]);
   await bench.wait(3_000);
   assert.deepEqual(bench.take(), []);
@@ -101,10 +98,8 @@ Deno.test("Egress speaks version 1 to the letter, and waits until the client lis
   bench.bus.subscribe("raw.1", ({ data }) => {
     payloads.push(new TextDecoder().decode(data));
   });
-  const target = new FakeSocket();
   await bench.askV1("raw.1");
-  bench.dials[0]?.resolve(target);
-  await bench.broker.settled();
+  const target = await bench.connect(0);
   const reply = decodeMessage(new TextEncoder().encode(payloads[0]));
   const id = new TextDecoder().decode(reply.data ?? undefined);
   assert.equal(
@@ -156,9 +151,7 @@ Deno.test("Egress speaks version 1 to the letter, and waits until the client lis
 Deno.test("Egress closes a target that goes on for 30 s after its version 1 client has closed", async () => {
   using bench = new EgressBench({ hold: true });
   await bench.askV1("reply.old");
-  const target = new FakeSocket();
-  bench.dials[0]?.resolve(target);
-  await bench.broker.settled();
+  const target = await bench.connect(0);
   const [answer] = bench.replies;
   const id = answer?.reply.type === "v1" ? answer.reply.id : "";
   bench.bus.publish(
@@ -180,8 +173,7 @@ Deno.test("Egress answers the same request once", async () => {
   await bench.ask(7);
   await bench.ask(7);
   assert.equal(bench.dials.length, 1);
-  bench.dials[0]?.resolve(new FakeSocket());
-  await bench.broker.settled();
+  await bench.connect(0);
   await bench.ask(7);
   assert.equal(bench.dials.length, 1);
   assert.deepEqual(bench.take(), ["open"]);
@@ -194,12 +186,7 @@ Deno.test("Egress closes a target that was dialled while NATS went down: nobody 
   await bench.ask(1);
   await bench.askV1("reply.old");
   bench.server.bus.cut();
-  const targets = bench.dials.map(({ resolve }) => {
-    const target = new FakeSocket();
-    resolve(target);
-    return target;
-  });
-  await bench.broker.settled();
+  const targets = [await bench.connect(0), await bench.connect(1)];
   assert.deepEqual(targets.map(({ closed }) => closed), [true, true]);
   const { session } = bench.server.egress;
   assert.equal(session.size, 0);
@@ -212,8 +199,7 @@ Deno.test("Egress closes a target that was dialled while NATS went down: nobody 
   // What the client asks for next is served as ever.
   bench.server.bus.restore();
   await bench.ask(2);
-  bench.dials[2]?.resolve(new FakeSocket());
-  await bench.broker.settled();
+  await bench.connect(2);
   assert.deepEqual(bench.take(), ["open"]);
   assert.equal(session.size, 1);
 });
@@ -226,16 +212,14 @@ Deno.test("Egress keeps its limits, dials under way included", async () => {
 
   using tunnels = new EgressBench({ hold: true, maxTunnels: 2 });
   await tunnels.ask(1);
-  tunnels.dials[0]?.resolve(new FakeSocket());
-  await tunnels.broker.settled();
+  await tunnels.connect(0);
   await tunnels.ask(2);
   await tunnels.ask(3);
   assert.deepEqual(tunnels.take(), ["open", "limit"]);
 
   using share = new EgressBench({ hold: true, maxTunnelsPerClient: 2 });
   await share.ask(1, { client: "greedy" });
-  share.dials[0]?.resolve(new FakeSocket());
-  await share.broker.settled();
+  await share.connect(0);
   await share.ask(2, { client: "greedy" });
   await share.ask(3, { client: "greedy" });
   await share.ask(4, { client: "modest" });
@@ -291,9 +275,7 @@ Deno.test("Egress gives dials up when it is disposed, and closes what comes of t
   const before = bench.broker.subscriptions;
   bench[Symbol.dispose]();
   assert.equal(bench.broker.subscriptions, before - 2);
-  const socket = new FakeSocket();
-  bench.dials[0]?.resolve(socket);
-  await bench.broker.settled();
+  const socket = await bench.connect(0);
   assert.ok(socket.closed);
   assert.deepEqual(bench.take(), ["draining"]);
   assert.equal(bench.server.egress.session.size, 0);

@@ -10,6 +10,7 @@ import {
   makeToken,
   numberAtEnd,
   OPEN_TOKEN,
+  otherRole,
   parseId,
   parseNumber,
   Subjects,
@@ -74,7 +75,7 @@ Deno.test("Subjects.pattern() takes in what is for a process, and nothing else",
   for (const [role, id, expected] of cases) {
     const own = role === "client" ? "c1" : "s1";
     assert.equal(matches(pattern(role, own), data(role, id)), expected, id);
-    const other = role === "client" ? "server" : "client";
+    const other = otherRole(role);
     assert.ok(!matches(pattern(role, own), data(other, id)));
   }
 });
