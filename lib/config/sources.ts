@@ -23,9 +23,23 @@ export interface Sources {
 /** Largest config file, in bytes: a hundred times what one could need. */
 const MAX_FILE_SIZE = 1024 * 1024;
 
-/** The real sources. They never prompt: what is not permitted is not there. */
-export function systemSources(): Sources {
-  const sources = { env: readEnv, readTextFile };
+/** Files by path, as they were when they were read; undefined where there was none. */
+export type ReadFiles = Map<string, string | undefined>;
+
+/**
+ * The real sources. They never prompt: what is not permitted is not there.
+ * With `files`, what is in there is not read again, and what is read goes there.
+ */
+export function systemSources(files?: ReadFiles): Sources {
+  const sources = {
+    env: readEnv,
+    readTextFile(path: string): string | undefined {
+      if (files?.has(path)) return files.get(path);
+      const text = readTextFile(path);
+      files?.set(path, text);
+      return text;
+    },
+  };
   return Deno.build.standalone
     ? { ...sources, program: baseName(Deno.execPath()) }
     : sources;

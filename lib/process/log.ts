@@ -17,8 +17,14 @@ import {
   resetSync,
 } from "@logtape/logtape";
 import type { LogConfig } from "../config/config.ts";
-import { messageOf } from "../base/errors.ts";
+import {
+  messageOf,
+  RunError,
+  TunnelError,
+  UsageError,
+} from "../base/errors.ts";
 import { escapeUnsafe, quote } from "../base/text.ts";
+import { LineWriter } from "./line_writer.ts";
 
 /** The first part of the category of every logger of this program. */
 export const LOG_CATEGORY = "sproxy";
@@ -26,16 +32,13 @@ export const LOG_CATEGORY = "sproxy";
 /** Longest string in a log line, in UTF-16 units: a stack trace fits, a flood does not. */
 export const MAX_VALUE_LENGTH = 4096;
 
-/** How long a full pipe holds the process up before lines are dropped, in ms: a slow reader catches up. */
-const FULL_PIPE_PATIENCE = 50;
+/** How long the last lines may take when the log is closed, in ms: a reader that reads needs less. */
+const CLOSE_MS = 500;
 
 /** What {@linkcode configureLog} is told. */
 export interface LogOptions extends LogConfig {
-  /**
-   * Writes some of the bytes at once and returns how many; by default to
-   * standard error.
-   */
-  readonly write?: (bytes: Uint8Array) => number;
+  /** Takes each line, with its end; by default a bounded queue to standard error. */
+  readonly push?: (line: string) => void;
   /** Whether text has colours; by default on a terminal, unless NO_COLOR is set. */
   readonly color?: boolean;
 }
@@ -54,17 +57,22 @@ const LEVELS: Readonly<Record<LogLevel, readonly [name: string, sgr: number]>> =
     fatal: ["error", 31],
   };
 
+/** Where the lines go; one for each thread. */
+let writer = new LineWriter({
+  droppedLine: (count) => `error: ${count} lines dropped\n`,
+});
+
 /** Starts logging as `options` say. */
 export function configureLog(options: LogOptions): void {
   const format = options.format === "json"
     ? formatJson
     : textFormatter(options.color ?? hasColor());
-  const sink = lineSink(
-    format,
-    options.write ?? ((bytes) => Deno.stderr.writeSync(bytes)),
-  );
+  const lines = writer = new LineWriter({
+    droppedLine: (count) => `${format(droppedRecord(count))}\n`,
+  });
+  const { push = (line: string): void => lines.push(line) } = options;
   configureSync({
-    sinks: { stderr: sink },
+    sinks: { stderr: (record) => push(`${format(record)}\n`) },
     loggers: [
       {
         category: LOG_CATEGORY,
@@ -82,9 +90,15 @@ export function configureLog(options: LogOptions): void {
   });
 }
 
-/** Ends logging. Every line is written when it is logged, so none is lost. */
-export function closeLog(): void {
+/** Ends logging; resolves when the last lines are written, or their reader takes too long. */
+export async function closeLog(): Promise<void> {
   resetSync();
+  await writer.flush(CLOSE_MS);
+}
+
+/** Writes `text` and a line end as it is: what a person is told who just started the program. */
+export function printError(text: string): void {
+  writer.push(`${text}\n`);
 }
 
 /** Whether standard error shows colours; the runtime has read NO_COLOR itself. */
@@ -92,75 +106,15 @@ function hasColor(): boolean {
   return !Deno.noColor && Deno.stderr.isTerminal();
 }
 
-/**
- * A sink that writes each record at once, and never throws. Lines that cannot
- * be written are dropped and counted, and the count is logged when writing
- * works again.
- */
-function lineSink(
-  format: Formatter,
-  write: (bytes: Uint8Array) => number,
-): (record: LogRecord) => void {
-  const encoder = new TextEncoder();
-  let dropped = 0;
-  let torn = false;
-  return (record) => {
-    const lines = dropped > 0
-      ? [droppedRecord(record, dropped), record]
-      : [record];
-    const text = lines.map((line) => `${format(line)}\n`).join("");
-    // A line that was cut off must not run into the next.
-    const bytes = encoder.encode(torn ? `\n${text}` : text);
-    // Only once: a reader that has stopped must not slow everything down.
-    const patience = dropped > 0 ? 0 : FULL_PIPE_PATIENCE;
-    const written = writeFully(bytes, { write, patience });
-    if (written > 0) torn = written < bytes.length;
-    dropped = written < bytes.length ? dropped + 1 : 0;
-  };
-}
-
-/**
- * Writes `bytes`, for at most `patience` ms while the pipe is full, and
- * returns how many of them were taken.
- */
-function writeFully(
-  bytes: Uint8Array,
-  { write, patience }: {
-    readonly write: (bytes: Uint8Array) => number;
-    readonly patience: number;
-  },
-): number {
-  let written = 0;
-  let waited = 0;
-  while (written < bytes.length) {
-    try {
-      written += write(bytes.subarray(written));
-    } catch (error) {
-      const full = error instanceof Deno.errors.WouldBlock;
-      // Without a log there is nowhere to tell that the log is gone.
-      if (!full || waited >= patience) return written;
-      pause(1);
-      waited++;
-    }
-  }
-  return written;
-}
-
-/** Holds the thread up for `milliseconds`. */
-function pause(milliseconds: number): void {
-  const cell = new Int32Array(new SharedArrayBuffer(4));
-  Atomics.wait(cell, 0, 0, milliseconds);
-}
-
-/** The record that tells of `count` lost lines, at the time of `record`. */
-function droppedRecord(record: LogRecord, count: number): LogRecord {
+/** The record that tells of `count` lost lines. */
+function droppedRecord(count: number): LogRecord {
   const message = "log lines dropped";
   return {
     category: [LOG_CATEGORY],
     level: "warning",
     message: [message],
     rawMessage: message,
-    timestamp: record.timestamp,
+    timestamp: Date.now(),
     properties: { count },
   };
 }
@@ -173,7 +127,7 @@ function formatJson(record: LogRecord): string {
     ["level", level],
     ["msg", messageText(record)],
   ]);
-  for (const [key, value] of Object.entries(record.properties)) {
+  for (const [key, value] of propertiesOf(record)) {
     let name = key;
     while (members.has(name)) name += "_";
     members.set(name, value);
@@ -196,13 +150,31 @@ function textFormatter(color: boolean): Formatter {
       color ? `\x1b[${sgr}m${padded}\x1b[0m` : padded,
       escapeUnsafe(messageText(record)),
     ];
-    for (const [key, value] of Object.entries(record.properties)) {
+    for (const [key, value] of propertiesOf(record)) {
       const text = toText(value);
       if (text === undefined || isInMessage(record, key)) continue;
       parts.push(`${bare(key)}=${bare(text)}`);
     }
     return parts.join(" ");
   };
+}
+
+/** The properties, and beside an error that is a fault of ours where it was thrown. */
+function* propertiesOf(
+  { properties }: LogRecord,
+): Generator<[key: string, value: unknown]> {
+  for (const [key, value] of Object.entries(properties)) {
+    yield [key, value];
+    if (value instanceof Error && !isExpected(value)) {
+      yield ["stack", value.stack];
+    }
+  }
+}
+
+/** Whether an error was made to be told to a person, so that its message says all. */
+function isExpected(error: Error): boolean {
+  return error instanceof UsageError || error instanceof RunError ||
+    error instanceof TunnelError;
 }
 
 /** The message with its values in place, cut. */

@@ -8,9 +8,9 @@ import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
 import { parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
-import { systemSources } from "../config/sources.ts";
+import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import { closeLog, configureLog } from "./log.ts";
+import { closeLog, configureLog, printError } from "./log.ts";
 import type { Role } from "../config/options.ts";
 import { isStop, type RoleHost } from "./lifecycle.ts";
 import { processMetrics } from "./metrics.ts";
@@ -21,6 +21,7 @@ import {
   type StatusSource,
 } from "./status_http.ts";
 import { checkListenable } from "../net/listen.ts";
+import type { RunRole } from "./worker.ts";
 import { runWorkers } from "./workers.ts";
 
 /** What the programs exit with. */
@@ -41,13 +42,14 @@ export const EXIT = {
  */
 export async function main<R extends Role>(
   role: R,
-  run: (config: ConfigByRole[R], host: RoleHost) => Promise<void>,
+  run: RunRole<R>,
 ): Promise<number> {
   let asJson = false;
   try {
-    const command = parseCommandLine(role, Deno.args, systemSources());
+    const files: ReadFiles = new Map();
+    const command = parseCommandLine(role, Deno.args, systemSources(files));
     if (command.kind !== "run") {
-      print(Deno.stdout, command.text);
+      print(command.text);
       return EXIT.ok;
     }
     const { config, configFile, notices } = command;
@@ -75,7 +77,7 @@ export async function main<R extends Role>(
     }
     try {
       if (count === 1) await run(config, host);
-      else await runWorkers({ role, count, args: Deno.args, host });
+      else await runWorkers({ role, count, args: Deno.args, files, host });
     } catch (error) {
       if (!isStop(error, stop)) throw error;
     }
@@ -83,7 +85,7 @@ export async function main<R extends Role>(
   } catch (error) {
     return explain(error, asJson);
   } finally {
-    closeLog();
+    await closeLog();
   }
 }
 
@@ -125,18 +127,15 @@ function explain(error: unknown, asJson: boolean): number {
     ? `internal error: ${error.stack}`
     : `internal error: ${messageOf(error)}`;
   if (asJson) getLogger(["sproxy"]).fatal(text);
-  else print(Deno.stderr, `error: ${text}\n`);
+  else printError(`error: ${text}`);
   return error instanceof UsageError ? EXIT.usage : EXIT.failure;
 }
 
-/** Writes to a stream whose reader may be gone, which is no reason to fail. */
-function print(
-  stream: { writeSync(bytes: Uint8Array): number },
-  text: string,
-): void {
+/** Writes to standard output, whose reader may be gone, which is no reason to fail. */
+function print(text: string): void {
   let rest = new TextEncoder().encode(text);
   try {
-    while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
+    while (rest.length > 0) rest = rest.subarray(Deno.stdout.writeSync(rest));
   } catch (error) {
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
   }

@@ -1,20 +1,54 @@
 /**
- * One worker: a role in a thread of its own, with its own connection to NATS.
- * This file is an entry point; nothing imports it.
+ * The side of a worker's thread: a role with its own connection to NATS, told
+ * by the main thread what to do. A worker runs the same program file as the
+ * main thread, and finds out by {@linkcode inWorker} which of the two it is.
  *
  * @module
  */
 /// <reference lib="deno.worker" />
+import type { Address } from "../base/address.ts";
 import { parseCommandLine } from "../config/cli.ts";
-import type { ClientConfig, CommonConfig } from "../config/config.ts";
-import { systemSources } from "../config/sources.ts";
+import type { CommonConfig, ConfigByRole } from "../config/config.ts";
+import type { Role } from "../config/options.ts";
+import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import { configureLog } from "./log.ts";
+import { closeLog, configureLog } from "./log.ts";
 import { isStop, type RoleHost } from "./lifecycle.ts";
-import { runClient } from "./run_client.ts";
-import { runServer } from "./run_server.ts";
-import type { StatusSource } from "./status_http.ts";
-import type { FromWorker, ToWorker } from "./worker_messages.ts";
+import type { Metric } from "./prometheus.ts";
+import type { Readiness, StatusSource } from "./status_http.ts";
+
+/** From the main thread to a worker. */
+export type ToWorker =
+  | {
+    readonly type: "start";
+    /** The command line. */
+    readonly args: readonly string[];
+    /** The files read for the configuration: all workers have the same, also one started anew. */
+    readonly files: ReadFiles;
+    /** Number of the worker, from 1. */
+    readonly index: number;
+    /** How many there are: limits of the process are shared out. */
+    readonly count: number;
+    /** The address the first worker listens at, which the others share. */
+    readonly address: Address | undefined;
+  }
+  | { readonly type: "drain" }
+  | { readonly type: "now" };
+
+/** From a worker to the main thread. */
+export type FromWorker =
+  | { readonly type: "started"; readonly address: Address | undefined }
+  | {
+    readonly type: "status";
+    readonly readiness: Readiness;
+    readonly metrics: readonly Metric[];
+  }
+  | { readonly type: "stopped" }
+  | {
+    readonly type: "failed";
+    readonly kind: "usage" | "run" | "internal";
+    readonly text: string;
+  };
 
 /** How often the status goes to the main thread, in ms: as fresh as a probe needs it. */
 const STATUS_MS = 500;
@@ -24,23 +58,46 @@ const MIN_BUDGET_BYTES = 1024 * 1024;
 
 type Start = ToWorker & { readonly type: "start" };
 
-const drain = new AbortController();
-const now = new AbortController();
+/** Runs a role with its configuration until told to stop. */
+export type RunRole<R extends Role> = (
+  config: ConfigByRole[R],
+  host: RoleHost,
+) => Promise<void>;
 
-self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-  switch (data.type) {
-    case "start":
-      void start(data);
-      break;
-    case "drain":
-      drain.abort();
-      break;
-    case "now":
-      now.abort();
-  }
-});
+/** Whether this thread is a worker's. */
+export function inWorker(): boolean {
+  return "WorkerGlobalScope" in globalThis;
+}
 
-async function start(message: Start): Promise<void> {
+/** Does in this worker what the main thread says. */
+export function serveAsWorker<R extends Role>(role: R, run: RunRole<R>): void {
+  const drain = new AbortController();
+  const now = new AbortController();
+  const stop = { drain: drain.signal, now: now.signal };
+  self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+    switch (data.type) {
+      case "start":
+        void start(stop, (host) => {
+          const sources = systemSources(data.files);
+          const command = parseCommandLine(role, data.args, sources);
+          if (command.kind !== "run") return Promise.resolve();
+          configureLog(command.config.log);
+          return run(ofWorker(command.config, data), host);
+        });
+        break;
+      case "drain":
+        drain.abort();
+        break;
+      case "now":
+        now.abort();
+    }
+  });
+}
+
+async function start(
+  stop: RoleHost["stop"],
+  run: (host: RoleHost) => Promise<void>,
+): Promise<void> {
   let source: StatusSource | undefined;
   const tell = (): void => {
     if (source === undefined) return;
@@ -51,44 +108,52 @@ async function start(message: Start): Promise<void> {
     });
   };
   const timer = setInterval(tell, STATUS_MS);
-  const stop = { drain: drain.signal, now: now.signal };
+  let outcome: FromWorker = { type: "stopped" };
   try {
-    await run(message, {
+    await run({
       stop,
       showStatus: (shown) => source = shown,
       onStarted: (address) => post({ type: "started", address }),
     });
     tell();
-    post({ type: "stopped" });
   } catch (error) {
-    if (isStop(error, stop)) {
-      post({ type: "stopped" });
-      return;
-    }
-    const kind = error instanceof UsageError
-      ? "usage"
-      : error instanceof RunError
-      ? "run"
-      : "internal";
-    post({ type: "failed", kind, text: messageOf(error) });
+    if (!isStop(error, stop)) outcome = failure(error);
   } finally {
     clearInterval(timer);
   }
+  // The main thread ends this one at the word.
+  await closeLog();
+  post(outcome);
 }
 
-function run(message: Start, host: RoleHost): Promise<void> {
-  const { role, args, count } = message;
-  if (role === "server") {
-    const command = parseCommandLine(role, args, systemSources());
-    if (command.kind !== "run") return Promise.resolve();
-    configureLog(command.config.log);
-    return runServer(share(command.config, count), host);
+function failure(error: unknown): FromWorker {
+  if (error instanceof UsageError || error instanceof RunError) {
+    const kind = error instanceof UsageError ? "usage" : "run";
+    return { type: "failed", kind, text: messageOf(error) };
   }
-  const command = parseCommandLine(role, args, systemSources());
-  if (command.kind !== "run") return Promise.resolve();
-  configureLog(command.config.log);
-  const config = share(command.config, count);
-  return runClient({ ...config, client: ofWorker(config, message) }, host);
+  const text = error instanceof Error ? error.stack : undefined;
+  return { type: "failed", kind: "internal", text: text ?? messageOf(error) };
+}
+
+/**
+ * The configuration of one of several workers: limits of the process are
+ * shared out, a client's address is, and its token is its own.
+ */
+function ofWorker<R extends Role>(
+  config: ConfigByRole[R],
+  { count, index, address }: Start,
+): ConfigByRole[R] {
+  const shared = share(config, count);
+  if (shared.role === "server") return shared;
+  const { client } = shared;
+  return {
+    ...shared,
+    client: {
+      ...client,
+      listenAddr: address ?? client.listenAddr,
+      id: client.id === undefined ? undefined : `${client.id}-${index}`,
+    },
+  };
 }
 
 /** The configuration of one of `count` workers: limits of the process are shared out. */
@@ -106,18 +171,6 @@ function share<C extends CommonConfig>(config: C, count: number): C {
       memoryBudget,
       window: Math.min(tunnel.window, memoryBudget),
     },
-  };
-}
-
-/** A client's own part: the shared address, and a token of its own. */
-function ofWorker(
-  { client }: ClientConfig,
-  { address, index }: Start,
-): ClientConfig["client"] {
-  return {
-    ...client,
-    listenAddr: address ?? client.listenAddr,
-    id: client.id === undefined ? undefined : `${client.id}-${index}`,
   };
 }
 

@@ -10,10 +10,11 @@ import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
 import type { Role } from "../config/options.ts";
+import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import type { Readiness } from "./status_http.ts";
 import type { Metric, Sample } from "./prometheus.ts";
-import type { FromWorker, ToWorker } from "./worker_messages.ts";
+import type { FromWorker, ToWorker } from "./worker.ts";
 
 /** Pause before a failed worker starts again, in ms. */
 const RESTART = { base: 100, cap: 10_000 } as const;
@@ -45,11 +46,13 @@ export interface WorkersOptions {
   readonly count: number;
   /** The command line. */
   readonly args: readonly string[];
+  /** The files read for the configuration. */
+  readonly files: ReadFiles;
   /** What the role is run in. */
   readonly host: RoleHost;
   /** Where the time comes from; default the system's. */
   readonly clock?: Clock;
-  /** Starts a worker; default a thread of `worker.ts`. */
+  /** Starts a worker; default a thread of this program. */
   readonly startThread?: (name: string, events: WorkerEvents) => WorkerThread;
 }
 
@@ -132,7 +135,8 @@ class Slot {
   }
 
   #spawn(): void {
-    const { role, args, count, startThread = startWorker } = this.#options;
+    const { role, args, files, count, startThread = startWorker } =
+      this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
     this.#worker = startThread(`${role} ${this.#index}`, {
@@ -141,8 +145,8 @@ class Slot {
     });
     this.#post({
       type: "start",
-      role,
       args,
+      files,
       index: this.#index,
       count,
       address: this.#address,
@@ -231,12 +235,9 @@ class Slot {
   }
 }
 
-/** A thread of `worker.ts`. */
+/** A thread of this program, which finds out that it is a worker. */
 function startWorker(name: string, events: WorkerEvents): WorkerThread {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-    type: "module",
-    name,
-  });
+  const worker = new Worker(Deno.mainModule, { type: "module", name });
   worker.addEventListener("message", ({ data }) => events.onMessage(data));
   worker.addEventListener("error", (event) => {
     event.preventDefault(); // it is handled: the worker starts again

@@ -22,6 +22,28 @@ Deno.test("systemSources() reads files, and tells absent ones from unreadable on
   }
 });
 
+Deno.test("systemSources() with files reads each once, so that all workers have the same", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [path, later] = [`${folder}/a.yaml`, `${folder}/b.yaml`];
+    await Deno.writeTextFile(path, "one");
+    const files = new Map<string, string | undefined>();
+    const sources = systemSources(files);
+    assert.equal(sources.readTextFile(path), "one");
+    assert.equal(sources.readTextFile(later), undefined);
+    await Deno.writeTextFile(path, "two");
+    await Deno.writeTextFile(later, "new");
+    const inWorker = systemSources(structuredClone(files));
+    for (const each of [sources, inWorker]) {
+      assert.equal(each.readTextFile(path), "one");
+      assert.equal(each.readTextFile(later), undefined);
+    }
+    assert.equal(systemSources().readTextFile(path), "two");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("systemSources() names the script where there is no binary", () => {
   assert.equal(systemSources().program, undefined);
 });

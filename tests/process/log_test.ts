@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { getLogger } from "@logtape/logtape";
 import fc from "fast-check";
+import { RunError } from "../../lib/base/errors.ts";
 import {
   closeLog,
   configureLog,
@@ -15,22 +16,18 @@ function logged(
   run: () => void,
   options: Partial<LogOptions> = {},
 ): string {
-  const decoder = new TextDecoder();
   let text = "";
   configureLog({
     level: "debug",
     format: "text",
     color: false,
-    write(bytes: Uint8Array): number {
-      text += decoder.decode(bytes, { stream: true });
-      return bytes.length;
-    },
+    push: (line) => void (text += line),
     ...options,
   });
   try {
     run();
   } finally {
-    closeLog();
+    void closeLog();
   }
   return text;
 }
@@ -71,7 +68,7 @@ Deno.test("the log puts values in quotes where they would not be one word", () =
       [7n, "7"],
       [true, "true"],
       [null, "null"],
-      [new Error("no\n route"), '"no route"'],
+      [new RunError("no\n route"), '"no route"'],
       [{ a: [1, "x"] }, String.raw`"{\"a\":[1,\"x\"]}"`],
     ] as const
   ) assert.equal(lineOf("m", { value }), `m value=${text}`);
@@ -94,7 +91,7 @@ Deno.test("the log writes JSON whose time, level and msg are its own", () => {
       level: "x",
       level_: "y",
       msg: { deep: 5n },
-      error: new Error("no"),
+      error: new RunError("no"),
       none: undefined,
     }), { format: "json" });
   assert.match(text, new RegExp(`^{"time":"${TIME}","level":"warn","msg":`));
@@ -191,96 +188,15 @@ Deno.test("closeLog() ends the log", () => {
   assert.match(text, /one\n$/);
 });
 
-Deno.test("the log writes lines whole though little is taken at a time", () => {
-  let text = "";
-  logged(() => logger.info("tunnel closed", { id: "a.b.1" }), {
-    write(bytes: Uint8Array): number {
-      text += new TextDecoder().decode(bytes.subarray(0, 3));
-      return Math.min(3, bytes.length);
-    },
-  });
-  assert.match(text, /^\S+ INFO {2}tunnel closed id=a\.b\.1\n$/);
-});
-
-Deno.test("the log waits a little for a full pipe, then drops and counts", () => {
-  let refusals = 2;
-  let calls = 0;
-  let text = "";
-  const write = (bytes: Uint8Array): number => {
-    calls++;
-    if (refusals-- > 0) throw new Deno.errors.WouldBlock("full");
-    text += new TextDecoder().decode(bytes);
-    return bytes.length;
-  };
-  logged(() => {
-    logger.info("one");
-    assert.match(text, /one\n$/, "it was tried again");
-    refusals = Infinity;
-    logger.info("two");
-    const patient = calls;
-    logger.info("three");
-    assert.equal(calls, patient + 1, "it is not waited for twice");
-    refusals = 0;
-    logger.info("four");
-    logger.info("five");
-  }, { write });
-  assert.deepEqual(
-    text.trimEnd().split("\n").map((line) => line.replace(/^\S+ /, "")),
-    [
-      "INFO  one",
-      "WARN  log lines dropped count=2",
-      "INFO  four",
-      "INFO  five",
-    ],
+Deno.test("the log says where a fault of ours was thrown, on the same line", () => {
+  const error = new TypeError("x is not a function");
+  const text = logged(() => logger.error("tunnel failed", { error }));
+  assert.match(
+    text,
+    /tunnel failed error="x is not a function" stack="TypeError: .*log_test\.ts:.*"\n$/,
   );
-});
-
-Deno.test("the log starts a new line after one that was cut off", () => {
-  let room = 10;
-  let text = "";
-  const write = (bytes: Uint8Array): number => {
-    if (room === 0) throw new Deno.errors.BrokenPipe("gone");
-    const taken = bytes.subarray(0, room);
-    room -= taken.length;
-    text += new TextDecoder().decode(taken);
-    return taken.length;
-  };
-  logged(() => {
-    logger.info("one");
-    room = Infinity;
-    logger.info("two");
-  }, { write });
-  const [first, second, third] = text.split("\n");
-  assert.equal(first?.length, 10);
-  assert.match(second ?? "", /WARN {2}log lines dropped count=1$/);
-  assert.match(third ?? "", /INFO {2}two$/);
-});
-
-Deno.test("the log goes on without a reader, and the process ends well", async () => {
-  const code = `
-    import { getLogger } from "@logtape/logtape";
-    import { closeLog, configureLog } from ${
-    JSON.stringify(import.meta.resolve("../../lib/process/log.ts"))
-  };
-    configureLog({ level: "info", format: "json" });
-    const logger = getLogger(["sproxy"]);
-    await Deno.stdin.read(new Uint8Array(1));
-    for (let i = 0; i < 1000; i++) logger.info("line", { i });
-    closeLog();
-    console.log("survived");
-  `;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["eval", code],
-    cwd: new URL("../../", import.meta.url),
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  await child.stderr.cancel();
-  const writer = child.stdin.getWriter();
-  await writer.write(new Uint8Array(1));
-  await writer.close();
-  const stdout = await new Response(child.stdout).text();
-  const { code: exitCode } = await child.status;
-  assert.deepEqual([stdout, exitCode], ["survived\n", 0]);
+  const json = JSON.parse(
+    logged(() => logger.error("tunnel failed", { error }), { format: "json" }),
+  );
+  assert.deepEqual([json.error, json.stack], [error.message, error.stack]);
 });

@@ -2,10 +2,7 @@ import assert from "node:assert/strict";
 import { RunError, UsageError } from "../../lib/base/errors.ts";
 import type { StatusSource } from "../../lib/process/status_http.ts";
 import type { Metric } from "../../lib/process/prometheus.ts";
-import type {
-  FromWorker,
-  ToWorker,
-} from "../../lib/process/worker_messages.ts";
+import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
 import {
   runWorkers,
   sumMetrics,
@@ -46,6 +43,9 @@ class FakeThread {
   }
 }
 
+/** The files that the main thread has read. */
+const FILES = new Map([["./config.yaml", "workers: 2"]]);
+
 /** A supervisor of fake workers. */
 class Stage {
   readonly threads: FakeThread[] = [];
@@ -59,6 +59,7 @@ class Stage {
     this.ended = runWorkers({
       ...options,
       args: ["--workers", "2"],
+      files: FILES,
       clock: this.clock,
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
@@ -105,6 +106,7 @@ Deno.test("runWorkers() gives the first worker's address to the others", async (
     assert.deepEqual(start.address, ADDRESS);
     assert.equal(start.index, at + 1);
     assert.equal(start.count, 3);
+    assert.equal(start.files, FILES);
   }
   stage.drain.abort();
   for (const thread of stage.threads) thread.say({ type: "stopped" });

@@ -53,14 +53,19 @@ Deno.test("Dockerfile's health check asks /health of the server it starts", asyn
 });
 
 Deno.test("tools/healthcheck.ts says whether /health answers", async () => {
-  const run = async (address: string): Promise<number> => {
+  const run = async (
+    address: string,
+    args: readonly string[] = [],
+  ): Promise<number> => {
     const { code } = await new Deno.Command(Deno.execPath(), {
       args: [
         "run",
         "--no-prompt",
         "--allow-net",
-        "--allow-env=LISTEN_ADDR",
+        "--allow-read",
+        "--allow-env",
         new URL("tools/healthcheck.ts", PROJECT).pathname,
+        ...args,
       ],
       env: { LISTEN_ADDR: address },
       stdin: "null",
@@ -78,7 +83,20 @@ Deno.test("tools/healthcheck.ts says whether /health answers", async () => {
     );
     port = server.addr.port;
     assert.equal(await run(`:${port}`), 0);
+    assert.equal(await run("off", ["--listen-addr", `:${port}`]), 0);
+    const status = ["client", "--status-addr", `127.0.0.1:${port}`];
+    assert.equal(await run("", status), 0);
+    const directory = await Deno.makeTempDir();
+    try {
+      const file = `${directory}/server.yaml`;
+      await Deno.writeTextFile(file, `server:\n  listen_addr: ":${port}"\n`);
+      assert.equal(await run("", ["--config", file]), 0);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
   }
+  assert.equal(await run("off"), 0, "there is nobody to ask");
+  assert.equal(await run("nonsense"), 2);
   assert.equal(await run(`127.0.0.1:${port}`), 1);
 });
 
