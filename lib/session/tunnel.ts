@@ -255,7 +255,10 @@ export class Tunnel {
 
   // The relay loop
 
-  /** Carries out what follows from the events so far: frames, writes, reads, the end. */
+  /**
+   * Carries out what follows from the events so far: frames, writes, reads,
+   * the end. It never throws.
+   */
   step(now: number): void {
     if (this.#ended) return;
     try {
@@ -358,29 +361,30 @@ export class Tunnel {
    * told, if that still works.
    */
   #fault(error: unknown, now: number): void {
-    const { id } = this.info;
-    log.error("tunnel failed", { id, error });
+    this.#logFault(error);
+    if (this.#ended) return;
     const reason: Reason = { code: "internal", text: messageOf(error) };
-    const cut = (): void => {
+    try {
       this.#machine.abort(reason);
       this.#wire.send(now);
-    };
-    const end = (): void =>
-      this.#end(this.#machine.outcome ?? { clean: false, by: "local", reason });
-    for (const attempt of [cut, end]) {
-      if (this.#ended) return;
-      try {
-        attempt();
-      } catch (again) {
-        log.error("tunnel failed", { id, error: again });
-      }
+    } catch (again) {
+      this.#logFault(again);
     }
+    this.#end(this.#machine.outcome ?? { clean: false, by: "local", reason });
   }
 
   #end(outcome: Outcome): void {
     this.#ended = true;
-    this.#socket.close();
-    this.#subscription?.[Symbol.dispose]();
-    this.#home.onEnd(this, outcome);
+    try {
+      this.#socket.close();
+      this.#home.onEnd(this, outcome);
+      this.#subscription?.[Symbol.dispose]();
+    } catch (error) {
+      this.#logFault(error);
+    }
+  }
+
+  #logFault(error: unknown): void {
+    log.error("tunnel failed", { id: this.info.id, error });
   }
 }
