@@ -31,7 +31,7 @@ export interface NativeWireOptions {
   /** Credit given in the open, in bytes. */
   readonly window: number;
   /** Whether this end waits for a first sign of the other: the one that answered the open. */
-  readonly confirm: boolean;
+  readonly awaitPeer: boolean;
 }
 
 /** Whatever speaks about what was sent keeps its place among the data. */
@@ -70,7 +70,7 @@ export class NativeWire implements Wire {
       frameBytes: this.#frameBytes(home.bus.maxPayload),
       idleTimeout: home.idleTimeout,
       halfCloseTimeout: home.halfCloseTimeout,
-      confirm: options.confirm,
+      awaitPeer: options.awaitPeer,
       restProbe: restProbeOf(options.number),
     });
   }

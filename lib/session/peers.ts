@@ -8,7 +8,7 @@ import type { Bus } from "../nats/bus.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
-import { PeerState, type PeerTimes } from "../tunnel/liveness.ts";
+import { Liveness, type PeerTimes } from "../tunnel/liveness.ts";
 import {
   formatId,
   otherRole,
@@ -27,7 +27,7 @@ export interface Peer<T extends PeerTunnel> {
   /** Its token. */
   readonly token: string;
   /** Whether it lives, and how far it is. */
-  readonly state: PeerState;
+  readonly state: Liveness;
   /** The tunnels shared with it. */
   readonly tunnels: Set<T>;
   /** How frames for it are written. */
@@ -89,7 +89,7 @@ export class Peers<T extends PeerTunnel> {
     const { bus, role, token: own, times } = this.#options;
     const peer: Peer<T> = {
       token,
-      state: new PeerState(times, now),
+      state: new Liveness(times, now),
       tunnels: new Set(),
       codec,
       id: formatId({

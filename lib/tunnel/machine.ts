@@ -27,11 +27,11 @@
  *
  * @module
  */
-import { AckSchedule } from "./delayed_ack.ts";
+import { DelayedAck } from "./delayed_ack.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
-import { Prober } from "./probe_timer.ts";
-import { QuietTimer } from "./idle_timer.ts";
+import { ProbeTimer } from "./probe_timer.ts";
+import { IdleTimer } from "./idle_timer.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { SendBuffer } from "./send_buffer.ts";
 import type {
@@ -52,15 +52,15 @@ export class TunnelState {
   readonly #options: TunnelOptions;
   readonly #send: SendBuffer;
   readonly #receive: ReceiveBuffer;
-  readonly #acks = new AckSchedule();
-  readonly #prober: Prober;
-  readonly #quiet: QuietTimer;
+  readonly #acks = new DelayedAck();
+  readonly #prober: ProbeTimer;
+  readonly #quiet: IdleTimer;
   #frameBytes: number;
   #sendHalf: HalfState = "open";
   #receiveHalf: HalfState = "open";
   #outcome: Outcome | undefined;
   #linked = true;
-  #confirmed: boolean;
+  #peerHeard: boolean;
   /** Whether the FIN is on the wire (and not taken back by a rewind). */
   #finSent = false;
   #finEverSent = false;
@@ -80,8 +80,8 @@ export class TunnelState {
   constructor(options: TunnelOptions) {
     this.#options = options;
     this.#frameBytes = options.frameBytes;
-    this.#quiet = new QuietTimer(options);
-    this.#prober = new Prober(options.path, options.now, options.restProbe);
+    this.#quiet = new IdleTimer(options);
+    this.#prober = new ProbeTimer(options.path, options.now, options.restProbe);
     this.#send = new SendBuffer({
       pool: options.pool,
       budget: options.sendBudget,
@@ -95,8 +95,8 @@ export class TunnelState {
       maxWindow: options.maxWindow,
       now: options.now,
     });
-    this.#confirmed = !options.confirm;
-    if (options.confirm) this.#prober.armSlowly(options.now);
+    this.#peerHeard = !options.awaitPeer;
+    if (options.awaitPeer) this.#prober.armSlowly(options.now);
   }
 
   /** What the sending direction is doing. */
@@ -268,8 +268,8 @@ export class TunnelState {
   /** A frame came from the peer; a DATA payload is copied before this returns. */
   receive(frame: Frame, now: number): void {
     if (this.#outcome !== undefined) return;
-    if (!this.#confirmed) {
-      this.#confirmed = true;
+    if (!this.#peerHeard) {
+      this.#peerHeard = true;
       this.#armProbe(now);
     }
     try {
@@ -330,7 +330,7 @@ export class TunnelState {
       const id = this.#pongDue;
       this.#pongDue = undefined;
       this.#acknowledged();
-      const hold = this.#acks.pressed;
+      const hold = this.#acks.droppedForMemory;
       return { type: "pong", id, sent: this.#sent, ack, limit, hold };
     }
     // That of a FIN may wait for our own, which mostly follows and carries it.

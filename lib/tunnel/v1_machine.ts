@@ -171,7 +171,7 @@ export class V1State {
   get readAllowance(): number {
     if (this.#outcome !== undefined || this.#localEnded) return 0;
     const { dataBytes } = this.#options;
-    if (this.#deaf) return dataBytes; // to be thrown away
+    if (this.#peerUnreachable) return dataBytes; // to be thrown away
     return this.#listening && this.#out.length === 0 && this.#pace.open
       ? dataBytes
       : 0;
@@ -187,7 +187,7 @@ export class V1State {
   get nextTimeout(): number {
     if (this.#outcome !== undefined) return Infinity;
     return Math.min(
-      this.#probing || this.#deaf ? Infinity : this.#probeAt,
+      this.#probing || this.#peerUnreachable ? Infinity : this.#probeAt,
       this.#listenBy,
       this.#goneUntil,
       this.#drainUntil,
@@ -201,7 +201,9 @@ export class V1State {
   /** The application sent `chunk`. */
   read(chunk: Uint8Array, now: number): void {
     const { dataBytes, sendBudget, pool } = this.#options;
-    if (this.#deaf || this.#localEnded || this.#outcome !== undefined) {
+    if (
+      this.#peerUnreachable || this.#localEnded || this.#outcome !== undefined
+    ) {
       pool.release(chunk);
       return;
     }
@@ -290,7 +292,7 @@ export class V1State {
 
   /** NATS says that nobody listens on the tunnel's subject. */
   noResponders(now: number): void {
-    if (this.#outcome !== undefined || this.#deaf) return;
+    if (this.#outcome !== undefined || this.#peerUnreachable) return;
     this.#probing = false;
     if (!this.#listening) {
       this.#probeAt = now + this.#probeDelay;
@@ -343,7 +345,7 @@ export class V1State {
 
   /** The next message to send, or undefined; with `answersOnly` only the last. */
   pollFrame(now: number, answersOnly = false): V1Frame | undefined {
-    if (this.#deaf) return undefined;
+    if (this.#peerUnreachable) return undefined;
     if (this.#outcome !== undefined) return this.#pollClose(now);
     if (answersOnly) return undefined;
     if (!this.#probing && now >= this.#probeAt) {
@@ -372,13 +374,15 @@ export class V1State {
   // Inside
 
   /** Whether nothing that is sent reaches the peer any more. */
-  get #deaf(): boolean {
+  get #peerUnreachable(): boolean {
     return this.#peerClosed || this.#gone !== undefined;
   }
 
   get #listenBy(): number {
     const { now, listenTimeout } = this.#options;
-    return this.#listening || this.#deaf ? Infinity : now + listenTimeout;
+    return this.#listening || this.#peerUnreachable
+      ? Infinity
+      : now + listenTimeout;
   }
 
   /** When a peer that is gone without a close is given up. */

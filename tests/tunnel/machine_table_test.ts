@@ -117,7 +117,7 @@ class Subject {
       frameBytes: 1 << 14,
       idleTimeout: 0,
       halfCloseTimeout: 0,
-      confirm: false,
+      awaitPeer: false,
     });
   }
 
