@@ -59,18 +59,11 @@ export class NativeWire implements Wire {
     this.#codec = codec;
     this.#outbound = options.outbound;
     this.machine = new TunnelState({
+      ...home,
+      ...options,
       now: home.clock.now(),
-      pool: home.pool,
-      sendBudget: home.sendBudget,
-      receiveBudget: home.receiveBudget,
       path: peer.state.path,
-      peerWindow: options.peerWindow,
-      window: options.window,
-      maxWindow: home.maxWindow,
       frameBytes: this.#frameBytes(home.bus.maxPayload),
-      idleTimeout: home.idleTimeout,
-      halfCloseTimeout: home.halfCloseTimeout,
-      awaitPeer: options.awaitPeer,
       restProbe: restProbeOf(options.number),
     });
   }

@@ -27,6 +27,7 @@
  *
  * @module
  */
+import type { BufferPool } from "../base/buffer_pool.ts";
 import { DelayedAck } from "./delayed_ack.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
@@ -49,7 +50,8 @@ export const LINGER_MS = 5_000;
 
 /** The state machine of one end of a tunnel. */
 export class TunnelState {
-  readonly #options: TunnelOptions;
+  readonly #pool: BufferPool;
+  readonly #maxWindow: number;
   readonly #send: SendBuffer;
   readonly #receive: ReceiveBuffer;
   readonly #acks = new DelayedAck();
@@ -78,7 +80,8 @@ export class TunnelState {
 
   /** A tunnel both ends of which have agreed to open it. */
   constructor(options: TunnelOptions) {
-    this.#options = options;
+    this.#pool = options.pool;
+    this.#maxWindow = options.maxWindow;
     this.#frameBytes = options.frameBytes;
     this.#quiet = new IdleTimer(options);
     this.#prober = new ProbeTimer(options.path, options.now, options.restProbe);
@@ -88,12 +91,8 @@ export class TunnelState {
       limit: options.peerWindow,
     });
     this.#receive = new ReceiveBuffer({
-      pool: options.pool,
+      ...options,
       budget: options.receiveBudget,
-      path: options.path,
-      window: options.window,
-      maxWindow: options.maxWindow,
-      now: options.now,
     });
     this.#peerHeard = !options.awaitPeer;
     if (options.awaitPeer) this.#prober.armSlowly(options.now);
@@ -143,7 +142,7 @@ export class TunnelState {
   /** How many bytes may be read from the application now. */
   get readAllowance(): number {
     if (this.#sendHalf !== "open" || this.#stopping) return 0;
-    return this.#send.allowance(this.#frameBytes, this.#options.maxWindow);
+    return this.#send.allowance(this.#frameBytes, this.#maxWindow);
   }
 
   /** Whether the application is to be told that the stream has ended. */
@@ -169,7 +168,7 @@ export class TunnelState {
   /** The application sent `chunk`, at most `readAllowance` bytes; it is kept, not copied. */
   read(chunk: Uint8Array, now: number): void {
     if (this.#sendHalf !== "open" || this.#stopping) {
-      this.#options.pool.release(chunk);
+      this.#pool.release(chunk);
       return;
     }
     this.#quiet.moved(now);

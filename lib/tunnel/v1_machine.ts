@@ -17,16 +17,14 @@
  *
  * @module
  */
-import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Reason } from "../base/errors.ts";
 import { MAX_OFFSET } from "../wire/frame.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
 import type { Message } from "../wire/message.ts";
 import { PathEstimate } from "./rtt.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import type { Role } from "../wire/subjects.ts";
 import { LINGER_MS } from "./machine.ts";
-import type { Outcome, TunnelStats } from "./types.ts";
+import type { Outcome, TunnelOptions, TunnelStats } from "./types.ts";
 import { V1Pace } from "./v1_pace.ts";
 
 /** First and longest pause between two questions whether the peer listens, in ms. */
@@ -71,27 +69,24 @@ export type V1Frame =
   | { readonly type: "probe"; readonly id: number };
 
 /** What a version 1 tunnel is made of. */
-export interface V1Options {
-  /** Time of creation. */
-  readonly now: number;
+export interface V1Options extends
+  Pick<
+    TunnelOptions,
+    | "now"
+    | "pool"
+    | "sendBudget"
+    | "receiveBudget"
+    | "idleTimeout"
+    | "halfCloseTimeout"
+  > {
   /** Our own side of the tunnel. */
   readonly role: Role;
-  /** Where large buffers come from and go back to. */
-  readonly pool: BufferPool;
-  /** Memory of the process for bytes sent and not acknowledged. */
-  readonly sendBudget: MemoryBudget;
-  /** Memory of the process for bytes received and not written. */
-  readonly receiveBudget: MemoryBudget;
   /** Bytes a second sent to the peer. */
   readonly rate: number;
   /** Most bytes of data in one message. */
   readonly dataBytes: number;
   /** How long the peer may take to listen, in ms. */
   readonly listenTimeout: number;
-  /** In ms; 0 = never. */
-  readonly idleTimeout: number;
-  /** In ms; 0 = never. */
-  readonly halfCloseTimeout: number;
 }
 
 /** The machine of one end of a version 1 tunnel. */
@@ -134,17 +129,15 @@ export class V1State {
   /** A tunnel just opened; nothing is sent until the peer listens. */
   constructor(options: V1Options) {
     this.#options = options;
-    const { now, pool, receiveBudget } = options;
     this.#in = new ReceiveBuffer({
-      pool,
-      budget: receiveBudget,
+      ...options,
+      budget: options.receiveBudget,
       path: new PathEstimate(),
       window: MAX_OFFSET,
       maxWindow: MAX_OFFSET,
-      now,
     });
     this.#pace = new V1Pace(options);
-    this.#probeAt = this.#activeAt = now;
+    this.#probeAt = this.#activeAt = options.now;
   }
 
   /** How the tunnel ended; undefined while it has not. */
