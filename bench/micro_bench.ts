@@ -122,7 +122,7 @@ class Pair {
       frameBytes: 16 * 1024,
       idleTimeout: 0,
       halfCloseTimeout: 0,
-      confirm: false,
+      awaitPeer: false,
     });
   }
 }

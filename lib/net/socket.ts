@@ -92,9 +92,12 @@ class StreamSocket implements DirectSocket {
   }
 
   close(): void {
-    // Either stream may have ended or failed before; then there is nothing to end.
-    this.#reader.cancel().catch(() => {});
-    this.#writer.abort().catch(() => {});
+    // A stream that has ended or failed by itself refuses, and needs no end.
+    const reason = new Error("the tunnel has ended");
+    this.#reader.cancel(reason).catch(() => {});
+    this.#writer.abort(reason).catch(() => {});
+    this.#reader.releaseLock();
+    this.#writer.releaseLock();
   }
 
   async #read(): Promise<ReadableStreamReadResult<Uint8Array>> {
@@ -113,7 +116,7 @@ class StreamSocket implements DirectSocket {
 /**
  * Real web streams over a direct socket, for whoever wants them. Nothing is
  * read ahead. Cancelling or aborting either ends the connection, and so does
- * the second end of stream.
+ * a failure, or the second end of stream.
  */
 export function streamsOf(socket: DirectSocket): StreamPair {
   let ends = 0;
@@ -121,9 +124,13 @@ export function streamsOf(socket: DirectSocket): StreamPair {
     if (++ends === 2) socket.close();
   };
   const close = (): void => socket.close();
+  const broken = (error: unknown): never => {
+    socket.close();
+    throw error;
+  };
   const readable = new ReadableStream<Uint8Array>({
     async pull(controller): Promise<void> {
-      const { done, value } = await socket.reader.read();
+      const { done, value } = await socket.reader.read().catch(broken);
       if (!done) controller.enqueue(value);
       else {
         controller.close();
@@ -133,11 +140,8 @@ export function streamsOf(socket: DirectSocket): StreamPair {
     cancel: close,
   }, { highWaterMark: 0 });
   const writable = new WritableStream<Uint8Array>({
-    write: (chunk) => socket.writer.write(chunk),
-    async close(): Promise<void> {
-      await socket.writer.close();
-      ended();
-    },
+    write: (chunk) => socket.writer.write(chunk).catch(broken),
+    close: () => socket.writer.close().then(ended, broken),
     abort: close,
   });
   return { readable, writable };

@@ -135,7 +135,11 @@ class TcpWriter implements SocketWriter {
 
   async write(chunk: Uint8Array): Promise<void> {
     let rest = chunk;
-    while (rest.length > 0) rest = rest.subarray(await this.#conn.write(rest));
+    while (rest.length > 0) {
+      const count = await this.#conn.write(rest);
+      if (count === 0) throw new Error(`it took none of ${rest.length} bytes`);
+      rest = rest.subarray(count);
+    }
   }
 
   close(): Promise<void> {

@@ -71,10 +71,8 @@ export class ClosedTunnels {
   /** Remembers how tunnel `id` ended. */
   add(id: string, ending: Ending, now: number): void {
     if (this.#endings.size >= MAX_REMEMBERED) {
-      for (const oldest of this.#endings.keys()) {
-        this.#endings.delete(oldest);
-        break;
-      }
+      const [oldest = ""] = this.#endings.keys();
+      this.#endings.delete(oldest);
     }
     const { resumeTimeout } = this.#options;
     const until = now + Math.max(MIN_LIFETIME_MS, 2 * resumeTimeout);
@@ -94,17 +92,16 @@ export class ClosedTunnels {
   answer(id: ConnectionId, frame: Frame): boolean {
     if (frame.type === "reset") return false;
     const text = formatId(id);
-    const ending = this.find(text);
-    const clean = ending !== undefined && "ack" in ending;
-    // An answer answered: two that remember a clean end would never stop.
-    if (clean && (frame.type === "ack" || frame.type === "pong")) return false;
-    if (clean) {
-      const { ack } = ending;
-      this.#send(text, { type: "ack", ack, limit: ack, gap: false });
-    } else {
-      const { code, text: why } = ending?.reason ?? UNKNOWN;
+    const ending = this.find(text) ?? { reason: UNKNOWN };
+    if ("reason" in ending) {
+      const { code, text: why } = ending.reason;
       this.#send(text, { type: "reset", code, text: why });
+      return true;
     }
+    // Two that remember a clean end would answer each other's answers for ever.
+    if (frame.type === "ack" || frame.type === "pong") return false;
+    const { ack } = ending;
+    this.#send(text, { type: "ack", ack, limit: ack, gap: false });
     return true;
   }
 

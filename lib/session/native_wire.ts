@@ -31,7 +31,7 @@ export interface NativeWireOptions {
   /** Credit given in the open, in bytes. */
   readonly window: number;
   /** Whether this end waits for a first sign of the other: the one that answered the open. */
-  readonly confirm: boolean;
+  readonly awaitPeer: boolean;
 }
 
 /** Whatever speaks about what was sent keeps its place among the data. */
@@ -59,18 +59,11 @@ export class NativeWire implements Wire {
     this.#codec = codec;
     this.#outbound = options.outbound;
     this.machine = new TunnelState({
+      ...home,
+      ...options,
       now: home.clock.now(),
-      pool: home.pool,
-      sendBudget: home.sendBudget,
-      receiveBudget: home.receiveBudget,
       path: peer.state.path,
-      peerWindow: options.peerWindow,
-      window: options.window,
-      maxWindow: home.maxWindow,
       frameBytes: this.#frameBytes(home.bus.maxPayload),
-      idleTimeout: home.idleTimeout,
-      halfCloseTimeout: home.halfCloseTimeout,
-      confirm: options.confirm,
       restProbe: restProbeOf(options.number),
     });
   }

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import type { Bus } from "../nats/bus.ts";
+import type { Bus, PublishOptions } from "../nats/bus.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
-import { PeerState, type PeerTimes } from "../tunnel/liveness.ts";
+import { Liveness, type PeerTimes } from "../tunnel/liveness.ts";
 import {
   formatId,
   otherRole,
@@ -27,7 +27,7 @@ export interface Peer<T extends PeerTunnel> {
   /** Its token. */
   readonly token: string;
   /** Whether it lives, and how far it is. */
-  readonly state: PeerState;
+  readonly state: Liveness;
   /** The tunnels shared with it. */
   readonly tunnels: Set<T>;
   /** How frames for it are written. */
@@ -41,6 +41,9 @@ export interface Peer<T extends PeerTunnel> {
  * one after the other find the round trip known and need no ping of their own.
  */
 const IDLE_PEER_MS = 30_000;
+
+/** Fields of a PING or PONG that speaks of two processes, and of no bytes. */
+const NO_POSITION = { sent: 0, ack: 0, limit: 0 } as const;
 
 /** What the table of peers is made of. */
 export interface PeersOptions<T extends PeerTunnel> {
@@ -89,7 +92,7 @@ export class Peers<T extends PeerTunnel> {
     const { bus, role, token: own, times } = this.#options;
     const peer: Peer<T> = {
       token,
-      state: new PeerState(times, now),
+      state: new Liveness(times, now),
       tunnels: new Set(),
       codec,
       id: formatId({
@@ -125,17 +128,14 @@ export class Peers<T extends PeerTunnel> {
    * Pings what is due, forgets what is idle and, unless without `verdicts`,
    * ends what is lost.
    */
-  sweep(
-    now: number,
-    options: { readonly verdicts: boolean } = { verdicts: true },
-  ): void {
+  sweep(now: number, { verdicts } = { verdicts: true }): void {
     for (const peer of [...this.#peers.values()]) {
       const idleSince = this.#idleSince.get(peer);
       if (idleSince !== undefined) {
         if (now >= idleSince + IDLE_PEER_MS) this.forget(peer);
         continue;
       }
-      const reason = options.verdicts ? peer.state.verdict(now) : undefined;
+      const reason = verdicts ? peer.state.verdict(now) : undefined;
       if (reason !== undefined) this.#options.onLost(peer, reason);
       else this.#ping(peer, now, false);
     }
@@ -163,11 +163,9 @@ export class Peers<T extends PeerTunnel> {
     switch (frame.type) {
       case "ping":
         this.#send(peer, {
+          ...NO_POSITION,
           type: "pong",
           id: frame.id,
-          sent: 0,
-          ack: 0,
-          limit: 0,
           hold: false,
         });
         if (frame.resumed) {
@@ -191,43 +189,30 @@ export class Peers<T extends PeerTunnel> {
   /** Tells every peer that this process leaves. */
   sayGoodbye(reason: Reason): void {
     for (const peer of this.#peers.values()) {
-      this.#send(
-        peer,
-        { type: "reset", code: reason.code, text: reason.text },
-        // After the last frames of the tunnels themselves.
-        { lane: "data" },
-      );
+      const { code, text } = reason;
+      // After the last frames of the tunnels themselves.
+      this.#send(peer, { type: "reset", code, text }, { lane: "data" });
     }
   }
 
   #ping(peer: Peer<T>, now: number, resumed: boolean): void {
     const id = peer.state.pollPing(now);
     if (id === undefined) return;
-    this.#send(
-      peer,
-      { type: "ping", id, sent: 0, ack: 0, limit: 0, resumed },
-      { answerable: true },
-    );
+    const { subjects, role } = this.#options;
+    this.#send(peer, { ...NO_POSITION, type: "ping", id, resumed }, {
+      lane: "control",
+      // With a reply subject the broker itself answers when nobody listens.
+      reply: subjects.data(role, peer.id),
+    });
   }
 
   #send(
     peer: Peer<T>,
     frame: Frame,
-    options: {
-      readonly answerable?: boolean;
-      readonly lane?: "control" | "data";
-    } = {},
+    options: PublishOptions = { lane: "control" },
   ): void {
     const { bus, subjects, role } = this.#options;
-    const other = otherRole(role);
-    bus.publish(
-      subjects.data(other, peer.id),
-      peer.codec.encode(peer.id, frame),
-      {
-        lane: options.lane ?? "control",
-        // With a reply subject the broker itself answers when nobody listens.
-        ...(options.answerable ? { reply: subjects.data(role, peer.id) } : {}),
-      },
-    );
+    const subject = subjects.data(otherRole(role), peer.id);
+    bus.publish(subject, peer.codec.encode(peer.id, frame), options);
   }
 }

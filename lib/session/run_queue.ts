@@ -32,9 +32,7 @@ export class RunQueue<T extends Runnable> {
   /** Lets `tunnel` take a step at the end of this turn. */
   schedule(tunnel: T): void {
     this.#due.add(tunnel);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    queueMicrotask(this.#run);
+    this.#wake();
   }
 
   /** `tunnel` took a step, and may have more to send than there was room for. */
@@ -68,6 +66,14 @@ export class RunQueue<T extends Runnable> {
       }
     } finally {
       this.#scheduled = false;
+      // One step that throws must not keep the others from theirs.
+      if (this.#due.size > 0) this.#wake();
     }
   };
+
+  #wake(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(this.#run);
+  }
 }

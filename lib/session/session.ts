@@ -206,7 +206,7 @@ export class Session implements Disposable {
       outbound: subjects.data(this.#other, id),
       peerWindow: spec.peerWindow,
       window: this.initialWindow,
-      confirm: role === "server",
+      awaitPeer: role === "server",
     });
     return this.#add({ ...spec, id, number }, wire);
   }

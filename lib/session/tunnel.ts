@@ -17,6 +17,7 @@ import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
 import type { MemoryBudget } from "../tunnel/memory_budget.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
+import type { TunnelState } from "../tunnel/machine.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 
 /** What logs and tables say of a tunnel. */
@@ -61,41 +62,22 @@ export interface TunnelHome extends TunnelSettings {
   readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
 }
 
-/** What decides for a tunnel: `TunnelState`, or `V1State` for version 1. */
-export interface Machine {
-  /** How the tunnel ended; undefined while it has not. */
-  readonly outcome: Outcome | undefined;
-  /** How many bytes may be read from the application now. */
-  readonly readAllowance: number;
-  /** Whether the application is to be told that the stream has ended. */
-  readonly endDue: boolean;
-  /** When `tick` is to be called at the latest. */
-  readonly nextTimeout: number;
-  /** Counters. */
-  readonly stats: TunnelStats;
-  /** Cumulative acknowledgement, for questions after the end. */
-  readonly ack: number;
-  /** The application sent `chunk`. */
-  read(chunk: Uint8Array, now: number): void;
-  /** The application ended its stream. */
-  readEnd(now: number): void;
-  /** `chunk`, from `takeWritable`, was written to the application. */
-  wrote(chunk: Uint8Array, now: number): void;
-  /** The end of stream was passed to the application. */
-  wroteEnd(now: number): void;
-  /** The local socket failed. */
-  fail(reason: Reason, now: number): void;
-  /** Cuts the tunnel at once; the peer is told. */
-  abort(reason: Reason): void;
-  /** The link to NATS is down. */
-  linkDown(now: number): void;
-  /** The link to NATS is back. */
-  linkUp(now: number): void;
-  /** Time has passed. */
-  tick(now: number): void;
-  /** The next bytes to write to the application, or undefined. */
-  takeWritable(): Uint8Array | undefined;
-}
+/**
+ * What decides for a tunnel, `TunnelState` or `V1State` for version 1, as the
+ * relay loop knows it: what is left out here is between the machine and its
+ * wire, or for tests.
+ */
+export type Machine = Omit<
+  TunnelState,
+  | "held"
+  | "peerResumed"
+  | "pollFrame"
+  | "receive"
+  | "receiveHalf"
+  | "sendHalf"
+  | "setFrameBytes"
+  | "settled"
+>;
 
 /** What differs between the versions: how the machine's frames travel. */
 export interface Wire {
@@ -222,7 +204,7 @@ export class Tunnel {
 
   /** The link to NATS is down. */
   linkDown(now: number): void {
-    this.#tell(now, () => this.#machine.linkDown(now));
+    this.#tell(now, () => this.#machine.linkDown());
   }
 
   /** The link to NATS is back; the broker takes messages of at most so many bytes. */
@@ -255,7 +237,10 @@ export class Tunnel {
 
   // The relay loop
 
-  /** Carries out what follows from the events so far: frames, writes, reads, the end. */
+  /**
+   * Carries out what follows from the events so far: frames, writes, reads,
+   * the end. It never throws.
+   */
   step(now: number): void {
     if (this.#ended) return;
     try {
@@ -358,29 +343,30 @@ export class Tunnel {
    * told, if that still works.
    */
   #fault(error: unknown, now: number): void {
-    const { id } = this.info;
-    log.error("tunnel failed", { id, error });
+    this.#logFault(error);
+    if (this.#ended) return;
     const reason: Reason = { code: "internal", text: messageOf(error) };
-    const cut = (): void => {
+    try {
       this.#machine.abort(reason);
       this.#wire.send(now);
-    };
-    const end = (): void =>
-      this.#end(this.#machine.outcome ?? { clean: false, by: "local", reason });
-    for (const attempt of [cut, end]) {
-      if (this.#ended) return;
-      try {
-        attempt();
-      } catch (again) {
-        log.error("tunnel failed", { id, error: again });
-      }
+    } catch (again) {
+      this.#logFault(again);
     }
+    this.#end(this.#machine.outcome ?? { clean: false, by: "local", reason });
   }
 
   #end(outcome: Outcome): void {
     this.#ended = true;
-    this.#socket.close();
-    this.#subscription?.[Symbol.dispose]();
-    this.#home.onEnd(this, outcome);
+    try {
+      this.#socket.close();
+      this.#home.onEnd(this, outcome);
+      this.#subscription?.[Symbol.dispose]();
+    } catch (error) {
+      this.#logFault(error);
+    }
+  }
+
+  #logFault(error: unknown): void {
+    log.error("tunnel failed", { id: this.info.id, error });
   }
 }

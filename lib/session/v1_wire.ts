@@ -45,15 +45,13 @@ export class V1Wire implements Wire {
 
   /** The wire of a tunnel whose ID the peer was told, or told us. */
   constructor(options: V1WireOptions) {
-    const { home, id, role, rate, listenTimeout } = options;
+    const { home, id } = options;
     const capacity = dataCapacity(home.bus.maxPayload, id.length, 0);
     this.#options = options;
     this.machine = new V1State({
       ...home,
+      ...options,
       now: home.clock.now(),
-      role,
-      rate,
-      listenTimeout,
       dataBytes: Math.max(1, Math.min(V1_MAX_DATA_BYTES, capacity)),
     });
   }

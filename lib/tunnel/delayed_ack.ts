@@ -11,11 +11,11 @@
 export const ACK_DELAY_MS = 25;
 
 /** The acknowledgements that one end of a tunnel owes. */
-export class AckSchedule {
+export class DelayedAck {
   #dueAt = Infinity;
   #gap = false;
   #askedAt = -1;
-  #pressed = false;
+  #droppedForMemory = false;
 
   /** When an ACK is due at the latest. */
   get dueAt(): number {
@@ -28,8 +28,8 @@ export class AckSchedule {
   }
 
   /** Whether bytes were dropped for want of memory and not yet asked for. */
-  get pressed(): boolean {
-    return this.#pressed;
+  get droppedForMemory(): boolean {
+    return this.#droppedForMemory;
   }
 
   /** Bytes came: an ACK may wait for company. */
@@ -49,20 +49,20 @@ export class AckSchedule {
    * @returns whether this was news.
    */
   missing(received: number, now: number): boolean {
-    if (this.#pressed || this.#askedAt === received) return false;
+    if (this.#droppedForMemory || this.#askedAt === received) return false;
     this.#ask(received, now);
     return true;
   }
 
   /** Bytes after `received` were dropped for want of memory. */
   dropped(): void {
-    this.#pressed = true;
+    this.#droppedForMemory = true;
   }
 
   /** There is memory again: ask for what was dropped. */
   relieved(received: number, now: number): void {
-    if (!this.#pressed) return;
-    this.#pressed = false;
+    if (!this.#droppedForMemory) return;
+    this.#droppedForMemory = false;
     this.#ask(received, now);
   }
 

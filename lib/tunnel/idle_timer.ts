@@ -6,7 +6,7 @@
 import type { Reason } from "../base/errors.ts";
 
 /** The idle timeout of a tunnel and that of a half-closed one; probes are no activity. */
-export class QuietTimer {
+export class IdleTimer {
   readonly #idle: number;
   readonly #halfClosed: number;
   #movedAt: number;

@@ -23,7 +23,7 @@ export interface PeerTimes {
  * reconnecting and has the short peer time. While our link is down, or the
  * peer is merely silent, the resume time counts.
  */
-export class PeerState {
+export class Liveness {
   /** Round trip to the peer, fed by its PONGs. */
   readonly path: PathEstimate = new PathEstimate();
   readonly #times: PeerTimes;

@@ -27,11 +27,12 @@
  *
  * @module
  */
-import { AckSchedule } from "./delayed_ack.ts";
+import type { BufferPool } from "../base/buffer_pool.ts";
+import { DelayedAck } from "./delayed_ack.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
-import { Prober } from "./probe_timer.ts";
-import { QuietTimer } from "./idle_timer.ts";
+import { ProbeTimer } from "./probe_timer.ts";
+import { IdleTimer } from "./idle_timer.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { SendBuffer } from "./send_buffer.ts";
 import type {
@@ -49,18 +50,19 @@ export const LINGER_MS = 5_000;
 
 /** The state machine of one end of a tunnel. */
 export class TunnelState {
-  readonly #options: TunnelOptions;
+  readonly #pool: BufferPool;
+  readonly #maxWindow: number;
   readonly #send: SendBuffer;
   readonly #receive: ReceiveBuffer;
-  readonly #acks = new AckSchedule();
-  readonly #prober: Prober;
-  readonly #quiet: QuietTimer;
+  readonly #acks = new DelayedAck();
+  readonly #prober: ProbeTimer;
+  readonly #quiet: IdleTimer;
   #frameBytes: number;
   #sendHalf: HalfState = "open";
   #receiveHalf: HalfState = "open";
   #outcome: Outcome | undefined;
   #linked = true;
-  #confirmed: boolean;
+  #peerHeard: boolean;
   /** Whether the FIN is on the wire (and not taken back by a rewind). */
   #finSent = false;
   #finEverSent = false;
@@ -78,25 +80,22 @@ export class TunnelState {
 
   /** A tunnel both ends of which have agreed to open it. */
   constructor(options: TunnelOptions) {
-    this.#options = options;
+    this.#pool = options.pool;
+    this.#maxWindow = options.maxWindow;
     this.#frameBytes = options.frameBytes;
-    this.#quiet = new QuietTimer(options);
-    this.#prober = new Prober(options.path, options.now, options.restProbe);
+    this.#quiet = new IdleTimer(options);
+    this.#prober = new ProbeTimer(options.path, options.now, options.restProbe);
     this.#send = new SendBuffer({
       pool: options.pool,
       budget: options.sendBudget,
       limit: options.peerWindow,
     });
     this.#receive = new ReceiveBuffer({
-      pool: options.pool,
+      ...options,
       budget: options.receiveBudget,
-      path: options.path,
-      window: options.window,
-      maxWindow: options.maxWindow,
-      now: options.now,
     });
-    this.#confirmed = !options.confirm;
-    if (options.confirm) this.#prober.armSlowly(options.now);
+    this.#peerHeard = !options.awaitPeer;
+    if (options.awaitPeer) this.#prober.armSlowly(options.now);
   }
 
   /** What the sending direction is doing. */
@@ -143,7 +142,7 @@ export class TunnelState {
   /** How many bytes may be read from the application now. */
   get readAllowance(): number {
     if (this.#sendHalf !== "open" || this.#stopping) return 0;
-    return this.#send.allowance(this.#frameBytes, this.#options.maxWindow);
+    return this.#send.allowance(this.#frameBytes, this.#maxWindow);
   }
 
   /** Whether the application is to be told that the stream has ended. */
@@ -169,7 +168,7 @@ export class TunnelState {
   /** The application sent `chunk`, at most `readAllowance` bytes; it is kept, not copied. */
   read(chunk: Uint8Array, now: number): void {
     if (this.#sendHalf !== "open" || this.#stopping) {
-      this.#options.pool.release(chunk);
+      this.#pool.release(chunk);
       return;
     }
     this.#quiet.moved(now);
@@ -268,8 +267,8 @@ export class TunnelState {
   /** A frame came from the peer; a DATA payload is copied before this returns. */
   receive(frame: Frame, now: number): void {
     if (this.#outcome !== undefined) return;
-    if (!this.#confirmed) {
-      this.#confirmed = true;
+    if (!this.#peerHeard) {
+      this.#peerHeard = true;
       this.#armProbe(now);
     }
     try {
@@ -330,7 +329,7 @@ export class TunnelState {
       const id = this.#pongDue;
       this.#pongDue = undefined;
       this.#acknowledged();
-      const hold = this.#acks.pressed;
+      const hold = this.#acks.droppedForMemory;
       return { type: "pong", id, sent: this.#sent, ack, limit, hold };
     }
     // That of a FIN may wait for our own, which mostly follows and carries it.

@@ -48,7 +48,7 @@ export interface Probe {
  * was down. Then the tunnel is *resuming*: nothing new is sent, and missing
  * bytes are not asked for, until the peer has said where it stands.
  */
-export class Prober {
+export class ProbeTimer {
   readonly #path: PathEstimate;
   readonly #rest: number;
   #due = false;

@@ -46,7 +46,7 @@ export interface TunnelOptions {
   /** Cut when one direction has ended and no byte moved for so many ms; 0 = never. */
   readonly halfCloseTimeout: number;
   /** Ask the peer for a sign of life of this tunnel if none comes by itself. */
-  readonly confirm: boolean;
+  readonly awaitPeer: boolean;
   /** Time between two questions about a tunnel at rest, in ms; default `REST_PROBE_MS`. */
   readonly restProbe?: number;
 }

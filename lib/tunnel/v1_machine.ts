@@ -17,16 +17,14 @@
  *
  * @module
  */
-import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Reason } from "../base/errors.ts";
 import { MAX_OFFSET } from "../wire/frame.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
 import type { Message } from "../wire/message.ts";
 import { PathEstimate } from "./rtt.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import type { Role } from "../wire/subjects.ts";
 import { LINGER_MS } from "./machine.ts";
-import type { Outcome, TunnelStats } from "./types.ts";
+import type { Outcome, TunnelOptions, TunnelStats } from "./types.ts";
 import { V1Pace } from "./v1_pace.ts";
 
 /** First and longest pause between two questions whether the peer listens, in ms. */
@@ -71,27 +69,24 @@ export type V1Frame =
   | { readonly type: "probe"; readonly id: number };
 
 /** What a version 1 tunnel is made of. */
-export interface V1Options {
-  /** Time of creation. */
-  readonly now: number;
+export interface V1Options extends
+  Pick<
+    TunnelOptions,
+    | "now"
+    | "pool"
+    | "sendBudget"
+    | "receiveBudget"
+    | "idleTimeout"
+    | "halfCloseTimeout"
+  > {
   /** Our own side of the tunnel. */
   readonly role: Role;
-  /** Where large buffers come from and go back to. */
-  readonly pool: BufferPool;
-  /** Memory of the process for bytes sent and not acknowledged. */
-  readonly sendBudget: MemoryBudget;
-  /** Memory of the process for bytes received and not written. */
-  readonly receiveBudget: MemoryBudget;
   /** Bytes a second sent to the peer. */
   readonly rate: number;
   /** Most bytes of data in one message. */
   readonly dataBytes: number;
   /** How long the peer may take to listen, in ms. */
   readonly listenTimeout: number;
-  /** In ms; 0 = never. */
-  readonly idleTimeout: number;
-  /** In ms; 0 = never. */
-  readonly halfCloseTimeout: number;
 }
 
 /** The machine of one end of a version 1 tunnel. */
@@ -134,17 +129,15 @@ export class V1State {
   /** A tunnel just opened; nothing is sent until the peer listens. */
   constructor(options: V1Options) {
     this.#options = options;
-    const { now, pool, receiveBudget } = options;
     this.#in = new ReceiveBuffer({
-      pool,
-      budget: receiveBudget,
+      ...options,
+      budget: options.receiveBudget,
       path: new PathEstimate(),
       window: MAX_OFFSET,
       maxWindow: MAX_OFFSET,
-      now,
     });
     this.#pace = new V1Pace(options);
-    this.#probeAt = this.#activeAt = now;
+    this.#probeAt = this.#activeAt = options.now;
   }
 
   /** How the tunnel ended; undefined while it has not. */
@@ -171,7 +164,7 @@ export class V1State {
   get readAllowance(): number {
     if (this.#outcome !== undefined || this.#localEnded) return 0;
     const { dataBytes } = this.#options;
-    if (this.#deaf) return dataBytes; // to be thrown away
+    if (this.#peerUnreachable) return dataBytes; // to be thrown away
     return this.#listening && this.#out.length === 0 && this.#pace.open
       ? dataBytes
       : 0;
@@ -187,7 +180,7 @@ export class V1State {
   get nextTimeout(): number {
     if (this.#outcome !== undefined) return Infinity;
     return Math.min(
-      this.#probing || this.#deaf ? Infinity : this.#probeAt,
+      this.#probing || this.#peerUnreachable ? Infinity : this.#probeAt,
       this.#listenBy,
       this.#goneUntil,
       this.#drainUntil,
@@ -201,7 +194,9 @@ export class V1State {
   /** The application sent `chunk`. */
   read(chunk: Uint8Array, now: number): void {
     const { dataBytes, sendBudget, pool } = this.#options;
-    if (this.#deaf || this.#localEnded || this.#outcome !== undefined) {
+    if (
+      this.#peerUnreachable || this.#localEnded || this.#outcome !== undefined
+    ) {
       pool.release(chunk);
       return;
     }
@@ -290,7 +285,7 @@ export class V1State {
 
   /** NATS says that nobody listens on the tunnel's subject. */
   noResponders(now: number): void {
-    if (this.#outcome !== undefined || this.#deaf) return;
+    if (this.#outcome !== undefined || this.#peerUnreachable) return;
     this.#probing = false;
     if (!this.#listening) {
       this.#probeAt = now + this.#probeDelay;
@@ -343,7 +338,7 @@ export class V1State {
 
   /** The next message to send, or undefined; with `answersOnly` only the last. */
   pollFrame(now: number, answersOnly = false): V1Frame | undefined {
-    if (this.#deaf) return undefined;
+    if (this.#peerUnreachable) return undefined;
     if (this.#outcome !== undefined) return this.#pollClose(now);
     if (answersOnly) return undefined;
     if (!this.#probing && now >= this.#probeAt) {
@@ -372,13 +367,15 @@ export class V1State {
   // Inside
 
   /** Whether nothing that is sent reaches the peer any more. */
-  get #deaf(): boolean {
+  get #peerUnreachable(): boolean {
     return this.#peerClosed || this.#gone !== undefined;
   }
 
   get #listenBy(): number {
     const { now, listenTimeout } = this.#options;
-    return this.#listening || this.#deaf ? Infinity : now + listenTimeout;
+    return this.#listening || this.#peerUnreachable
+      ? Infinity
+      : now + listenTimeout;
   }
 
   /** When a peer that is gone without a close is given up. */

@@ -237,6 +237,27 @@ Deno.test("a socket writes all of a chunk before it says so", async () => {
   theirs.close();
 });
 
+Deno.test("a socket fails where the system takes no byte of a write", async () => {
+  const { connect } = Deno;
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const stuck = async (options: Deno.ConnectOptions): Promise<Deno.Conn> =>
+    Object.assign(await connect(options), { write: () => Promise.resolve(0) });
+  Object.assign(Deno, { connect: stuck });
+  try {
+    const { port } = listener.addr;
+    const { signal } = new AbortController();
+    const socket = await dial({ host: "127.0.0.1", port }, { pool, signal });
+    await assert.rejects(
+      socket.writer.write(new Uint8Array(5)),
+      /took none of 5 bytes/,
+    );
+    socket.close();
+    (await listener.accept()).close();
+  } finally {
+    Object.assign(Deno, { connect });
+  }
+});
+
 Deno.test("Socket.close() ends a read and a write under way, and can be repeated", async () => {
   const { ours, theirs } = await connected();
   const reader = ours.reader;

@@ -206,18 +206,20 @@ Deno.test("Session cuts frames anew for a broker that takes less", async () => {
   assert.ok(largest > 1_000 && largest <= 2_000, `${largest} bytes`);
 });
 
-Deno.test("Session of a version 1 tunnel ends with the link", async () => {
-  using pair = new Pair();
-  const id = "66840b31340ea8b4";
-  using _v1 = pair.broker.connect().subscribe(
-    `p.data.to_server.${id}`,
-    () => {},
+/** A version 1 server's tunnels at the client of a pair. */
+class V1Bench extends Pair {
+  readonly #id = "66840b31340ea8b4";
+  /** What the server hears, as text. */
+  readonly heard: string[] = [];
+  readonly #server = this.broker.connect().subscribe(
+    `p.data.to_server.${this.#id}`,
+    ({ data }) => void this.heard.push(new TextDecoder().decode(data)),
   );
-  const { session } = pair.client.ingress;
-  const make = (): FakeSocket => {
+
+  openV1(): FakeSocket {
     const socket = new FakeSocket();
-    session.addV1({
-      id,
+    this.client.ingress.session.addV1({
+      id: this.#id,
       number: 5,
       socket,
       target: "db:5",
@@ -225,14 +227,40 @@ Deno.test("Session of a version 1 tunnel ends with the link", async () => {
       listenTimeout: 1_000,
     });
     return socket;
-  };
-  const before = make();
-  await pair.settle();
-  pair.client.bus.cut();
-  const during = make();
-  await pair.settle();
+  }
+
+  override [Symbol.dispose](): void {
+    this.#server[Symbol.dispose]();
+    super[Symbol.dispose]();
+  }
+}
+
+Deno.test("Session of a version 1 tunnel ends with the link", async () => {
+  using bench = new V1Bench();
+  const before = bench.openV1();
+  await bench.settle();
+  bench.client.bus.cut();
+  const during = bench.openV1();
+  await bench.settle();
   assert.ok(before.closed && during.closed);
-  assert.deepEqual([...session.counters.closedByCode], [["nats-down", 2]]);
+  const { counters } = bench.client.ingress.session;
+  assert.deepEqual([...counters.closedByCode], [["nats-down", 2]]);
+});
+
+Deno.test("Session.shutDown() sends the close of version 1 also while the way to NATS is full", async () => {
+  using bench = new V1Bench();
+  const app = bench.openV1();
+  await bench.settle();
+  app.send("said");
+  await bench.settle();
+  bench.client.bus.congested = true;
+  app.send("unsaid");
+  await bench.settle();
+  const { session } = bench.client.ingress;
+  session.shutDown({ code: "shutdown", text: "stopped" });
+  await bench.settle();
+  assert.ok(app.closed);
+  assert.match(bench.heard.at(-1) ?? "", /"Metadata":\{"type":"close"\}/);
 });
 
 Deno.test("Session ends the one tunnel that a fault of ours befell, and tells its peer", async () => {
@@ -261,4 +289,46 @@ Deno.test("Session ends the one tunnel that a fault of ours befell, and tells it
     rawMessage === "tunnel failed"
   );
   assert.equal(faulty.length, 1);
+});
+
+Deno.test("Session goes on after a fault at the end of a tunnel", async () => {
+  using log = captureLog();
+  using bench = new V1Bench();
+  const { bus } = bench.client;
+  const subscribe = bus.subscribe.bind(bus);
+  bus.subscribe = (...args) => ({
+    ...subscribe(...args),
+    [Symbol.dispose]: () => {
+      throw new TypeError("a fault of ours");
+    },
+  });
+  const faulty = bench.openV1();
+  const { app, target } = await bench.open();
+  faulty.reset();
+  await bench.settle();
+  app.send("unharmed");
+  await bench.settle();
+  assert.equal(target.text, "unharmed");
+  assert.ok(faulty.closed);
+  assert.equal(bench.client.ingress.session.size, 1);
+  assert.ok(
+    log.records.some(({ rawMessage }) => rawMessage === "tunnel failed"),
+  );
+});
+
+Deno.test("Session blames NATS for the end of a tunnel that was opened while it was away", async () => {
+  using bench = await SessionBench.start();
+  const { session } = bench.client.ingress;
+  bench.client.bus.cut();
+  const socket = new FakeSocket();
+  session.addNative({
+    id: { client: "client1", server: "server2", number: 5 },
+    socket,
+    target: "db:5",
+    codec: "binary",
+    peerWindow: 1 << 16,
+  });
+  await bench.wait(31_000);
+  assert.ok(socket.closed);
+  assert.deepEqual([...session.counters.closedByCode], [["nats-down", 2]]);
 });

@@ -6,6 +6,7 @@ import { CODEC_NAMES } from "../../lib/wire/codec.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
 import { Pair } from "../support/shell_pair.ts";
+import { streamPair } from "../support/stream_pair.ts";
 
 const MIB = 1 << 20;
 
@@ -361,19 +362,22 @@ Deno.test("Session counts bytes of tunnels open and ended", async () => {
 
 Deno.test("Session relays plain pairs of web streams, with half-close in either order", async () => {
   for (const first of ["application", "target"] as const) {
-    const [app, target] = [new StreamEnd(), new StreamEnd()];
+    const [app, target] = [streamPair("app"), streamPair("target")];
     using pair = new Pair({
-      server: { dial: () => Promise.resolve(target.ours) },
+      server: { dial: () => Promise.resolve(target.inner) },
     });
-    const serving = pair.client.ingress.serve(once(app.ours));
+    const serving = pair.client.ingress.serve(once(app.inner));
     await pair.settle();
     const bytes = { up: noise(3, 400_001), down: noise(4, 300_001) };
     const sending = {
-      application: () => app.send(bytes.up),
-      target: () => target.send(bytes.down),
+      application: () => sendChunks(app.writable, bytes.up),
+      target: () => sendChunks(target.writable, bytes.down),
     };
     const second = first === "application" ? "target" : "application";
-    const got = { application: app.readAll(), target: target.readAll() };
+    const got = {
+      application: new Response(app.readable).bytes(),
+      target: new Response(target.readable).bytes(),
+    };
     await Promise.all([sending[first](), driven(pair, got[second])]);
     // One direction has ended; the other has not begun.
     assert.deepEqual(pair.sizes, [1, 1]);
@@ -385,28 +389,38 @@ Deno.test("Session relays plain pairs of web streams, with half-close in either 
   }
 });
 
-/** A plain pair of web streams for us, and the application at its other end. */
-class StreamEnd {
-  readonly #in = new TransformStream<Uint8Array, Uint8Array>();
-  readonly #out = new TransformStream<Uint8Array, Uint8Array>();
-  readonly ours: Socket = {
-    remote: "streams",
-    readable: this.#in.readable,
-    writable: this.#out.writable,
-  };
+Deno.test("Session ends both pairs of web streams when one is broken off", async () => {
+  const [app, target] = [streamPair("app"), streamPair("target")];
+  using pair = new Pair({
+    server: { dial: () => Promise.resolve(target.inner) },
+  });
+  const serving = pair.client.ingress.serve(once(app.inner));
+  await pair.settle();
+  const reading = assert.rejects(
+    target.readable.getReader().read(),
+    /the tunnel has ended/,
+  );
+  await app.writable.abort(new Error("broken off"));
+  await pair.wait(100);
+  await Promise.all([reading, serving]);
+  const { closedByCode } = pair.server.egress.session.counters;
+  assert.deepEqual([...closedByCode], [["aborted", 1]]);
+  await assertNothingLeft(pair);
+});
 
-  /** Sends `bytes` in pieces, then the end. */
-  async send(bytes: Uint8Array): Promise<void> {
-    const writer = this.#in.writable.getWriter();
-    for (let at = 0; at < bytes.length; at += 70_001) {
-      await writer.write(bytes.slice(at, at + 70_001));
-    }
-    await writer.close();
+/** Sends `bytes` in chunks of many sizes, slabs and empty ones among them, then the end. */
+async function sendChunks(
+  writable: WritableStream<Uint8Array>,
+  bytes: Uint8Array,
+): Promise<void> {
+  const writer = writable.getWriter();
+  const sizes = [1, 1 << 16, 70_001, 0, 7_777];
+  for (let at = 0, i = 0; at < bytes.length; i++) {
+    const size = sizes[i % sizes.length] ?? 1;
+    await writer.write(bytes.slice(at, at + size));
+    at += size;
   }
-
-  readAll(): Promise<Uint8Array> {
-    return new Response(this.#out.readable).bytes();
-  }
+  await writer.close();
 }
 
 /** A listener that has one connection. */

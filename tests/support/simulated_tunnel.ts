@@ -60,7 +60,7 @@ export class SimulatedTunnel {
       frameBytes: setup.frameBytes,
       idleTimeout: 0,
       halfCloseTimeout: 0,
-      confirm: end.role === "server",
+      awaitPeer: end.role === "server",
     });
   }
 

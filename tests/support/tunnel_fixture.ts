@@ -30,7 +30,7 @@ export function open(options?: Partial<TunnelOptions>): TunnelState {
     frameBytes: FRAME,
     idleTimeout: 0,
     halfCloseTimeout: 0,
-    confirm: false,
+    awaitPeer: false,
     ...options,
   });
 }

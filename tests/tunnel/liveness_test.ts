@@ -1,7 +1,7 @@
 /** Two clocks for one peer, its pings, and the way to it. */
 import assert from "node:assert/strict";
 import { PATH_SAMPLES, PathEstimate } from "../../lib/tunnel/rtt.ts";
-import { PeerState } from "../../lib/tunnel/liveness.ts";
+import { Liveness } from "../../lib/tunnel/liveness.ts";
 
 const TIMES = {
   pingInterval: 2_000,
@@ -9,12 +9,12 @@ const TIMES = {
   resumeTimeout: 30_000,
 } as const;
 
-function codeAt(peer: PeerState, now: number): string | undefined {
+function codeAt(peer: Liveness, now: number): string | undefined {
   return peer.verdict(now)?.code;
 }
 
 Deno.test("verdict() gives an absent peer the peer time", () => {
-  const peer = new PeerState(TIMES, 0);
+  const peer = new Liveness(TIMES, 0);
   peer.noResponders(1_000);
   peer.noResponders(9_000); // said again: absent since the first time
   assert.equal(codeAt(peer, 10_999), undefined);
@@ -25,7 +25,7 @@ Deno.test("verdict() gives an absent peer the peer time", () => {
 });
 
 Deno.test("verdict() forgets an absence once the peer is heard", () => {
-  const peer = new PeerState(TIMES, 0);
+  const peer = new Liveness(TIMES, 0);
   peer.noResponders(1_000);
   peer.heard(10_000);
   assert.equal(codeAt(peer, 39_999), undefined);
@@ -35,7 +35,7 @@ Deno.test("verdict() forgets an absence once the peer is heard", () => {
 });
 
 Deno.test("verdict() gives a silent peer the resume time", () => {
-  const peer = new PeerState(TIMES, 0);
+  const peer = new Liveness(TIMES, 0);
   peer.heard(5_000);
   assert.equal(codeAt(peer, 34_999), undefined);
   assert.deepEqual(peer.verdict(35_000), {
@@ -45,7 +45,7 @@ Deno.test("verdict() gives a silent peer the resume time", () => {
 });
 
 Deno.test("verdict() gives a link that is down the resume time, whatever was said before", () => {
-  const peer = new PeerState(TIMES, 0);
+  const peer = new Liveness(TIMES, 0);
   peer.noResponders(1_000);
   peer.linkDown(2_000);
   peer.linkDown(20_000); // still down, since the first time
@@ -58,7 +58,7 @@ Deno.test("verdict() gives a link that is down the resume time, whatever was sai
 });
 
 Deno.test("verdict() leaves the peer a moment after an outage of ours", () => {
-  const peer = new PeerState(TIMES, 0);
+  const peer = new Liveness(TIMES, 0);
   peer.linkDown(1_000);
   peer.noResponders(1_500);
   peer.linkUp(30_500);
@@ -70,7 +70,7 @@ Deno.test("verdict() leaves the peer a moment after an outage of ours", () => {
 });
 
 Deno.test("verdict() never waits longer than the resume time when that is the shorter", () => {
-  const peer = new PeerState({ ...TIMES, resumeTimeout: 3_000 }, 0);
+  const peer = new Liveness({ ...TIMES, resumeTimeout: 3_000 }, 0);
   peer.linkDown(0);
   peer.linkUp(2_900);
   assert.equal(codeAt(peer, 5_899), undefined);
@@ -78,7 +78,7 @@ Deno.test("verdict() never waits longer than the resume time when that is the sh
 });
 
 Deno.test("pollPing() is due at once, then each interval, and at once after an outage", () => {
-  const peer = new PeerState(TIMES, 100);
+  const peer = new Liveness(TIMES, 100);
   assert.equal(peer.pollPing(100), 1);
   assert.equal(peer.pollPing(100), undefined);
   assert.equal(peer.pollPing(2_099), undefined);
@@ -91,7 +91,7 @@ Deno.test("pollPing() is due at once, then each interval, and at once after an o
 });
 
 Deno.test("pong() measures the last ping only, and once", () => {
-  const peer = new PeerState(TIMES, 0);
+  const peer = new Liveness(TIMES, 0);
   assert.equal(peer.path.minRtt, Infinity);
   peer.pong(1, 5);
   peer.pollPing(10);

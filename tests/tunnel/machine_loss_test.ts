@@ -214,7 +214,7 @@ Deno.test("nextTimeout asks no more for credit once all is sent", () => {
 });
 
 Deno.test("nextTimeout has the end that answered an open ask after five seconds", () => {
-  const state = open({ confirm: true });
+  const state = open({ awaitPeer: true });
   assert.equal(state.nextTimeout, PROBE_MAX_MS);
   state.receive(ack(0), 100);
   assert.equal(state.nextTimeout, 100 + REST_PROBE_MS);

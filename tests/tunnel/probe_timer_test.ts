@@ -4,15 +4,15 @@ import { PathEstimate } from "../../lib/tunnel/rtt.ts";
 import {
   PROBE_MAX_MS,
   PROBE_MIN_MS,
-  Prober,
+  ProbeTimer,
   REST_PROBE_MS,
   restProbeOf,
 } from "../../lib/tunnel/probe_timer.ts";
 
-function prober(rtt?: number): Prober {
+function prober(rtt?: number): ProbeTimer {
   const path = new PathEstimate();
   if (rtt !== undefined) path.sample(rtt);
-  const made = new Prober(path, 0);
+  const made = new ProbeTimer(path, 0);
   made.progress();
   return made;
 }
