@@ -98,7 +98,7 @@ for (const role of ["client", "server"] as const) {
           target: echo.address,
           args: [...common, ...listen],
         });
-      await unread.readUntil(role === "client" ? /listening/ : /INFO  ready/);
+      await unread.readUntil(role === "client" ? /listening/ : /INFO {2}ready/);
       const message = new TextEncoder().encode("still here");
       for (let done = 0; done < CONNECTIONS; done++) {
         using conn = await dial({ hostname: "127.0.0.1", port });
@@ -106,11 +106,11 @@ for (const role of ["client", "server"] as const) {
         assert.deepEqual(await readExactly(conn, message.length), message);
       }
       const [, lost] = await unread.readUntil(
-        /WARN  log lines dropped count=(\d+)\n/,
+        /WARN {2}log lines dropped count=(\d+)\n/,
       );
       assert.ok(Number(lost) > 0);
       assert.equal(await unread.stop(), 0);
-      assert.match(unread.text, /INFO  stopped\n$/);
+      assert.match(unread.text, /INFO {2}stopped\n$/);
       // Whole lines only.
       const broken = unread.text.trimEnd().split("\n")
         .filter((line) => !/^\S+Z (DEBUG|INFO |WARN |ERROR) \S/.test(line));

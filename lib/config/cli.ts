@@ -7,8 +7,12 @@
 
 import { parseArgs } from "node:util";
 import denoJson from "../../deno.json" with { type: "json" };
-import type { ConfigByRole } from "./config.ts";
-import { buildConfig, type ConfigInputs, findGiven } from "./build.ts";
+import {
+  buildConfig,
+  type ConfigByRole,
+  type ConfigInputs,
+  findGiven,
+} from "./config.ts";
 import { findConfigFile } from "./file.ts";
 import { renderHelp } from "./help.ts";
 import { redactUrl } from "./nats_login.ts";

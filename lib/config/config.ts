@@ -1,140 +1,100 @@
 /**
- * The configuration of each role, parsed and frozen. Its structure is that of
- * the config file's keys, with the ways to log in made one.
+ * The configuration of each role, parsed, checked and frozen: a flag goes
+ * before the environment, the environment before the config file, the file
+ * before the default. Its structure is that of the config file's keys, in
+ * camel case, with the ways to log in made one.
  *
  * @module
  */
 
-import type { Address } from "../base/address.ts";
-import type { NatsAuth, NatsServer } from "./nats_login.ts";
-import type { TargetRule } from "../base/target_rules.ts";
+import type { ConfigFile } from "./file.ts";
+import { type NatsAuth, type NatsServer, resolveAuth } from "./nats_login.ts";
+import {
+  type Option,
+  type OptionKey,
+  type OptionKeyOf,
+  OPTIONS,
+  optionsOf,
+  type OptionValues,
+  type Role,
+  type ValueOf,
+} from "./options.ts";
+import type { Sources } from "./sources.ts";
+import { MAX_WORKERS } from "./types.ts";
+import { UsageError } from "../base/errors.ts";
+import { MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
+import { quote } from "../base/text.ts";
+import { formatDuration, formatSize } from "../base/units.ts";
 
-/** How to speak TLS to the broker. */
-export interface NatsTlsConfig {
+/** `dial_timeout` as `dialTimeout`. */
+type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
+
+/** The name that `K` has in section `P`; never for the key of another section. */
+type NameIn<K, P extends string> = K extends `${P}.${infer Name}`
+  ? Name extends `${string}.${string}` ? never : CamelCase<Name>
+  : never;
+
+/** The options of section `P` that role `R` has; without a role, those of both. */
+type Section<P extends string, R extends Role = never> = {
+  readonly [K in OptionKeyOf<R> as NameIn<K, P>]: ValueOf<(typeof OPTIONS)[K]>;
+};
+
+/** The keys of section `nats` that say where the brokers are and how to log in. */
+type LoginKey = "url" | "creds" | "nkey" | "user" | "password" | "token";
+
+/** How to speak TLS to the broker; paths are of PEM files. */
+export interface NatsTlsConfig extends Section<"nats.tls"> {
   /** Whether a connection without TLS is refused: a `tls://` URL, or any option of this section. */
   readonly required: boolean;
-  /** Path of a PEM file of authorities; the system's when undefined. */
-  readonly ca: string | undefined;
-  /** Path of the PEM file of our certificate; there is one exactly when there is a key. */
-  readonly cert: string | undefined;
-  /** Path of the PEM file of our certificate's key. */
-  readonly key: string | undefined;
-  /** Whether the handshake comes before the broker's greeting. */
-  readonly first: boolean;
 }
 
 /** How to reach NATS, and the subjects to use there. */
-export interface NatsConfig {
+export interface NatsConfig extends Omit<Section<"nats">, LoginKey> {
   /** The brokers, without credentials; at least one. */
   readonly servers: readonly NatsServer[];
   /** How to log in. */
   readonly auth: NatsAuth;
   /** How to speak TLS. */
   readonly tls: NatsTlsConfig;
-  /** How long the first connection is tried, in ms; 0 for ever. */
-  readonly connectTimeout: number;
-  /** Time between pings to the broker, in ms. */
-  readonly pingInterval: number;
-  /** Subject of open requests. */
-  readonly requestSubject: string;
-  /** Start of the subjects of data, without a dot at its end. */
-  readonly dataPrefix: string;
 }
 
 /** What is logged, and in which form. */
-export interface LogConfig {
-  /** The least level that is logged. */
-  readonly level: "debug" | "info" | "warn" | "error";
-  /** Text for people or JSON lines for programs. */
-  readonly format: "text" | "json";
-}
+export type LogConfig = Section<"log">;
 
-/** Limits and times of tunnels. */
-export interface TunnelConfig {
-  /** How long open tunnels may go on while draining, in ms. */
-  readonly drainTimeout: number;
-  /** How long tunnels wait for NATS or a silent peer, in ms. */
-  readonly resumeTimeout: number;
-  /** How long a peer that NATS says is gone may stay so, in ms; more than {@linkcode TunnelConfig.peerPingInterval}. */
-  readonly peerTimeout: number;
-  /** Time between pings to a peer, in ms. */
-  readonly peerPingInterval: number;
-  /** How long a tunnel may carry no byte, in ms; 0 for ever. */
-  readonly idleTimeout: number;
-  /** The same once one direction has ended, in ms; 0 for ever. */
-  readonly halfCloseTimeout: number;
-  /** Most tunnels open at once. */
-  readonly max: number;
-  /** Most tunnels being opened at once. */
-  readonly maxOpening: number;
-  /** Most bytes under way for each tunnel and direction; at most {@linkcode TunnelConfig.memoryBudget}. */
-  readonly window: number;
-  /** Most bytes held for all tunnels together, for each direction. */
-  readonly memoryBudget: number;
-  /** Whether peers of protocol version 1 are refused. */
-  readonly refuseV1: boolean;
-  /** Most bytes a second sent to a peer of version 1. */
-  readonly v1Rate: number;
-}
-
-/** What both roles have. */
+/** What both roles have. Durations are in ms, sizes in bytes. */
 export interface CommonConfig {
   /** NATS. */
   readonly nats: NatsConfig;
   /** The log. */
   readonly log: LogConfig;
-  /** Tunnels. */
-  readonly tunnel: TunnelConfig;
+  /** Limits and times of tunnels. */
+  readonly tunnel: Section<"tunnel">;
   /** Threads that share the work; `auto` for one each core. */
   readonly workers: number | "auto";
 }
 
-/** The server's configuration; frozen all the way down. */
-export interface ServerConfig extends CommonConfig {
+/** The configuration of role `R`; frozen all the way down. */
+interface RoleConfig<R extends Role> extends CommonConfig {
   /** Which of the two it is. */
-  readonly role: "server";
+  readonly role: R;
   /** NATS. */
-  readonly nats: NatsConfig & {
-    /** Queue group in which servers share the open requests. */
-    readonly queueGroup: string;
-  };
-  /** What only a server has. */
-  readonly server: {
-    /** Where the status is served; undefined for nowhere. */
-    readonly listenAddr: Address | undefined;
-    /** How long a dial may take, in ms. */
-    readonly dialTimeout: number;
-    /** Targets that may be dialled; empty for all. */
-    readonly allowTarget: readonly TargetRule[];
-    /** Most tunnels open at once for one client. */
-    readonly maxTunnelsPerClient: number;
-  };
+  readonly nats: NatsConfig & Omit<Section<"nats", R>, LoginKey>;
+  /** Limits and times of tunnels. */
+  readonly tunnel: CommonConfig["tunnel"] & Section<"tunnel", R>;
 }
 
-/** The client's configuration; frozen all the way down. */
-export interface ClientConfig extends CommonConfig {
-  /** Which of the two it is. */
-  readonly role: "client";
-  /** Tunnels. */
-  readonly tunnel: TunnelConfig & {
-    /** Form of frames. */
-    readonly codec: "binary" | "json";
-  };
+/** The server's configuration. */
+export interface ServerConfig extends RoleConfig<"server"> {
+  /** What only a server has. */
+  readonly server: Section<"server", "server">;
+}
+
+/** The client's configuration. */
+export interface ClientConfig extends RoleConfig<"client"> {
   /** What only a client has. */
-  readonly client: {
-    /** Where local connections are accepted. */
-    readonly listenAddr: Address;
-    /** The target. */
-    readonly remoteAddr: Address;
-    /** Reserved. */
-    readonly proxyAddr: Address;
-    /** How long the answer to an open may take, in ms. */
-    readonly openTimeout: number;
-    /** Where the status is served; undefined for nowhere. */
-    readonly statusAddr: Address | undefined;
-    /** This client's token in subjects; undefined for a random one. */
-    readonly id: string | undefined;
-  };
+  readonly client: Section<"client", "client">;
 }
 
 /** The configuration of each role. */
@@ -143,4 +103,214 @@ export interface ConfigByRole {
   readonly server: ServerConfig;
   /** The client's. */
   readonly client: ClientConfig;
+}
+
+/** What a configuration is made from, the strongest first. */
+export interface ConfigInputs {
+  /** The text of each flag given. */
+  readonly flags: ReadonlyMap<OptionKey, string>;
+  /** Reads an environment variable. */
+  readonly env: Sources["env"];
+  /** The config file, if there is one. */
+  readonly file?: ConfigFile | undefined;
+}
+
+/**
+ * The configuration of `role` that `inputs` give, frozen.
+ *
+ * @throws {UsageError} naming the flag, variable or key and the value (but
+ * never a secret) when one is wrong or two do not go together.
+ */
+export function buildConfig<R extends Role>(
+  role: R,
+  inputs: ConfigInputs,
+): ConfigByRole[R] {
+  const values = parseValues(role, inputs);
+  checkTogether(values);
+  const { url, creds, nkey, user, password, token, ...nats } = section(
+    values,
+    "nats",
+  );
+  const config: unknown = {
+    role,
+    nats: {
+      ...nats,
+      servers: url.servers,
+      auth: resolveAuth({ urls: url, creds, nkey, user, password, token }),
+      tls: tlsConfig(values),
+    },
+    log: section(values, "log"),
+    tunnel: section(values, "tunnel"),
+    workers: values.workers,
+    [role]: section(values, role),
+  };
+  return deepFreeze(config) as ConfigByRole[R];
+}
+
+/** The values of the options of a role, which has those of both and its own. */
+type Values =
+  & OptionValues
+  & Partial<OptionValues<"server"> & OptionValues<"client">>;
+
+/** The text of a value, and where it was written. */
+export interface OriginalText {
+  /** The text. */
+  readonly text: string;
+  /** The flag, variable or key (and file), for messages. */
+  readonly origin: string;
+}
+
+/**
+ * The text that `inputs` give for an option, or undefined when it is left to
+ * its default.
+ */
+export function findGiven(
+  key: OptionKey,
+  option: Option,
+  inputs: ConfigInputs,
+): OriginalText | undefined {
+  const flag = inputs.flags.get(key);
+  if (flag !== undefined) return { text: flag, origin: `--${option.flag}` };
+  // An empty variable counts as unset: compose files write NAME= for that.
+  const variable = inputs.env(option.env);
+  if (variable !== undefined && variable !== "") {
+    return { text: variable, origin: `environment variable ${option.env}` };
+  }
+  return textInFile(key, inputs.file);
+}
+
+/** The options of section `prefix`, with the names they have there. */
+function section<P extends string>(
+  values: OptionValues,
+  prefix: P,
+): Section<P> {
+  const entries = Object.entries(values).flatMap(([key, value]) => {
+    if (!key.startsWith(`${prefix}.`)) return [];
+    const name = key.slice(prefix.length + 1);
+    if (name.includes(".")) return [];
+    return [[
+      name.replaceAll(/_(.)/g, (_, letter) => letter.toUpperCase()),
+      value,
+    ]];
+  });
+  return Object.fromEntries(entries) as Section<P>;
+}
+
+/**
+ * What one option says of another.
+ *
+ * @throws {UsageError} naming two that do not go together.
+ */
+function checkTogether(values: Values): void {
+  const request = values["nats.request_subject"];
+  const prefix = values["nats.data_prefix"];
+  if (`${request}.`.startsWith(`${prefix}.`)) {
+    throw new UsageError(
+      `The request subject "${request}" lies under the data prefix ` +
+        `"${prefix}": they must be apart`,
+    );
+  }
+  const window = values["tunnel.window"];
+  const budget = values["tunnel.memory_budget"];
+  if (window > budget) {
+    throw new UsageError(
+      `tunnel.window (${formatSize(window)}) is larger than ` +
+        `tunnel.memory_budget (${formatSize(budget)})`,
+    );
+  }
+  const peerTimeout = values["tunnel.peer_timeout"];
+  const ping = values["tunnel.peer_ping_interval"];
+  const pingText = `tunnel.peer_ping_interval (${formatDuration(ping)})`;
+  if (ping >= peerTimeout) {
+    throw new UsageError(
+      `${pingText} is not shorter than tunnel.peer_timeout ` +
+        `(${formatDuration(peerTimeout)})`,
+    );
+  }
+  const resumeTimeout = values["tunnel.resume_timeout"];
+  if (resumeTimeout <= 2 * ping) {
+    throw new UsageError(
+      `tunnel.resume_timeout (${formatDuration(resumeTimeout)}) is not ` +
+        `longer than two times ${pingText}, so a silence could not be told ` +
+        "from an answer",
+    );
+  }
+  const id = values["client.id"];
+  const longest = MAX_TOKEN_LENGTH - `-${MAX_WORKERS}`.length;
+  if (id !== undefined && values.workers !== 1 && id.length > longest) {
+    throw new UsageError(
+      `client.id (${quote(id)}) is longer than ${longest} characters, which ` +
+        "with several workers is the most: each adds its number",
+    );
+  }
+}
+
+function tlsConfig(values: OptionValues): NatsTlsConfig {
+  const tls = section(values, "nats.tls");
+  const { ca, cert, key, first } = tls;
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new UsageError(
+      cert === undefined
+        ? "nats.tls.key is set but nats.tls.cert is not"
+        : "nats.tls.cert is set but nats.tls.key is not",
+    );
+  }
+  const required = first || ca !== undefined || cert !== undefined ||
+    values["nats.url"].servers.some((server) => server.tls);
+  return { ...tls, required };
+}
+
+/** The value of each option of `role`. */
+function parseValues(role: Role, inputs: ConfigInputs): Values {
+  const values = optionsOf(role).map(([key, option]) => {
+    // A file is checked as a whole, also what a flag or variable overrides.
+    const inFile = textInFile(key, inputs.file);
+    if (inFile !== undefined) parse(option, inFile);
+    const chosen = findText(key, option, inputs);
+    return [key, chosen === undefined ? undefined : parse(option, chosen)];
+  });
+  return Object.fromEntries(values) as Values;
+}
+
+/** The text that decides an option, or undefined when it is unset. */
+function findText(
+  key: OptionKey,
+  option: Option,
+  inputs: ConfigInputs,
+): OriginalText | undefined {
+  const given = findGiven(key, option, inputs);
+  if (given !== undefined || option.default === undefined) return given;
+  return { text: option.default, origin: `default of ${key}` };
+}
+
+/** What the config file says about an option. */
+function textInFile(
+  key: OptionKey,
+  file: ConfigFile | undefined,
+): OriginalText | undefined {
+  const text = file?.texts.get(key);
+  return text === undefined
+    ? undefined
+    : { text, origin: `${key} in ${file?.path}` };
+}
+
+/** The value in `text`. */
+function parse(option: Option, { text, origin }: OriginalText): unknown {
+  try {
+    return option.type.parse(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) {
+      throw error;
+    }
+    throw new UsageError(`${origin}: ${error.message}`, { cause: error });
+  }
+}
+
+/** `value`, frozen with everything in it. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(deepFreeze);
+  }
+  return value;
 }

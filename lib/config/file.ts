@@ -203,7 +203,7 @@ function describe(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (value instanceof Date) return "a date";
   if (isMapping(value)) return "a mapping";
-  if (typeof value === "string") return `the string ${quote(redactUrl(value))}`;
+  if (typeof value === "string") return "a string"; // perhaps a secret
   return `the ${typeof value} ${quote(String(value))}`;
 }
 

@@ -6,7 +6,7 @@
 
 import { CORE_SCHEMA, loadAll, YAMLException } from "js-yaml";
 import { parse as parseToml, TomlError } from "smol-toml";
-import { messageOf, UsageError } from "../base/errors.ts";
+import { UsageError } from "../base/errors.ts";
 
 /** The endings a config file may have, in the order they are looked for. */
 export const CONFIG_EXTENSIONS = ["yaml", "yml", "json", "toml"] as const;
@@ -25,9 +25,10 @@ export function parseConfigText(path: string, text: string): unknown {
   switch (extension) {
     case "yaml":
     case "yml":
-      return parseYaml(path, body);
+      return parseYaml(path, body, "YAML");
     case "json":
-      return parseJson(path, body);
+      // JSON is YAML; its parser refuses keys given twice, and knows the line.
+      return parseYaml(path, body, "JSON");
     case "toml":
       return parseTomlText(path, body);
     default:
@@ -50,7 +51,7 @@ function syntaxError(
 }
 
 /** The one document in `text`, or null for an empty file. */
-function parseYaml(path: string, text: string): unknown {
+function parseYaml(path: string, text: string, language: string): unknown {
   try {
     const [document = null, second] = loadAll(text, { schema: CORE_SCHEMA });
     if (second !== undefined) {
@@ -62,7 +63,7 @@ function parseYaml(path: string, text: string): unknown {
     // The rest of the reason may be text of the file, and that a secret.
     const reason = error.reason.split(/\s*[:"<!]/)[0] ?? "";
     const line = error.mark === undefined ? undefined : error.mark.line + 1;
-    throw syntaxError(path, line, `not YAML: ${reason}`);
+    throw syntaxError(path, line, `not ${language}: ${reason}`);
   }
 }
 
@@ -76,45 +77,5 @@ function parseTomlText(path: string, text: string): unknown {
     const [reason = ""] = error.message.split("\n");
     const detail = reason.replace("Invalid TOML document: ", "");
     throw syntaxError(path, error.line, `not TOML: ${detail}`);
-  }
-}
-
-/** The value in `text`, or null for an empty file. */
-function parseJson(path: string, text: string): unknown {
-  if (text.trim() === "") return null;
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    const before = text.slice(0, jsonErrorOffset(text, error.message));
-    // The message itself may repeat the file's text, and that a secret.
-    throw syntaxError(path, before.split("\n").length, "not JSON");
-  }
-}
-
-/**
- * Where in `text` the runtime's JSON parser stopped. Its message has the
- * position for most errors; for an unexpected token it does not, and there
- * the shortest prefix with that error is looked for.
- */
-function jsonErrorOffset(text: string, message: string): number {
-  const [, position] = /at position (\d+)/.exec(message) ?? [];
-  if (position !== undefined) return Number(position);
-  let [good, bad] = [0, text.length];
-  while (bad - good > 1) {
-    const middle = (good + bad) >> 1;
-    if (hasUnexpectedToken(text.slice(0, middle))) bad = middle;
-    else good = middle;
-  }
-  return bad;
-}
-
-/** Whether the JSON parser meets an unexpected token, rather than the end, in `text`. */
-function hasUnexpectedToken(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return false;
-  } catch (error) {
-    return messageOf(error).startsWith("Unexpected token");
   }
 }
