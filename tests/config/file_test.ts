@@ -288,7 +288,7 @@ Deno.test("parseConfigFile() refuses values of a wrong type, by key, value and f
         /^The top level in a\.yaml: a list where there must be a mapping$/,
       ],
       ["7", /^The top level in a\.yaml: the number "7" where/],
-      [`nats: u:${HIDDEN}@h`, /^nats in a\.yaml: the string "\*\*\*@h" where/],
+      [`nats: u:${HIDDEN}@h`, /^nats in a\.yaml: a string where/],
       [
         "log: {level: 3}",
         /^log\.level in a\.yaml: the number "3" where there must be a string in quotes$/,
