@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Bus, BusMessage, PublishOptions } from "../nats/bus.ts";
+import type { BusMessage, PublishOptions } from "../nats/bus.ts";
 import { type Codec, decodeFrame } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { type Frame, FRAME_PAYLOAD_BYTES } from "../wire/frame.ts";
@@ -45,19 +45,13 @@ export class NativeWire implements Wire {
   readonly machine: TunnelState;
   /** The process at the other end. */
   readonly peer: Peer<Tunnel>;
-  readonly #bus: Bus;
-  readonly #id: string;
-  readonly #codec: Codec;
-  readonly #outbound: string;
+  readonly #options: NativeWireOptions;
 
   /** The wire of a tunnel that both ends have agreed on. */
   constructor(options: NativeWireOptions) {
-    const { home, id, codec, peer } = options;
+    const { home, peer } = options;
+    this.#options = options;
     this.peer = peer;
-    this.#bus = home.bus;
-    this.#id = id;
-    this.#codec = codec;
-    this.#outbound = options.outbound;
     this.machine = new TunnelState({
       ...home,
       ...options,
@@ -70,11 +64,11 @@ export class NativeWire implements Wire {
 
   /** Sends every frame that is due; only answers while the way to NATS is full. */
   send(now: number): void {
-    const bus = this.#bus;
+    const { home: { bus }, id, codec, outbound } = this.#options;
     let frame: Frame | undefined;
     while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
       const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
-      bus.publish(this.#outbound, this.#codec.encode(this.#id, frame), lane);
+      bus.publish(outbound, codec.encode(id, frame), lane);
     }
   }
 
@@ -102,7 +96,8 @@ export class NativeWire implements Wire {
 
   /** Payload of a DATA frame: as measured best, or what the broker takes if that is less. */
   #frameBytes(maxPayload: number): number {
-    const capacity = this.#codec.payloadCapacity(this.#id, maxPayload);
+    const { codec, id } = this.#options;
+    const capacity = codec.payloadCapacity(id, maxPayload);
     return Math.max(1, Math.min(FRAME_PAYLOAD_BYTES, capacity));
   }
 }

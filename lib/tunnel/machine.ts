@@ -367,7 +367,7 @@ export class TunnelState {
 
   #acknowledged(): void {
     this.#receive.acknowledged();
-    if (!this.#acks.gap) this.#acks.sent();
+    this.#acks.sent();
   }
 
   #apply(frame: Frame, now: number): void {
