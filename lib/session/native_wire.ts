@@ -12,9 +12,9 @@ import type { Peer } from "./peers.ts";
 import type { Tunnel, TunnelHome, Wire } from "./tunnel.ts";
 import { TunnelState } from "../tunnel/machine.ts";
 
-/** What a native wire is made of. */
+/** Options of a native wire. */
 export interface NativeWireOptions {
-  /** What all tunnels of the session share. */
+  /** Shared by all tunnels of the session. */
   readonly home: TunnelHome;
   /** Connection ID. */
   readonly id: string;
@@ -41,7 +41,7 @@ const CONTROL_LANE: PublishOptions = { lane: "control" };
 
 /** Frames to and from a version 2 peer. */
 export class NativeWire implements Wire {
-  /** What decides. */
+  /** The machine that decides. */
   readonly machine: TunnelState;
   /** The process at the other end. */
   readonly peer: Peer<Tunnel>;
@@ -89,7 +89,7 @@ export class NativeWire implements Wire {
     this.machine.peerResumed(now);
   }
 
-  /** The broker takes messages of at most so many bytes now. */
+  /** The broker now takes messages of at most `bytes`. */
   setMaxPayload(bytes: number): void {
     this.machine.setFrameBytes(this.#frameBytes(bytes));
   }

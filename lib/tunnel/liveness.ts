@@ -7,7 +7,7 @@
 import type { Reason } from "../base/errors.ts";
 import { PathEstimate } from "./rtt.ts";
 
-/** How long what may last; all in ms. */
+/** Timeouts of a peer, all in ms. */
 export interface PeerTimes {
   /** Time between two pings while there are tunnels. */
   readonly pingInterval: number;

@@ -59,17 +59,17 @@ const CLOSE_GRACE_MS = 1_000;
  */
 const DRAIN_MS = 30_000;
 
-/** What the log says once of each such peer. */
+/** The warning that is logged once for each such peer. */
 export const V1_WARNING =
   "peer speaks version 1: no end of stream, no flow control, no resume";
 
-/** What goes out: bytes, the close, or the empty message that asks NATS whether anybody listens. */
+/** A message to send: bytes, the close, or the empty one that asks NATS whether anybody listens. */
 export type V1Frame =
   | { readonly type: "data"; readonly payload: Uint8Array }
   | { readonly type: "close" }
   | { readonly type: "probe"; readonly id: number };
 
-/** What a version 1 tunnel is made of. */
+/** Options of a version 1 tunnel. */
 export interface V1Options extends
   Pick<
     TunnelOptions,
