@@ -69,7 +69,7 @@ export async function resolve(
   }
 }
 
-/** What a failed `Deno.connect` means; the runtime gives words for most of it. */
+/** Finds the code for a failed `Deno.connect`, where often only its words tell. */
 function dialError(address: Address, cause: unknown): TunnelError {
   const shown = formatAddress(address);
   const words = messageOf(cause).replace(/ \(os error \d+\)$/, "");

@@ -62,7 +62,7 @@ export interface SocketListener extends Disposable {
   accept(): AsyncIterable<Socket>;
 }
 
-/** What a socket is driven by: its own direct side, or one made over its streams. */
+/** The direct form of a socket: its own, or one made over its streams. */
 export function directOf(socket: Socket): DirectSocket {
   return socket.direct ?? new StreamSocket(socket);
 }
@@ -83,7 +83,7 @@ class StreamSocket implements DirectSocket {
   readLimit = Infinity;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  /** What is left of a chunk that was larger than a read might take. */
+  /** The rest of a chunk that was larger than `readLimit`. */
   #rest: Uint8Array = new Uint8Array(0);
 
   constructor({ readable, writable }: StreamPair) {

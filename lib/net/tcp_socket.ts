@@ -33,7 +33,7 @@ const KEEP_SLAB_BYTES = 48 * 1024;
 /** A read of fewer bytes than this ends the use of slabs: a quiet socket holds none. */
 const BULK_READ_BYTES = 16 * 1024;
 
-/** What a reader says at the end of the stream. */
+/** The result of a read at the end of the stream. */
 const END: ReadableStreamReadDoneResult<Uint8Array> = { done: true };
 
 /** A TCP connection, and its reader. */

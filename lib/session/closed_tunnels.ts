@@ -36,7 +36,7 @@ const MIN_LIFETIME_MS = 60_000;
  */
 const MAX_ANSWERS = 4096;
 
-/** What is said of a tunnel never heard of, or forgotten. */
+/** The answer about a tunnel that this process never had, or has forgotten. */
 const UNKNOWN: Reason = {
   code: "unknown-tunnel",
   text: "the process at the other end knows no such tunnel",
@@ -87,7 +87,7 @@ export class ClosedTunnels {
   /**
    * Answers a frame that came for tunnel `id`, which is not open.
    *
-   * @returns whether it was one to wonder about.
+   * @returns whether it was unexpected: a late RESET or acknowledgement is not.
    */
   answer(id: ConnectionId, frame: Frame): boolean {
     if (frame.type === "reset") return false;
@@ -117,7 +117,7 @@ export class ClosedTunnels {
     this.#send(formatId(id), { type: "ping", ...ask });
   }
 
-  /** A new turn of answers; forgets what is too old. */
+  /** Allows as many answers again, and forgets tunnels that ended long ago. */
   sweep(now: number): void {
     this.#answers = 0;
     for (const [id, { until }] of this.#endings) {

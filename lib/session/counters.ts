@@ -1,5 +1,5 @@
 /**
- * What a process counts, for its metrics page and its tests.
+ * Running totals of a process, for its metrics page.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import type { ErrorCode } from "../base/errors.ts";
 export class Counters {
   /** Tunnels that were opened. */
   opened = 0;
-  /** Bytes taken from local sockets. */
+  /** Bytes taken from the local sockets of tunnels that have ended. */
   bytesSent = 0;
-  /** Bytes that arrived from peers, in order. */
+  /** Bytes that arrived in order for tunnels that have ended. */
   bytesReceived = 0;
-  /** Times that frames were sent again. */
+  /** Times that tunnels which have ended sent frames again. */
   replays = 0;
-  /** Times that bytes were found missing. */
+  /** Times that tunnels which have ended found bytes missing. */
   gaps = 0;
   /** Messages that were malformed. */
   malformed = 0;

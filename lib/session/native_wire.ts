@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Bus, BusMessage, PublishOptions } from "../nats/bus.ts";
+import type { BusMessage, PublishOptions } from "../nats/bus.ts";
 import { type Codec, decodeFrame } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
 import { type Frame, FRAME_PAYLOAD_BYTES } from "../wire/frame.ts";
@@ -12,9 +12,9 @@ import type { Peer } from "./peers.ts";
 import type { Tunnel, TunnelHome, Wire } from "./tunnel.ts";
 import { TunnelState } from "../tunnel/machine.ts";
 
-/** What a native wire is made of. */
+/** Options of a native wire. */
 export interface NativeWireOptions {
-  /** What all tunnels of the session share. */
+  /** Shared by all tunnels of the session. */
   readonly home: TunnelHome;
   /** Connection ID. */
   readonly id: string;
@@ -41,23 +41,17 @@ const CONTROL_LANE: PublishOptions = { lane: "control" };
 
 /** Frames to and from a version 2 peer. */
 export class NativeWire implements Wire {
-  /** What decides. */
+  /** The machine that decides. */
   readonly machine: TunnelState;
   /** The process at the other end. */
   readonly peer: Peer<Tunnel>;
-  readonly #bus: Bus;
-  readonly #id: string;
-  readonly #codec: Codec;
-  readonly #outbound: string;
+  readonly #options: NativeWireOptions;
 
   /** The wire of a tunnel that both ends have agreed on. */
   constructor(options: NativeWireOptions) {
-    const { home, id, codec, peer } = options;
+    const { home, peer } = options;
+    this.#options = options;
     this.peer = peer;
-    this.#bus = home.bus;
-    this.#id = id;
-    this.#codec = codec;
-    this.#outbound = options.outbound;
     this.machine = new TunnelState({
       ...home,
       ...options,
@@ -70,11 +64,11 @@ export class NativeWire implements Wire {
 
   /** Sends every frame that is due; only answers while the way to NATS is full. */
   send(now: number): void {
-    const bus = this.#bus;
+    const { home: { bus }, id, codec, outbound } = this.#options;
     let frame: Frame | undefined;
     while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
       const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
-      bus.publish(this.#outbound, this.#codec.encode(this.#id, frame), lane);
+      bus.publish(outbound, codec.encode(id, frame), lane);
     }
   }
 
@@ -95,14 +89,15 @@ export class NativeWire implements Wire {
     this.machine.peerResumed(now);
   }
 
-  /** The broker takes messages of at most so many bytes now. */
+  /** The broker now takes messages of at most `bytes`. */
   setMaxPayload(bytes: number): void {
     this.machine.setFrameBytes(this.#frameBytes(bytes));
   }
 
   /** Payload of a DATA frame: as measured best, or what the broker takes if that is less. */
   #frameBytes(maxPayload: number): number {
-    const capacity = this.#codec.payloadCapacity(this.#id, maxPayload);
+    const { codec, id } = this.#options;
+    const capacity = codec.payloadCapacity(id, maxPayload);
     return Math.max(1, Math.min(FRAME_PAYLOAD_BYTES, capacity));
   }
 }

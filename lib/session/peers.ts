@@ -16,7 +16,7 @@ import {
   type Subjects,
 } from "../wire/subjects.ts";
 
-/** A tunnel as far as its peer concerns it. */
+/** A tunnel, as far as its peer concerns it. */
 export interface PeerTunnel {
   /** The peer's link was away. */
   peerResumed(now: number): void;
@@ -26,7 +26,7 @@ export interface PeerTunnel {
 export interface Peer<T extends PeerTunnel> {
   /** Its token. */
   readonly token: string;
-  /** Whether it lives, and how far it is. */
+  /** Whether it lives, and the round trip to it. */
   readonly state: Liveness;
   /** The tunnels shared with it. */
   readonly tunnels: Set<T>;
@@ -45,7 +45,7 @@ const IDLE_PEER_MS = 30_000;
 /** Fields of a PING or PONG that speaks of two processes, and of no bytes. */
 const NO_POSITION = { sent: 0, ack: 0, limit: 0 } as const;
 
-/** What the table of peers is made of. */
+/** Options of the table of peers. */
 export interface PeersOptions<T extends PeerTunnel> {
   /** The way to NATS. */
   readonly bus: Bus;
@@ -55,9 +55,9 @@ export interface PeersOptions<T extends PeerTunnel> {
   readonly role: Role;
   /** Token of this process. */
   readonly token: string;
-  /** How long what may last. */
+  /** Timeouts of a peer. */
   readonly times: PeerTimes;
-  /** A peer counts as lost: its tunnels are to end. */
+  /** Called when a peer counts as lost: its tunnels are to end. */
   readonly onLost: (peer: Peer<T>, reason: Reason) => void;
 }
 

@@ -7,7 +7,7 @@
 import type { Bus } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 
-/** What takes steps. */
+/** A tunnel, as far as it is run. */
 export interface Runnable {
   /** Carries out what follows from the events so far. */
   step(now: number): void;

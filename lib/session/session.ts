@@ -38,10 +38,10 @@ import { TunnelTimers } from "./timers.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { V1Wire } from "./v1_wire.ts";
 
-/** Turns of the sweep over peers, in ms. */
-const SWEEP_MS = 500;
+/** Time between two sweeps over peers and closed tunnels, in ms. */
+const PEER_SWEEP_MS = 500;
 
-/** What a session is made of. */
+/** Options of a session. */
 export interface SessionOptions extends TunnelSettings {
   /** Which side of the tunnels this process is. */
   readonly role: Role;
@@ -49,7 +49,7 @@ export interface SessionOptions extends TunnelSettings {
   readonly token: string;
   /** The subjects of this deployment. */
   readonly subjects: Subjects;
-  /** How long what may last. */
+  /** Timeouts of a peer. */
   readonly times: PeerTimes;
   /** Most bytes held per process and direction. */
   readonly memoryBudget: number;
@@ -57,7 +57,7 @@ export interface SessionOptions extends TunnelSettings {
   readonly maxTunnels: number;
   /** Most opens under way at once. */
   readonly maxOpening: number;
-  /** Messages on this process's subjects that are for no tunnel and no peer. */
+  /** Takes a message for no open tunnel; returns whether it knew what to do with it. */
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
 }
 
@@ -146,7 +146,7 @@ export class Session implements Disposable {
     bus.onLink((event) => this.#onLink(event), signal);
     bus.onDrain(() => this.#queue.drained(), signal);
     this.#sweptAt = clock.now();
-    this.#sweeper = clock.after(SWEEP_MS, this.#sweep);
+    this.#sweeper = clock.after(PEER_SWEEP_MS, this.#sweep);
   }
 
   /** Tunnels open now. */
@@ -224,7 +224,8 @@ export class Session implements Disposable {
       outbound: subjects.data(this.#other, id),
       onPassage: () => this.#queue.schedule(tunnel),
     });
-    // A server's ID lies outside our pattern; its first bytes may be on their way already.
+    // Our pattern does not match a server's ID. Subscribe in this very turn: its
+    // first bytes may be on their way already.
     const subscription = role === "client"
       ? bus.subscribe(inbound, (message) => this.#deliver(tunnel, message))
       : undefined;
@@ -428,9 +429,9 @@ export class Session implements Disposable {
 
   readonly #sweep = (): void => {
     const now = this.#options.clock.now();
-    this.#sweeper = this.#options.clock.after(SWEEP_MS, this.#sweep);
+    this.#sweeper = this.#options.clock.after(PEER_SWEEP_MS, this.#sweep);
     // After a stop of this process its sockets have news that it has not read.
-    const late = now - this.#sweptAt > 4 * SWEEP_MS;
+    const late = now - this.#sweptAt > 4 * PEER_SWEEP_MS;
     this.#sweptAt = now;
     this.#peers.sweep(now, { verdicts: !late });
     this.#closed.sweep(now);

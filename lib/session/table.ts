@@ -5,7 +5,7 @@
  */
 import { numberAtEnd } from "../wire/subjects.ts";
 
-/** What a table finds a tunnel by. */
+/** A tunnel, as far as it is found. */
 export interface Addressed {
   /** Number at the end of its inbound subject. */
   readonly number: number;

@@ -5,10 +5,9 @@
  * @module
  */
 import type { Clock } from "../base/clock.ts";
-
 import type { Runnable } from "./run_queue.ts";
 
-/** What has timeouts. */
+/** A tunnel, as far as it is timed. */
 export interface Timed extends Runnable {
   /** When `tick` is to be called at the latest. */
   readonly nextTimeout: number;
@@ -26,7 +25,7 @@ const TICK_HORIZON_MS = 10_000;
  * How often the tunnels with far timeouts are looked through, in ms: half of
  * what counts as far.
  */
-const SWEEP_MS = TICK_HORIZON_MS / 2;
+const FAR_SWEEP_MS = TICK_HORIZON_MS / 2;
 
 /** Calls each tunnel's `tick` in time. */
 export class TunnelTimers<T extends Timed> implements Disposable {
@@ -58,7 +57,7 @@ export class TunnelTimers<T extends Timed> implements Disposable {
   /** Finds, every few seconds, the tunnels whose timeout has come near. */
   sweep(tunnels: Iterable<T>, now: number): void {
     if (now < this.#sweepAt) return;
-    this.#sweepAt = now + SWEEP_MS;
+    this.#sweepAt = now + FAR_SWEEP_MS;
     for (const tunnel of tunnels) this.watch(tunnel, now);
   }
 

@@ -20,7 +20,7 @@ import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { TunnelState } from "../tunnel/machine.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 
-/** What logs and tables say of a tunnel. */
+/** The description of a tunnel in logs. */
 export interface TunnelInfo {
   /** Connection ID. */
   readonly id: string;
@@ -46,7 +46,7 @@ export interface TunnelSettings {
   readonly halfCloseTimeout: number;
 }
 
-/** What all tunnels of a session share, and what they call. */
+/** What all tunnels of a session share, and the callbacks of their session. */
 export interface TunnelHome extends TunnelSettings {
   /** Where large buffers come from and go back to. */
   readonly pool: BufferPool;
@@ -81,7 +81,7 @@ export type Machine = Omit<
 
 /** What differs between the versions: how the machine's frames travel. */
 export interface Wire {
-  /** What decides. */
+  /** The machine that decides. */
   readonly machine: Machine;
   /** The process at the other end; undefined for version 1, which cannot ask for it. */
   readonly peer: Peer<Tunnel> | undefined;
@@ -97,25 +97,25 @@ export interface Wire {
   peerLost?(reason: Reason, now: number): void;
   /** The peer's link was away. */
   peerResumed?(now: number): void;
-  /** The broker takes messages of at most so many bytes now. */
+  /** The broker now takes messages of at most `bytes`. */
   setMaxPayload?(bytes: number): void;
 }
 
-/** What a tunnel is made of. */
+/** Options of a tunnel. */
 export interface TunnelOptions {
-  /** What logs and tables say of it. */
+  /** Its description in logs. */
   readonly info: TunnelInfo;
   /** Number at the end of its connection ID. */
   readonly number: number;
   /** Subject its messages arrive on. */
   readonly inbound: string;
-  /** What it subscribed to by itself; given up with its end. */
+  /** Its own subscription, which ends with it. */
   readonly subscription?: Disposable | undefined;
   /** The local connection. */
   readonly socket: Socket;
   /** Its wire, with the machine. */
   readonly wire: Wire;
-  /** What it shares with the others. */
+  /** Shared with the other tunnels. */
   readonly home: TunnelHome;
 }
 
@@ -126,7 +126,7 @@ const log = getLogger(["sproxy", "tunnel"]);
 
 /** One open tunnel; after each event that it is told it schedules its own step. */
 export class Tunnel {
-  /** What logs and tables say of it. */
+  /** Its description in logs. */
   readonly info: TunnelInfo;
   /** Number at the end of its inbound subject; what tables are keyed by. */
   readonly number: number;
@@ -207,7 +207,7 @@ export class Tunnel {
     this.#tell(now, () => this.#machine.linkDown());
   }
 
-  /** The link to NATS is back; the broker takes messages of at most so many bytes. */
+  /** The link to NATS is back; the broker takes messages of at most `maxPayload` bytes. */
   linkUp(maxPayload: number, now: number): void {
     this.#tell(now, () => {
       this.#wire.setMaxPayload?.(maxPayload);

@@ -15,9 +15,9 @@ import type { Role } from "../wire/subjects.ts";
 import type { TunnelHome, Wire } from "./tunnel.ts";
 import { type V1Frame, V1State } from "../tunnel/v1_machine.ts";
 
-/** What a version 1 wire is made of. */
+/** Options of a version 1 wire. */
 export interface V1WireOptions {
-  /** What all tunnels of the session share. */
+  /** Shared by all tunnels of the session. */
   readonly home: TunnelHome;
   /** Connection ID. */
   readonly id: string;
@@ -31,13 +31,13 @@ export interface V1WireOptions {
   readonly rate: number;
   /** How long the peer may take to listen, in ms. */
   readonly listenTimeout: number;
-  /** The machine was told of a probe's passage: the tunnel is to take a step. */
+  /** Called when a probe has passed the broker: the tunnel is to take a step. */
   readonly onPassage: () => void;
 }
 
 /** Messages to and from a version 1 peer. */
 export class V1Wire implements Wire {
-  /** What decides. */
+  /** The machine that decides. */
   readonly machine: V1State;
   /** Version 1 says nothing of processes. */
   readonly peer: undefined = undefined;
@@ -85,7 +85,7 @@ export class V1Wire implements Wire {
     home.bus.publish(outbound, new JsonMessage(message), { reply: inbound });
   }
 
-  /** What the broker says of a probe comes before its answer to a PING sent after it. */
+  /** The broker answers a probe that nobody heard before it answers a PING sent after it. */
   async #awaitPassage(id: number): Promise<void> {
     const { bus, clock } = this.#options.home;
     try {

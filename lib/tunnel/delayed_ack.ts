@@ -22,11 +22,6 @@ export class DelayedAck {
     return this.#dueAt;
   }
 
-  /** Whether the ACK that is due asks to send again. */
-  get gap(): boolean {
-    return this.#gap;
-  }
-
   /** Whether bytes were dropped for want of memory and not yet asked for. */
   get droppedForMemory(): boolean {
     return this.#droppedForMemory;
@@ -66,9 +61,9 @@ export class DelayedAck {
     this.#ask(received, now);
   }
 
-  /** A frame that carries the present ack goes out. */
+  /** A frame that carries the present ack goes out: only an ACK that asks for bytes is still due. */
   sent(): void {
-    this.#dueAt = Infinity;
+    if (!this.#gap) this.#dueAt = Infinity;
   }
 
   /** The ACK that is due goes out; returns whether it asks to send again. */

@@ -22,6 +22,11 @@ export class IdleTimer {
     this.#halfClosed = options.halfCloseTimeout || Infinity;
   }
 
+  /** When a byte or an end of stream moved last. */
+  get movedAt(): number {
+    return this.#movedAt;
+  }
+
   /** A byte or an end of stream moved. */
   moved(now: number): void {
     this.#movedAt = now;

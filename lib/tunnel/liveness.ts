@@ -7,7 +7,7 @@
 import type { Reason } from "../base/errors.ts";
 import { PathEstimate } from "./rtt.ts";
 
-/** How long what may last; all in ms. */
+/** Timeouts of a peer, all in ms. */
 export interface PeerTimes {
   /** Time between two pings while there are tunnels. */
   readonly pingInterval: number;
@@ -90,32 +90,23 @@ export class Liveness {
   verdict(now: number): Reason | undefined {
     const { peerTimeout, resumeTimeout } = this.#times;
     if (this.#downSince !== undefined) {
-      return now - this.#downSince >= resumeTimeout
-        ? {
-          code: "nats-down",
-          text: `NATS was unreachable for ${resumeTimeout} ms (resume time)`,
-        }
-        : undefined;
+      if (now < this.#downSince + resumeTimeout) return undefined;
+      const text = `NATS was unreachable for ${resumeTimeout} ms (resume time)`;
+      return { code: "nats-down", text };
     }
-    if (
-      this.#absentSince !== undefined && now - this.#absentSince >= peerTimeout
-    ) {
-      return {
-        code: "peer-gone",
-        text:
-          `no process listened at the other end for ${peerTimeout} ms (peer time)`,
-      };
+    if (now >= (this.#absentSince ?? Infinity) + peerTimeout) {
+      const text =
+        `no process listened at the other end for ${peerTimeout} ms (peer time)`;
+      return { code: "peer-gone", text };
     }
     // After an outage of ours the peer, too, may need a moment to be back.
     const silentUntil = Math.max(
       this.#heardAt + resumeTimeout,
       this.#upAt + Math.min(peerTimeout, resumeTimeout),
     );
-    return now >= silentUntil
-      ? {
-        code: "peer-gone",
-        text: `the other end was silent for ${resumeTimeout} ms (resume time)`,
-      }
-      : undefined;
+    if (now < silentUntil) return undefined;
+    const text =
+      `the other end was silent for ${resumeTimeout} ms (resume time)`;
+    return { code: "peer-gone", text };
   }
 }

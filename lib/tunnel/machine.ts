@@ -98,12 +98,12 @@ export class TunnelState {
     if (options.awaitPeer) this.#prober.armSlowly(options.now);
   }
 
-  /** What the sending direction is doing. */
+  /** State of the sending half. */
   get sendHalf(): HalfState {
     return this.#sendHalf;
   }
 
-  /** What the receiving direction is doing. */
+  /** State of the receiving half. */
   get receiveHalf(): HalfState {
     return this.#receiveHalf;
   }
@@ -367,7 +367,7 @@ export class TunnelState {
 
   #acknowledged(): void {
     this.#receive.acknowledged();
-    if (!this.#acks.gap) this.#acks.sent();
+    this.#acks.sent();
   }
 
   #apply(frame: Frame, now: number): void {

@@ -34,14 +34,6 @@ export function restProbeOf(number: number): number {
 /** A probe waits at least this many round trips. */
 const PROBE_ROUND_TRIPS = 4;
 
-/** A PING about to go. */
-export interface Probe {
-  /** Number that the answer repeats. */
-  readonly id: number;
-  /** Whether it says that this side was cut off. */
-  readonly resumed: boolean;
-}
-
 /**
  * The probe timer of one tunnel. A question goes out when acknowledgements
  * stop moving, again and again with growing waits, and at once after the link
@@ -131,7 +123,7 @@ export class ProbeTimer {
   }
 
   /** The PING that is due goes out now, after everything below `sent`. */
-  next(sent: number): Probe {
+  next(sent: number): { readonly id: number; readonly resumed: boolean } {
     this.#due = false;
     this.#id = (this.#id + 1) % MAX_PING_ID;
     this.#sent = sent;

@@ -8,7 +8,7 @@ import type { Reason } from "../base/errors.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import type { PathEstimate } from "./rtt.ts";
 
-/** What one direction is doing. */
+/** The state of one direction. */
 export type HalfState = "open" | "ended" | "done";
 
 /** How a tunnel ended. */
@@ -21,7 +21,7 @@ export type Outcome =
     readonly reason: Reason;
   };
 
-/** What a tunnel is made of. */
+/** Options of a tunnel. */
 export interface TunnelOptions {
   /** Time of creation. */
   readonly now: number;
@@ -51,7 +51,7 @@ export interface TunnelOptions {
   readonly restProbe?: number;
 }
 
-/** What a tunnel counts. */
+/** The counters of a tunnel. */
 export interface TunnelStats {
   /** Bytes taken from the application. */
   readonly bytesSent: number;

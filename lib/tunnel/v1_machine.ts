@@ -22,6 +22,7 @@ import { MAX_OFFSET } from "../wire/frame.ts";
 import type { Message } from "../wire/message.ts";
 import { PathEstimate } from "./rtt.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
+import { IdleTimer } from "./idle_timer.ts";
 import type { Role } from "../wire/subjects.ts";
 import { LINGER_MS } from "./machine.ts";
 import type { Outcome, TunnelOptions, TunnelStats } from "./types.ts";
@@ -58,17 +59,17 @@ const CLOSE_GRACE_MS = 1_000;
  */
 const DRAIN_MS = 30_000;
 
-/** What the log says once of each such peer. */
+/** The warning that is logged once for each such peer. */
 export const V1_WARNING =
   "peer speaks version 1: no end of stream, no flow control, no resume";
 
-/** What goes out: bytes, the close, or the empty message that asks NATS whether anybody listens. */
+/** A message to send: bytes, the close, or the empty one that asks NATS whether anybody listens. */
 export type V1Frame =
   | { readonly type: "data"; readonly payload: Uint8Array }
   | { readonly type: "close" }
   | { readonly type: "probe"; readonly id: number };
 
-/** What a version 1 tunnel is made of. */
+/** Options of a version 1 tunnel. */
 export interface V1Options extends
   Pick<
     TunnelOptions,
@@ -124,7 +125,7 @@ export class V1State {
   #lingerUntil = Infinity;
 
   readonly #pace: V1Pace;
-  #activeAt: number;
+  readonly #idle: IdleTimer;
 
   /** A tunnel just opened; nothing is sent until the peer listens. */
   constructor(options: V1Options) {
@@ -137,7 +138,8 @@ export class V1State {
       maxWindow: MAX_OFFSET,
     });
     this.#pace = new V1Pace(options);
-    this.#probeAt = this.#activeAt = options.now;
+    this.#idle = new IdleTimer(options);
+    this.#probeAt = options.now;
   }
 
   /** How the tunnel ended; undefined while it has not. */
@@ -200,7 +202,7 @@ export class V1State {
       pool.release(chunk);
       return;
     }
-    this.#activeAt = now;
+    this.#idle.moved(now);
     this.#answered = false;
     for (let at = 0; at < chunk.length; at += dataBytes) {
       this.#out.push(chunk.subarray(at, at + dataBytes));
@@ -212,7 +214,7 @@ export class V1State {
 
   /** The application ended its stream. */
   readEnd(now: number): void {
-    this.#activeAt = now;
+    this.#idle.moved(now);
     this.#localEnded = true;
     if (this.#answered) this.#lingerFor = ANSWERED_LINGER_MS;
     if (this.#endPassed) this.#end({ clean: true });
@@ -221,7 +223,7 @@ export class V1State {
   /** `chunk`, from `takeWritable`, was written to the application. */
   wrote(chunk: Uint8Array, now: number): void {
     this.#in.wrote(chunk);
-    this.#activeAt = now;
+    this.#idle.moved(now);
     if (this.#gone && now >= this.#goneUntil) this.#cut(this.#gone, "peer");
   }
 
@@ -272,7 +274,7 @@ export class V1State {
       return;
     }
     if (data === null || data.length === 0) return;
-    this.#activeAt = now;
+    this.#idle.moved(now);
     this.#answered = true;
     this.#lingerFor = ANSWER_LINGER_MS;
     if (this.#in.accept(this.#in.received, data) !== "no-memory") return;
@@ -384,46 +386,41 @@ export class V1State {
     return this.#in.held === 0 ? this.#closeBy : this.#lingerUntil;
   }
 
+  get #halfClosed(): boolean {
+    return this.#localEnded || this.#peerClosed;
+  }
+
+  /** Whether the peer was told the end, and may still be answering. */
+  get #lingering(): boolean {
+    return this.#closeSent && !this.#peerClosed;
+  }
+
   get #quietUntil(): number {
     if (this.#endPassed) return Infinity;
-    const { idleTimeout, halfCloseTimeout } = this.#options;
-    const limits = [
-      idleTimeout,
-      this.#localEnded || this.#peerClosed ? halfCloseTimeout : 0,
-      this.#closeSent && !this.#peerClosed ? this.#lingerFor : 0,
-    ].filter((limit) => limit > 0);
-    return this.#activeAt + Math.min(...limits, Infinity);
+    const idle = this.#idle.endsAt(this.#halfClosed);
+    return this.#lingering
+      ? Math.min(idle, this.#idle.movedAt + this.#lingerFor)
+      : idle;
   }
 
   /** A server is told of the end, though it takes no heed; a client has no ear for it. */
   #pollClose(now: number): V1Frame | undefined {
     if (this.#closeSent || this.#options.role === "server") return undefined;
     this.#closeSent = true;
-    this.#activeAt = now;
+    this.#idle.moved(now);
     return { type: "close" };
   }
 
   #onClose(now: number): void {
-    this.#activeAt = now;
+    this.#idle.moved(now);
     this.#peerClosed = true;
     this.#gone = undefined;
     this.#dropUnsent();
   }
 
   #onQuiet(now: number): void {
-    if (this.#closeSent && !this.#peerClosed) {
-      this.#onClose(now);
-      return;
-    }
-    const { idleTimeout } = this.#options;
-    this.abort(
-      this.#localEnded || this.#peerClosed
-        ? {
-          code: "half-closed",
-          text: "one direction has ended and no byte moved in the other",
-        }
-        : { code: "idle", text: `no byte moved for ${idleTimeout} ms` },
-    );
+    if (this.#lingering) this.#onClose(now);
+    else this.abort(this.#idle.reason(this.#halfClosed));
   }
 
   #dropUnsent(): void {

@@ -19,7 +19,7 @@ const BURST_BYTES = 16 * V1_MAX_DATA_BYTES;
  */
 const MESSAGES_PER_SECOND = 2_000;
 
-/** What may be sent now, and when the next may. */
+/** Two buckets of tokens, full at first. */
 export class V1Pace {
   readonly #rate: number;
   #bytes = BURST_BYTES;
