@@ -100,7 +100,10 @@ export interface Bus {
     handler: MessageHandler,
     options?: { readonly queue?: string },
   ): BusSubscription;
-  /** Calls `listener` on each {@linkcode LinkEvent} until `signal` aborts. */
+  /**
+   * Calls `listener` on each {@linkcode LinkEvent} until `signal` aborts; with
+   * `closed`, at once, when the bus has ended already.
+   */
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void;
   /**
    * Calls `listener` each time the bus stops being congested; also when the

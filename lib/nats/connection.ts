@@ -17,10 +17,8 @@ import type { Encodable } from "../base/encodable.ts";
 import { messageOf } from "../base/errors.ts";
 import { PublishEncoder } from "./encoder.ts";
 import { type LinkOwner, NatsLink } from "./link.ts";
-import type { InboundMessage } from "./message.ts";
 import type { FailedAttempt, NatsOptions } from "./options.ts";
 import type { Outbox } from "./outbox.ts";
-import { type SubscriptionHost, SubscriptionTable } from "./subscriptions.ts";
 import type { NatsTransport } from "./transport.ts";
 
 /** Counts since the bus was made. */
@@ -75,10 +73,9 @@ export async function connectNats(options: NatsOptions): Promise<NatsBus> {
   return bus;
 }
 
-class CoreNatsBus implements NatsBus, LinkOwner, SubscriptionHost {
+class CoreNatsBus implements NatsBus, LinkOwner {
   readonly #options: NatsOptions;
   readonly #link: NatsLink;
-  readonly #subscriptions: SubscriptionTable;
   readonly #encoder = new PublishEncoder();
   readonly #linkListeners = new Set<(event: LinkEvent) => void>();
   readonly #drainListeners = new Set<() => void>();
@@ -86,6 +83,8 @@ class CoreNatsBus implements NatsBus, LinkOwner, SubscriptionHost {
   #outbox: Outbox | undefined;
   #maxPayload = 0;
   #closing: Promise<void> | undefined;
+  /** The last event, once the bus has ended. */
+  #ended: LinkEvent | undefined;
   #ups = 0;
   #messagesOut = 0;
   #bytesOut = 0;
@@ -95,7 +94,6 @@ class CoreNatsBus implements NatsBus, LinkOwner, SubscriptionHost {
   constructor(options: NatsOptions) {
     this.#options = options;
     this.#link = new NatsLink(options, this);
-    this.#subscriptions = new SubscriptionTable(this.#link.core, this);
   }
 
   get server(): string {
@@ -151,11 +149,13 @@ class CoreNatsBus implements NatsBus, LinkOwner, SubscriptionHost {
     handler: MessageHandler,
     options: { readonly queue?: string } = {},
   ): BusSubscription {
-    return this.#subscriptions.add(subject, handler, { queue: options.queue });
+    return this.#link.subscriptions.add(subject, handler, options);
   }
 
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void {
-    listen(this.#linkListeners, listener, signal);
+    const ended = this.#ended;
+    if (ended !== undefined) guarded(() => listener(ended));
+    else listen(this.#linkListeners, listener, signal);
   }
 
   onDrain(listener: () => void, signal?: AbortSignal): void {
@@ -187,16 +187,8 @@ class CoreNatsBus implements NatsBus, LinkOwner, SubscriptionHost {
     };
   }
 
-  deliver(sid: number, message: InboundMessage): void {
-    if (!this.#subscriptions.deliver(sid, message)) this.#link.counts.dropped++;
-  }
-
   drained(): void {
     notify(this.#drainListeners, undefined);
-  }
-
-  restoring(): void {
-    this.#subscriptions.restore();
   }
 
   up(transport: NatsTransport): void {
@@ -249,10 +241,8 @@ class CoreNatsBus implements NatsBus, LinkOwner, SubscriptionHost {
     }
     this.#forgetOutbox();
     await this.#link.close();
-    notify(this.#linkListeners, {
-      type: "closed",
-      ...(reason !== undefined && { reason }),
-    });
+    this.#ended = { type: "closed", ...(reason !== undefined && { reason }) };
+    notify(this.#linkListeners, this.#ended);
   }
 
   /** From now on nothing is published. */

@@ -15,7 +15,6 @@ import {
 } from "@nats-io/nats-core/internal";
 import { backoffDelay } from "../base/backoff.ts";
 import { messageOf, RunError } from "../base/errors.ts";
-import type { InboundMessage } from "./message.ts";
 import {
   coreOptions,
   type FailedAttempt,
@@ -29,16 +28,13 @@ import {
   type TransportEnd,
   type TransportHost,
 } from "./transport.ts";
+import { type SubscriptionHost, SubscriptionTable } from "./subscriptions.ts";
 import { quote } from "../base/text.ts";
 
 /** Whom a link tells what happens; none of it may throw. */
-export interface LinkOwner {
-  /** A message for subscription `sid`. */
-  deliver(sid: number, message: InboundMessage): void;
+export interface LinkOwner extends SubscriptionHost {
   /** The outbox of the link has room again. */
   drained(): void;
-  /** Logged in again; now is the time to subscribe to what nats-core does not know of. */
-  restoring(): void;
   /** The link is up: subscriptions are in place. */
   up(transport: NatsTransport): void;
   /** The link that was up is lost. */
@@ -75,9 +71,10 @@ export class NatsLink implements TransportHost {
   readonly tls: NatsTls | undefined;
   /** What came in so far. */
   readonly counts: LinkCounts = { messagesIn: 0, bytesIn: 0, dropped: 0 };
-  /** The client that is kept connected. */
-  readonly core: ProtocolHandler;
+  /** The subscriptions, which come back with each connection. */
+  readonly subscriptions: SubscriptionTable;
 
+  readonly #core: ProtocolHandler;
   readonly #options: NatsOptions;
   readonly #owner: LinkOwner;
   readonly #random: () => number;
@@ -108,8 +105,9 @@ export class NatsLink implements TransportHost {
     this.tls = tls;
     adoptTransports(core, this);
     setTransportFactory({ factory: () => new NatsTransport() });
-    this.core = new ProtocolHandler(core, NO_PUBLISHER);
-    this.core.listeners.push(
+    this.#core = new ProtocolHandler(core, NO_PUBLISHER);
+    this.subscriptions = new SubscriptionTable(this.#core, owner);
+    this.#core.listeners.push(
       new StatusListener((status) => this.#onStatus(status)),
     );
   }
@@ -156,7 +154,7 @@ export class NatsLink implements TransportHost {
     }
     // The ping of nats-core goes by the control lane: it must not overtake.
     await outbox.written();
-    await Promise.race([this.core.flush(), loss.promise]);
+    await Promise.race([this.#core.flush(), loss.promise]);
   }
 
   /** Ends the link. */
@@ -170,11 +168,6 @@ export class NatsLink implements TransportHost {
     this.#latest = transport;
   }
 
-  /** See {@linkcode TransportHost.deliver}. */
-  deliver(sid: number, message: InboundMessage): void {
-    this.#owner.deliver(sid, message);
-  }
-
   /** See {@linkcode TransportHost.drained}. */
   drained(): void {
     this.#owner.drained();
@@ -184,7 +177,7 @@ export class NatsLink implements TransportHost {
   ended(transport: NatsTransport, end: TransportEnd): void {
     if (transport !== this.#latest) return;
     // Left alone, nats-core would wait for an answer until its time is over.
-    if (end.from === "greeting") this.core.connectError?.(end.error);
+    if (end.from === "greeting") this.#core.connectError?.(end.error);
     if (this.#closing) return;
     const wasUp = this.#up === transport;
     const lived = wasUp ? performance.now() - this.#upSince : 0;
@@ -201,7 +194,7 @@ export class NatsLink implements TransportHost {
 
   async #dial(): Promise<void> {
     try {
-      await this.core.dialLoop();
+      await this.#core.dialLoop();
     } catch (error) {
       // It tries for ever, so it ended because we closed it, or for a reason
       // that core.closed tells, too.
@@ -213,7 +206,7 @@ export class NatsLink implements TransportHost {
 
   /** nats-core ends by itself only when something is wrong with it or with us. */
   async #watchEnd(): Promise<void> {
-    const error = await this.core.closed;
+    const error = await this.#core.closed;
     if (this.#closing) return;
     const reason = error ? messageOf(error) : "no reason given";
     this.#firstUp.reject(new RunError(`The NATS client gave up: ${reason}`));
@@ -224,9 +217,9 @@ export class NatsLink implements TransportHost {
   async #confirm(): Promise<void> {
     const transport = this.#latest;
     if (transport?.state !== "open" || this.#closing) return;
-    this.#owner.restoring();
+    this.subscriptions.restore();
     try {
-      await this.core.flush();
+      await this.#core.flush();
     } catch {
       // Lost again; the next connection confirms itself.
       return;
@@ -249,7 +242,7 @@ export class NatsLink implements TransportHost {
   }
 
   #attemptFailed(
-    { server, complaint }: NatsTransport,
+    { server, lastServerError }: NatsTransport,
     end: TransportEnd,
   ): void {
     this.#owner.attemptFailed({
@@ -258,12 +251,13 @@ export class NatsLink implements TransportHost {
       failures: this.#failures,
     });
     if (
-      !this.#everUp && complaint !== undefined && LOGIN_REFUSED.test(complaint)
+      !this.#everUp && lastServerError !== undefined &&
+      LOGIN_REFUSED.test(lastServerError)
     ) {
       this.#firstUp.reject(
         new RunError(
           `NATS at ${server} refuses our login: ${
-            quote(complaint)
+            quote(lastServerError)
           }. Check the user and password, token, nkey or credentials file`,
         ),
       );
@@ -301,7 +295,7 @@ export class NatsLink implements TransportHost {
       // nats-core cannot be closed before its first dial has begun.
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
-    await this.core.close();
+    await this.#core.close();
     this.#latest?.discard();
     this.#loss?.reject(new Error("The bus is closed"));
   }

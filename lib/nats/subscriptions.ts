@@ -45,7 +45,7 @@ export class SubscriptionTable {
   add(
     subject: string,
     handler: MessageHandler,
-    options: { readonly queue: string | undefined },
+    options: { readonly queue?: string } = {},
   ): BusSubscription {
     const entry: Entry = {
       subject,
@@ -63,7 +63,7 @@ export class SubscriptionTable {
   }
 
   /**
-   * Hands `message` to the handler of subscription `sid`.
+   * Hands `message` to the handler of subscription `sid`; never throws.
    *
    * @returns false when there is none.
    */

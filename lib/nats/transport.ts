@@ -14,7 +14,6 @@ import {
 } from "@nats-io/nats-core/internal";
 import { messageOf } from "../base/errors.ts";
 import { Inbox } from "./inbox.ts";
-import type { InboundMessage } from "./message.ts";
 import type { NatsTls } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import {
@@ -25,6 +24,7 @@ import {
 import { NatsProtocolError, OP, type Op } from "./parser.ts";
 import { dialBroker } from "./dial.ts";
 import type { BrokerSocket, PlainSocket } from "./socket.ts";
+import type { SubscriptionTable } from "./subscriptions.ts";
 import { quote } from "../base/text.ts";
 
 /** Counts of what went through the connections of a bus. */
@@ -49,8 +49,8 @@ export interface TransportHost {
    * @throws {Error} when the bus has ended.
    */
   dialing(transport: NatsTransport): void;
-  /** A message for subscription `sid`; must not throw. */
-  deliver(sid: number, message: InboundMessage): void;
+  /** Where messages go. */
+  readonly subscriptions: SubscriptionTable;
   /** The outbox has room again. */
   drained(): void;
   /** `transport` has ended: by itself, or because nats-core wants it so. */
@@ -118,7 +118,7 @@ export class NatsTransport implements Transport {
   #wasOpen = false;
   #info: BrokerInfo | undefined;
   /** The last error the broker told us that concerns the whole connection. */
-  #complaint: string | undefined;
+  #lastServerError: string | undefined;
 
   /** How far it has come. */
   get state(): TransportState {
@@ -141,8 +141,8 @@ export class NatsTransport implements Transport {
   }
 
   /** The last error the broker told us that concerns the whole connection. */
-  get complaint(): string | undefined {
-    return this.#complaint;
+  get lastServerError(): string | undefined {
+    return this.#lastServerError;
   }
 
   /** Whether the transport has ended. */
@@ -195,7 +195,9 @@ export class NatsTransport implements Transport {
 
   /** Ends the connection; nats-core calls it when pings stay unanswered. */
   disconnect(): void {
-    this.#end(this.#complaint ? this.#closedText() : "it answers no pings");
+    this.#end(
+      this.#lastServerError ? this.#closedText() : "it answers no pings",
+    );
   }
 
   /** Resolves when a connection that was open has ended. */
@@ -280,7 +282,7 @@ export class NatsTransport implements Transport {
       this.#end(
         error instanceof NatsProtocolError
           ? `it breaks the protocol: ${error.message}`
-          : this.#complaint === undefined
+          : this.#lastServerError === undefined
           ? `reading failed: ${messageOf(error)}`
           : this.#closedText(),
         error,
@@ -308,7 +310,9 @@ export class NatsTransport implements Transport {
       const op = inbox.next(maxPayload);
       if (op === OP.message) {
         host.counts.messagesIn++;
-        host.deliver(inbox.parser.sid, inbox.message);
+        if (!host.subscriptions.deliver(inbox.parser.sid, inbox.message)) {
+          host.counts.dropped++;
+        }
       } else if (op === OP.incomplete) {
         host.counts.dropped += inbox.passedOver - passedOver;
         return;
@@ -318,6 +322,8 @@ export class NatsTransport implements Transport {
 
   /** Takes note of the operation found last, and hands it to nats-core. */
   #operation(op: Op): void {
+    // An error that ends the connection is the last thing the broker says.
+    if (op !== OP.error) this.#lastServerError = undefined;
     switch (op) {
       case OP.ping:
         // At once, instead of when nats-core comes to read it.
@@ -360,13 +366,13 @@ export class NatsTransport implements Transport {
     const text = new TextDecoder().decode(this.#inbox.argument())
       .replaceAll(/^'|'$/g, "");
     // A refused subject does not end the connection; all else does.
-    if (!/^permissions violation/i.test(text)) this.#complaint = text;
+    if (!/^permissions violation/i.test(text)) this.#lastServerError = text;
   }
 
   #closedText(): string {
-    return this.#complaint === undefined
+    return this.#lastServerError === undefined
       ? "it closed the connection"
-      : `it closed the connection: ${quote(this.#complaint)}`;
+      : `it closed the connection: ${quote(this.#lastServerError)}`;
   }
 
   /** The one way out. */

@@ -120,6 +120,31 @@ Deno.test("down comes once, with the broker's last words", async () => {
   });
 });
 
+Deno.test("an error that the connection outlived is not blamed for its end", async () => {
+  await using broker = new ScriptedBroker(onceReady(async (connection) => {
+    await connection.send("-ERR 'Invalid Subject'\r\nPING\r\n");
+    await connection.until("PONG");
+  }));
+  await using bus = await connect(broker);
+  const log = new LinkLog(bus);
+  ready(bus);
+  await log.until(2);
+  assert.deepEqual(log.events[0], {
+    type: "down",
+    reason: `NATS at ${broker.address}: it closed the connection`,
+  });
+});
+
+Deno.test("who listens to a bus that has ended is told so at once", async () => {
+  await using broker = new ScriptedBroker(
+    afterLogin((connection) => connection.serve()),
+  );
+  const bus = await connect(broker);
+  await bus.close();
+  const log = new LinkLog(bus);
+  assert.deepEqual(log.types, ["closed"]);
+});
+
 Deno.test("bytes that are no NATS end the connection, not the bus", async () => {
   await using broker = new ScriptedBroker(
     onceReady((connection) => connection.send("MSG a b c d e f g\r\n")),
