@@ -23,6 +23,8 @@ export interface Bench {
   readonly roleArgs: readonly string[];
   /** Other people's programs. */
   readonly tools: Tools;
+  /** The top of another checkout, to be measured beside this one. */
+  readonly against: URL | undefined;
   /** Keys for ssh; undefined when it is missing. */
   readonly ssh: SshKit | undefined;
   /** Aborts when the bench is interrupted or takes far too long. */
@@ -74,6 +76,7 @@ export async function openWays(
   await using cleanup = new AsyncDisposableStack();
   const list: Way[] = [];
   for (const name of names.filter((name) => bench.ways.includes(name))) {
+    if (name === "other" && !bench.against) continue;
     if (name === "ssh" && !bench.ssh) {
       bench.skip("ssh -L", "ssh, sshd or ssh-keygen is missing");
       continue;
@@ -83,6 +86,7 @@ export async function openWays(
         ...options,
         ssh: bench.ssh,
         roleArgs: bench.roleArgs,
+        against: bench.against,
         signal: bench.signal,
       });
       list.push(cleanup.use(way));

@@ -102,7 +102,7 @@ async function measureIperf(bench: Bench): Promise<void> {
   await using _server = server.process;
   await using ways = await openWays(
     bench,
-    ["direct", "ssh", "tunnel", "json"],
+    ["direct", "ssh", "tunnel", "other", "json"],
     { target: server.endpoint },
   );
   const seconds = bench.quick ? 1 : 2;
@@ -258,7 +258,7 @@ async function measureTransfer(bench: Bench): Promise<void> {
   await using target = await startTarget(bench);
   await using ways = await openWays(
     bench,
-    ["direct", "ssh", "tunnel", "json"],
+    ["direct", "ssh", "tunnel", "other", "json"],
     { target: target.endpoint },
   );
   for (const direction of DIRECTIONS) {

@@ -21,6 +21,7 @@ export const connections: Group = {
       "direct",
       "ssh",
       "tunnel",
+      "other",
       "bare",
     ], {
       target: target.endpoint,

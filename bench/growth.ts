@@ -8,7 +8,7 @@
 import type { Endpoint } from "../integration_tests/support/addresses.ts";
 import { type Bench, type Group, inTurn, openWays } from "./bench.ts";
 import { runLoad, startLoad, startTarget } from "./generator.ts";
-import type { Figure, Point } from "./measure.ts";
+import type { Figure } from "./measure.ts";
 
 /** Numbers of tunnels. */
 const TUNNELS = { full: [1, 10, 100, 1_000], quick: [1, 100] } as const;
@@ -46,7 +46,6 @@ async function growTunnels(bench: Bench, target: Endpoint): Promise<void> {
     target,
   });
   for (const count of TUNNELS[bench.quick ? "quick" : "full"]) {
-    const point = { axis: "tunnels", x: count };
     const name = count === 1 ? "1 tunnel" : `${count} tunnels`;
     await inTurn(bench, ways.list, {
       what: name,
@@ -63,10 +62,7 @@ async function growTunnels(bench: Bench, target: Endpoint): Promise<void> {
         }, bench);
         const at = { way: way.name, round };
         bench.record(
-          throughput(`${name}, all busy`, {
-            curve: "growth.throughput",
-            ...point,
-          }),
+          throughput(`growth.throughput.${count}`, `${name}, all busy`),
           { ...at, value: bytesPerSecond * 8 / 1e9 },
         );
         const others = count === 1
@@ -78,10 +74,7 @@ async function growTunnels(bench: Bench, target: Endpoint): Promise<void> {
           bench,
         );
         bench.record(
-          roundTrip(`${name}, the others idle`, {
-            curve: "growth.latency",
-            ...point,
-          }),
+          roundTrip(`growth.latency.${count}`, `${name}, the others idle`),
           { ...at, value: p50 },
         );
       },
@@ -98,7 +91,6 @@ async function withDelay(
     target,
     delay,
   });
-  const point = { axis: "ms of delay each way", x: delay };
   const name = `${delay} ms added each way`;
   await inTurn(bench, ways.list, {
     what: name,
@@ -114,10 +106,7 @@ async function withDelay(
       }, bench);
       const at = { way: way.name, round };
       bench.record(
-        throughput(`one stream, ${name}`, {
-          curve: "delay.throughput",
-          ...point,
-        }),
+        throughput(`delay.throughput.${delay}`, `one stream, ${name}`),
         { ...at, value: bytesPerSecond * 8 / 1e9 },
       );
       const { p50 } = await runLoad(
@@ -125,34 +114,32 @@ async function withDelay(
         bench,
       );
       bench.record(
-        roundTrip(`round trip, ${name}`, { curve: "delay.latency", ...point }),
+        roundTrip(`delay.latency.${delay}`, `round trip, ${name}`),
         { ...at, value: p50 },
       );
     },
   });
 }
 
-function throughput(title: string, point: Point): Figure {
+function throughput(id: string, title: string): Figure {
   return {
-    id: `${point.curve}.${point.x}`,
+    id,
     group: "growth",
     title,
     unit: "Gbit/s",
     better: "higher",
     command: "`bench/load.ts` streams, down, all together",
-    point,
   };
 }
 
-function roundTrip(title: string, point: Point): Figure {
+function roundTrip(id: string, title: string): Figure {
   return {
-    id: `${point.curve}.${point.x}`,
+    id,
     group: "growth",
     title,
     unit: "µs",
     better: "lower",
     command:
       `\`bench/load.ts\` ping-pong, ${BYTES} bytes on one connection, p50`,
-    point,
   };
 }

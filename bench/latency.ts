@@ -30,7 +30,7 @@ export const latency: Group = {
     await using target = await startTarget(bench);
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "json", "bare"],
+      ["direct", "ssh", "tunnel", "other", "json", "bare"],
       { target: target.endpoint },
     );
     for (const beside of [false, true]) {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
 import type { Bench, Group } from "./bench.ts";
@@ -13,10 +14,9 @@ import { connections } from "./connections.ts";
 import { growth } from "./growth.ts";
 import { latency } from "./latency.ts";
 import { describeMachine } from "./machine.ts";
-import { markdownReport, plotsOf } from "./markdown.ts";
+import { markdownReport } from "./markdown.ts";
 import { Recorder, type Skip, WAY_NAMES, type WayName } from "./measure.ts";
 import { memory } from "./memory.ts";
-import { micro } from "./micro.ts";
 import { redis } from "./redis.ts";
 import { jsonReport, type Results, terminalTable } from "./report.ts";
 import { resume } from "./resume.ts";
@@ -33,7 +33,9 @@ Usage: deno task bench [flags]
   --ways NAMES       Only these ways: ${WAY_NAMES.join(", ")}
   --role-args ARGS   Flags for both roles of the tunnel, separated by spaces
   --json PATH        Where the JSON goes (default bench/results/latest.json)
-  --report           Also writes docs/performance.md and its plots
+  --against DIR      Also measures the tunnel of another checkout, in turn
+                     with this one, and prints the ratios
+  --report           Also writes docs/performance.md
   --help             This text
 `;
 
@@ -46,7 +48,6 @@ const GROUPS: readonly Group[] = [
   memory,
   growth,
   resume,
-  micro,
 ];
 
 /** Longest the whole bench may take, in ms: twice what it takes, for each round and beside them. */
@@ -65,6 +66,7 @@ interface Settings {
   readonly roleArgs: readonly string[];
   readonly json: string | URL;
   readonly report: boolean;
+  readonly against: URL | undefined;
 }
 
 function say(line: string): void {
@@ -93,6 +95,9 @@ function readSettings(args: readonly string[]): Settings {
     roleArgs: (values["role-args"] ?? "").split(/\s+/).filter((w) => w !== ""),
     json: values.json ?? new URL("bench/results/latest.json", PROJECT),
     report: values.report ?? false,
+    against: values.against === undefined
+      ? undefined
+      : pathToFileURL(`${values.against}/`),
   };
 }
 
@@ -106,6 +111,7 @@ const FLAGS = {
   "role-args": { type: "string" },
   json: { type: "string" },
   report: { type: "boolean" },
+  against: { type: "string" },
 } as const;
 
 function parseFlags(
@@ -198,13 +204,8 @@ async function runBench(
   };
 }
 
-/** Writes docs/performance.md with its plots; `bench/notes.md` is put into it. */
+/** Writes docs/performance.md; `bench/notes.md` is put into it. */
 async function writeReport(results: Results): Promise<void> {
-  const plots = new URL("docs/performance/", PROJECT);
-  await Deno.mkdir(plots, { recursive: true });
-  for (const { name, text } of plotsOf(results)) {
-    await Deno.writeTextFile(new URL(name, plots), text);
-  }
   await Deno.writeTextFile(
     new URL("docs/performance.md", PROJECT),
     markdownReport(results, await readNotes()),

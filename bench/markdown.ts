@@ -1,5 +1,5 @@
 /**
- * `docs/performance.md` and its plots, out of the results of a run. Pure.
+ * `docs/performance.md`, out of the results of a run. Pure.
  *
  * @module
  */
@@ -13,71 +13,8 @@ import {
   type Reach,
   type Series,
   type Skip,
-  WAY_NAMES,
 } from "./measure.ts";
-import { barChart, type Curve, curveChart } from "./plot.ts";
-import { COLUMNS, HEADINGS, type Results, rowOf, sharesOf } from "./report.ts";
-
-/** Where the plots are, seen from the report. */
-const PLOTS = "performance";
-
-/** What each curve is called above its plot. */
-const CURVES: Readonly<Record<string, string>> = {
-  "growth.throughput": "Throughput of all tunnels together",
-  "growth.latency": "Round trip while the other tunnels are idle (p50)",
-  "delay.throughput": "Throughput of one stream on a long path",
-  "delay.latency": "Round trip on a long path (p50)",
-};
-
-/** A plot, as a file. */
-export interface Plot {
-  /** Its file name. */
-  readonly name: string;
-  /** The SVG. */
-  readonly text: string;
-  /** What it shows, for those who do not see it. */
-  readonly title: string;
-}
-
-/** All plots that the results have values for. */
-export function plotsOf(results: Results): Plot[] {
-  const bars = results.series.flatMap((series) => {
-    const ratio = ratioOf(series, "tunnel", "ssh")?.median;
-    if (!ratio || series.figure.point) return []; // nothing against something has no ratio
-    const { figure } = series;
-    return {
-      label: `${groupTitle(results, figure)}: ${figure.title}`,
-      value: figure.better === "higher" ? ratio : 1 / ratio,
-    };
-  });
-  const title = "How many times as good as ssh -L";
-  const plots = bars.length === 0
-    ? []
-    : [{ name: "ratios.svg", title, text: barChart(title, bars) }];
-  return [...plots, ...curvePlots(results.series)];
-}
-
-function curvePlots(all: readonly Series[]): Plot[] {
-  return Object.entries(CURVES).flatMap(([curve, title]) => {
-    const series = all.filter(({ figure }) => figure.point?.curve === curve);
-    const [first] = series;
-    if (!first) return [];
-    const curves = WAY_NAMES.map((way): Curve => {
-      const points = series.flatMap((one) => {
-        const y = medianOf(one, way);
-        const x = one.figure.point?.x;
-        return x === undefined || y === undefined || y <= 0 ? [] : { x, y };
-      });
-      return { label: HEADINGS[way], points };
-    });
-    const text = curveChart(curves, {
-      title,
-      xLabel: first.figure.point?.axis ?? "",
-      yLabel: first.figure.unit,
-    });
-    return { name: `${curve}.svg`, title, text };
-  });
-}
+import { type Results, sharesOf, tableOf } from "./report.ts";
 
 /**
  * The whole report.
@@ -85,16 +22,11 @@ function curvePlots(all: readonly Series[]): Plot[] {
  * @param notes what people wrote about the figures: Markdown, put in as it is.
  */
 export function markdownReport(results: Results, notes: string = ""): string {
-  const plots = plotsOf(results);
-  const plot = (name: string) =>
-    plots.filter((plot) => plot.name.startsWith(name))
-      .map(({ name, title }) => `![${title}](${PLOTS}/${name})`);
   const sections = [
     "# Performance",
     intro(results),
     "## What has to be reached",
     reachTable(results),
-    ...plot("ratios"),
     ...(notes.trim() === "" ? [] : [notes.trim()]),
     "## Where and with what",
     machineTable(results),
@@ -105,17 +37,10 @@ export function markdownReport(results: Results, notes: string = ""): string {
         figure.group === name
       );
       if (series.length === 0) return [];
-      const curves = name === "growth"
-        ? [...plot("growth"), ...plot("delay")]
-        : [];
       return [
         `## ${title}`,
-        table(
-          COLUMNS.slice(0, -1),
-          series.map((one) => rowOf(one).slice(0, -1)),
-        ),
+        table(tableOf(series).map((row) => row.slice(0, -1))),
         ...shares(series),
-        ...curves,
         commands(series),
       ];
     }),
@@ -151,10 +76,10 @@ function reachTable(results: Results): string {
       reachRow(results, series, reach)
     )
   );
-  return rows.length === 0 ? "Nothing of it was measured." : table(
-    ["figure", "ssh -L", "measured", "ratio", "to reach", "reached"],
-    rows,
-  );
+  const headings = ["figure", "ssh -L", "measured", "ratio", "to reach"];
+  return rows.length === 0
+    ? "Nothing of it was measured."
+    : table([[...headings, "reached"], ...rows]);
 }
 
 function reachRow(
@@ -188,7 +113,8 @@ function groupTitle(results: Results, figure: Figure): string {
 }
 
 function machineTable({ machine }: Results): string {
-  return table(["what", "which"], [
+  return table([
+    ["what", "which"],
     ["processor", `${machine.cpu}, ${machine.cores} cores`],
     ["memory", `${formatNumber(machine.memory / 2 ** 30)} GiB`],
     ["system", machine.system],
@@ -227,9 +153,9 @@ function skippedList(skipped: readonly Skip[]): string {
     : skipped.map(({ what, why }) => `- ${what}: ${why}`).join("\n");
 }
 
+/** `rows`, of which the first are the headings. */
 function table(
-  headings: readonly string[],
-  rows: readonly (readonly string[])[],
+  [headings = [], ...rows]: readonly (readonly string[])[],
 ): string {
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;

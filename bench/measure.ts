@@ -7,10 +7,17 @@
 
 /**
  * The ways to reach a target, in the order of the tables: straight over TCP,
- * through `ssh -L`, through the tunnel with binary frames and with JSON ones,
- * and through two relays over NATS that guarantee nothing (`bare.ts`).
+ * through `ssh -L`, through the tunnel with binary frames, of this checkout and
+ * of another (`--against`), and with JSON ones, and through two relays over NATS that guarantee nothing (`bare.ts`).
  */
-export const WAY_NAMES = ["direct", "ssh", "tunnel", "json", "bare"] as const;
+export const WAY_NAMES = [
+  "direct",
+  "ssh",
+  "tunnel",
+  "other",
+  "json",
+  "bare",
+] as const;
 
 /** The name of a way. */
 export type WayName = (typeof WAY_NAMES)[number];
@@ -25,16 +32,6 @@ export interface Reach {
   readonly atLeast?: number;
   /** Not more than this. */
   readonly atMost?: number;
-}
-
-/** Where a figure stands on a curve. */
-export interface Point {
-  /** Which curve, e.g. `growth.throughput`. */
-  readonly curve: string;
-  /** What varies, with its unit, e.g. `tunnels`. */
-  readonly axis: string;
-  /** Where on that axis. */
-  readonly x: number;
 }
 
 /** A thing measured. */
@@ -53,8 +50,6 @@ export interface Figure {
   readonly command: string;
   /** What it has to reach, if that is settled. */
   readonly reach?: readonly Reach[];
-  /** Where it stands on a curve, if on any. */
-  readonly point?: Point;
 }
 
 /** The processes' shares of a value, by process name. */

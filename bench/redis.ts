@@ -36,7 +36,7 @@ export const redis: Group = {
     await using server = await startOwnRedis(bench);
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "json", "bare"],
+      ["direct", "ssh", "tunnel", "other", "json", "bare"],
       { target: parseAddress(server.address) },
     );
     for (const [pipeline, { full, quick }] of REQUESTS) {

@@ -53,36 +53,46 @@ export const HEADINGS: Readonly<Record<WayName, string>> = {
   direct: "direct",
   ssh: "ssh -L",
   tunnel: "tunnel",
+  other: "--against",
   json: "tunnel, JSON",
   bare: "bare relays",
 };
 
-/** Headings of a table of figures. */
-export const COLUMNS: readonly string[] = [
-  "figure",
-  "unit",
-  ...WAY_NAMES.map((way) => HEADINGS[way]),
-  "tunnel : ssh",
-  "spread",
-  "to reach",
-];
-
-/** One row for the terminal or for Markdown: cells in the order of {@linkcode COLUMNS}. */
-export function rowOf(series: Series): string[] {
-  const { figure } = series;
-  const ratio = ratioOf(series, "tunnel", "ssh");
+/**
+ * Figures as rows of cells for the terminal or for Markdown, their headings
+ * first. The ratio is that to `ssh -L`, or to another checkout where one was
+ * measured beside this.
+ */
+export function tableOf(all: readonly Series[]): string[][] {
+  const paired = all.some(({ samples }) => samples.other !== undefined);
+  const ways = WAY_NAMES.filter((way) => way !== "other" || paired);
+  const base = paired ? "other" : "ssh";
+  const headings = [
+    "figure",
+    "unit",
+    ...ways.map((way) => HEADINGS[way]),
+    `tunnel : ${base}`,
+    "spread",
+    "to reach",
+  ];
   return [
-    figure.title,
-    figure.unit,
-    ...WAY_NAMES.map((way) => {
-      const value = medianOf(series, way);
-      return value === undefined ? "–" : formatNumber(value);
+    headings,
+    ...all.map((series) => {
+      const ratio = ratioOf(series, "tunnel", base);
+      return [
+        series.figure.title,
+        series.figure.unit,
+        ...ways.map((way) => {
+          const value = medianOf(series, way);
+          return value === undefined ? "–" : formatNumber(value);
+        }),
+        ratio ? formatRatio(ratio.median) : "–",
+        ratio && ratio.low !== ratio.high
+          ? `${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)}`
+          : "",
+        verdicts(series).join("; "),
+      ];
     }),
-    ratio ? formatRatio(ratio.median) : "–",
-    ratio && ratio.low !== ratio.high
-      ? `${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)}`
-      : "",
-    verdicts(series).join("; "),
   ];
 }
 
@@ -114,20 +124,20 @@ export function sharesOf(series: Series): string[] {
 
 /** A table for the terminal, with the processes' shares below their rows. */
 export function terminalTable(series: readonly Series[]): string {
-  const rows = [COLUMNS, ...series.map(rowOf)];
-  const widths = COLUMNS.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0))
+  const [headings = [], ...rows] = tableOf(series);
+  const widths = headings.map((heading, column) =>
+    Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0))
   );
   const line = (row: readonly string[]) =>
     row.map((cell, column) => {
       const width = widths[column] ?? 0;
-      const isText = column < 2 || column === COLUMNS.length - 1;
+      const isText = column < 2 || column === headings.length - 1;
       return isText ? cell.padEnd(width) : cell.padStart(width);
     }).join("  ").trimEnd();
   return [
-    line(COLUMNS),
-    ...series.flatMap((one) => [
-      line(rowOf(one)),
+    line(headings),
+    ...series.flatMap((one, at) => [
+      line(rows[at] ?? []),
       ...sharesOf(one).map((share) => `    ${share}`),
     ]),
   ].join("\n");

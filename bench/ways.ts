@@ -41,6 +41,8 @@ export interface WayOptions {
   readonly roleArgs?: readonly string[];
   /** Further flags of the server role. */
   readonly serverArgs?: readonly string[];
+  /** The top of the checkout whose roles way `other` runs. */
+  readonly against?: URL | undefined;
   /** Keys for ssh. */
   readonly ssh?: SshKit | undefined;
   /** Ends the wait for readiness. */
@@ -102,11 +104,12 @@ async function openSsh(
 }
 
 async function openTunnel(
-  name: "tunnel" | "json",
+  name: "tunnel" | "other" | "json",
   options: WayOptions,
   cleanup: AsyncDisposableStack,
 ): Promise<Opened> {
   const { target, roleArgs = [], serverArgs = [], signal } = options;
+  if (name === "other" && !options.against) throw new Error("no --against");
   const nats = cleanup.use(await startNatsServer({ signal }));
   const near = delayed(
     { hostname: "127.0.0.1", port: nats.port },
@@ -123,6 +126,7 @@ async function openTunnel(
         ...(name === "json" ? ["--codec", "json"] : []),
       ],
       serverArgs: [...roleArgs, ...serverArgs],
+      ...(name === "other" && { project: options.against }),
       signal,
     }),
   );

@@ -29,6 +29,8 @@ export interface LogEntry {
 
 /** How a role is started beyond what the helper says itself. */
 export interface RoleOptions extends Pick<SpawnOptions, "name" | "cwd"> {
+  /** The top of the checkout whose role it is; default this one. */
+  readonly project?: URL | undefined;
   /** Further flags; they replace those of the helper. */
   readonly args?: readonly string[];
   /** Environment variables; a role inherits nothing but what Deno needs. */
@@ -121,14 +123,14 @@ export async function spawnRole(
   role: RoleName,
   options: RoleOptions = {},
 ): Promise<Process> {
-  const { name = role, args = [], cwd } = options;
+  const { name = role, args = [], cwd, project = PROJECT } = options;
   const env = { ...await baseEnvironment(), ...options.env };
   return spawn(Deno.execPath(), {
     name,
-    args: [...await runArguments(role, env), ...args],
+    args: [...await runArguments(role, env, project), ...args],
     env,
     clearEnv: true,
-    cwd: cwd ?? PROJECT.pathname,
+    cwd: cwd ?? project.pathname,
   });
 }
 
@@ -201,23 +203,28 @@ export interface TunnelOptions {
   readonly serverArgs?: readonly string[];
   /** Further flags of the client. */
   readonly clientArgs?: readonly string[];
+  /** The top of the checkout whose roles they are; default this one. */
+  readonly project?: URL | undefined;
   /** Ends the wait for readiness. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Starts both roles; connections to `address` reach `target` when this resolves. */
 export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
-  const { nats, target, serverArgs = [], clientArgs = [], signal } = options;
+  const { nats, target, serverArgs = [], clientArgs = [] } = options;
+  const { project, signal } = options;
   const subjects = nats.shared ? ownSubjects() : [];
   await using cleanup = new AsyncDisposableStack();
   const server = cleanup.use(
     await startServer(options.serverNats ?? nats.url, {
+      project,
       signal,
       args: [...subjects, ...serverArgs],
     }),
   );
   const client = cleanup.use(
     await startClient(options.clientNats ?? nats.url, {
+      project,
       signal,
       target,
       args: [...subjects, ...clientArgs],
@@ -287,9 +294,10 @@ function parseEntry(line: string): LogEntry | undefined {
 export async function runArguments(
   role: RoleName,
   env: Readonly<Record<string, string>>,
+  project: URL = PROJECT,
 ): Promise<readonly string[]> {
   const config = JSON.parse(
-    await Deno.readTextFile(new URL("deno.json", PROJECT)),
+    await Deno.readTextFile(new URL("deno.json", project)),
   );
   const task: unknown = config.tasks?.[role];
   const command = typeof task === "object" && task !== null && "command" in task
@@ -309,7 +317,7 @@ export async function runArguments(
     ...words.slice(2, script).map((word) =>
       word.replaceAll(/\$(\w+)/g, (_, name) => env[name] ?? "")
     ),
-    new URL(`${role}.ts`, PROJECT).pathname,
+    new URL(`${role}.ts`, project).pathname,
   ];
 }
 

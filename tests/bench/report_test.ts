@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
 import { formatNumber, formatRatio, formatReach } from "../../bench/format.ts";
-import { markdownReport, plotsOf } from "../../bench/markdown.ts";
+import { markdownReport } from "../../bench/markdown.ts";
 import type { Series } from "../../bench/measure.ts";
-import { ratesOf } from "../../bench/micro.ts";
-import { barChart, curveChart } from "../../bench/plot.ts";
 import { jsonReport, type Results, terminalTable } from "../../bench/report.ts";
 
 const BULK: Series = {
@@ -50,7 +48,6 @@ function growth(x: number, value: number): Series {
       unit: "µs",
       better: "lower",
       command: "ping-pong",
-      point: { curve: "growth.latency", axis: "tunnels", x },
     },
     samples: {
       ssh: [{ round: 0, value }],
@@ -125,6 +122,15 @@ Deno.test("terminalTable() has medians, the ratio, its spread and the verdict", 
   assert.equal(lines[4], "    tunnel: client 4.00, server 2.00");
 });
 
+Deno.test("terminalTable() compares with another checkout where one was measured", () => {
+  const other = [{ round: 0, value: 2 }, { round: 1, value: 2 }];
+  const paired = { ...BULK, samples: { ...BULK.samples, other } };
+  const [head = "", row = ""] = terminalTable([paired, CPU]).split("\n");
+  assert.match(head, / --against .* tunnel : other /);
+  // 1/2 and 3/2.
+  assert.match(row, / 1\.00× +0\.50–1\.50 /);
+});
+
 Deno.test("terminalTable() lines its columns up", () => {
   const [head = "", row = ""] = terminalTable([BULK]).split("\n");
   assert.equal(head.indexOf("direct") + 6, row.indexOf("20.0") + 4);
@@ -147,8 +153,7 @@ Deno.test("markdownReport() says what, where, with what and what is missing", ()
       "| iperf3 | missing |",
       "- CPU time (s/GB): ssh -L: ssh 2.00, sshd 1.00; tunnel: client 4.00, server 2.00",
       "- `iperf3 -c 127.0.0.1`: one stream up",
-      "![How many times as good as ssh -L](performance/ratios.svg)",
-      "(performance/growth.latency.svg)",
+      "| 1000 tunnels | µs |",
       "- Redis: redis-server is missing",
       "Because of this.",
     ]
@@ -171,56 +176,4 @@ Deno.test("markdownReport() makes tables with as many cells in each row", () => 
   const tables = counts.filter((rows) => rows.length > 0);
   assert.equal(tables.length, 4);
   for (const rows of tables) assert.equal(new Set(rows).size, 1);
-});
-
-Deno.test("plotsOf() makes a bar per ratio and a curve per way", () => {
-  const plots = plotsOf(RESULTS);
-  assert.deepEqual(plots.map(({ name }) => name), [
-    "ratios.svg",
-    "growth.latency.svg",
-  ]);
-  const [bars, curves] = plots.map(({ text }) => text);
-  assert.ok(bars?.includes(">Bulk: one stream up</text>"));
-  // Less CPU time is better: twice as much is half as good.
-  assert.ok(bars?.includes(">0.50×</text>"));
-  assert.equal(curves?.match(/<polyline /g)?.length, 2);
-  assert.deepEqual(plotsOf({ ...RESULTS, series: [] }), []);
-});
-
-Deno.test("barChart() cuts long bars off and escapes labels", () => {
-  const svg = barChart("a < b", [{ label: "x & y", value: 40 }]);
-  assert.ok(svg.includes("a &lt; b") && svg.includes("x &amp; y"));
-  assert.ok(svg.includes("40.00× →"));
-  const widths = [...svg.matchAll(/width="([\d.]+)"/g)].map(([, w]) =>
-    Number(w)
-  );
-  assert.ok(Math.max(...widths) <= 820);
-});
-
-Deno.test("curveChart() puts higher values higher and later ones to the right", () => {
-  const svg = curveChart([
-    { label: "nobody", points: [] },
-    { label: "a", points: [{ x: 1, y: 1 }, { x: 1000, y: 50 }] },
-  ], { title: "t", xLabel: "x", yLabel: "y" });
-  const [points = ""] = /(?<=points=")[^"]+/.exec(svg) ?? [];
-  const [[x1 = 0, y1 = 0] = [], [x2 = 0, y2 = 0] = []] = points.split(" ")
-    .map((point) => point.split(",").map(Number));
-  assert.ok(x2 > x1 && y2 < y1, points);
-  assert.ok(!svg.includes("nobody") && !svg.includes("NaN"));
-});
-
-Deno.test("ratesOf() reads the times of deno bench", () => {
-  const output = `Check file\n${
-    JSON.stringify({
-      version: 1,
-      benches: [
-        { name: "binary encode 64", results: [{ ok: { avg: 9, p75: 50 } }] },
-        { name: "failed", results: [{ failed: "why" }] },
-      ],
-    })
-  }`;
-  assert.deepEqual(ratesOf(output), [
-    { name: "binary encode 64", value: 20_000_000 },
-  ]);
-  assert.throws(() => ratesOf("no JSON"), SyntaxError);
 });
