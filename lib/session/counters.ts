@@ -4,19 +4,14 @@
  * @module
  */
 import type { ErrorCode } from "../base/errors.ts";
+import type { TunnelStats } from "../tunnel/types.ts";
 
 /** Running totals since the process started. */
 export class Counters {
   /** Tunnels that were opened. */
   opened = 0;
-  /** Bytes taken from the local sockets of tunnels that have ended. */
-  bytesSent = 0;
-  /** Bytes that arrived in order for tunnels that have ended. */
-  bytesReceived = 0;
-  /** Times that tunnels which have ended sent frames again. */
-  replays = 0;
-  /** Times that tunnels which have ended found bytes missing. */
-  gaps = 0;
+  /** What tunnels that have ended counted, together. */
+  ended: TunnelStats = { bytesSent: 0, bytesReceived: 0, replays: 0, gaps: 0 };
   /** Messages that were malformed. */
   malformed = 0;
   /** Frames for tunnels that do not exist. */
@@ -27,7 +22,8 @@ export class Counters {
   readonly #refused = new Map<ErrorCode, number>();
 
   /** Counts a tunnel that ended; `ok` for a clean end. */
-  closed(code: ErrorCode): void {
+  closed(code: ErrorCode, stats: TunnelStats): void {
+    this.ended = sumOf(this.ended, stats);
     this.#closed.set(code, (this.#closed.get(code) ?? 0) + 1);
   }
 
@@ -45,4 +41,14 @@ export class Counters {
   get refusedByCode(): ReadonlyMap<ErrorCode, number> {
     return this.#refused;
   }
+}
+
+/** The counts of both. */
+export function sumOf(one: TunnelStats, other: TunnelStats): TunnelStats {
+  return {
+    bytesSent: one.bytesSent + other.bytesSent,
+    bytesReceived: one.bytesReceived + other.bytesReceived,
+    replays: one.replays + other.replays,
+    gaps: one.gaps + other.gaps,
+  };
 }

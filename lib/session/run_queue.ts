@@ -6,15 +6,10 @@
  */
 import type { Bus } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
-
-/** A tunnel, as far as it is run. */
-export interface Runnable {
-  /** Carries out what follows from the events so far. */
-  step(now: number): void;
-}
+import type { Tunnel } from "./tunnel.ts";
 
 /** Lets the tunnels of a session take their steps. */
-export class RunQueue<T extends Runnable> {
+export class RunQueue<T extends Pick<Tunnel, "step">> {
   readonly #bus: Bus;
   readonly #clock: Clock;
   /** Tunnels with events of which the consequences are not carried out yet. */

@@ -8,7 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
-import { Counters } from "./counters.ts";
+import { Counters, sumOf } from "./counters.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import { MemoryBudget } from "../tunnel/memory_budget.ts";
@@ -280,11 +280,7 @@ export class Session implements Disposable {
         now,
       );
     }
-    this.counters.closed(outcome.clean ? "ok" : outcome.reason.code);
-    this.counters.bytesSent += stats.bytesSent;
-    this.counters.bytesReceived += stats.bytesReceived;
-    this.counters.replays += stats.replays;
-    this.counters.gaps += stats.gaps;
+    this.counters.closed(outcome.clean ? "ok" : outcome.reason.code, stats);
     this.#log.info("tunnel closed", {
       id: info.id,
       peer: info.remote,
@@ -336,15 +332,9 @@ export class Session implements Disposable {
 
   /** What all tunnels counted, ended and open. */
   get totals(): TunnelStats {
-    const { counters } = this;
-    let { bytesSent, bytesReceived, replays, gaps } = counters;
-    for (const { stats } of this.#table) {
-      bytesSent += stats.bytesSent;
-      bytesReceived += stats.bytesReceived;
-      replays += stats.replays;
-      gaps += stats.gaps;
-    }
-    return { bytesSent, bytesReceived, replays, gaps };
+    let totals = this.counters.ended;
+    for (const { stats } of this.#table) totals = sumOf(totals, stats);
+    return totals;
   }
 
   /** Stops timers and subscriptions; the tunnels should be gone. */

@@ -4,17 +4,11 @@
  * @module
  */
 import { numberAtEnd } from "../wire/subjects.ts";
-
-/** A tunnel, as far as it is found. */
-export interface Addressed {
-  /** Number at the end of its inbound subject. */
-  readonly number: number;
-  /** The subject its messages arrive on. */
-  readonly inbound: string;
-}
+import type { Tunnel } from "./tunnel.ts";
 
 /** The open tunnels of a process. */
-export class TunnelTable<T extends Addressed> implements Iterable<T> {
+export class TunnelTable<T extends Pick<Tunnel, "number" | "inbound">>
+  implements Iterable<T> {
   /**
    * By number. Two clients may have chosen the same one, so a number leads to
    * a list; it has one entry but for a coincidence of 1 in 2^48 (or malice).

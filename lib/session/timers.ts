@@ -5,15 +5,7 @@
  * @module
  */
 import type { Clock } from "../base/clock.ts";
-import type { Runnable } from "./run_queue.ts";
-
-/** A tunnel, as far as it is timed. */
-export interface Timed extends Runnable {
-  /** When `tick` is to be called at the latest. */
-  readonly nextTimeout: number;
-  /** Time has passed. */
-  tick(now: number): void;
-}
+import type { Tunnel } from "./tunnel.ts";
 
 /** Shortest turn, for acks and probes, in ms: that of the delayed ack. */
 const TICK_MS = 25;
@@ -28,7 +20,9 @@ const TICK_HORIZON_MS = 10_000;
 const FAR_SWEEP_MS = TICK_HORIZON_MS / 2;
 
 /** Calls each tunnel's `tick` in time. */
-export class TunnelTimers<T extends Timed> implements Disposable {
+export class TunnelTimers<
+  T extends Pick<Tunnel, "nextTimeout" | "step" | "tick">,
+> implements Disposable {
   readonly #clock: Clock;
   /** Tunnels with a timeout in the near future. */
   readonly #near = new Set<T>();

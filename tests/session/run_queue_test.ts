@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import { type Runnable, RunQueue } from "../../lib/session/run_queue.ts";
+import { RunQueue } from "../../lib/session/run_queue.ts";
+import type { Tunnel } from "../../lib/session/tunnel.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { MemoryBroker } from "../support/memory_bus.ts";
+
+type Runnable = Pick<Tunnel, "step">;
 
 /** A queue over a way to NATS that is full when the test says so. */
 class Bench {

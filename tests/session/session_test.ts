@@ -63,8 +63,8 @@ for (const codec of CODEC_NAMES) {
     assert.ok(app.ended && target.ended);
     const { counters } = pair.client.ingress.session;
     assert.deepEqual([...counters.closedByCode], [["ok", 1]]);
-    assert.equal(counters.bytesSent, up.length);
-    assert.equal(counters.bytesReceived, down.length);
+    assert.equal(counters.ended.bytesSent, up.length);
+    assert.equal(counters.ended.bytesReceived, down.length);
     assert.equal(counters.malformed, 0);
     await assertNothingLeft(pair);
   });

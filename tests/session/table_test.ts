@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Addressed, TunnelTable } from "../../lib/session/table.ts";
+import { TunnelTable } from "../../lib/session/table.ts";
+import type { Tunnel } from "../../lib/session/tunnel.ts";
 
 const encoder = new TextEncoder();
+
+type Addressed = Pick<Tunnel, "number" | "inbound">;
 
 /** The tunnel of `subject`, in a message as it comes: bytes. */
 function find(
