@@ -25,6 +25,29 @@ Deno.test("README links to files that exist", async () => {
   }
 });
 
+Deno.test("docs name files that exist", async () => {
+  const folders = ["", "tests/", "integration_tests/", "lib/"];
+  const missing: string[] = [];
+  let count = 0;
+  for (const doc of ["architecture", "protocol", "reliability"]) {
+    const text = await Deno.readTextFile(
+      new URL(`../../docs/${doc}.md`, import.meta.url),
+    );
+    for (const [, path = ""] of text.matchAll(/`([\w/]+\.ts)`/g)) {
+      count++;
+      const found = await Promise.all(
+        folders.map((folder) =>
+          Deno.stat(new URL(`../../${folder}${path}`, import.meta.url))
+            .then(() => true, () => false)
+        ),
+      );
+      if (!found.includes(true)) missing.push(`docs/${doc}.md: ${path}`);
+    }
+  }
+  assert.ok(count > 20);
+  assert.deepEqual(missing, []);
+});
+
 for (const role of ["server", "client"] as const) {
   Deno.test(`deno task ${role} permits exactly the variables of the options`, () => {
     const [, listed = ""] = /--allow-env=(\S+)/.exec(denoJson.tasks[role]) ??
