@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { Clock } from "../../lib/base/clock.ts";
 import type { Encodable } from "../../lib/base/encodable.ts";
 import { setImmediate } from "node:timers";
 import type {
@@ -15,6 +16,9 @@ import type {
   MessageHandler,
   PublishOptions,
 } from "../../lib/nats/bus.ts";
+
+/** One copy, in the next turn. */
+const IN_TIME: readonly number[] = [0];
 
 interface Entry {
   readonly bus: MemoryBus;
@@ -40,6 +44,13 @@ export class MemoryBroker {
   readonly #turns = new Map<string, number>();
   /** Called for each message published; returning false loses it. */
   filter: (message: SeenMessage) => boolean = () => true;
+  /**
+   * How late each copy of a message arrives, in ms; 0 is the next turn. None
+   * loses it, several repeat it, and those of different messages may overtake.
+   */
+  delays: (message: SeenMessage) => readonly number[] = () => IN_TIME;
+  /** What delays are measured by. */
+  clock: Clock | undefined;
   /** Deliveries under way, of all connections. */
   busy = 0;
 
@@ -72,6 +83,20 @@ export class MemoryBroker {
   /** Used by buses. */
   route(message: SeenMessage): void {
     if (!this.filter(message)) return;
+    for (const delay of this.delays(message)) {
+      if (delay <= 0 || this.clock === undefined) this.#pass(message);
+      else {
+        // What was sent last is lost with the sender's link.
+        const { epoch } = message.from;
+        this.clock.after(delay, () => {
+          if (message.from.epoch === epoch) this.#pass(message);
+        });
+      }
+    }
+  }
+
+  /** Delivers `message` to those who listen now. */
+  #pass(message: SeenMessage): void {
     const tokens = message.subject.split(".");
     const matching = this.#entries.filter((entry) =>
       entry.bus.connected && matches(entry.tokens, tokens)
@@ -121,7 +146,7 @@ export class MemoryBus implements Bus {
   #inbox: (() => void)[] = [];
   #scheduled = false;
   /** Counts the links lost: what was under way on an old one never arrives. */
-  #epoch = 0;
+  epoch = 0;
 
   constructor(broker: MemoryBroker) {
     this.#broker = broker;
@@ -177,9 +202,9 @@ export class MemoryBus implements Bus {
   async flush(): Promise<void> {
     if (!this.connected) throw new Error("disconnected");
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const epoch = this.#epoch;
+    const epoch = this.epoch;
     this.#enqueue(() => {
-      if (epoch === this.#epoch) resolve();
+      if (epoch === this.epoch) resolve();
       else reject(new Error("disconnected"));
     });
     await promise;
@@ -213,9 +238,9 @@ export class MemoryBus implements Bus {
 
   /** Used by the broker. */
   deliver(entry: Entry, message: SeenMessage, status = 0): void {
-    const epoch = this.#epoch;
+    const epoch = this.epoch;
     this.#enqueue(() => {
-      if (epoch !== this.#epoch) return; // lost with the link
+      if (epoch !== this.epoch) return; // lost with the link
       const data = message.data.slice();
       const subjectBytes = new TextEncoder().encode(message.subject);
       const view: BusMessage = {
@@ -238,7 +263,7 @@ export class MemoryBus implements Bus {
 
   #lose(): void {
     this.connected = false;
-    this.#epoch++;
+    this.epoch++;
   }
 
   #tell(event: LinkEvent): void {
