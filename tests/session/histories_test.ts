@@ -33,6 +33,9 @@ const MAX_WRITE = 60_000;
 /** Longest outage that every tunnel survives, in ms; the resume time is 30 s, the peer time 10 s. */
 const SHORT_OUTAGE_MS = 8_000;
 
+/** Until a word of a link that is back has come through, some being lost, in ms: a few pings. */
+const HEARD_MS = 10_000;
+
 /** Longer than the resume time, in ms. */
 const LONG_OUTAGE_MS = 45_000;
 
@@ -110,6 +113,10 @@ class History implements AsyncDisposable {
   #disturbed = false;
   /** Whether an open may have failed. */
   #mayFailToOpen = false;
+  /** When the outage began of which the last one is a part. */
+  #awaySince = 0;
+  /** When both have heard of each other again since the last outage, whatever is lost. */
+  #heardBy = -Infinity;
 
   constructor(seed: number) {
     this.#seed = seed;
@@ -231,16 +238,18 @@ class History implements AsyncDisposable {
   }
 
   async #outage(bus: TestServer["bus"]): Promise<void> {
+    const { clock } = this.pair;
     const long = this.#chance(0.1);
-    if (long) this.#disturbed = true;
     this.#mayFailToOpen = true;
+    // Where words are lost, short ones close together are a long one.
+    if (clock.now() > this.#heardBy) this.#awaySince = clock.now();
     bus.cut();
     bus.congested = false;
     await this.pair.wait(this.#upTo(long ? LONG_OUTAGE_MS : SHORT_OUTAGE_MS));
     if (this.#chance(0.3)) bus.maxPayload = 4_096 << this.#upTo(4);
     bus.restore();
-    // While one is away the other may not go, too: two short ones are a long one.
-    await this.pair.wait(this.#upTo(1_000));
+    if (clock.now() - this.#awaySince > SHORT_OUTAGE_MS) this.#disturbed = true;
+    this.#heardBy = clock.now() + HEARD_MS;
   }
 
   get #server(): TestServer {
