@@ -8,6 +8,7 @@ import { formatAddress } from "../base/address.ts";
 import type { Bus } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Reason } from "../base/errors.ts";
+import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import {
   type OpenedReply,
@@ -47,10 +48,7 @@ export class Ingress implements Disposable {
   readonly #opens: PendingOpens;
   readonly #log = getLogger(["sproxy", "open"]);
   #saidV1 = false;
-  /** Answers to opens of other processes so far. */
-  #foreignAnswers = 0;
-  /** When the log may tell of them again. */
-  #nextWarning = -Infinity;
+  readonly #foreignAnswers = new Throttle(SHARED_ID_WARNING_MS);
 
   /** An ingress on a bus, without a listener yet. */
   constructor(options: IngressOptions) {
@@ -178,13 +176,11 @@ export class Ingress implements Disposable {
 
   /** One line, and then a count now and then: such answers come as often as opens. */
   #warnOfSharedId(): void {
-    this.#foreignAnswers++;
-    const now = this.#clock.now();
-    if (now < this.#nextWarning) return;
-    this.#nextWarning = now + SHARED_ID_WARNING_MS;
+    const answers = this.#foreignAnswers.note(this.#clock.now());
+    if (answers === undefined) return;
     this.#log.warn(
       "an open of another process was answered here: after a restart that is all, else another client uses the same --client-id",
-      { id: this.#options.token, answers: this.#foreignAnswers },
+      { id: this.#options.token, answers },
     );
   }
 

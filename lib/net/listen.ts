@@ -16,60 +16,118 @@ import { TcpSocket } from "./tcp_socket.ts";
  */
 const LISTEN_BACKLOG = 4096;
 
-/** First and longest pause after an accept that failed for want of descriptors, in ms. */
+/** First and longest pause after an accept that failed for want of descriptors or memory, in ms. */
 const ACCEPT_PAUSE_MS = { first: 10, longest: 1_000 } as const;
 
+/** What the system is short of when these come: a pause may help. Nothing else deserves one. */
+const SHORTAGES: readonly unknown[] = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+
+/** The addresses of `localhost`, whatever the system's files say: an application may try either. */
+const LOCALHOST = ["127.0.0.1", "::1"] as const;
+
+/** What {@linkcode listen} is told. */
+export interface ListenOptions {
+  /** Where large read buffers come from. */
+  readonly pool: BufferPool;
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** Several processes share the port. */
+  readonly reusePort?: boolean;
+  /** Told of each accept that failed. */
+  readonly onAcceptError: (message: string) => void;
+}
+
 /**
- * Listens for connections.
+ * Listens for connections; at `localhost` on both address families.
  *
  * @throws {RunError} when the address cannot be bound.
  */
 export function listen(
   address: Address,
-  options: {
-    /** Where large read buffers come from. */
-    readonly pool: BufferPool;
-    readonly clock: Clock;
-    /** Several processes share the port. */
-    readonly reusePort?: boolean;
-    /** Told of each accept that failed. */
-    readonly onAcceptError: (message: string) => void;
-  },
+  options: ListenOptions,
 ): SocketListener {
-  const { clock, pool, onAcceptError } = options;
-  const listener = bind(address, options);
-  let open = true;
-  async function* accept(): AsyncGenerator<Socket> {
-    let pause: number = ACCEPT_PAUSE_MS.first;
-    while (open) {
-      let conn: Deno.TcpConn;
-      try {
-        conn = await listener.accept();
-        pause = ACCEPT_PAUSE_MS.first;
-      } catch (error) {
-        if (!open) return;
-        // EMFILE, ENFILE, ECONNABORTED: the listener itself is well.
-        onAcceptError(messageOf(error));
-        const { promise, resolve } = Promise.withResolvers<void>();
-        using _timer = clock.after(pause, resolve);
-        await promise;
-        pause = Math.min(pause * 2, ACCEPT_PAUSE_MS.longest);
-        continue;
-      }
-      yield new TcpSocket(conn, pool);
-    }
-  }
+  const listeners = bind(address, options);
+  const [first] = listeners;
+  const stop = new AbortController();
   return {
     address: formatAddress({
-      host: listener.addr.hostname,
-      port: listener.addr.port,
+      host: listeners.length > 1 ? address.host : first.addr.hostname,
+      port: first.addr.port,
     }),
-    accept,
+    accept: () => merged(listeners, options, stop.signal),
     [Symbol.dispose](): void {
-      if (open) listener.close();
-      open = false;
+      if (stop.signal.aborted) return;
+      stop.abort();
+      for (const listener of listeners) listener.close();
     },
   };
+}
+
+/** The connections of all `listeners`, until `signal` aborts. */
+async function* merged(
+  listeners: readonly Deno.TcpListener[],
+  options: ListenOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Socket> {
+  const [only] = listeners;
+  if (only !== undefined && listeners.length === 1) {
+    yield* accepted(only, options, signal);
+    return;
+  }
+  const waiting: Socket[] = [];
+  let changed = Promise.withResolvers<void>();
+  const wake = (): void => changed.resolve();
+  for (const listener of listeners) {
+    void (async () => {
+      for await (
+        const socket of accepted(listener, options, signal)
+      ) {
+        waiting.push(socket);
+        wake();
+      }
+    })();
+  }
+  signal.addEventListener("abort", wake, { once: true });
+  while (!signal.aborted) {
+    const socket = waiting.shift();
+    if (socket !== undefined) yield socket;
+    else {
+      await changed.promise;
+      changed = Promise.withResolvers<void>();
+    }
+  }
+}
+
+/** The connections of one listener, until `signal` aborts. */
+async function* accepted(
+  listener: Deno.TcpListener,
+  { pool, clock, onAcceptError }: ListenOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Socket> {
+  let pause: number = ACCEPT_PAUSE_MS.first;
+  while (!signal.aborted) {
+    let conn: Deno.TcpConn;
+    try {
+      conn = await listener.accept();
+      pause = ACCEPT_PAUSE_MS.first;
+    } catch (error) {
+      if (signal.aborted) return;
+      onAcceptError(messageOf(error));
+      // That one connection was reset before we came to it: on to the next.
+      if (!isShortage(error)) continue;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      using _timer = clock.after(pause, resolve);
+      await promise;
+      pause = Math.min(pause * 2, ACCEPT_PAUSE_MS.longest);
+      continue;
+    }
+    yield new TcpSocket(conn, pool);
+  }
+}
+
+function isShortage(error: unknown): boolean {
+  return error instanceof Error && "code" in error &&
+    SHORTAGES.includes(error.code);
 }
 
 /**
@@ -79,30 +137,30 @@ export function listen(
  * @throws {RunError} when it cannot, naming `flag`.
  */
 export function checkListenable(address: Address, flag: string): void {
-  bind(address, { flag }).close();
+  for (const listener of bind(address, { flag })) listener.close();
 }
 
 function bind(
   address: Address,
   options: { readonly reusePort?: boolean; readonly flag?: string },
-): Deno.TcpListener {
+): [Deno.TcpListener, ...Deno.TcpListener[]] {
   const { reusePort, flag } = options;
-  const shown = formatAddress(address);
-  const listenOn = (hostname: string): Deno.TcpListener =>
+  const listenOn = (hostname: string, port = address.port): Deno.TcpListener =>
     Deno.listen({
       hostname,
-      port: address.port,
+      port,
       tcpBacklog: LISTEN_BACKLOG,
       ...(reusePort ? { reusePort } : {}),
     });
   try {
-    return address.host === ""
-      ? listenEverywhere(listenOn)
-      : listenOn(address.host);
+    if (address.host === "") return [listenEverywhere(listenOn)];
+    if (address.host === "localhost") return listenLocally(listenOn);
+    return [listenOn(address.host)];
   } catch (cause) {
     const why = cause instanceof Deno.errors.AddrInUse
       ? "the port is in use; stop its owner or choose another (0 for any)"
       : messageOf(cause);
+    const shown = formatAddress(address);
     const where = flag === undefined ? shown : `${flag} ${shown}`;
     throw new RunError(`Cannot listen on ${where}: ${why}`, { cause });
   }
@@ -117,5 +175,20 @@ function listenEverywhere(
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) throw error;
     return listenOn("0.0.0.0");
+  }
+}
+
+/** Listens on one port of both loopback addresses, or of those that there are. */
+function listenLocally(
+  listenOn: (hostname: string, port?: number) => Deno.TcpListener,
+): [Deno.TcpListener, ...Deno.TcpListener[]] {
+  const [ipv4, ipv6] = LOCALHOST;
+  const first = listenOn(ipv4);
+  try {
+    return [first, listenOn(ipv6, first.addr.port)];
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) return [first]; // no IPv6
+    first.close();
+    throw error;
   }
 }

@@ -6,6 +6,7 @@
 import { getLogger } from "@logtape/logtape";
 import { formatAddress, parseAddress } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
+import { Throttle } from "../base/throttle.ts";
 import type { ClientConfig } from "../config/config.ts";
 import { Ingress } from "../client/client.ts";
 import {
@@ -16,6 +17,9 @@ import {
 } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import { listen } from "../net/listen.ts";
+
+/** Time between two lines about accepts that fail, in ms. */
+const ACCEPT_ERROR_MS = 10_000;
 
 /**
  * Accepts connections until told to stop.
@@ -44,13 +48,16 @@ export async function runClient(
   });
   const { session } = ingress;
   frame.observe(session, { opening: () => ingress.opening });
+  const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   using listener = listen(client.listenAddr, {
     clock: systemClock,
     pool: session.pool,
     reusePort: config.workers !== 1,
     onAcceptError: (why) => {
       session.counters.acceptErrors++;
-      log.error("cannot accept a connection", { why });
+      const count = acceptErrors.note(systemClock.now());
+      if (count === undefined) return;
+      log.warn("cannot accept a connection", { why, count });
     },
   });
   await frame.ready();

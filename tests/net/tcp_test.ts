@@ -1,8 +1,10 @@
 /** Real sockets on the loopback interface: dialling, listening, half-close, limits. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect as connectTcp } from "node:net";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { RunError, TunnelError } from "../../lib/base/errors.ts";
-import type { SocketListener } from "../../lib/net/socket.ts";
+import { closeSocket, type SocketListener } from "../../lib/net/socket.ts";
 import { dial, resolve } from "../../lib/net/dial.ts";
 import { listen } from "../../lib/net/listen.ts";
 import { TcpSocket } from "../../lib/net/tcp_socket.ts";
@@ -100,12 +102,14 @@ Deno.test("listen() says in one line that an address is not ours", () => {
   );
 });
 
-Deno.test("listen() goes on after accepts that fail, with growing pauses", async () => {
+Deno.test("listen() pauses longer and longer while descriptors are short", async () => {
   const clock = new FakeClock();
   const start = clock.now();
   const errors: [string, number][] = [];
   using _faulty = failingAccepts(
-    [1, 2, 3, 4].map(() => new Error("Too many open files")),
+    [1, 2, 3, 4].map(() =>
+      Object.assign(new Error("Too many open files"), { code: "EMFILE" })
+    ),
   );
   using listener = listenAny({
     clock,
@@ -125,6 +129,55 @@ Deno.test("listen() goes on after accepts that fail, with growing pauses", async
     errors,
     [0, 10, 30, 70].map((at) => ["Too many open files", at]),
   );
+});
+
+Deno.test("listen() takes the next connection at once after many that were reset before it came to them", async () => {
+  let errors = 0;
+  using listener = listenAny({ onAcceptError: () => void errors++ });
+  const { port } = listener;
+  const resets = await Promise.all(
+    Array.from({ length: 40 }, async () => {
+      const socket = connectTcp({ host: "127.0.0.1", port });
+      await once(socket, "connect");
+      return socket;
+    }),
+  );
+  await Promise.all(resets.map((socket) => {
+    socket.resetAndDestroy();
+    return once(socket, "close");
+  }));
+  using theirs = await Deno.connect({ hostname: "127.0.0.1", port });
+  // The clock stands still: a pause would never end.
+  for await (const socket of listener.accept()) {
+    assert.equal(socket.remote, `127.0.0.1:${theirs.localAddr.port}`);
+    closeSocket(socket);
+    break;
+  }
+  assert.equal(errors, 40);
+});
+
+Deno.test("listen() at localhost is there on both address families, on one port", async () => {
+  const clock = new FakeClock();
+  const { onAcceptError } = { onAcceptError: assert.fail };
+  const options = { pool, clock, onAcceptError };
+  using listener = listen({ host: "localhost", port: 0 }, options);
+  const [, text = ""] = /^localhost:(\d+)$/.exec(listener.address) ?? [];
+  const port = Number(text);
+  assert.throws(
+    () => listen({ host: "localhost", port }, options),
+    (error: unknown) =>
+      error instanceof RunError &&
+      /^Cannot listen on localhost:\d+: the port is in use/.test(error.message),
+  );
+  const accepting = listener.accept()[Symbol.asyncIterator]();
+  for (const hostname of ["127.0.0.1", "::1"]) {
+    using _theirs = await Deno.connect({ hostname, port });
+    const { value } = await accepting.next();
+    assert.match(value?.remote ?? "", /^(127\.0\.0\.1|\[::1\]):\d+$/);
+    if (value !== undefined) closeSocket(value);
+  }
+  listener[Symbol.dispose]();
+  assert.equal((await accepting.next()).done, true);
 });
 
 /** Makes accepts of listeners made from now on fail, as when descriptors run out. */
