@@ -8,12 +8,7 @@ import { formatAddress, parseAddress } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
 import type { ClientConfig } from "../config/config.ts";
 import { Ingress } from "../client/client.ts";
-import {
-  random,
-  RoleFrame,
-  type RoleHost,
-  sessionOptions,
-} from "./lifecycle.ts";
+import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import { listen } from "../net/listen.ts";
 
@@ -31,19 +26,15 @@ export async function runClient(
   await using frame = await RoleFrame.open("client", { config: nats, host });
   const { bus } = frame;
   using ingress = new Ingress({
-    ...sessionOptions(config),
+    ...roleOptions(config),
     bus,
     token: client.id ?? makeToken(random),
     target: client.remoteAddr,
     codec: tunnel.codec,
     openTimeout: client.openTimeout,
-    maxOpening: tunnel.maxOpening,
-    refuseV1: tunnel.refuseV1,
-    v1Rate: tunnel.v1Rate,
-    random,
   });
   const { session } = ingress;
-  frame.observe(session, { opening: () => ingress.opening });
+  frame.observe(ingress);
   using listener = listen(client.listenAddr, {
     clock: systemClock,
     pool: session.pool,

@@ -13,9 +13,9 @@ import type { Role } from "../config/options.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog } from "./log.ts";
-import { isStop, type RoleHost } from "./lifecycle.ts";
-import type { Metric } from "./prometheus.ts";
-import type { Readiness, StatusSource } from "./status_http.ts";
+import type { RoleHost } from "./lifecycle.ts";
+import { isStop, type StopSignals } from "./signals.ts";
+import type { Status } from "./status.ts";
 
 /** From the main thread to a worker. */
 export type ToWorker =
@@ -38,11 +38,7 @@ export type ToWorker =
 /** From a worker to the main thread. */
 export type FromWorker =
   | { readonly type: "started"; readonly address: Address | undefined }
-  | {
-    readonly type: "status";
-    readonly readiness: Readiness;
-    readonly metrics: readonly Metric[];
-  }
+  | { readonly type: "status"; readonly status: Status }
   | { readonly type: "stopped" }
   | {
     readonly type: "failed";
@@ -95,24 +91,19 @@ export function serveAsWorker<R extends Role>(role: R, run: RunRole<R>): void {
 }
 
 async function start(
-  stop: RoleHost["stop"],
+  stop: StopSignals,
   run: (host: RoleHost) => Promise<void>,
 ): Promise<void> {
-  let source: StatusSource | undefined;
+  let read: (() => Status) | undefined;
   const tell = (): void => {
-    if (source === undefined) return;
-    post({
-      type: "status",
-      readiness: source.readiness(),
-      metrics: source.metrics(),
-    });
+    if (read !== undefined) post({ type: "status", status: read() });
   };
   const timer = setInterval(tell, STATUS_MS);
   let outcome: FromWorker = { type: "stopped" };
   try {
     await run({
       stop,
-      showStatus: (shown) => source = shown,
+      showStatus: (shown) => read = shown,
       onStarted: (address) => post({ type: "started", address }),
     });
     tell();

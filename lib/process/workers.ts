@@ -12,8 +12,8 @@ import { RunError, UsageError } from "../base/errors.ts";
 import type { Role } from "../config/options.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
-import type { Readiness } from "./status_http.ts";
-import type { Metric, Sample } from "./prometheus.ts";
+import { type Metric, sumMetrics } from "./metrics.ts";
+import type { Readiness } from "./status.ts";
 import type { FromWorker, ToWorker } from "./worker.ts";
 
 /** Pause before a failed worker starts again, in ms. */
@@ -65,17 +65,16 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
   const log = getLogger(["sproxy", "workers"]);
   const slots: Slot[] = [];
-  host.showStatus({
-    readiness: () => readinessOfAll(slots, count),
-    metrics: () => sumMetrics(slots.map(({ metrics }) => metrics)),
-  });
+  host.showStatus(() => ({
+    readiness: readinessOfAll(slots, count),
+    metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
+  }));
   const shared = { ...options, log };
   // The first one finds the port, if it is free to choose; the others share it.
   const first = new Slot(1, shared);
   slots.push(first);
   const address = await first.started;
-  const { drain, now } = host.stop;
-  if (!drain.aborted && !now.aborted) {
+  if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
       slots.push(new Slot(index, shared, address));
     }
@@ -161,8 +160,8 @@ class Slot {
         this.#start.resolve(message.address);
         break;
       case "status":
-        this.readiness = message.readiness;
-        this.#present = message.metrics;
+        this.readiness = message.status.readiness;
+        this.#present = message.status.metrics;
         break;
       case "stopped":
         this.#finish();
@@ -212,8 +211,7 @@ class Slot {
   }
 
   get #stopping(): boolean {
-    const { drain, now } = this.#options.host.stop;
-    return drain.aborted || now.aborted;
+    return this.#options.host.stop.drain.aborted;
   }
 
   #stop(type: "drain" | "now"): void {
@@ -256,40 +254,4 @@ function readinessOfAll(slots: readonly Slot[], workers: number): Readiness {
   if (ready > 0) return { ready: true, details };
   const reason = slots[0]?.readiness.reason ?? "starting";
   return { ready: false, reason, details };
-}
-
-/** Several workers' metrics as one, sample by sample. */
-export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
-  const byName = new Map<string, Metric>();
-  for (const metric of all.flat()) {
-    const known = byName.get(metric.name);
-    if (known === undefined) {
-      byName.set(metric.name, metric);
-      continue;
-    }
-    const samples = [...known.samples, ...metric.samples];
-    byName.set(metric.name, {
-      ...known,
-      samples: joinSamples(samples, metric.of === "every" ? Math.min : add),
-    });
-  }
-  return [...byName.values()];
-}
-
-function add(a: number, b: number): number {
-  return a + b;
-}
-
-function joinSamples(
-  samples: readonly Sample[],
-  join: (a: number, b: number) => number,
-): Sample[] {
-  const joined = new Map<string, Sample>();
-  for (const sample of samples) {
-    const key = JSON.stringify(sample.labels ?? {});
-    const known = joined.get(key);
-    const value = known ? join(known.value, sample.value) : sample.value;
-    joined.set(key, { ...sample, value });
-  }
-  return [...joined.values()];
 }
