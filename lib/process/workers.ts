@@ -14,7 +14,7 @@ import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
 import type { Readiness } from "./status.ts";
-import type { FromWorker, ToWorker } from "./worker.ts";
+import type { FromWorker, ToWorker, WorkerFailure } from "./worker.ts";
 
 /** Pause before a failed worker starts again, in ms. */
 const RESTART = { base: 100, cap: 10_000 } as const;
@@ -22,21 +22,11 @@ const RESTART = { base: 100, cap: 10_000 } as const;
 /** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
 const STABLE_MS = 30_000;
 
-/** A worker as the supervisor sees it. */
-export interface WorkerThread {
-  /** Sends it a message. */
-  post(message: ToWorker): void;
-  /** Ends it at once. */
-  terminate(): void;
-}
-
-/** What a worker tells the supervisor. */
-export interface WorkerEvents {
-  /** It sent a message. */
-  readonly onMessage: (message: FromWorker) => void;
-  /** It failed where nothing caught it. */
-  readonly onError: (text: string) => void;
-}
+/** The part of a `Worker` that matters here. */
+export type WorkerThread = Pick<
+  Worker,
+  "addEventListener" | "postMessage" | "terminate"
+>;
 
 /** What {@linkcode runWorkers} is told. */
 export interface WorkersOptions {
@@ -53,7 +43,7 @@ export interface WorkersOptions {
   /** Where the time comes from; default the system's. */
   readonly clock?: Clock;
   /** Starts a worker; default a thread of this program. */
-  readonly startThread?: (name: string, events: WorkerEvents) => WorkerThread;
+  readonly startThread?: (name: string) => WorkerThread;
 }
 
 /**
@@ -73,24 +63,24 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   // The first one finds the port, if it is free to choose; the others share it.
   const first = new Slot(1, shared);
   slots.push(first);
-  const address = await first.started;
+  const address = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
       slots.push(new Slot(index, shared, address));
     }
-    await Promise.all(slots.map(({ started }) => started));
+    await Promise.all(slots.map(({ started }) => started.promise));
     host.onStarted(address);
     log.info("workers started", { count });
   }
-  await Promise.all(slots.map(({ ended }) => ended));
+  await Promise.all(slots.map(({ ended }) => ended.promise));
 }
 
 /** The place of one worker, filled again when it fails. */
 class Slot {
   /** Resolves when the worker works, with the client's address; also when it ends before. */
-  readonly started: Promise<Address | undefined>;
+  readonly started = Promise.withResolvers<Address | undefined>();
   /** Resolves when the worker has stopped for good. */
-  readonly ended: Promise<void>;
+  readonly ended = Promise.withResolvers<void>();
   readiness: Readiness = { ready: false, reason: "starting" };
   /** Metrics of the worker that runs. */
   #present: readonly Metric[] = [];
@@ -99,8 +89,6 @@ class Slot {
   readonly #index: number;
   readonly #clock: Clock;
   readonly #options: WorkersOptions & { readonly log: Logger };
-  readonly #start = Promise.withResolvers<Address | undefined>();
-  readonly #end = Promise.withResolvers<void>();
   #address: Address | undefined;
   #worker: WorkerThread | undefined;
   #hasWorked = false;
@@ -117,11 +105,9 @@ class Slot {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#address = address;
-    this.started = this.#start.promise;
-    this.ended = this.#end.promise;
     // A failure reaches the one of the two that is waited for.
-    this.started.catch(() => {});
-    this.ended.catch(() => {});
+    this.started.promise.catch(() => {});
+    this.ended.promise.catch(() => {});
     const { drain, now } = options.host.stop;
     drain.addEventListener("abort", () => this.#stop("drain"), { once: true });
     now.addEventListener("abort", () => this.#stop("now"), { once: true });
@@ -138,10 +124,13 @@ class Slot {
       this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
-    this.#worker = startThread(`${role} ${this.#index}`, {
-      onMessage: (message) => this.#onMessage(message),
-      onError: (text) => this.#onFailed("internal", text),
+    const worker = startThread(`${role} ${this.#index}`);
+    worker.addEventListener("message", ({ data }) => this.#onMessage(data));
+    worker.addEventListener("error", (event) => {
+      event.preventDefault(); // it is handled: the worker starts again
+      this.#onFailed({ kind: "internal", text: event.message });
     });
+    this.#worker = worker;
     this.#post({
       type: "start",
       args,
@@ -157,7 +146,7 @@ class Slot {
       case "started":
         this.#address = message.address;
         this.#hasWorked = true;
-        this.#start.resolve(message.address);
+        this.started.resolve(message.address);
         break;
       case "status":
         this.readiness = message.status.readiness;
@@ -167,12 +156,13 @@ class Slot {
         this.#finish();
         break;
       case "failed":
-        this.#onFailed(message.kind, message.text);
+        this.#onFailed(message);
     }
   }
 
-  #onFailed(kind: "usage" | "run" | "internal", text: string): void {
-    const { log } = this.#options;
+  #onFailed({ kind, text, stack }: WorkerFailure): void {
+    const { log, host } = this.#options;
+    const about = { worker: this.#index, why: text, stack };
     this.#worker?.terminate();
     this.#worker = undefined;
     this.readiness = { ready: false, reason: text };
@@ -182,18 +172,13 @@ class Slot {
     ]);
     this.#present = [];
     if (this.#restart !== undefined) return; // it failed once already
-    if (this.#stopping) {
-      log.error("worker failed while stopping", {
-        worker: this.#index,
-        why: text,
-      });
+    if (host.stop.drain.aborted) {
+      log.error("worker failed while stopping", about);
       this.#finish();
     } else if (kind !== "internal" && !this.#hasWorked) {
-      const error = kind === "usage"
-        ? new UsageError(text)
-        : new RunError(text);
-      this.#start.reject(error);
-      this.#end.reject(error);
+      const error = new (kind === "usage" ? UsageError : RunError)(text);
+      this.started.reject(error);
+      this.ended.reject(error);
     } else {
       const lived = this.#clock.now() - this.#startedAt;
       this.#failures = lived > STABLE_MS ? 0 : this.#failures;
@@ -202,16 +187,11 @@ class Slot {
         random: Math.random,
       });
       log.error("worker failed; it starts again", {
-        worker: this.#index,
-        why: text,
+        ...about,
         ms: Math.round(delay),
       });
       this.#restart = this.#clock.after(delay, () => this.#spawn());
     }
-  }
-
-  get #stopping(): boolean {
-    return this.#options.host.stop.drain.aborted;
   }
 
   #stop(type: "drain" | "now"): void {
@@ -224,27 +204,18 @@ class Slot {
   #finish(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
-    this.#start.resolve(undefined);
-    this.#end.resolve();
+    this.started.resolve(undefined);
+    this.ended.resolve();
   }
 
   #post(message: ToWorker): void {
-    this.#worker?.post(message);
+    this.#worker?.postMessage(message);
   }
 }
 
 /** A thread of this program, which finds out that it is a worker. */
-function startWorker(name: string, events: WorkerEvents): WorkerThread {
-  const worker = new Worker(Deno.mainModule, { type: "module", name });
-  worker.addEventListener("message", ({ data }) => events.onMessage(data));
-  worker.addEventListener("error", (event) => {
-    event.preventDefault(); // it is handled: the worker starts again
-    events.onError(event.message);
-  });
-  return {
-    post: (message) => worker.postMessage(message),
-    terminate: () => worker.terminate(),
-  };
+function startWorker(name: string): WorkerThread {
+  return new Worker(Deno.mainModule, { type: "module", name });
 }
 
 /** Ready while any worker is: the others' share goes to it. */

@@ -3,28 +3,24 @@ import { RunError, UsageError } from "../../lib/base/errors.ts";
 import type { Metric } from "../../lib/process/metrics.ts";
 import type { Status } from "../../lib/process/status.ts";
 import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
-import { runWorkers, type WorkerEvents } from "../../lib/process/workers.ts";
+import { runWorkers } from "../../lib/process/workers.ts";
+import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 
 /** A worker that says what the test makes it say. */
-class FakeThread {
+class FakeThread extends EventTarget {
   readonly received: ToWorker[] = [];
   terminated = false;
-  readonly #events: WorkerEvents;
 
-  constructor(events: WorkerEvents) {
-    this.#events = events;
+  say(data: FromWorker): void {
+    this.dispatchEvent(new MessageEvent("message", { data }));
   }
 
-  say(message: FromWorker): void {
-    this.#events.onMessage(message);
+  crash(message: string): void {
+    this.dispatchEvent(new ErrorEvent("error", { message, cancelable: true }));
   }
 
-  crash(text: string): void {
-    this.#events.onError(text);
-  }
-
-  post(message: ToWorker): void {
+  postMessage(message: ToWorker): void {
     this.received.push(message);
   }
 
@@ -63,8 +59,8 @@ class Stage {
         showStatus: (read) => this.#read = read,
         onStarted: () => {},
       },
-      startThread: (_name, events) => {
-        const thread = new FakeThread(events);
+      startThread: () => {
+        const thread = new FakeThread();
         this.threads.push(thread);
         return thread;
       },
@@ -163,6 +159,19 @@ Deno.test("runWorkers() starts a crashed worker again, at the same address", asy
   assert.ok(start?.type === "start");
   assert.equal(start.index, 1);
   assert.deepEqual(start.address, ADDRESS);
+  await stage.stop();
+});
+
+Deno.test("runWorkers() logs where a worker's fault was thrown, and does not show it", async () => {
+  using log = captureLog();
+  const stage = await Stage.started();
+  const text = "x is not a function";
+  const stack = `TypeError: ${text}\n    at file:///x.ts:1:2`;
+  stage.thread(0).say({ type: "failed", kind: "internal", text, stack });
+  const [record] = log.records.filter(({ level }) => level === "error");
+  assert.equal(record?.properties.why, text);
+  assert.equal(record?.properties.stack, stack);
+  assert.equal(stage.status().readiness.reason, text);
   await stage.stop();
 });
 
