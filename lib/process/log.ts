@@ -170,6 +170,12 @@ function* propertiesOf(
   }
 }
 
+/** Where anything thrown was thrown, as far as that is known. */
+export function stackOf(thrown: unknown): string {
+  return (thrown instanceof Error ? thrown.stack : undefined) ??
+    messageOf(thrown);
+}
+
 /** Whether an error was made to be told to a person, so that its message says all. */
 function isExpected(error: Error): boolean {
   return error instanceof UsageError || error instanceof RunError ||

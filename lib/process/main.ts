@@ -10,7 +10,7 @@ import { parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import { closeLog, configureLog, printError } from "./log.ts";
+import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../config/options.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { processMetrics } from "./metrics.ts";
@@ -21,7 +21,7 @@ import type { RunRole } from "./worker.ts";
 import { runWorkers } from "./workers.ts";
 
 /** What the programs exit with. */
-export const EXIT = {
+const EXIT = {
   /** A clean stop, help, version. */
   ok: 0,
   /** A failure at run time. */
@@ -112,14 +112,13 @@ function openStatus(
 
 /** Says on one line what went wrong; a fault of the program shows its stack. */
 function explain(error: unknown, asJson: boolean): number {
-  const known = error instanceof UsageError || error instanceof RunError;
-  const text = known
-    ? messageOf(error)
-    : error instanceof Error && error.stack !== undefined
-    ? `internal error: ${error.stack}`
-    : `internal error: ${messageOf(error)}`;
-  if (asJson) getLogger(["sproxy"]).fatal(text);
-  else printError(`error: ${text}`);
+  const expected = error instanceof UsageError || error instanceof RunError;
+  if (asJson) {
+    const log = getLogger(["sproxy"]);
+    if (expected) log.fatal(messageOf(error));
+    else log.fatal("internal error", { error });
+  } else if (expected) printError(`error: ${messageOf(error)}`);
+  else printError(`error: internal error: ${stackOf(error)}`);
   return error instanceof UsageError ? EXIT.usage : EXIT.failure;
 }
 

@@ -16,7 +16,7 @@ import type {
 import type { Role } from "../config/options.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import { closeLog, configureLog } from "./log.ts";
+import { closeLog, configureLog, stackOf } from "./log.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { isStop } from "./signals.ts";
 import type { Status } from "./status.ts";
@@ -134,8 +134,7 @@ function describeFailure(error: unknown): WorkerFailure {
   const text = messageOf(error);
   if (error instanceof UsageError) return { kind: "usage", text };
   if (error instanceof RunError) return { kind: "run", text };
-  const stack = error instanceof Error ? error.stack : undefined;
-  return { kind: "internal", text, stack };
+  return { kind: "internal", text, stack: stackOf(error) };
 }
 
 /** The configuration of one worker. */
