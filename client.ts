@@ -7,5 +7,5 @@ import { main } from "./lib/process/main.ts";
 import { runClient } from "./lib/process/run_client.ts";
 import { inWorker, serveAsWorker } from "./lib/process/worker.ts";
 
-if (inWorker()) serveAsWorker("client", runClient);
+if (inWorker()) await serveAsWorker("client", runClient);
 else if (import.meta.main) Deno.exit(await main("client", runClient));

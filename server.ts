@@ -7,5 +7,5 @@ import { main } from "./lib/process/main.ts";
 import { runServer } from "./lib/process/run_server.ts";
 import { inWorker, serveAsWorker } from "./lib/process/worker.ts";
 
-if (inWorker()) serveAsWorker("server", runServer);
+if (inWorker()) await serveAsWorker("server", runServer);
 else if (import.meta.main) Deno.exit(await main("server", runServer));

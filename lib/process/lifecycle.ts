@@ -6,41 +6,27 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { Address } from "../base/address.ts";
-import type { Bus } from "../nats/bus.ts";
 import { systemClock } from "../base/clock.ts";
-import type { CommonConfig, NatsConfig } from "../config/config.ts";
 import { RunError } from "../base/errors.ts";
-import type { NatsBus } from "../nats/connection.ts";
-import { openNats } from "./connect.ts";
-import type { Role } from "../config/options.ts";
-import { collectMetrics } from "./metrics.ts";
-import type { Session, SessionOptions } from "../session/session.ts";
-import type { Readiness, StatusSource } from "./status_http.ts";
-import type { Metric } from "./prometheus.ts";
-import { Subjects } from "../wire/subjects.ts";
 import { formatDuration } from "../base/units.ts";
-
-/** How the process is told to end. */
-export interface StopSignals {
-  /** Take nothing new, let open tunnels finish. */
-  readonly drain: AbortSignal;
-  /** End at once. */
-  readonly now: AbortSignal;
-}
-
-/** Whether `error` is only the word that the process is to end. */
-export function isStop(error: unknown, stop: StopSignals): boolean {
-  return [stop.drain, stop.now].some((signal) =>
-    signal.aborted && error === signal.reason
-  );
-}
+import type { CommonConfig, NatsConfig } from "../config/config.ts";
+import type { Role } from "../config/options.ts";
+import type { LinkEvent } from "../nats/bus.ts";
+import type { NatsBus } from "../nats/connection.ts";
+import type { EgressOptions } from "../server/server.ts";
+import type { Session, SessionOptions } from "../session/session.ts";
+import { Subjects } from "../wire/subjects.ts";
+import { openNats } from "./connect.ts";
+import { collectMetrics, type Counted } from "./metrics.ts";
+import { isStop, type StopSignals } from "./signals.ts";
+import type { Status } from "./status.ts";
 
 /** What a role is run in: a process of its own, or a worker of one. */
 export interface RoleHost {
   /** How it is told to end. */
   readonly stop: StopSignals;
-  /** Shows its status from now on. */
-  showStatus(source: StatusSource): void;
+  /** Shows the status that `read` gives from now on. */
+  showStatus(read: () => Status): void;
   /** It works; a client accepts connections at this address. */
   onStarted(address?: Address): void;
 }
@@ -56,20 +42,12 @@ export function random(bytes: Uint8Array): Uint8Array {
   return crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
 }
 
-/** The part of a session's options that comes from the configuration. */
-export function sessionOptions(
+/** What both roles are told by the configuration. */
+export function roleOptions(
   config: CommonConfig,
-): Pick<
-  SessionOptions,
-  | "clock"
-  | "subjects"
-  | "times"
-  | "maxWindow"
-  | "memoryBudget"
-  | "idleTimeout"
-  | "halfCloseTimeout"
-  | "maxTunnels"
-> {
+):
+  & Omit<SessionOptions, "bus" | "role" | "token">
+  & Pick<EgressOptions, "refuseV1" | "v1Rate" | "random"> {
   const { nats, tunnel } = config;
   return {
     clock: systemClock,
@@ -87,54 +65,62 @@ export function sessionOptions(
     idleTimeout: tunnel.idleTimeout,
     halfCloseTimeout: tunnel.halfCloseTimeout,
     maxTunnels: tunnel.max,
+    maxOpening: tunnel.maxOpening,
+    refuseV1: tunnel.refuseV1,
+    v1Rate: tunnel.v1Rate,
+    random,
   };
 }
 
-/** What a process can say of itself while it starts, works and drains. */
-export class StatusBoard {
-  /** The bus, once there is one. */
-  bus: Bus | undefined;
-  /** Whether the process no longer takes new tunnels. */
-  draining = false;
-  /** What keeps the process from its work though NATS is connected. */
-  obstacle: string | undefined;
+/** What a role says of itself while it starts, works and drains. */
+class RoleStatus {
+  bus: NatsBus | undefined;
+  counted: Counted | undefined;
   /** Whether start-up is complete. */
   started = false;
+  /** What keeps it from its work though NATS is connected. */
+  notReadyReason: string | undefined;
+  readonly #drain: AbortSignal;
 
-  /** Whether new tunnels can be opened. */
-  readiness(): Readiness {
-    if (this.draining) return { ready: false, reason: "draining" };
-    if (this.bus === undefined || !this.bus.connected) {
-      return { ready: false, reason: "not connected to NATS" };
-    }
-    if (this.obstacle !== undefined) {
-      return { ready: false, reason: this.obstacle };
-    }
-    if (!this.started) return { ready: false, reason: "starting" };
-    return { ready: true };
+  constructor(drain: AbortSignal) {
+    this.#drain = drain;
+  }
+
+  read(): Status {
+    const { bus, counted } = this;
+    const reason = this.#reason();
+    return {
+      readiness: reason === undefined
+        ? { ready: true }
+        : { ready: false, reason },
+      metrics: bus === undefined || counted === undefined
+        ? []
+        : collectMetrics(counted, {
+          connected: bus.connected,
+          reconnects: bus.stats().reconnects,
+        }),
+    };
+  }
+
+  /** Why no new tunnels can be opened; undefined when they can. */
+  #reason(): string | undefined {
+    if (this.#drain.aborted) return "draining";
+    if (this.bus?.connected !== true) return "not connected to NATS";
+    return this.notReadyReason ?? (this.started ? undefined : "starting");
   }
 }
 
-/** A role's connection to NATS and what the process says of itself meanwhile. */
+/** A role's connection to NATS and what the role says of itself meanwhile. */
 export class RoleFrame implements AsyncDisposable {
   /** The connection. */
   readonly bus: NatsBus;
   readonly #stop: StopSignals;
-  readonly #board: StatusBoard;
-  #metrics: () => Metric[] = () => [];
+  readonly #status: RoleStatus;
 
-  private constructor(
-    bus: NatsBus,
-    options: { readonly host: RoleHost; readonly board: StatusBoard },
-  ) {
+  private constructor(bus: NatsBus, stop: StopSignals, status: RoleStatus) {
     this.bus = bus;
-    this.#stop = options.host.stop;
-    this.#board = options.board;
-    this.#board.bus = bus;
-    options.host.showStatus({
-      readiness: () => this.#board.readiness(),
-      metrics: () => this.#metrics(),
-    });
+    this.#stop = stop;
+    this.#status = status;
   }
 
   /**
@@ -147,16 +133,13 @@ export class RoleFrame implements AsyncDisposable {
     options: { readonly config: NatsConfig; readonly host: RoleHost },
   ): Promise<RoleFrame> {
     const { config, host } = options;
-    const board = new StatusBoard();
-    host.showStatus({
-      readiness: () => board.readiness(),
-      metrics: () => [],
-    });
+    const status = new RoleStatus(host.stop.drain);
+    host.showStatus(() => status.read());
     const bus = await openNats(config, {
       name: `tcp-sproxy ${role}`,
-      signal: AbortSignal.any([host.stop.drain, host.stop.now]),
+      signal: host.stop.drain,
       onSubscriptionError: (subject, why) => {
-        board.obstacle = `NATS refuses the subscription to ${subject}`;
+        status.notReadyReason = `NATS refuses the subscription to ${subject}`;
         getLogger(["sproxy", role]).error("NATS refuses a subscription", {
           subject,
           why,
@@ -165,20 +148,15 @@ export class RoleFrame implements AsyncDisposable {
     });
     bus.onLink((event) => {
       // Asked for again with the next connection.
-      if (event.type === "down") board.obstacle = undefined;
+      if (event.type === "down") status.notReadyReason = undefined;
     });
-    return new RoleFrame(bus, { host, board });
+    status.bus = bus;
+    return new RoleFrame(bus, host.stop, status);
   }
 
-  /** Shows the metrics of `session` from now on. */
-  observe(session: Session, options: { readonly opening: () => number }): void {
-    this.#metrics = () =>
-      collectMetrics({
-        session,
-        opening: options.opening(),
-        connected: this.bus.connected,
-        reconnects: this.bus.stats().reconnects,
-      });
+  /** Shows the metrics of a role from now on. */
+  observe(role: Counted): void {
+    this.#status.counted = role;
   }
 
   /**
@@ -187,19 +165,18 @@ export class RoleFrame implements AsyncDisposable {
    */
   async ready(): Promise<void> {
     const { bus } = this;
-    const { drain, now } = this.#stop;
+    const { drain } = this.#stop;
     for (;;) {
-      const signal = AbortSignal.any([drain, now]);
-      signal.throwIfAborted();
+      drain.throwIfAborted();
       try {
         await bus.flush();
         break;
       } catch {
         // The link was lost meanwhile: once it is back they are asked for again.
-        if (!bus.connected) await nextLink(bus, signal);
+        if (!bus.connected) await this.#nextLink();
       }
     }
-    this.#board.started = true;
+    this.#status.started = true;
   }
 
   /**
@@ -208,15 +185,11 @@ export class RoleFrame implements AsyncDisposable {
    * @throws {RunError} when the bus ends for good before.
    */
   async untilStopped(): Promise<void> {
-    const { drain, now } = this.#stop;
-    const signal = AbortSignal.any([drain, now]);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    this.bus.onLink((event) => {
-      if (event.type === "closed") reject(endedForGood(event));
-    }, signal);
-    if (!signal.aborted) await promise;
-    this.#board.draining = true;
+    try {
+      for (;;) await this.#nextLink();
+    } catch (error) {
+      if (!isStop(error, this.#stop)) throw error;
+    }
   }
 
   /** Waits for `work`, but not when told to end at once or when NATS hangs. */
@@ -261,29 +234,23 @@ export class RoleFrame implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.bus.close(0);
   }
-}
 
-/** Resolves at the next change of the link; rejects when `signal` aborts or the bus has ended. */
-async function nextLink(bus: Bus, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const listening = new AbortController();
-  bus.onLink(
-    (event) =>
-      event.type === "closed" ? reject(endedForGood(event)) : resolve(),
-    listening.signal,
-  );
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await promise;
-  } finally {
-    listening.abort();
-    signal.removeEventListener("abort", onAbort);
+  /** Waits for the next change of the link; rejects at a stop, and when the bus has ended. */
+  async #nextLink(): Promise<void> {
+    const { drain } = this.#stop;
+    drain.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<LinkEvent>();
+    const heard = new AbortController();
+    this.bus.onLink(resolve, heard.signal);
+    drain.addEventListener("abort", () => reject(drain.reason), heard);
+    try {
+      const event = await promise;
+      if (event.type !== "closed") return;
+      throw new RunError(
+        `The connection to NATS ended for good: ${event.reason ?? "closed"}`,
+      );
+    } finally {
+      heard.abort();
+    }
   }
-}
-
-function endedForGood({ reason }: { readonly reason?: string }): RunError {
-  return new RunError(
-    `The connection to NATS ended for good: ${reason ?? "closed"}`,
-  );
 }

@@ -13,6 +13,9 @@
 /** Most text that waits, in UTF-16 units: two thousand lines, a burst that a slow reader catches up with. */
 const MAX_WAITING = 256 * 1024;
 
+/** Pause before a full pipe that does not block is tried again, in ms: nothing says when it has room. */
+const RETRY_MS = 20;
+
 /** What a writer of lines is made of. */
 export interface LineWriterOptions {
   /** Writes some of the bytes and resolves to how many; default standard error. */
@@ -23,7 +26,8 @@ export interface LineWriterOptions {
 
 /** A bounded queue of lines before a slow reader. */
 export class LineWriter {
-  readonly #options: LineWriterOptions;
+  readonly #write: (bytes: Uint8Array) => Promise<number>;
+  readonly #droppedLine: (count: number) => string;
   #waiting = "";
   #lines = 0;
   #dropped = 0;
@@ -33,7 +37,8 @@ export class LineWriter {
 
   /** A writer that has written nothing. */
   constructor(options: LineWriterOptions) {
-    this.#options = options;
+    this.#write = options.write ?? ((bytes) => Deno.stderr.write(bytes));
+    this.#droppedLine = options.droppedLine;
   }
 
   /** Queues `line`, with its end, or drops it when too much waits. */
@@ -62,7 +67,7 @@ export class LineWriter {
       const [lines, dropped] = [this.#lines, this.#dropped];
       // What was dropped came after what waits.
       const text = this.#waiting +
-        (dropped > 0 ? this.#options.droppedLine(dropped) : "");
+        (dropped > 0 ? this.#droppedLine(dropped) : "");
       this.#waiting = "";
       this.#lines = this.#dropped = 0;
       if (!await this.#writeAll(text)) this.#dropped += dropped + lines;
@@ -72,19 +77,18 @@ export class LineWriter {
 
   /** Writes `text`; false when that fails: without a log there is nowhere to tell. */
   async #writeAll(text: string): Promise<boolean> {
-    const { write = (some: Uint8Array) => Deno.stderr.write(some) } =
-      this.#options;
     // A line that was cut off must not run into the next.
     const bytes = new TextEncoder().encode(this.#torn ? `\n${text}` : text);
     let written = 0;
-    try {
-      while (written < bytes.length) {
-        written += await write(bytes.subarray(written));
+    while (written < bytes.length) {
+      try {
+        written += await this.#write(bytes.subarray(written));
+      } catch (error) {
+        if (!(error instanceof Deno.errors.WouldBlock)) break;
+        await new Promise((wake) => setTimeout(wake, RETRY_MS));
       }
-      this.#torn = false;
-    } catch {
-      if (written > 0) this.#torn = true;
     }
+    if (written > 0) this.#torn = written < bytes.length;
     return written === bytes.length;
   }
 }

@@ -152,8 +152,7 @@ function textFormatter(color: boolean): Formatter {
     ];
     for (const [key, value] of propertiesOf(record)) {
       const text = toText(value);
-      if (text === undefined || isInMessage(record, key)) continue;
-      parts.push(`${bare(key)}=${bare(text)}`);
+      if (text !== undefined) parts.push(`${bare(key)}=${bare(text)}`);
     }
     return parts.join(" ");
   };
@@ -171,23 +170,21 @@ function* propertiesOf(
   }
 }
 
+/** Where anything thrown was thrown, as far as that is known. */
+export function stackOf(thrown: unknown): string {
+  return (thrown instanceof Error ? thrown.stack : undefined) ??
+    messageOf(thrown);
+}
+
 /** Whether an error was made to be told to a person, so that its message says all. */
 function isExpected(error: Error): boolean {
   return error instanceof UsageError || error instanceof RunError ||
     error instanceof TunnelError;
 }
 
-/** The message with its values in place, cut. */
-function messageText({ rawMessage, message }: LogRecord): string {
-  const text = typeof rawMessage === "string" && !rawMessage.includes("{")
-    ? rawMessage
-    : message.map((part) => toText(part) ?? "").join("");
-  return cut(text);
-}
-
-/** Whether the message shows property `key` already. */
-function isInMessage({ rawMessage }: LogRecord, key: string): boolean {
-  return typeof rawMessage === "string" && rawMessage.includes(`{${key}}`);
+/** The message as it was written, cut: values are properties, not parts of it. */
+function messageText({ rawMessage }: LogRecord): string {
+  return cut(typeof rawMessage === "string" ? rawMessage : rawMessage.join(""));
 }
 
 /** `text`, in quotes when it would not read as one word. */

@@ -10,22 +10,18 @@ import { parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import { closeLog, configureLog, printError } from "./log.ts";
+import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../config/options.ts";
-import { isStop, type RoleHost } from "./lifecycle.ts";
+import type { RoleHost } from "./lifecycle.ts";
 import { processMetrics } from "./metrics.ts";
-import { watchSignals } from "./signals.ts";
-import {
-  serveStatus,
-  type StatusServer,
-  type StatusSource,
-} from "./status_http.ts";
+import { isStop, watchSignals } from "./signals.ts";
+import { serveStatus, type Status, type StatusServer } from "./status.ts";
 import { checkListenable } from "../net/listen.ts";
 import type { RunRole } from "./worker.ts";
 import { runWorkers } from "./workers.ts";
 
 /** What the programs exit with. */
-export const EXIT = {
+const EXIT = {
   /** A clean stop, help, version. */
   ok: 0,
   /** A failure at run time. */
@@ -33,6 +29,12 @@ export const EXIT = {
   /** Wrong flags, environment or configuration. */
   usage: 2,
 } as const;
+
+/** The status before the role has one. */
+const STARTING: Status = {
+  readiness: { ready: false, reason: "starting" },
+  metrics: [],
+};
 
 /**
  * Runs the program of `role` and returns its exit code.
@@ -61,11 +63,14 @@ export async function main<R extends Role>(
     }
     for (const { level, text } of notices) log[level](text);
     using stop = watchSignals();
-    const board = new StatusSlot();
-    await using _status = openStatus(config, board);
+    let read: () => Status = () => STARTING;
+    await using _status = openStatus(config, () => {
+      const { readiness, metrics } = read();
+      return { readiness, metrics: [...metrics, ...processMetrics()] };
+    });
     const host: RoleHost = {
       stop,
-      showStatus: (source) => board.source = source,
+      showStatus: (shown) => read = shown,
       onStarted: () => {},
     };
     const count = config.workers === "auto"
@@ -89,29 +94,16 @@ export async function main<R extends Role>(
   }
 }
 
-/** The status of a process whose role may not have one yet. */
-class StatusSlot implements StatusSource {
-  source: StatusSource | undefined;
-
-  readiness(): ReturnType<StatusSource["readiness"]> {
-    return this.source?.readiness() ?? { ready: false, reason: "starting" };
-  }
-
-  metrics(): ReturnType<StatusSource["metrics"]> {
-    return [...this.source?.metrics() ?? [], ...processMetrics()];
-  }
-}
-
 function openStatus(
   config: ConfigByRole[Role],
-  source: StatusSource,
+  read: () => Status,
 ): StatusServer | undefined {
   const [address, flag]: [Address | undefined, string] =
     config.role === "server"
       ? [config.server.listenAddr, "--listen-addr"]
       : [config.client.statusAddr, "--status-addr"];
   if (address === undefined) return undefined;
-  const server = serveStatus({ address, flag, source });
+  const server = serveStatus({ address, flag, read });
   getLogger(["sproxy", "status"]).info("status listening", {
     address: formatAddress(server.address),
   });
@@ -120,14 +112,13 @@ function openStatus(
 
 /** Says on one line what went wrong; a fault of the program shows its stack. */
 function explain(error: unknown, asJson: boolean): number {
-  const known = error instanceof UsageError || error instanceof RunError;
-  const text = known
-    ? messageOf(error)
-    : error instanceof Error && error.stack !== undefined
-    ? `internal error: ${error.stack}`
-    : `internal error: ${messageOf(error)}`;
-  if (asJson) getLogger(["sproxy"]).fatal(text);
-  else printError(`error: ${text}`);
+  const expected = error instanceof UsageError || error instanceof RunError;
+  if (asJson) {
+    const log = getLogger(["sproxy"]);
+    if (expected) log.fatal(messageOf(error));
+    else log.fatal("internal error", { error });
+  } else if (expected) printError(`error: ${messageOf(error)}`);
+  else printError(`error: internal error: ${stackOf(error)}`);
   return error instanceof UsageError ? EXIT.usage : EXIT.failure;
 }
 

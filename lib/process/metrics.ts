@@ -1,39 +1,60 @@
 /**
- * The metrics page of a process.
+ * Metrics of a process: collected, added up over its workers, and written in
+ * the text format of Prometheus (version 0.0.4).
  *
  * @module
  */
 import type { Session } from "../session/session.ts";
-import type { Metric } from "./prometheus.ts";
 
-/** What of a process the metrics tell. */
-export interface MetricsSource {
+/** One number of a metric. */
+export interface Sample {
+  /** What sets it apart from the metric's other samples. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The number. */
+  readonly value: number;
+}
+
+/** A metric with its samples. */
+export interface Metric {
+  /** Its name; that of a counter ends in `_total`. */
+  readonly name: string;
+  /** What it counts or measures, and its unit. */
+  readonly help: string;
+  /** Whether it only grows. */
+  readonly type: "counter" | "gauge";
+  /** What several workers make of it: the sum (default), or true only if it is of every one. */
+  readonly of?: "all" | "every";
+  /** Its numbers. */
+  readonly samples: readonly Sample[];
+}
+
+/** The part of a role that is counted. */
+export interface Counted {
   /** The tunnels. */
   readonly session: Session;
   /** Opens under way. */
   readonly opening: number;
-  /** Whether NATS is connected. */
-  readonly connected: boolean;
-  /** Times the connection to NATS came back. */
-  readonly reconnects: number;
 }
 
-/** All metrics of one session as they are now. */
-export function collectMetrics(source: MetricsSource): Metric[] {
-  const { session, opening, connected, reconnects } = source;
+/** The metrics of a role and its connection to NATS as they are now. */
+export function collectMetrics(
+  { session, opening }: Counted,
+  nats: { readonly connected: boolean; readonly reconnects: number },
+): Metric[] {
   const { counters, held, totals } = session;
   return [
     {
-      name: "sproxy_nats_connected",
-      help: "1 while connected to NATS, with every worker",
-      type: "gauge",
+      ...gauge(
+        "sproxy_nats_connected",
+        "1 while connected to NATS, with every worker",
+        Number(nats.connected),
+      ),
       of: "every",
-      samples: [{ value: Number(connected) }],
     },
     counter(
       "sproxy_nats_reconnects_total",
       "Times the connection to NATS came back",
-      reconnects,
+      nats.reconnects,
     ),
     gauge("sproxy_tunnels_open", "Tunnels open now", session.size),
     gauge("sproxy_tunnels_opening", "Opens under way", opening),
@@ -42,49 +63,30 @@ export function collectMetrics(source: MetricsSource): Metric[] {
       "Processes with which tunnels are open, as each worker counts them",
       session.peerCount,
     ),
+    counter("sproxy_tunnels_opened_total", "Tunnels opened", counters.opened),
     counter(
-      "sproxy_tunnels_opened_total",
-      "Tunnels opened",
-      counters.opened,
+      "sproxy_tunnels_closed_total",
+      "Tunnels ended, by reason",
+      by("reason", counters.closedByCode),
     ),
-    {
-      name: "sproxy_tunnels_closed_total",
-      help: "Tunnels ended, by reason",
-      type: "counter",
-      samples: [...counters.closedByCode].map(([reason, value]) => ({
-        labels: { reason },
-        value,
-      })),
-    },
-    {
-      name: "sproxy_opens_refused_total",
-      help: "Opens that came to nothing, by reason",
-      type: "counter",
-      samples: [...counters.refusedByCode].map(([reason, value]) => ({
-        labels: { reason },
-        value,
-      })),
-    },
-    {
-      name: "sproxy_bytes_total",
-      help:
-        "Bytes of all tunnels: sent from local sockets, received from peers",
-      type: "counter",
-      samples: [
-        { labels: { direction: "sent" }, value: totals.bytesSent },
-        { labels: { direction: "received" }, value: totals.bytesReceived },
-      ],
-    },
-    {
-      name: "sproxy_held_bytes",
-      help:
-        "Bytes held: send = not acknowledged, receive = not written, unsent = not yet with NATS",
-      type: "gauge",
-      samples: Object.entries(held).map(([buffer, value]) => ({
-        labels: { buffer },
-        value,
-      })),
-    },
+    counter(
+      "sproxy_opens_refused_total",
+      "Opens that came to nothing, by reason",
+      by("reason", counters.refusedByCode),
+    ),
+    counter(
+      "sproxy_bytes_total",
+      "Bytes of all tunnels: sent from local sockets, received from peers",
+      by("direction", [
+        ["sent", totals.bytesSent],
+        ["received", totals.bytesReceived],
+      ]),
+    ),
+    gauge(
+      "sproxy_held_bytes",
+      "Bytes held: send = not acknowledged, receive = not written, unsent = not yet with NATS",
+      by("buffer", Object.entries(held)),
+    ),
     counter(
       "sproxy_replays_total",
       "Times that frames were sent again, in ended tunnels",
@@ -115,19 +117,85 @@ export function collectMetrics(source: MetricsSource): Metric[] {
 
 /** What is true of the process as a whole, however many workers it has. */
 export function processMetrics(): Metric[] {
+  const { rss } = Deno.memoryUsage();
   return [
-    gauge(
-      "sproxy_resident_bytes",
-      "Resident memory of the process",
-      Deno.memoryUsage().rss,
-    ),
+    gauge("sproxy_resident_bytes", "Resident memory of the process", rss),
   ];
 }
 
-function gauge(name: string, help: string, value: number): Metric {
-  return { name, help, type: "gauge", samples: [{ value }] };
+type Values = number | readonly Sample[];
+
+function gauge(name: string, help: string, values: Values): Metric {
+  return { name, help, type: "gauge", samples: samplesOf(values) };
 }
 
-function counter(name: string, help: string, value: number): Metric {
-  return { name, help, type: "counter", samples: [{ value }] };
+function counter(name: string, help: string, values: Values): Metric {
+  return { name, help, type: "counter", samples: samplesOf(values) };
+}
+
+function samplesOf(values: Values): readonly Sample[] {
+  return typeof values === "number" ? [{ value: values }] : values;
+}
+
+/** A sample for each entry, told apart by `label`. */
+function by(
+  label: string,
+  entries: Iterable<readonly [string, number]>,
+): Sample[] {
+  return Array.from(
+    entries,
+    ([text, value]) => ({ labels: { [label]: text }, value }),
+  );
+}
+
+/** Several workers' metrics as one, sample by sample. */
+export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
+  const groups = Map.groupBy(all.flat(), ({ name }) => name);
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const samples = group.flatMap(({ samples }) => samples);
+    const join = first.of === "every" ? Math.min : add;
+    return [{ ...first, samples: joinSamples(samples, join) }];
+  });
+}
+
+function add(a: number, b: number): number {
+  return a + b;
+}
+
+function joinSamples(
+  samples: readonly Sample[],
+  join: (a: number, b: number) => number,
+): Sample[] {
+  const joined = new Map<string, Sample>();
+  for (const sample of samples) {
+    const key = JSON.stringify(sample.labels ?? {});
+    const known = joined.get(key);
+    const value = known ? join(known.value, sample.value) : sample.value;
+    joined.set(key, { ...sample, value });
+  }
+  return [...joined.values()];
+}
+
+/** The content type of what {@linkcode formatMetrics} gives. */
+export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** `metrics` as a page for Prometheus. */
+export function formatMetrics(metrics: readonly Metric[]): string {
+  return metrics.flatMap(({ name, help, type, samples }) => [
+    `# HELP ${name} ${escape(help)}\n`,
+    `# TYPE ${name} ${type}\n`,
+    ...samples.map(({ labels = {}, value }) => {
+      const pairs = Object.entries(labels).map(([label, text]) =>
+        `${label}="${escape(text).replaceAll('"', '\\"')}"`
+      );
+      const list = pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+      return `${name}${list} ${value}\n`;
+    }),
+  ]).join("");
+}
+
+function escape(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }

@@ -9,12 +9,7 @@ import { systemClock } from "../base/clock.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { ClientConfig } from "../config/config.ts";
 import { Ingress } from "../client/client.ts";
-import {
-  random,
-  RoleFrame,
-  type RoleHost,
-  sessionOptions,
-} from "./lifecycle.ts";
+import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import { listen } from "../net/listen.ts";
 
@@ -35,19 +30,15 @@ export async function runClient(
   await using frame = await RoleFrame.open("client", { config: nats, host });
   const { bus } = frame;
   using ingress = new Ingress({
-    ...sessionOptions(config),
+    ...roleOptions(config),
     bus,
     token: client.id ?? makeToken(random),
     target: client.remoteAddr,
     codec: tunnel.codec,
     openTimeout: client.openTimeout,
-    maxOpening: tunnel.maxOpening,
-    refuseV1: tunnel.refuseV1,
-    v1Rate: tunnel.v1Rate,
-    random,
   });
   const { session } = ingress;
-  frame.observe(session, { opening: () => ingress.opening });
+  frame.observe(ingress);
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   using listener = listen(client.listenAddr, {
     clock: systemClock,

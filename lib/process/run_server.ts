@@ -7,12 +7,7 @@ import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { Egress } from "../server/server.ts";
-import {
-  random,
-  RoleFrame,
-  type RoleHost,
-  sessionOptions,
-} from "./lifecycle.ts";
+import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import { dial, resolve } from "../net/dial.ts";
 import { dialTarget } from "../server/targets.ts";
@@ -31,16 +26,12 @@ export async function runServer(
   await using frame = await RoleFrame.open("server", { config: nats, host });
   const { bus } = frame;
   using egress: Egress = new Egress({
-    ...sessionOptions(config),
+    ...roleOptions(config),
     bus,
     token: makeToken(random),
     queueGroup: nats.queueGroup,
-    maxOpening: tunnel.maxOpening,
     maxTunnelsPerClient: server.maxTunnelsPerClient,
-    refuseV1: tunnel.refuseV1,
-    v1Rate: tunnel.v1Rate,
     listenTimeout: server.dialTimeout,
-    random,
     dial: (target, signal) =>
       dialTarget(target, {
         rules: server.allowTarget,
@@ -53,7 +44,7 @@ export async function runServer(
       }),
   });
   const { session } = egress;
-  frame.observe(session, { opening: () => egress.opening });
+  frame.observe(egress);
   await frame.ready();
   host.onStarted();
   log.info("ready", { request: nats.requestSubject, queue: nats.queueGroup });

@@ -8,14 +8,18 @@
 /// <reference lib="deno.worker" />
 import type { Address } from "../base/address.ts";
 import { parseCommandLine } from "../config/cli.ts";
-import type { CommonConfig, ConfigByRole } from "../config/config.ts";
+import type {
+  ClientConfig,
+  CommonConfig,
+  ConfigByRole,
+} from "../config/config.ts";
 import type { Role } from "../config/options.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import { closeLog, configureLog } from "./log.ts";
-import { isStop, type RoleHost } from "./lifecycle.ts";
-import type { Metric } from "./prometheus.ts";
-import type { Readiness, StatusSource } from "./status_http.ts";
+import { closeLog, configureLog, stackOf } from "./log.ts";
+import type { RoleHost } from "./lifecycle.ts";
+import { isStop } from "./signals.ts";
+import type { Status } from "./status.ts";
 
 /** From the main thread to a worker. */
 export type ToWorker =
@@ -32,23 +36,24 @@ export type ToWorker =
     /** The address the first worker listens at, which the others share. */
     readonly address: Address | undefined;
   }
-  | { readonly type: "drain" }
-  | { readonly type: "now" };
+  | { readonly type: "drain" | "now" };
 
 /** From a worker to the main thread. */
 export type FromWorker =
   | { readonly type: "started"; readonly address: Address | undefined }
-  | {
-    readonly type: "status";
-    readonly readiness: Readiness;
-    readonly metrics: readonly Metric[];
-  }
+  | { readonly type: "status"; readonly status: Status }
   | { readonly type: "stopped" }
-  | {
-    readonly type: "failed";
-    readonly kind: "usage" | "run" | "internal";
-    readonly text: string;
-  };
+  | WorkerFailure & { readonly type: "failed" };
+
+/** Why a worker failed. */
+export interface WorkerFailure {
+  /** Which error it was; a fault of the program is internal. */
+  readonly kind: "usage" | "run" | "internal";
+  /** What went wrong, on one line. */
+  readonly text: string;
+  /** Where a fault was thrown. */
+  readonly stack?: string | undefined;
+}
 
 /** How often the status goes to the main thread, in ms: as fresh as a probe needs it. */
 const STATUS_MS = 500;
@@ -69,96 +74,83 @@ export function inWorker(): boolean {
   return "WorkerGlobalScope" in globalThis;
 }
 
-/** Does in this worker what the main thread says. */
-export function serveAsWorker<R extends Role>(role: R, run: RunRole<R>): void {
+/** Does in this worker what the main thread says, which also ends it. */
+export async function serveAsWorker<R extends Role>(
+  role: R,
+  run: RunRole<R>,
+): Promise<void> {
   const drain = new AbortController();
   const now = new AbortController();
   const stop = { drain: drain.signal, now: now.signal };
+  const { promise: started, resolve } = Promise.withResolvers<Start>();
+  const { promise: fault, reject } = Promise.withResolvers<never>();
   self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-    switch (data.type) {
-      case "start":
-        void start(stop, (host) => {
-          const sources = systemSources(data.files);
-          const command = parseCommandLine(role, data.args, sources);
-          if (command.kind !== "run") return Promise.resolve();
-          configureLog(command.config.log);
-          return run(ofWorker(command.config, data), host);
-        });
-        break;
-      case "drain":
-        drain.abort();
-        break;
-      case "now":
-        now.abort();
-    }
+    if (data.type === "start") resolve(data);
+    else (data.type === "drain" ? drain : now).abort();
   });
-}
-
-async function start(
-  stop: RoleHost["stop"],
-  run: (host: RoleHost) => Promise<void>,
-): Promise<void> {
-  let source: StatusSource | undefined;
-  const tell = (): void => {
-    if (source === undefined) return;
-    post({
-      type: "status",
-      readiness: source.readiness(),
-      metrics: source.metrics(),
-    });
-  };
-  const timer = setInterval(tell, STATUS_MS);
-  let outcome: FromWorker = { type: "stopped" };
-  try {
-    await run({
+  // Nothing caught these: told as what they are, the worker starts again.
+  self.addEventListener("error", (event) => {
+    event.preventDefault();
+    reject(event.error);
+  });
+  self.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    reject(event.reason);
+  });
+  const work = async (): Promise<void> => {
+    const start = await started;
+    const config = configOf(role, start);
+    configureLog(config.log);
+    let read: (() => Status) | undefined;
+    const tell = (): void => {
+      if (read !== undefined) post({ type: "status", status: read() });
+    };
+    setInterval(tell, STATUS_MS);
+    await run(config, {
       stop,
-      showStatus: (shown) => source = shown,
+      showStatus: (shown) => read = shown,
       onStarted: (address) => post({ type: "started", address }),
     });
     tell();
+  };
+  let outcome: FromWorker = { type: "stopped" };
+  try {
+    await Promise.race([work(), fault]);
   } catch (error) {
-    if (!isStop(error, stop)) outcome = failure(error);
-  } finally {
-    clearInterval(timer);
+    if (!isStop(error, stop)) {
+      outcome = { type: "failed", ...describeFailure(error) };
+    }
   }
   // The main thread ends this one at the word.
   await closeLog();
   post(outcome);
 }
 
-function failure(error: unknown): FromWorker {
-  if (error instanceof UsageError || error instanceof RunError) {
-    const kind = error instanceof UsageError ? "usage" : "run";
-    return { type: "failed", kind, text: messageOf(error) };
-  }
-  const text = error instanceof Error ? error.stack : undefined;
-  return { type: "failed", kind: "internal", text: text ?? messageOf(error) };
+function post(message: FromWorker): void {
+  self.postMessage(message);
 }
 
-/**
- * The configuration of one of several workers: limits of the process are
- * shared out, a client's address is, and its token is its own.
- */
-function ofWorker<R extends Role>(
-  config: ConfigByRole[R],
-  { count, index, address }: Start,
-): ConfigByRole[R] {
-  const shared = share(config, count);
-  if (shared.role === "server") return shared;
-  const { client } = shared;
-  return {
-    ...shared,
-    client: {
-      ...client,
-      listenAddr: address ?? client.listenAddr,
-      id: client.id === undefined ? undefined : `${client.id}-${index}`,
-    },
-  };
+function describeFailure(error: unknown): WorkerFailure {
+  const text = messageOf(error);
+  if (error instanceof UsageError) return { kind: "usage", text };
+  if (error instanceof RunError) return { kind: "run", text };
+  return { kind: "internal", text, stack: stackOf(error) };
 }
 
-/** The configuration of one of `count` workers: limits of the process are shared out. */
-function share<C extends CommonConfig>(config: C, count: number): C {
-  const { tunnel } = config;
+/** The configuration of one worker. */
+function configOf<R extends Role>(role: R, start: Start): ConfigByRole[R] {
+  const sources = systemSources(start.files);
+  const command = parseCommandLine(role, start.args, sources);
+  if (command.kind !== "run") throw new UsageError(command.text);
+  return share(command.config, start);
+}
+
+/** A worker's part of `config`: limits are shared out, so is a client's address, and its token is its own. */
+function share<C extends CommonConfig & Partial<Pick<ClientConfig, "client">>>(
+  config: C,
+  { index, count, address }: Start,
+): C {
+  const { tunnel, client } = config;
   const part = (whole: number, least: number): number =>
     Math.max(least, Math.ceil(whole / count));
   const memoryBudget = part(tunnel.memoryBudget, MIN_BUDGET_BYTES);
@@ -171,9 +163,12 @@ function share<C extends CommonConfig>(config: C, count: number): C {
       memoryBudget,
       window: Math.min(tunnel.window, memoryBudget),
     },
+    ...(client !== undefined && {
+      client: {
+        ...client,
+        listenAddr: address ?? client.listenAddr,
+        id: client.id === undefined ? undefined : `${client.id}-${index}`,
+      },
+    }),
   };
-}
-
-function post(message: FromWorker): void {
-  self.postMessage(message);
 }

@@ -12,9 +12,9 @@ import { RunError, UsageError } from "../base/errors.ts";
 import type { Role } from "../config/options.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
-import type { Readiness } from "./status_http.ts";
-import type { Metric, Sample } from "./prometheus.ts";
-import type { FromWorker, ToWorker } from "./worker.ts";
+import { type Metric, sumMetrics } from "./metrics.ts";
+import type { Readiness } from "./status.ts";
+import type { FromWorker, ToWorker, WorkerFailure } from "./worker.ts";
 
 /** Pause before a failed worker starts again, in ms. */
 const RESTART = { base: 100, cap: 10_000 } as const;
@@ -22,21 +22,11 @@ const RESTART = { base: 100, cap: 10_000 } as const;
 /** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
 const STABLE_MS = 30_000;
 
-/** A worker as the supervisor sees it. */
-export interface WorkerThread {
-  /** Sends it a message. */
-  post(message: ToWorker): void;
-  /** Ends it at once. */
-  terminate(): void;
-}
-
-/** What a worker tells the supervisor. */
-export interface WorkerEvents {
-  /** It sent a message. */
-  readonly onMessage: (message: FromWorker) => void;
-  /** It failed where nothing caught it. */
-  readonly onError: (text: string) => void;
-}
+/** The part of a `Worker` that matters here. */
+export type WorkerThread = Pick<
+  Worker,
+  "addEventListener" | "postMessage" | "terminate"
+>;
 
 /** What {@linkcode runWorkers} is told. */
 export interface WorkersOptions {
@@ -53,7 +43,7 @@ export interface WorkersOptions {
   /** Where the time comes from; default the system's. */
   readonly clock?: Clock;
   /** Starts a worker; default a thread of this program. */
-  readonly startThread?: (name: string, events: WorkerEvents) => WorkerThread;
+  readonly startThread?: (name: string) => WorkerThread;
 }
 
 /**
@@ -65,33 +55,32 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
   const log = getLogger(["sproxy", "workers"]);
   const slots: Slot[] = [];
-  host.showStatus({
-    readiness: () => readinessOfAll(slots, count),
-    metrics: () => sumMetrics(slots.map(({ metrics }) => metrics)),
-  });
+  host.showStatus(() => ({
+    readiness: readinessOfAll(slots, count),
+    metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
+  }));
   const shared = { ...options, log };
   // The first one finds the port, if it is free to choose; the others share it.
   const first = new Slot(1, shared);
   slots.push(first);
-  const address = await first.started;
-  const { drain, now } = host.stop;
-  if (!drain.aborted && !now.aborted) {
+  const address = await first.started.promise;
+  if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
       slots.push(new Slot(index, shared, address));
     }
-    await Promise.all(slots.map(({ started }) => started));
+    await Promise.all(slots.map(({ started }) => started.promise));
     host.onStarted(address);
     log.info("workers started", { count });
   }
-  await Promise.all(slots.map(({ ended }) => ended));
+  await Promise.all(slots.map(({ ended }) => ended.promise));
 }
 
 /** The place of one worker, filled again when it fails. */
 class Slot {
   /** Resolves when the worker works, with the client's address; also when it ends before. */
-  readonly started: Promise<Address | undefined>;
+  readonly started = Promise.withResolvers<Address | undefined>();
   /** Resolves when the worker has stopped for good. */
-  readonly ended: Promise<void>;
+  readonly ended = Promise.withResolvers<void>();
   readiness: Readiness = { ready: false, reason: "starting" };
   /** Metrics of the worker that runs. */
   #present: readonly Metric[] = [];
@@ -100,8 +89,6 @@ class Slot {
   readonly #index: number;
   readonly #clock: Clock;
   readonly #options: WorkersOptions & { readonly log: Logger };
-  readonly #start = Promise.withResolvers<Address | undefined>();
-  readonly #end = Promise.withResolvers<void>();
   #address: Address | undefined;
   #worker: WorkerThread | undefined;
   #hasWorked = false;
@@ -118,11 +105,9 @@ class Slot {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#address = address;
-    this.started = this.#start.promise;
-    this.ended = this.#end.promise;
     // A failure reaches the one of the two that is waited for.
-    this.started.catch(() => {});
-    this.ended.catch(() => {});
+    this.started.promise.catch(() => {});
+    this.ended.promise.catch(() => {});
     const { drain, now } = options.host.stop;
     drain.addEventListener("abort", () => this.#stop("drain"), { once: true });
     now.addEventListener("abort", () => this.#stop("now"), { once: true });
@@ -139,10 +124,13 @@ class Slot {
       this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
-    this.#worker = startThread(`${role} ${this.#index}`, {
-      onMessage: (message) => this.#onMessage(message),
-      onError: (text) => this.#onFailed("internal", text),
+    const worker = startThread(`${role} ${this.#index}`);
+    worker.addEventListener("message", ({ data }) => this.#onMessage(data));
+    worker.addEventListener("error", (event) => {
+      event.preventDefault(); // it is handled: the worker starts again
+      this.#onFailed({ kind: "internal", text: event.message });
     });
+    this.#worker = worker;
     this.#post({
       type: "start",
       args,
@@ -158,22 +146,23 @@ class Slot {
       case "started":
         this.#address = message.address;
         this.#hasWorked = true;
-        this.#start.resolve(message.address);
+        this.started.resolve(message.address);
         break;
       case "status":
-        this.readiness = message.readiness;
-        this.#present = message.metrics;
+        this.readiness = message.status.readiness;
+        this.#present = message.status.metrics;
         break;
       case "stopped":
         this.#finish();
         break;
       case "failed":
-        this.#onFailed(message.kind, message.text);
+        this.#onFailed(message);
     }
   }
 
-  #onFailed(kind: "usage" | "run" | "internal", text: string): void {
-    const { log } = this.#options;
+  #onFailed({ kind, text, stack }: WorkerFailure): void {
+    const { log, host } = this.#options;
+    const about = { worker: this.#index, why: text, stack };
     this.#worker?.terminate();
     this.#worker = undefined;
     this.readiness = { ready: false, reason: text };
@@ -183,18 +172,13 @@ class Slot {
     ]);
     this.#present = [];
     if (this.#restart !== undefined) return; // it failed once already
-    if (this.#stopping) {
-      log.error("worker failed while stopping", {
-        worker: this.#index,
-        why: text,
-      });
+    if (host.stop.drain.aborted) {
+      log.error("worker failed while stopping", about);
       this.#finish();
     } else if (kind !== "internal" && !this.#hasWorked) {
-      const error = kind === "usage"
-        ? new UsageError(text)
-        : new RunError(text);
-      this.#start.reject(error);
-      this.#end.reject(error);
+      const error = new (kind === "usage" ? UsageError : RunError)(text);
+      this.started.reject(error);
+      this.ended.reject(error);
     } else {
       const lived = this.#clock.now() - this.#startedAt;
       this.#failures = lived > STABLE_MS ? 0 : this.#failures;
@@ -203,17 +187,11 @@ class Slot {
         random: Math.random,
       });
       log.error("worker failed; it starts again", {
-        worker: this.#index,
-        why: text,
+        ...about,
         ms: Math.round(delay),
       });
       this.#restart = this.#clock.after(delay, () => this.#spawn());
     }
-  }
-
-  get #stopping(): boolean {
-    const { drain, now } = this.#options.host.stop;
-    return drain.aborted || now.aborted;
   }
 
   #stop(type: "drain" | "now"): void {
@@ -226,27 +204,18 @@ class Slot {
   #finish(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
-    this.#start.resolve(undefined);
-    this.#end.resolve();
+    this.started.resolve(undefined);
+    this.ended.resolve();
   }
 
   #post(message: ToWorker): void {
-    this.#worker?.post(message);
+    this.#worker?.postMessage(message);
   }
 }
 
 /** A thread of this program, which finds out that it is a worker. */
-function startWorker(name: string, events: WorkerEvents): WorkerThread {
-  const worker = new Worker(Deno.mainModule, { type: "module", name });
-  worker.addEventListener("message", ({ data }) => events.onMessage(data));
-  worker.addEventListener("error", (event) => {
-    event.preventDefault(); // it is handled: the worker starts again
-    events.onError(event.message);
-  });
-  return {
-    post: (message) => worker.postMessage(message),
-    terminate: () => worker.terminate(),
-  };
+function startWorker(name: string): WorkerThread {
+  return new Worker(Deno.mainModule, { type: "module", name });
 }
 
 /** Ready while any worker is: the others' share goes to it. */
@@ -256,40 +225,4 @@ function readinessOfAll(slots: readonly Slot[], workers: number): Readiness {
   if (ready > 0) return { ready: true, details };
   const reason = slots[0]?.readiness.reason ?? "starting";
   return { ready: false, reason, details };
-}
-
-/** Several workers' metrics as one, sample by sample. */
-export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
-  const byName = new Map<string, Metric>();
-  for (const metric of all.flat()) {
-    const known = byName.get(metric.name);
-    if (known === undefined) {
-      byName.set(metric.name, metric);
-      continue;
-    }
-    const samples = [...known.samples, ...metric.samples];
-    byName.set(metric.name, {
-      ...known,
-      samples: joinSamples(samples, metric.of === "every" ? Math.min : add),
-    });
-  }
-  return [...byName.values()];
-}
-
-function add(a: number, b: number): number {
-  return a + b;
-}
-
-function joinSamples(
-  samples: readonly Sample[],
-  join: (a: number, b: number) => number,
-): Sample[] {
-  const joined = new Map<string, Sample>();
-  for (const sample of samples) {
-    const key = JSON.stringify(sample.labels ?? {});
-    const known = joined.get(key);
-    const value = known ? join(known.value, sample.value) : sample.value;
-    joined.set(key, { ...sample, value });
-  }
-  return [...joined.values()];
 }

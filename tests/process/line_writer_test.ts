@@ -60,6 +60,27 @@ Deno.test("LineWriter writes lines whole though little is taken at a time", asyn
   assert.equal(text, "a line of some length\n");
 });
 
+Deno.test("LineWriter tries a full pipe that does not block again, and loses nothing", async () => {
+  let room = 10;
+  let text = "";
+  const writer = new LineWriter({
+    droppedLine,
+    write: (bytes) => {
+      if (room === 0) {
+        room = 10;
+        return Promise.reject(new Deno.errors.WouldBlock("full"));
+      }
+      const taken = bytes.subarray(0, room);
+      room -= taken.length;
+      text += decoder.decode(taken);
+      return Promise.resolve(taken.length);
+    },
+  });
+  writer.push("a line of some length\n");
+  await writer.flush(10_000);
+  assert.equal(text, "a line of some length\n");
+});
+
 Deno.test("LineWriter drops what does not fit while nobody reads, and says how many, in their place", async () => {
   const reader = new Reader();
   const { write } = reader;

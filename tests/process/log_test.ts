@@ -76,10 +76,10 @@ Deno.test("the log puts values in quotes where they would not be one word", () =
   assert.equal(lineOf("m", { "a key": 1 }), 'm "a key"=1');
 });
 
-Deno.test("the log fills values into the message, and does not repeat them", () => {
+Deno.test("the log writes the message as it is: braces in it are no placeholders", () => {
   assert.equal(
-    lineOf("listening on {address}", { address: "a\nb", port: 1 }),
-    String.raw`listening on a\nb port=1`,
+    lineOf("key {a.b} is\nunknown", { port: 1 }),
+    String.raw`key {a.b} is\nunknown port=1`,
   );
 });
 
@@ -113,8 +113,7 @@ Deno.test("the log writes one event as one line, whatever is in it", () => {
   const text = fc.string({ unit: "binary" });
   const value = fc.oneof(text, fc.anything({ withBigInt: true }));
   const properties = fc.dictionary(text, value, { maxKeys: 4 });
-  const message = text.map((part) => part.replaceAll(/[{}]/g, ""));
-  fc.assert(fc.property(message, properties, (message, properties) => {
+  fc.assert(fc.property(text, properties, (message, properties) => {
     for (const format of ["text", "json"] as const) {
       const text = logged(() => logger.info(message, properties), { format });
       assert.match(text, /^[^\p{Cc}\p{Zl}\p{Zp}]+\n$/u);

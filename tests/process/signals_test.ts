@@ -1,31 +1,27 @@
 import assert from "node:assert/strict";
-import {
-  type EndSignal,
-  type SignalSource,
-  watchSignals,
-} from "../../lib/process/signals.ts";
+import { type SignalSource, watchSignals } from "../../lib/process/signals.ts";
 
 /** Signals that a test sends itself. */
 class FakeSignals implements SignalSource {
-  readonly listeners = new Map<EndSignal, Set<() => void>>();
-  readonly #missing: EndSignal | undefined;
+  readonly listeners = new Map<Deno.Signal, Set<() => void>>();
+  readonly #missing: Deno.Signal | undefined;
 
   /** Has every signal but `missing`. */
-  constructor(missing?: EndSignal) {
+  constructor(missing?: Deno.Signal) {
     this.#missing = missing;
   }
 
-  add(signal: EndSignal, listener: () => void): void {
+  addSignalListener(signal: Deno.Signal, listener: () => void): void {
     if (signal === this.#missing) throw new TypeError("no such signal");
     const listeners = this.listeners.get(signal) ?? new Set();
     this.listeners.set(signal, listeners.add(listener));
   }
 
-  remove(signal: EndSignal, listener: () => void): void {
+  removeSignalListener(signal: Deno.Signal, listener: () => void): void {
     assert.ok(this.listeners.get(signal)?.delete(listener), signal);
   }
 
-  send(signal: EndSignal): void {
+  send(signal: Deno.Signal): void {
     for (const listener of this.listeners.get(signal) ?? []) listener();
   }
 
@@ -77,10 +73,10 @@ Deno.test("watchSignals() does without a signal that the platform lacks", () => 
 
 Deno.test("watchSignals() passes on a failure that is not of the platform", () => {
   const broken: SignalSource = {
-    add(): void {
+    addSignalListener(): void {
       throw new Error("broken");
     },
-    remove(): void {},
+    removeSignalListener(): void {},
   };
   assert.throws(() => watchSignals(broken), /broken/);
 });

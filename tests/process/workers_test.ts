@@ -1,35 +1,26 @@
 import assert from "node:assert/strict";
 import { RunError, UsageError } from "../../lib/base/errors.ts";
-import type { StatusSource } from "../../lib/process/status_http.ts";
-import type { Metric } from "../../lib/process/prometheus.ts";
+import type { Metric } from "../../lib/process/metrics.ts";
+import type { Status } from "../../lib/process/status.ts";
 import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
-import {
-  runWorkers,
-  sumMetrics,
-  type WorkerEvents,
-  type WorkersOptions,
-} from "../../lib/process/workers.ts";
+import { runWorkers } from "../../lib/process/workers.ts";
+import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 
 /** A worker that says what the test makes it say. */
-class FakeThread {
+class FakeThread extends EventTarget {
   readonly received: ToWorker[] = [];
   terminated = false;
-  readonly #events: WorkerEvents;
 
-  constructor(events: WorkerEvents) {
-    this.#events = events;
+  say(data: FromWorker): void {
+    this.dispatchEvent(new MessageEvent("message", { data }));
   }
 
-  say(message: FromWorker): void {
-    this.#events.onMessage(message);
+  crash(message: string): void {
+    this.dispatchEvent(new ErrorEvent("error", { message, cancelable: true }));
   }
 
-  crash(text: string): void {
-    this.#events.onError(text);
-  }
-
-  post(message: ToWorker): void {
+  postMessage(message: ToWorker): void {
     this.received.push(message);
   }
 
@@ -52,26 +43,52 @@ class Stage {
   readonly drain = new AbortController();
   readonly now = new AbortController();
   readonly clock = new FakeClock();
-  status: StatusSource | undefined;
+  #read: (() => Status) | undefined;
   readonly ended: Promise<void>;
 
-  constructor(options: Pick<WorkersOptions, "role" | "count">) {
+  /** Its first worker has not started yet. */
+  constructor(count = 2) {
     this.ended = runWorkers({
-      ...options,
+      role: "client",
+      count,
       args: ["--workers", "2"],
       files: FILES,
       clock: this.clock,
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
-        showStatus: (source) => this.status = source,
+        showStatus: (read) => this.#read = read,
         onStarted: () => {},
       },
-      startThread: (_name, events) => {
-        const thread = new FakeThread(events);
+      startThread: () => {
+        const thread = new FakeThread();
         this.threads.push(thread);
         return thread;
       },
     });
+  }
+
+  /** A supervisor whose first worker listens at an address; the others are there. */
+  static async started(count = 2): Promise<Stage> {
+    const stage = new Stage(count);
+    stage.thread(0).say(STARTED);
+    await stage.settle();
+    return stage;
+  }
+
+  /** Drains, and has all workers that run stop. */
+  async stop(): Promise<void> {
+    this.drain.abort();
+    for (const thread of this.threads) {
+      if (!thread.terminated) thread.say({ type: "stopped" });
+    }
+    await this.ended;
+    assert.equal(this.clock.timers, 0);
+  }
+
+  /** What it shows. */
+  status(): Status {
+    assert.ok(this.#read);
+    return this.#read();
   }
 
   thread(at: number): FakeThread {
@@ -86,16 +103,19 @@ class Stage {
   }
 }
 
-const READY: FromWorker = {
-  type: "status",
-  readiness: { ready: true },
-  metrics: [],
-};
-const STARTED: FromWorker = { type: "started", address: undefined };
 const ADDRESS = { host: "127.0.0.1", port: 4711 };
+const STARTED: FromWorker = { type: "started", address: ADDRESS };
+
+/** What a worker says of itself. */
+function says(
+  readiness: Status["readiness"],
+  metrics: Status["metrics"] = [],
+): FromWorker {
+  return { type: "status", status: { readiness, metrics } };
+}
 
 Deno.test("runWorkers() gives the first worker's address to the others", async () => {
-  const stage = new Stage({ role: "client", count: 3 });
+  const stage = new Stage(3);
   assert.equal(stage.threads.length, 1);
   stage.thread(0).say({ type: "started", address: ADDRESS });
   await stage.settle();
@@ -108,15 +128,11 @@ Deno.test("runWorkers() gives the first worker's address to the others", async (
     assert.equal(start.count, 3);
     assert.equal(start.files, FILES);
   }
-  stage.drain.abort();
-  for (const thread of stage.threads) thread.say({ type: "stopped" });
-  await stage.ended;
+  await stage.stop();
 });
 
 Deno.test("runWorkers() drains all workers as one and ends with the last", async () => {
-  const stage = new Stage({ role: "server", count: 2 });
-  stage.thread(0).say(STARTED);
-  await stage.settle();
+  const stage = await Stage.started();
   stage.drain.abort();
   assert.deepEqual(stage.thread(0).told, ["start", "drain"]);
   assert.deepEqual(stage.thread(1).told, ["start", "drain"]);
@@ -133,9 +149,7 @@ Deno.test("runWorkers() drains all workers as one and ends with the last", async
 });
 
 Deno.test("runWorkers() starts a crashed worker again, at the same address", async () => {
-  const stage = new Stage({ role: "client", count: 2 });
-  stage.thread(0).say({ type: "started", address: ADDRESS });
-  await stage.settle();
+  const stage = await Stage.started();
   stage.thread(0).crash("out of luck");
   assert.ok(stage.thread(0).terminated);
   assert.equal(stage.threads.length, 2);
@@ -145,25 +159,30 @@ Deno.test("runWorkers() starts a crashed worker again, at the same address", asy
   assert.ok(start?.type === "start");
   assert.equal(start.index, 1);
   assert.deepEqual(start.address, ADDRESS);
-  stage.drain.abort();
-  stage.thread(1).say({ type: "stopped" });
-  stage.thread(2).say({ type: "stopped" });
-  await stage.ended;
-  assert.equal(stage.clock.timers, 0);
+  await stage.stop();
+});
+
+Deno.test("runWorkers() logs where a worker's fault was thrown, and does not show it", async () => {
+  using log = captureLog();
+  const stage = await Stage.started();
+  const text = "x is not a function";
+  const stack = `TypeError: ${text}\n    at file:///x.ts:1:2`;
+  stage.thread(0).say({ type: "failed", kind: "internal", text, stack });
+  const [record] = log.records.filter(({ level }) => level === "error");
+  assert.equal(record?.properties.why, text);
+  assert.equal(record?.properties.stack, stack);
+  assert.equal(stage.status().readiness.reason, text);
+  await stage.stop();
 });
 
 Deno.test("runWorkers() starts no more workers once told to stop", async () => {
-  const stage = new Stage({ role: "server", count: 2 });
-  stage.drain.abort();
-  stage.thread(0).say({ type: "stopped" });
-  await stage.ended;
+  const stage = new Stage();
+  await stage.stop();
   assert.equal(stage.threads.length, 1);
 });
 
 Deno.test("runWorkers() does not start a crashed worker again while draining", async () => {
-  const stage = new Stage({ role: "server", count: 2 });
-  stage.thread(0).say(STARTED);
-  await stage.settle();
+  const stage = await Stage.started();
   stage.thread(0).crash("first");
   stage.drain.abort();
   stage.thread(1).crash("second");
@@ -176,7 +195,7 @@ for (
   const [kind, type] of [["usage", UsageError], ["run", RunError]] as const
 ) {
   Deno.test(`runWorkers() ends when a worker cannot start: ${kind}`, async () => {
-    const stage = new Stage({ role: "client", count: 2 });
+    const stage = new Stage();
     stage.thread(0).say({ type: "failed", kind, text: "port taken" });
     await assert.rejects(stage.ended, (error) => {
       assert.ok(error instanceof type);
@@ -188,42 +207,36 @@ for (
 
 Deno.test("runWorkers() starts a worker again that worked once, whatever it failed of", async () => {
   for (const kind of ["usage", "run"] as const) {
-    const stage = new Stage({ role: "server", count: 2 });
-    stage.thread(0).say(STARTED);
-    await stage.settle();
+    const stage = await Stage.started();
     stage.thread(1).say(STARTED);
     stage.thread(1).say({ type: "failed", kind, text: "NATS is away" });
     await stage.clock.advance(10_000);
     assert.equal(stage.threads.length, 3);
-    stage.drain.abort();
-    for (const at of [0, 2]) stage.thread(at).say({ type: "stopped" });
-    await stage.ended;
+    await stage.stop();
   }
 });
 
 Deno.test("runWorkers() keeps the counters of a worker that failed, and not its gauges", async () => {
-  const stage = new Stage({ role: "server", count: 2 });
-  const status = (total: number, open: number, up: number): FromWorker => ({
-    type: "status",
-    readiness: { ready: true },
-    metrics: [
-      { name: "t", help: "", type: "counter", samples: [{ value: total }] },
-      { name: "o", help: "", type: "gauge", samples: [{ value: open }] },
-      {
-        name: "u",
-        help: "",
-        type: "gauge",
-        of: "every",
-        samples: [{ value: up }],
-      },
-    ],
+  const stage = new Stage();
+  const metric = (name: string, value: number): Metric => ({
+    name,
+    help: "",
+    type: name === "t" ? "counter" : "gauge",
+    of: name === "u" ? "every" : "all",
+    samples: [{ value }],
   });
+  const status = (total: number, open: number, up: number): FromWorker =>
+    says({ ready: true }, [
+      metric("t", total),
+      metric("o", open),
+      metric("u", up),
+    ]);
   const shown = (): Record<string, number | undefined> =>
     Object.fromEntries(
-      stage.status?.metrics().map((
-        { name, samples },
-      ) => [name, samples[0]?.value]) ??
-        [],
+      stage.status().metrics.map(({ name, samples }) => [
+        name,
+        samples[0]?.value,
+      ]),
     );
   stage.thread(0).say(STARTED);
   await stage.settle();
@@ -237,47 +250,23 @@ Deno.test("runWorkers() keeps the counters of a worker that failed, and not its 
   await stage.clock.advance(10_000);
   stage.thread(2).say(status(1, 1, 1));
   assert.deepEqual(shown(), { t: 14, o: 3, u: 1 });
-  stage.drain.abort();
-  for (const at of [0, 2]) stage.thread(at).say({ type: "stopped" });
-  await stage.ended;
+  await stage.stop();
 });
 
 Deno.test("runWorkers() is ready while any worker is", async () => {
-  const stage = new Stage({ role: "server", count: 2 });
-  assert.equal(stage.status?.readiness().ready, false);
-  stage.thread(0).say(READY);
+  const stage = new Stage();
+  assert.equal(stage.status().readiness.ready, false);
+  stage.thread(0).say(says({ ready: true }));
   stage.thread(0).say(STARTED);
   await stage.settle();
-  assert.deepEqual(stage.status?.readiness(), {
+  assert.deepEqual(stage.status().readiness, {
     ready: true,
     details: { workers: 2, ready: 1 },
   });
   const reason = "not connected to NATS";
   for (const thread of stage.threads) {
-    thread.say({
-      type: "status",
-      readiness: { ready: false, reason },
-      metrics: [],
-    });
+    thread.say(says({ ready: false, reason }));
   }
-  assert.equal(stage.status?.readiness().reason, reason);
-  stage.drain.abort();
-  for (const thread of stage.threads) thread.say({ type: "stopped" });
-  await stage.ended;
-});
-
-Deno.test("sumMetrics() adds samples of the same labels", () => {
-  const metric = (values: Record<string, number>): Metric => ({
-    name: "m_total",
-    help: "help",
-    type: "counter",
-    samples: Object.entries(values).map(([reason, value]) => ({
-      labels: { reason },
-      value,
-    })),
-  });
-  assert.deepEqual(
-    sumMetrics([[metric({ ok: 1, idle: 2 })], [metric({ ok: 10, limit: 5 })]]),
-    [metric({ ok: 11, idle: 2, limit: 5 })],
-  );
+  assert.equal(stage.status().readiness.reason, reason);
+  await stage.stop();
 });

@@ -61,7 +61,7 @@ const RESERVED: readonly {
   {
     what: "serving HTTP",
     pattern: /\bDeno\s*\.\s*serve\b/,
-    places: ["process/status_http"],
+    places: ["process/status"],
   },
   {
     what: "signals",

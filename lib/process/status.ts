@@ -8,13 +8,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
 import { messageOf, RunError } from "../base/errors.ts";
-import {
-  formatMetrics,
-  type Metric,
-  METRICS_CONTENT_TYPE,
-} from "./prometheus.ts";
-
-const logger = getLogger(["sproxy", "status"]);
+import { formatMetrics, type Metric, METRICS_CONTENT_TYPE } from "./metrics.ts";
 
 /** Whether a process can do its work. */
 export interface Readiness {
@@ -26,12 +20,12 @@ export interface Readiness {
   readonly details?: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** Where the status comes from. Both must answer at once. */
-export interface StatusSource {
-  /** Whether the process can do its work now. */
-  readiness(): Readiness;
-  /** The metrics as they are now. */
-  metrics(): readonly Metric[];
+/** What a process, or a worker of one, says of itself. */
+export interface Status {
+  /** Whether it can do its work now. */
+  readonly readiness: Readiness;
+  /** Its metrics as they are now. */
+  readonly metrics: readonly Metric[];
 }
 
 /** What {@linkcode serveStatus} is told. */
@@ -40,10 +34,8 @@ export interface StatusOptions {
   readonly address: Address;
   /** The flag the address came from, for the message when it fails. */
   readonly flag: string;
-  /** Where the status comes from. */
-  readonly source: StatusSource;
-  /** Ends the listener, as disposal does. */
-  readonly signal?: AbortSignal;
+  /** The status at this moment. */
+  readonly read: () => Status;
 }
 
 /** A listener that serves the status; disposal ends it. */
@@ -53,28 +45,23 @@ export interface StatusServer extends AsyncDisposable {
 }
 
 /**
- * Serves the status of `source`.
+ * Serves the status.
  *
  * @throws {RunError} naming flag and address when it cannot listen there.
  */
 export function serveStatus(options: StatusOptions): StatusServer {
-  const { source, signal } = options;
   const controller = new AbortController();
-  // Aborting cuts off a reader that has stopped; shutdown() would wait for it
-  // for ever, and then crash when aborted (Deno 2.9.6).
-  const stop = (): void => controller.abort();
   const server = listen(options, {
     signal: controller.signal,
-    handler: (request) => respond(request, source),
+    handler: (request) => respond(request, options.read),
   });
-  signal?.addEventListener("abort", stop);
-  if (signal?.aborted === true) stop();
   const { hostname: host, port } = server.addr;
   return {
     address: { host, port },
     async [Symbol.asyncDispose](): Promise<void> {
-      signal?.removeEventListener("abort", stop);
-      stop();
+      // Aborting cuts off a reader that has stopped; shutdown() would wait for
+      // it for ever, and then crash when aborted (Deno 2.9.6).
+      controller.abort();
       await server.finished;
     },
   };
@@ -110,25 +97,18 @@ function listen(
     if (host !== "") return serve(host);
     return serveIpv6() ?? serve("0.0.0.0");
   } catch (cause) {
+    const why = cause instanceof Deno.errors.AddrInUse
+      ? "the port is in use; choose another, or off"
+      : messageOf(cause);
     throw new RunError(
-      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${
-        listenProblem(cause)
-      }`,
+      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${why}`,
       { cause },
     );
   }
 }
 
-/** Why it cannot listen, and what to do. */
-function listenProblem(error: unknown): string {
-  if (error instanceof Deno.errors.AddrInUse) {
-    return "the port is in use; choose another, or off";
-  }
-  return messageOf(error);
-}
-
 /** The answer to one request. */
-function respond(request: Request, source: StatusSource): Response {
+function respond(request: Request, read: () => Status): Response {
   const { method, url } = request;
   const parsed = URL.parse(url); // null for a Host header that is none
   if (parsed === null) return json(400, { status: "bad request" });
@@ -140,25 +120,25 @@ function respond(request: Request, source: StatusSource): Response {
     return refusal;
   }
   try {
-    return page(source);
+    return page(read);
   } catch (error) {
-    logger.error("status failed", { error });
+    getLogger(["sproxy", "status"]).error("status failed", { error });
     return json(500, { status: "error" });
   }
 }
 
 /** What each path serves. */
-const PAGES: ReadonlyMap<string, (source: StatusSource) => Response> = new Map([
+const PAGES: ReadonlyMap<string, (read: () => Status) => Response> = new Map([
   ["/health", () => json(200, { status: "ok" })],
-  ["/ready", (source: StatusSource) => {
-    const { ready, reason, details } = source.readiness();
+  ["/ready", (read: () => Status) => {
+    const { ready, reason, details } = read().readiness;
     const status = ready ? "ready" : "not ready";
     return json(ready ? 200 : 503, { status, reason, details });
   }],
   [
     "/metrics",
-    (source: StatusSource) =>
-      page(200, formatMetrics(source.metrics()), METRICS_CONTENT_TYPE),
+    (read: () => Status) =>
+      page(200, formatMetrics(read().metrics), METRICS_CONTENT_TYPE),
   ],
 ]);
 

@@ -1,37 +1,26 @@
 import assert from "node:assert/strict";
+import type { Address } from "../../lib/base/address.ts";
 import { RunError } from "../../lib/base/errors.ts";
+import type { Metric } from "../../lib/process/metrics.ts";
 import {
-  type Readiness,
   serveStatus,
+  type Status,
   type StatusServer,
-  type StatusSource,
-} from "../../lib/process/status_http.ts";
-import type { Metric } from "../../lib/process/prometheus.ts";
+} from "../../lib/process/status.ts";
 
-const LOOPBACK = { host: "127.0.0.1", port: 0 };
+const READY = { readiness: { ready: true }, metrics: [] };
 
-/** A source that answers what it is told. */
-class FakeSource implements StatusSource {
-  state: Readiness = { ready: true };
-  page: readonly Metric[] = [];
-
-  readiness(): Readiness {
-    return this.state;
-  }
-
-  metrics(): readonly Metric[] {
-    return this.page;
-  }
+/** Serves what `read` gives on a free port of the loopback, or at `address`. */
+function serve(
+  read: () => Status = () => READY,
+  address: Address = { host: "127.0.0.1", port: 0 },
+): StatusServer {
+  return serveStatus({ address, flag: "--listen-addr", read });
 }
 
-/** Serves `source` on a free port of the loopback. */
-function serve(source: StatusSource, signal?: AbortSignal): StatusServer {
-  return serveStatus({
-    address: LOOPBACK,
-    flag: "--listen-addr",
-    source,
-    ...(signal === undefined ? {} : { signal }),
-  });
+/** A metric without samples. */
+function metric(help: string): Metric {
+  return { name: "up", help, type: "gauge", samples: [] };
 }
 
 /** The answer to one request, read to its end. */
@@ -50,9 +39,9 @@ async function ask(
 }
 
 Deno.test("serveStatus() says on /health that the process is up", async () => {
-  const source = new FakeSource();
-  await using server = serve(source);
-  source.state = { ready: false, reason: "no NATS" };
+  await using server = serve(() => {
+    throw new Error("not asked");
+  });
   const { status, text, headers } = await ask(server, "/health");
   assert.equal(status, 200);
   assert.deepEqual(JSON.parse(text), { status: "ok" });
@@ -61,12 +50,12 @@ Deno.test("serveStatus() says on /health that the process is up", async () => {
 });
 
 Deno.test("serveStatus() says on /ready whether and why not", async () => {
-  const source = new FakeSource();
-  await using server = serve(source);
+  let readiness: Status["readiness"] = { ready: true };
+  await using server = serve(() => ({ ...READY, readiness }));
   const ready = await ask(server, "/ready?x=1");
   assert.equal(ready.status, 200);
   assert.deepEqual(JSON.parse(ready.text), { status: "ready" });
-  source.state = {
+  readiness = {
     ready: false,
     reason: "draining",
     details: { tunnels: 3, nats: true },
@@ -81,11 +70,8 @@ Deno.test("serveStatus() says on /ready whether and why not", async () => {
 });
 
 Deno.test("serveStatus() writes metrics for Prometheus", async () => {
-  const source = new FakeSource();
-  source.page = [
-    { name: "up", help: "Up", type: "gauge", samples: [{ value: 1 }] },
-  ];
-  await using server = serve(source);
+  const metrics = [{ ...metric("Up"), samples: [{ value: 1 }] }];
+  await using server = serve(() => ({ ...READY, metrics }));
   const { status, text, headers } = await ask(server, "/metrics");
   assert.equal(status, 200);
   assert.equal(text, "# HELP up Up\n# TYPE up gauge\nup 1\n");
@@ -96,7 +82,7 @@ Deno.test("serveStatus() writes metrics for Prometheus", async () => {
 });
 
 Deno.test("serveStatus() answers HEAD without a body", async () => {
-  await using server = serve(new FakeSource());
+  await using server = serve();
   for (const path of ["/health", "/ready", "/metrics"]) {
     const { status, text } = await ask(server, path, "HEAD");
     assert.deepEqual([status, text], [200, ""], path);
@@ -104,7 +90,7 @@ Deno.test("serveStatus() answers HEAD without a body", async () => {
 });
 
 Deno.test("serveStatus() refuses other paths and methods", async () => {
-  await using server = serve(new FakeSource());
+  await using server = serve();
   for (const path of ["/", "/health/", "/Health", "/readyz", "//health"]) {
     assert.equal((await ask(server, path)).status, 404, path);
   }
@@ -117,31 +103,28 @@ Deno.test("serveStatus() refuses other paths and methods", async () => {
 });
 
 Deno.test("serveStatus() answers 500 when its source fails, and goes on", async () => {
-  const source = new FakeSource();
-  await using server = serve(source);
-  source.page = [{ name: "not ok", help: "", type: "gauge", samples: [] }];
+  let fails = true;
+  await using server = serve(() => {
+    if (fails) throw new Error("fails");
+    return READY;
+  });
   const { status, text } = await ask(server, "/metrics");
   assert.deepEqual([status, text], [500, '{"status":"error"}\n']);
-  source.page = [];
+  fails = false;
   assert.equal((await ask(server, "/metrics")).status, 200);
 });
 
 Deno.test("serveStatus() names flag and address when the port is taken", async () => {
-  await using server = serve(new FakeSource());
+  await using server = serve();
   const { port } = server.address;
   for (const host of ["127.0.0.1", ""]) {
     assert.throws(
-      () =>
-        serveStatus({
-          address: { host, port },
-          flag: "--status-addr",
-          source: new FakeSource(),
-        }),
+      () => serve(undefined, { host, port }),
       (error: unknown) => {
         assert.ok(error instanceof RunError);
         assert.equal(
           error.message,
-          `Cannot serve the status on --status-addr ${host}:${port}: ` +
+          `Cannot serve the status on --listen-addr ${host}:${port}: ` +
             "the port is in use; choose another, or off",
         );
         return true;
@@ -156,12 +139,7 @@ Deno.test({
   fn(): void {
     for (const host of ["127.0.0.1", ""]) {
       assert.throws(
-        () =>
-          serveStatus({
-            address: { host, port: 8080 },
-            flag: "--listen-addr",
-            source: new FakeSource(),
-          }),
+        () => serve(undefined, { host, port: 8080 }),
         (error: unknown) => {
           assert.ok(error instanceof RunError);
           assert.match(
@@ -176,11 +154,7 @@ Deno.test({
 });
 
 Deno.test("serveStatus() listens on IPv4 too for an empty host", async () => {
-  await using server = serveStatus({
-    address: { host: "", port: 0 },
-    flag: "--listen-addr",
-    source: new FakeSource(),
-  });
+  await using server = serve(undefined, { host: "", port: 0 });
   assert.equal((await ask(server, "/health")).status, 200);
 });
 
@@ -199,18 +173,13 @@ Deno.test("serveStatus() does not settle for IPv4 when the port is taken on IPv6
   if (taken === undefined) return;
   const { port } = taken.addr;
   assert.throws(
-    () =>
-      serveStatus({
-        address: { host: "", port },
-        flag: "--listen-addr",
-        source: new FakeSource(),
-      }),
+    () => serve(undefined, { host: "", port }),
     /the port is in use/,
   );
 });
 
 Deno.test("serveStatus() ends when disposed, and disposal may be repeated", async () => {
-  const server = serve(new FakeSource());
+  const server = serve();
   await ask(server, "/health");
   await server[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
@@ -219,28 +188,10 @@ Deno.test("serveStatus() ends when disposed, and disposal may be repeated", asyn
   assert.equal(freed.addr.transport, "tcp");
 });
 
-Deno.test("serveStatus() ends on its signal, also one that came before", async () => {
-  const controller = new AbortController();
-  const server = serve(new FakeSource(), controller.signal);
-  await ask(server, "/health");
-  controller.abort();
-  await assert.rejects(ask(server, "/health"), TypeError);
-  await server[Symbol.asyncDispose]();
-  const late = serve(new FakeSource(), controller.signal);
-  await assert.rejects(ask(late, "/health"), TypeError);
-  await late[Symbol.asyncDispose]();
-});
-
 Deno.test("serveStatus() ends though a reader has stopped in the middle", async () => {
-  const source = new FakeSource();
   // More than the sockets of both sides hold.
-  source.page = [{
-    name: "big",
-    help: "x".repeat(32 * 1024 * 1024),
-    type: "gauge",
-    samples: [],
-  }];
-  const server = serve(source);
+  const metrics = [metric("x".repeat(32 * 1024 * 1024))];
+  const server = serve(() => ({ ...READY, metrics }));
   const { host, port } = server.address;
   using conn = await Deno.connect({ hostname: host, port });
   const request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -250,7 +201,7 @@ Deno.test("serveStatus() ends though a reader has stopped in the middle", async 
 });
 
 Deno.test("serveStatus() goes on after garbage", async () => {
-  await using server = serve(new FakeSource());
+  await using server = serve();
   const { host, port } = server.address;
   for (
     const garbage of ["\0\0\0\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9\r\n\r\n"]

@@ -1,0 +1,35 @@
+/** A worker's own side, in a real thread. */
+import assert from "node:assert/strict";
+import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
+
+/** What a worker says when its role fails where `place` says. */
+async function failureOf(place: string): Promise<FromWorker> {
+  const url = new URL("../support/faulty_worker.ts", import.meta.url);
+  const worker = new Worker(url, { type: "module", name: place });
+  const { promise, resolve } = Promise.withResolvers<FromWorker>();
+  worker.addEventListener("message", ({ data }) => resolve(data));
+  const start: ToWorker = {
+    type: "start",
+    args: [],
+    files: new Map(),
+    index: 1,
+    count: 2,
+    address: undefined,
+  };
+  worker.postMessage(start);
+  try {
+    return await promise;
+  } finally {
+    worker.terminate();
+  }
+}
+
+for (const place of ["role", "timer", "promise"]) {
+  Deno.test(`a worker says where a fault was thrown: ${place}`, async () => {
+    const message = await failureOf(place);
+    assert.ok(message.type === "failed");
+    assert.equal(message.kind, "internal");
+    assert.equal(message.text, "out of luck");
+    assert.match(message.stack ?? "", /^TypeError: .*\n.*faulty_worker\.ts/);
+  });
+}
