@@ -6,9 +6,14 @@
 import type { Address } from "../base/address.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { CodecName } from "../wire/codec.ts";
-import { type Reason, TunnelError } from "../base/errors.ts";
+import type { ErrorCode, Reason } from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
-import { decodeReply, encodeRequest, type OpenReply } from "../wire/open.ts";
+import {
+  decodeReply,
+  encodeRequest,
+  MAX_SERVERS,
+  type OpenReply,
+} from "../wire/open.ts";
 import type { SessionOptions } from "../session/session.ts";
 import type { Socket } from "../net/socket.ts";
 import { formatId, OPEN_TOKEN } from "../wire/subjects.ts";
@@ -45,6 +50,33 @@ const ONLY_V1: Reason = {
   text: "only servers of version 1 answered (--refuse-v1)",
 };
 
+/**
+ * Times in a row that servers which refused an open may get it again before
+ * there counts as no other: with two servers of which either is picked, one
+ * open in 64 is not asked of the second.
+ */
+const MAX_AGAIN = 6;
+
+/**
+ * Answers in a row from one server after which it counts as the only one: of
+ * two that are picked at random, that would be a chance of one in 65,536.
+ */
+const ALONE_ANSWERS = 16;
+
+/** Refusals that depend on where the server is and what it may reach. */
+const DEPENDS_ON_SERVER: readonly ErrorCode[] = [
+  "denied",
+  "no-such-host",
+  "unreachable",
+  "refused",
+];
+
+/** Never told: an open that is asked again was refused before. */
+const NOBODY_ELSE: Reason = {
+  code: "internal",
+  text: "a server refused an open that it was not asked before",
+};
+
 /** A local connection whose tunnel is being opened. */
 export interface PendingOpen {
   /** Number the tunnel will have. */
@@ -62,6 +94,14 @@ interface Entry extends PendingOpen {
   attempts: number;
   /** The number, and those of earlier requests, which may be answered yet. */
   readonly numbers: number[];
+  /** Servers that have refused it. */
+  readonly refusedBy: string[];
+  /** The most telling refusal so far. */
+  refusal: Reason | undefined;
+  /** Answers in a row of servers that have refused it before. */
+  again: number;
+  /** What answered that is no server of ours. */
+  foreign: string | undefined;
   /** What happens if no answer comes. */
   timer: Disposable | undefined;
 }
@@ -108,6 +148,9 @@ export class PendingOpens implements Disposable {
   readonly #stop = new AbortController();
   #nextNumber: number;
   #upAt = -Infinity;
+  /** The server that answered last, and how many answers in a row were its own. */
+  #answering: string | undefined;
+  #answersInARow = 0;
 
   /** No opens yet. */
   constructor(options: PendingOpensOptions) {
@@ -134,6 +177,10 @@ export class PendingOpens implements Disposable {
       socket,
       startedAt: this.#options.clock.now(),
       attempts: 1,
+      refusedBy: [],
+      refusal: undefined,
+      again: 0,
+      foreign: undefined,
       timer: undefined,
     };
     this.#entries.add(entry);
@@ -148,15 +195,9 @@ export class PendingOpens implements Disposable {
       if (entry !== undefined && latest) this.#onNobody(entry);
       return;
     }
-    let reply: OpenReply;
-    try {
-      reply = decodeReply((name) => message.header(name), message.data);
-    } catch (error) {
-      if (!(error instanceof TunnelError)) throw error;
-      if (entry !== undefined && latest) this.#fail(entry, error);
-      return;
-    }
-    this.#onAnswer(entry, number, reply);
+    const reply = decodeReply((name) => message.header(name), message.data);
+    if (reply.type !== "foreign") this.#onAnswer(entry, number, reply);
+    else if (entry !== undefined) entry.foreign = reply.what;
   }
 
   /** Gives all of them up. */
@@ -171,6 +212,11 @@ export class PendingOpens implements Disposable {
   }
 
   #onAnswer(entry: Entry | undefined, number: number, reply: OpenReply): void {
+    if ("server" in reply && reply.server !== undefined) {
+      const same = reply.server === this.#answering;
+      this.#answersInARow = same ? this.#answersInARow + 1 : 1;
+      this.#answering = reply.server;
+    }
     const opened = reply.type === "open" || reply.type === "v1";
     if (entry === undefined) {
       const { firstNumber, onUnwanted, onDuplicateClientId } = this.#options;
@@ -187,10 +233,39 @@ export class PendingOpens implements Disposable {
       // It was asked again since: what counts is the answer to that.
     } else if (reply.type === "dialing") {
       this.#awaitAnswer(entry);
-    } else if (isTransient(reply.reason) && entry.attempts < MAX_ATTEMPTS) {
+    } else if (reply.type === "again") this.#askAnother(entry);
+    else if (reply.type === "refused") this.#onRefused(entry, reply);
+  }
+
+  #onRefused(
+    entry: Entry,
+    { reason, server }: OpenReply & { readonly type: "refused" },
+  ): void {
+    entry.refusal = moreTelling(entry.refusal, reason);
+    if (isTransient(reason) && entry.attempts < MAX_ATTEMPTS) {
       entry.attempts++;
       this.#wait(entry, RETRY_MS, () => this.#ask(entry));
-    } else this.#fail(entry, reply.reason);
+    } else if (
+      server === undefined || !DEPENDS_ON_SERVER.includes(reason.code)
+    ) {
+      this.#fail(entry, entry.refusal);
+    } else {
+      if (!entry.refusedBy.includes(server)) {
+        entry.refusedBy.push(server);
+        entry.again = -1;
+      }
+      this.#askAnother(entry);
+    }
+  }
+
+  /** Asks again, unless all servers, or the only one, have refused it. */
+  #askAnother(entry: Entry): void {
+    const alone = this.#answersInARow >= ALONE_ANSWERS;
+    if (
+      !alone && entry.refusedBy.length < MAX_SERVERS &&
+      ++entry.again < MAX_AGAIN
+    ) this.#ask(entry);
+    else this.#fail(entry, entry.refusal ?? NOBODY_ELSE);
   }
 
   #onLink({ type }: LinkEvent): void {
@@ -217,7 +292,13 @@ export class PendingOpens implements Disposable {
     this.#awaitAnswer(entry);
     const { headers, body } = encodeRequest({
       ...target,
-      native: { client: token, number, window, codec },
+      native: {
+        client: token,
+        number,
+        window,
+        codec,
+        not: entry.refusedBy,
+      },
     });
     const id = formatId({ client: token, server: OPEN_TOKEN, number });
     bus.publish(subjects.request, new JsonMessage(body), {
@@ -253,6 +334,11 @@ export class PendingOpens implements Disposable {
 
   #onNobody(entry: Entry): void {
     const { clock, subjects } = this.#options;
+    if (entry.refusal !== undefined) {
+      // The one that refused has left since, and there is no other.
+      this.#fail(entry, entry.refusal);
+      return;
+    }
     if (clock.now() < this.#upAt + REJOIN_GRACE_MS) {
       this.#wait(entry, RETRY_MS, () => this.#ask(entry));
       return;
@@ -270,10 +356,20 @@ export class PendingOpens implements Disposable {
       this.#ask(entry);
       return;
     }
-    this.#fail(entry, {
-      code: "timeout",
-      text: `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
-    });
+    if (entry.refusal !== undefined) this.#fail(entry, entry.refusal);
+    else if (entry.foreign !== undefined) {
+      const { request } = this.#options.subjects;
+      this.#fail(entry, {
+        code: "no-server",
+        text: `no server answers on ${request}, but ${entry.foreign}`,
+      });
+    } else {
+      this.#fail(entry, {
+        code: "timeout",
+        text:
+          `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
+      });
+    }
   }
 
   #fail(entry: Entry, reason: Reason): void {
@@ -286,6 +382,27 @@ export class PendingOpens implements Disposable {
     this.#entries.delete(entry);
     for (const number of entry.numbers) this.#byNumber.delete(number);
   }
+}
+
+/** What tells most, first: the further a server came, the more it knows of the target. */
+const TELLING: readonly ErrorCode[] = [
+  "refused",
+  "timeout",
+  "unreachable",
+  "no-such-host",
+  "denied",
+  "limit",
+  "draining",
+];
+
+/** The one of two refusals that tells more. */
+function moreTelling(a: Reason | undefined, b: Reason): Reason {
+  if (a === undefined) return b;
+  const rank = ({ code }: Reason): number => {
+    const at = TELLING.indexOf(code);
+    return at < 0 ? TELLING.length : at;
+  };
+  return rank(b) < rank(a) ? b : a;
 }
 
 /** Another server, or the same a little later, may say yes. */

@@ -12,6 +12,7 @@ import { JsonMessage } from "../wire/json.ts";
 import {
   decodeRequest,
   encodeAccept,
+  encodeAgain,
   encodeDialing,
   encodeRefusal,
   type OpenMessage,
@@ -139,6 +140,10 @@ export class Egress implements Disposable {
       if (!(error instanceof TunnelError)) throw error;
       this.#dropped(reply, error.text);
       this.#refuse(reply, error, undefined);
+      return;
+    }
+    if (request.native?.not?.includes(this.#options.token)) {
+      this.#send(reply, encodeAgain(this.#options.token));
       return;
     }
     const refusal = this.#objection(request);

@@ -35,6 +35,12 @@ const MAX_SHOWN = 80;
 /** Largest window believed from a peer, in bytes; only our own budget counts beyond it. */
 const MAX_WINDOW = 1 << 30;
 
+/**
+ * Most servers that one open is asked of: one that cannot reach the target
+ * may have a sister that can, but a target that is down is down for all.
+ */
+export const MAX_SERVERS = 4;
+
 /** Headers of a message, in order. */
 export type HeaderList = readonly (readonly [string, string])[];
 
@@ -69,6 +75,8 @@ export interface NativeRequest {
   readonly window: number;
   /** The codec the client wants. */
   readonly codec: CodecName;
+  /** Tokens of servers that refused this open already: another is to answer. */
+  readonly not?: readonly string[];
 }
 
 /** The version 2 part of the reply that a target is connected. */
@@ -87,8 +95,16 @@ export type OpenReply =
   | NativeAccept & { readonly type: "open"; readonly id: string }
   /** Version 2: still dialling; a sign of life. */
   | { readonly type: "dialing" }
-  /** Either version: refused. */
-  | { readonly type: "refused"; readonly reason: Reason }
+  /** Version 2: this server has refused this open before, and would again. */
+  | { readonly type: "again" }
+  /** Either version: refused; by which server, where it says so. */
+  | {
+    readonly type: "refused";
+    readonly reason: Reason;
+    readonly server: string | undefined;
+  }
+  /** Nothing that a server of ours says; `what` it is, as a clause. */
+  | { readonly type: "foreign"; readonly what: string }
   /** Version 1: an ID; whether the target answers is not known. */
   | { readonly type: "v1"; readonly id: string };
 
@@ -116,6 +132,9 @@ export function encodeRequest(request: OpenRequest): OpenMessage {
         ["sproxy-client", native.client],
         ["sproxy-tunnel", native.number.toString(36)],
         ...streamHeaders(native),
+        ...(native.not === undefined || native.not.length === 0
+          ? []
+          : [["sproxy-not", native.not.join(" ")]] as const),
       ] as const),
     ],
     body: EMPTY_BODY,
@@ -168,6 +187,14 @@ export function encodeDialing(server: string): OpenMessage {
   };
 }
 
+/** The answer of a server that is among those the open is not for. */
+export function encodeAgain(server: string): OpenMessage {
+  return {
+    headers: [...serverHeaders(server), ["sproxy-status", "again"]],
+    body: EMPTY_BODY,
+  };
+}
+
 /** A refusal; version 1 reads the body, version 2 the code. */
 export function encodeRefusal(reason: Reason, server: string): OpenMessage {
   return {
@@ -177,11 +204,39 @@ export function encodeRefusal(reason: Reason, server: string): OpenMessage {
 }
 
 /**
- * Reads a reply.
- *
- * @throws {TunnelError} `protocol`, naming what is wrong.
+ * Reads a reply. Whoever else listens on the request subject may answer, too:
+ * what no server of ours says is `foreign`.
  */
 export function decodeReply(header: HeaderReader, body: Uint8Array): OpenReply {
+  try {
+    return decodeOurs(header, body);
+  } catch (error) {
+    if (!(error instanceof TunnelError)) throw error;
+    const stream = streamOf(body);
+    return {
+      type: "foreign",
+      what: stream === undefined
+        ? `an answer came that no server gives (${error.text})`
+        : `the JetStream stream ${quote(stream)} captures the request`,
+    };
+  }
+}
+
+/** The stream whose acknowledgement `body` is, as JetStream answers a publisher. */
+function streamOf(body: Uint8Array): string | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(body));
+  } catch {
+    return undefined; // no JSON, so none of JetStream's
+  }
+  return typeof value === "object" && value !== null && "stream" in value &&
+      "seq" in value && typeof value.stream === "string"
+    ? value.stream
+    : undefined;
+}
+
+function decodeOurs(header: HeaderReader, body: Uint8Array): OpenReply {
   const message = decodeMessage(body);
   const text = decoder.decode(message.data ?? new Uint8Array(0));
   const native = header("sproxy-version") !== undefined;
@@ -197,11 +252,11 @@ export function decodeReply(header: HeaderReader, body: Uint8Array): OpenReply {
         code: isErrorCode(code) ? code : codeOfText(text),
         text: text.slice(0, MAX_ERROR_LENGTH),
       },
+      server: native ? server : undefined,
     };
   }
-  if (native && header("sproxy-status") === "dialing") {
-    return { type: "dialing" };
-  }
+  const status = native ? header("sproxy-status") : undefined;
+  if (status === "dialing" || status === "again") return { type: status };
   if (!isId(text)) throw malformed("connection ID", text, "tokens and dots");
   if (!native) return { type: "v1", id: text };
   return {
@@ -248,8 +303,15 @@ function decodeNative(header: HeaderReader): NativeRequest | undefined {
   if (number === undefined || number === 0) {
     throw malformed("sproxy-tunnel", tunnel, "a number in base 36");
   }
-  const codec = decodeCodec(header);
-  return { client, number, window: decodeWindow(header), codec };
+  const not = (header("sproxy-not") ?? "").split(" ").slice(0, MAX_SERVERS)
+    .filter(isToken);
+  return {
+    client,
+    number,
+    window: decodeWindow(header),
+    codec: decodeCodec(header),
+    ...(not.length > 0 && { not }),
+  };
 }
 
 function decodeCodec(header: HeaderReader): CodecName {

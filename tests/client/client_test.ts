@@ -146,7 +146,7 @@ Deno.test("Ingress ends a connection at once, with a reason in the log, when the
   using bench = new Bench();
   const app = await bench.connect();
   const { headers, body } = encodeRefusal(
-    { code: "refused", text: "Dial target:5: connection refused" },
+    { code: "timeout", text: "Dial target:5: connection timed out" },
     "s",
   );
   bench.bus.publish(bench.requests[0] ?? "", new JsonMessage(body), {
@@ -154,13 +154,16 @@ Deno.test("Ingress ends a connection at once, with a reason in the log, when the
   });
   await bench.broker.settled();
   assert.ok(app.closed);
-  assert.deepEqual(bench.refused, { refused: 1 });
+  assert.deepEqual(bench.refused, { timeout: 1 });
   const failed = log.records.filter(({ rawMessage }) =>
     rawMessage === "open failed"
   );
   assert.equal(failed.length, 1);
-  assert.equal(failed[0]?.properties.reason, "refused");
-  assert.equal(failed[0]?.properties.why, "Dial target:5: connection refused");
+  assert.equal(failed[0]?.properties.reason, "timeout");
+  assert.equal(
+    failed[0]?.properties.why,
+    "Dial target:5: connection timed out",
+  );
 });
 
 Deno.test("Ingress takes no tunnel that it did not ask for", async () => {

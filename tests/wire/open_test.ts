@@ -8,6 +8,7 @@ import {
   decodeReply,
   decodeRequest,
   encodeAccept,
+  encodeAgain,
   encodeDialing,
   encodeRefusal,
   encodeRequest,
@@ -258,6 +259,7 @@ Deno.test("encodeRefusal() and decodeReply() agree on every code", () => {
     assert.deepEqual(decodeReply(reader(headers), body), {
       type: "refused",
       reason: { code, text: "why" },
+      server: "s",
     });
   }
   const { body } = encodeRefusal({ code: "denied", text: "no" }, "s");
@@ -277,7 +279,11 @@ Deno.test("decodeReply() finds a code in the words of version 1", () => {
   ] as const;
   for (const [text, code] of cases) {
     const reply = decodeReply(reader([]), body(text, { error: "true" }));
-    assert.deepEqual(reply, { type: "refused", reason: { code, text } });
+    assert.deepEqual(reply, {
+      type: "refused",
+      reason: { code, text },
+      server: undefined,
+    });
   }
   const long = decodeReply(
     reader([]),
@@ -297,20 +303,56 @@ Deno.test("decodeReply() names what is wrong with a reply", () => {
   const without = (name: string): HeaderList =>
     two.filter(([key]) => key !== name);
   const cases: readonly (readonly [HeaderList, string | null, RegExp])[] = [
-    [[], "", /^connection ID is ""/],
-    [[], null, /^connection ID is ""/],
-    [[], "a..b", /^connection ID is "a\.\.b"/],
-    [[], "a.>", /^connection ID is "a\.>"/],
-    [[], "a b", /^connection ID is "a b"/],
-    [[], "x".repeat(129), /^connection ID is "x{80}"/],
-    [without("sproxy-server"), "c.s.1", /^sproxy-server is ""/],
-    [without("sproxy-window"), "c.s.1", /^sproxy-window is ""/],
-    [without("sproxy-codec"), "c.s.1", /^sproxy-codec is ""/],
+    [[], "", /no server gives \(connection ID is ""/],
+    [[], null, /no server gives \(connection ID is ""/],
+    [[], "a..b", /no server gives \(connection ID is "a\.\.b"/],
+    [[], "a.>", /no server gives \(connection ID is "a\.>"/],
+    [[], "a b", /no server gives \(connection ID is "a b"/],
+    [[], "x".repeat(129), /no server gives \(connection ID is "x{80}"/],
+    [
+      without("sproxy-server"),
+      "c.s.1",
+      /no server gives \(sproxy-server is ""/,
+    ],
+    [
+      without("sproxy-window"),
+      "c.s.1",
+      /no server gives \(sproxy-window is ""/,
+    ],
+    [without("sproxy-codec"), "c.s.1", /no server gives \(sproxy-codec is ""/],
   ];
   for (const [headers, id, says] of cases) {
-    assert.match(
-      refusal(() => decodeReply(reader(headers), body(id, {}))),
-      says,
-    );
+    const reply = decodeReply(reader(headers), body(id, {}));
+    assert.ok(reply.type === "foreign");
+    assert.match(reply.what, says);
   }
+});
+
+Deno.test("decodeReply() knows the acknowledgement of a JetStream stream", () => {
+  const ack = encoder.encode('{"stream":"EVENTS", "seq":7}');
+  assert.deepEqual(decodeReply(reader([]), ack), {
+    type: "foreign",
+    what: 'the JetStream stream "EVENTS" captures the request',
+  });
+});
+
+Deno.test("an open says which servers are not to answer it, and one of them says so", () => {
+  const native = { client: "c", number: 1, window: 1, codec: "json" } as const;
+  const ask = (not: readonly string[]): OpenRequest => {
+    const { headers, body } = encodeRequest({
+      host: "db",
+      port: 1,
+      native: { ...native, not },
+    });
+    return decodeRequest(reader(headers), body);
+  };
+  assert.deepEqual(ask([]).native, native);
+  assert.deepEqual(ask(["a", "b"]).native?.not, ["a", "b"]);
+  assert.deepEqual(
+    ask(["a", "*", "b", "c", "d", "e"]).native?.not,
+    ["a", "b", "c"],
+    "a bounded number of tokens",
+  );
+  const { headers, body } = encodeAgain("s");
+  assert.deepEqual(decodeReply(reader(headers), body), { type: "again" });
 });
