@@ -324,7 +324,7 @@ export class PendingOpens implements Disposable {
 
   #onDeadline(entry: Entry): void {
     const { bus, openTimeout } = this.#options;
-    this.#fail(entry, {
+    this.#giveUp(entry, {
       code: "timeout",
       text: bus.connected
         ? `no answer to the open in ${openTimeout} ms`
@@ -334,16 +334,11 @@ export class PendingOpens implements Disposable {
 
   #onNobody(entry: Entry): void {
     const { clock, subjects } = this.#options;
-    if (entry.refusal !== undefined) {
-      // The one that refused has left since, and there is no other.
-      this.#fail(entry, entry.refusal);
-      return;
-    }
     if (clock.now() < this.#upAt + REJOIN_GRACE_MS) {
       this.#wait(entry, RETRY_MS, () => this.#ask(entry));
       return;
     }
-    this.#fail(entry, {
+    this.#giveUp(entry, {
       code: "no-server",
       text:
         `no server listens on ${subjects.request}; start one, or check its --nats-url and --request-subject`,
@@ -356,20 +351,23 @@ export class PendingOpens implements Disposable {
       this.#ask(entry);
       return;
     }
-    if (entry.refusal !== undefined) this.#fail(entry, entry.refusal);
-    else if (entry.foreign !== undefined) {
-      const { request } = this.#options.subjects;
-      this.#fail(entry, {
+    this.#giveUp(entry, {
+      code: "timeout",
+      text: `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
+    });
+  }
+
+  /** No answer will come: what did come tells more than that. */
+  #giveUp(entry: Entry, silence: Reason): void {
+    const { refusal, foreign } = entry;
+    const { request } = this.#options.subjects;
+    this.#fail(
+      entry,
+      refusal ?? (foreign === undefined ? silence : {
         code: "no-server",
-        text: `no server answers on ${request}, but ${entry.foreign}`,
-      });
-    } else {
-      this.#fail(entry, {
-        code: "timeout",
-        text:
-          `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
-      });
-    }
+        text: `no server answers on ${request}, but ${foreign}`,
+      }),
+    );
   }
 
   #fail(entry: Entry, reason: Reason): void {
