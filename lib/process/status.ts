@@ -50,11 +50,24 @@ export interface StatusServer extends AsyncDisposable {
  * @throws {RunError} naming flag and address when it cannot listen there.
  */
 export function serveStatus(options: StatusOptions): StatusServer {
+  const { address, flag, read } = options;
   const controller = new AbortController();
-  const server = listen(options, {
-    signal: controller.signal,
-    handler: (request) => respond(request, options.read),
-  });
+  let server: HttpServer;
+  try {
+    server = listen(address, {
+      signal: controller.signal,
+      onListen: () => {},
+      handler: (request) => respond(request, read),
+    });
+  } catch (cause) {
+    const why = cause instanceof Deno.errors.AddrInUse
+      ? "the port is in use; choose another, or off"
+      : messageOf(cause);
+    throw new RunError(
+      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${why}`,
+      { cause },
+    );
+  }
   const { hostname: host, port } = server.addr;
   return {
     address: { host, port },
@@ -67,44 +80,26 @@ export function serveStatus(options: StatusOptions): StatusServer {
   };
 }
 
-/** What both ways to listen have. */
-interface Handling {
-  readonly signal: AbortSignal;
-  readonly handler: (request: Request) => Response;
-}
+type HttpServer = Deno.HttpServer<Deno.NetAddr>;
 
 /** Listens at the address, for an empty host on IPv6 and IPv4 if it can. */
 function listen(
-  { address, flag }: StatusOptions,
-  handling: Handling,
-): Deno.HttpServer<Deno.NetAddr> {
-  const { host, port } = address;
-  const serve = (hostname: string): Deno.HttpServer<Deno.NetAddr> =>
-    Deno.serve({ ...handling, hostname, port, onListen: (): void => {} });
-  /** Undefined where there is no IPv6, or it is not permitted. */
-  const serveIpv6 = (): Deno.HttpServer<Deno.NetAddr> | undefined => {
-    const net = { name: "net", host: `[::]:${port}` } as const;
-    if (Deno.permissions.querySync(net).state !== "granted") return undefined;
+  { host, port }: Address,
+  options: Deno.ServeInit<Deno.NetAddr> & Deno.ServeTcpOptions,
+): HttpServer {
+  const serve = (hostname: string): HttpServer =>
+    Deno.serve({ ...options, hostname, port });
+  if (host !== "") return serve(host);
+  const net = { name: "net", host: `[::]:${port}` } as const;
+  if (Deno.permissions.querySync(net).state === "granted") {
     try {
       return serve("::");
     } catch (error) {
       if (error instanceof Deno.errors.AddrInUse) throw error;
       // Whatever else is wrong will be wrong with IPv4 too, or does not matter.
-      return undefined;
     }
-  };
-  try {
-    if (host !== "") return serve(host);
-    return serveIpv6() ?? serve("0.0.0.0");
-  } catch (cause) {
-    const why = cause instanceof Deno.errors.AddrInUse
-      ? "the port is in use; choose another, or off"
-      : messageOf(cause);
-    throw new RunError(
-      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${why}`,
-      { cause },
-    );
   }
+  return serve("0.0.0.0");
 }
 
 /** The answer to one request. */

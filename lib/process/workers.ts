@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { getLogger, type Logger } from "@logtape/logtape";
+import { getLogger } from "@logtape/logtape";
 import type { Address } from "../base/address.ts";
 import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
@@ -15,6 +15,8 @@ import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
 import type { Readiness } from "./status.ts";
 import type { FromWorker, ToWorker, WorkerFailure } from "./worker.ts";
+
+const log = getLogger(["sproxy", "workers"]);
 
 /** Pause before a failed worker starts again, in ms. */
 const RESTART = { base: 100, cap: 10_000 } as const;
@@ -53,20 +55,18 @@ export interface WorkersOptions {
  */
 export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
-  const log = getLogger(["sproxy", "workers"]);
   const slots: Slot[] = [];
   host.showStatus(() => ({
     readiness: readinessOfAll(slots, count),
     metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
   }));
-  const shared = { ...options, log };
   // The first one finds the port, if it is free to choose; the others share it.
-  const first = new Slot(1, shared);
+  const first = new Slot(1, options);
   slots.push(first);
   const address = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
-      slots.push(new Slot(index, shared, address));
+      slots.push(new Slot(index, options, address));
     }
     await Promise.all(slots.map(({ started }) => started.promise));
     host.onStarted(address);
@@ -88,7 +88,7 @@ class Slot {
   #past: readonly Metric[] = [];
   readonly #index: number;
   readonly #clock: Clock;
-  readonly #options: WorkersOptions & { readonly log: Logger };
+  readonly #options: WorkersOptions;
   #address: Address | undefined;
   #worker: WorkerThread | undefined;
   #hasWorked = false;
@@ -98,7 +98,7 @@ class Slot {
 
   constructor(
     index: number,
-    options: WorkersOptions & { readonly log: Logger },
+    options: WorkersOptions,
     address?: Address,
   ) {
     this.#index = index;
@@ -131,14 +131,12 @@ class Slot {
       this.#onFailed({ kind: "internal", text: event.message });
     });
     this.#worker = worker;
-    this.#post({
-      type: "start",
-      args,
-      files,
-      index: this.#index,
-      count,
-      address: this.#address,
-    });
+    const [index, address] = [this.#index, this.#address];
+    this.#tell({ type: "start", args, files, index, count, address });
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker?.postMessage(message);
   }
 
   #onMessage(message: FromWorker): void {
@@ -161,7 +159,7 @@ class Slot {
   }
 
   #onFailed({ kind, text, stack }: WorkerFailure): void {
-    const { log, host } = this.#options;
+    const { drain } = this.#options.host.stop;
     const about = { worker: this.#index, why: text, stack };
     this.#worker?.terminate();
     this.#worker = undefined;
@@ -172,7 +170,7 @@ class Slot {
     ]);
     this.#present = [];
     if (this.#restart !== undefined) return; // it failed once already
-    if (host.stop.drain.aborted) {
+    if (drain.aborted) {
       log.error("worker failed while stopping", about);
       this.#finish();
     } else if (kind !== "internal" && !this.#hasWorked) {
@@ -198,7 +196,7 @@ class Slot {
     if (this.#restart !== undefined) {
       this.#restart[Symbol.dispose]();
       this.#finish();
-    } else this.#post({ type });
+    } else this.#tell({ type });
   }
 
   #finish(): void {
@@ -206,10 +204,6 @@ class Slot {
     this.#worker = undefined;
     this.started.resolve(undefined);
     this.ended.resolve();
-  }
-
-  #post(message: ToWorker): void {
-    this.#worker?.postMessage(message);
   }
 }
 
