@@ -89,12 +89,12 @@ export function collectMetrics(
     ),
     metric(
       "sproxy_replays_total",
-      "Times that frames were sent again, in ended tunnels",
+      "Times that frames were sent again",
       totals.replays,
     ),
     metric(
       "sproxy_gaps_total",
-      "Times that bytes were found missing, in ended tunnels",
+      "Times that bytes were found missing",
       totals.gaps,
     ),
     metric(
