@@ -10,20 +10,12 @@ import { type Address, formatAddress } from "../base/address.ts";
 import { messageOf, RunError } from "../base/errors.ts";
 import { formatMetrics, type Metric, METRICS_CONTENT_TYPE } from "./metrics.ts";
 
-/** Whether a process can do its work. */
-export interface Readiness {
-  /** Whether it can. */
-  readonly ready: boolean;
-  /** Why it cannot. */
-  readonly reason?: string;
-  /** What else is worth knowing. */
-  readonly details?: Readonly<Record<string, string | number | boolean>>;
-}
-
 /** What a process, or a worker of one, says of itself. */
 export interface Status {
-  /** Whether it can do its work now. */
-  readonly readiness: Readiness;
+  /** Why it cannot do its work now; undefined when it can. */
+  readonly notReadyReason: string | undefined;
+  /** What else `/ready` tells. */
+  readonly details?: Readonly<Record<string, number>>;
   /** Its metrics as they are now. */
   readonly metrics: readonly Metric[];
 }
@@ -126,9 +118,10 @@ function respond(request: Request, read: () => Status): Response {
 const PAGES: ReadonlyMap<string, (read: () => Status) => Response> = new Map([
   ["/health", () => json(200, { status: "ok" })],
   ["/ready", (read: () => Status) => {
-    const { ready, reason, details } = read().readiness;
-    const status = ready ? "ready" : "not ready";
-    return json(ready ? 200 : 503, { status, reason, details });
+    const { notReadyReason: reason, details } = read();
+    return reason === undefined
+      ? json(200, { status: "ready", details })
+      : json(503, { status: "not ready", reason, details });
   }],
   [
     "/metrics",

@@ -13,7 +13,7 @@ import type { Role } from "../config/options.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
-import type { Readiness } from "./status.ts";
+import type { Status } from "./status.ts";
 import type { FromWorker, ToWorker, WorkerFailure } from "./worker.ts";
 
 const log = getLogger(["sproxy", "workers"]);
@@ -56,13 +56,10 @@ export interface WorkersOptions {
 export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
   const slots: Slot[] = [];
-  host.showStatus(() => ({
-    readiness: readinessOfAll(slots, count),
-    metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
-  }));
   // The first one finds the port, if it is free to choose; the others share it.
   const first = new Slot(1, options);
   slots.push(first);
+  host.showStatus(() => statusOfAll(slots, count));
   const address = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
@@ -81,7 +78,7 @@ class Slot {
   readonly started = Promise.withResolvers<Address | undefined>();
   /** Resolves when the worker has stopped for good. */
   readonly ended = Promise.withResolvers<void>();
-  readiness: Readiness = { ready: false, reason: "starting" };
+  notReadyReason: string | undefined = "starting";
   /** Metrics of the worker that runs. */
   #present: readonly Metric[] = [];
   /** Counters of those that failed: a total that falls would count twice. */
@@ -147,7 +144,7 @@ class Slot {
         this.started.resolve(message.address);
         break;
       case "status":
-        this.readiness = message.status.readiness;
+        this.notReadyReason = message.status.notReadyReason;
         this.#present = message.status.metrics;
         break;
       case "stopped":
@@ -163,7 +160,7 @@ class Slot {
     const about = { worker: this.#index, why: text, stack };
     this.#worker?.terminate();
     this.#worker = undefined;
-    this.readiness = { ready: false, reason: text };
+    this.notReadyReason = text;
     this.#past = sumMetrics([
       this.#past,
       this.#present.filter(({ type }) => type === "counter"),
@@ -213,10 +210,12 @@ function startWorker(name: string): WorkerThread {
 }
 
 /** Ready while any worker is: the others' share goes to it. */
-function readinessOfAll(slots: readonly Slot[], workers: number): Readiness {
-  const ready = slots.filter((slot) => slot.readiness.ready).length;
-  const details = { workers, ready };
-  if (ready > 0) return { ready: true, details };
-  const reason = slots[0]?.readiness.reason ?? "starting";
-  return { ready: false, reason, details };
+function statusOfAll(slots: readonly Slot[], workers: number): Status {
+  const reasons = slots.map(({ notReadyReason }) => notReadyReason);
+  const ready = reasons.filter((reason) => reason === undefined).length;
+  return {
+    notReadyReason: ready > 0 ? undefined : reasons[0],
+    details: { workers, ready },
+    metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
+  };
 }
