@@ -31,7 +31,7 @@ class Unread implements AsyncDisposable {
       stderr: "piped",
     }).spawn();
     this.#reader = this.#child.stderr
-      .pipeThrough(new TextDecoderStream(), { preventCancel: true })
+      .pipeThrough(new TextDecoderStream())
       .getReader();
   }
 
@@ -46,6 +46,12 @@ class Unread implements AsyncDisposable {
       }
       this.text += value;
     }
+  }
+
+  /** Asks it to end, and reads nothing more; resolves to its exit code. */
+  async stopUnread(): Promise<number> {
+    this.#child.kill("SIGTERM");
+    return (await this.#child.status).code;
   }
 
   /** Asks it to end, and reads what it still says; resolves to its exit code. */
@@ -70,41 +76,72 @@ class Unread implements AsyncDisposable {
   }
 }
 
-for (const role of ["client", "server"] as const) {
-  integrationTest(
-    `a ${role} whose log nobody reads carries on, and says how many lines were lost`,
-    async () => {
-      await using nats = await startNatsServer();
-      await using echo = startEcho();
-      const common = [
-        "--nats-url",
-        nats.url,
-        "--log-level",
-        "debug",
-        ...ownSubjects(),
-      ];
-      const port = freePort();
-      const listen = ["--listen-addr", `127.0.0.1:${port}`];
-      const remote = ["--remote-addr", echo.address];
-      await using unread = new Unread(
-        role,
-        role === "client"
-          ? [...common, ...listen, ...remote]
-          : [...common, "--listen-addr", "off"],
-      );
-      await using _other = role === "client"
-        ? await startServer(nats.url, { args: common })
-        : await startClient(nats.url, {
-          target: echo.address,
-          args: [...common, ...listen],
-        });
-      await unread.readUntil(role === "client" ? /listening/ : /INFO {2}ready/);
-      const message = new TextEncoder().encode("still here");
-      for (let done = 0; done < CONNECTIONS; done++) {
+/** A role whose log nobody reads once it works, with the other one and a target. */
+async function startUnread(
+  role: RoleName,
+  flags: readonly string[] = [],
+): Promise<
+  AsyncDisposable & {
+    readonly unread: Unread;
+    /** Opens so many tunnels, each in use, one after the other. */
+    readonly use: (connections: number) => Promise<void>;
+  }
+> {
+  await using cleanup = new AsyncDisposableStack();
+  const nats = cleanup.use(await startNatsServer());
+  const echo = cleanup.use(startEcho());
+  const common = [
+    "--nats-url",
+    nats.url,
+    "--log-level",
+    "debug",
+    ...ownSubjects(),
+  ];
+  const port = freePort();
+  const listen = ["--listen-addr", `127.0.0.1:${port}`];
+  const remote = ["--remote-addr", echo.address];
+  const own = role === "client"
+    ? [...listen, ...remote]
+    : ["--listen-addr", "off"];
+  const unread = cleanup.use(new Unread(role, [...common, ...own, ...flags]));
+  cleanup.use(
+    role === "client"
+      ? await startServer(nats.url, { args: common })
+      : await startClient(nats.url, {
+        target: echo.address,
+        args: [...common, ...listen],
+      }),
+  );
+  await unread.readUntil(role === "client" ? /listening/ : /INFO {2}ready/);
+  const owned = cleanup.move();
+  const message = new TextEncoder().encode("still here");
+  return {
+    unread,
+    async use(connections): Promise<void> {
+      for (let done = 0; done < connections; done++) {
         using conn = await dial({ hostname: "127.0.0.1", port });
         await writeAll(conn, message);
         assert.deepEqual(await readExactly(conn, message.length), message);
       }
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+for (
+  const [role, workers] of [["client", 1], ["server", 1], [
+    "client",
+    2,
+  ]] as const
+) {
+  integrationTest(
+    `a ${role} whose log nobody reads carries on, and says how many lines were lost: workers=${workers}`,
+    async () => {
+      const flags = ["--workers", String(workers)];
+      await using stage = await startUnread(role, flags);
+      const { unread } = stage;
+      // What waits does so in each worker.
+      await stage.use(workers * CONNECTIONS);
       const [, lost] = await unread.readUntil(
         /WARN {2}log lines dropped count=(\d+)\n/,
       );
@@ -118,3 +155,12 @@ for (const role of ["client", "server"] as const) {
     },
   );
 }
+
+integrationTest(
+  "a client whose log nobody reads ends when it is told to",
+  async () => {
+    await using stage = await startUnread("client");
+    await stage.use(CONNECTIONS);
+    assert.equal(await stage.unread.stopUnread(), 0);
+  },
+);

@@ -78,8 +78,8 @@ class RoleStatus {
   counted: Counted | undefined;
   /** Whether start-up is complete. */
   started = false;
-  /** What keeps it from its work though NATS is connected. */
-  notReadyReason: string | undefined;
+  /** Which subscription NATS refuses, as a sentence. */
+  refusal: string | undefined;
   readonly #drain: AbortSignal;
 
   constructor(drain: AbortSignal) {
@@ -88,25 +88,19 @@ class RoleStatus {
 
   read(): Status {
     const { bus, counted } = this;
-    const reason = this.#reason();
-    return {
-      readiness: reason === undefined
-        ? { ready: true }
-        : { ready: false, reason },
-      metrics: bus === undefined || counted === undefined
-        ? []
-        : collectMetrics(counted, {
-          connected: bus.connected,
-          reconnects: bus.stats().reconnects,
-        }),
-    };
+    const metrics = bus === undefined || counted === undefined
+      ? []
+      : collectMetrics(counted, {
+        connected: bus.connected,
+        reconnects: bus.stats().reconnects,
+      });
+    return { notReadyReason: this.#notReadyReason(), metrics };
   }
 
-  /** Why no new tunnels can be opened; undefined when they can. */
-  #reason(): string | undefined {
+  #notReadyReason(): string | undefined {
     if (this.#drain.aborted) return "draining";
     if (this.bus?.connected !== true) return "not connected to NATS";
-    return this.notReadyReason ?? (this.started ? undefined : "starting");
+    return this.refusal ?? (this.started ? undefined : "starting");
   }
 }
 
@@ -139,7 +133,7 @@ export class RoleFrame implements AsyncDisposable {
       name: `tcp-sproxy ${role}`,
       signal: host.stop.drain,
       onSubscriptionError: (subject, why) => {
-        status.notReadyReason = `NATS refuses the subscription to ${subject}`;
+        status.refusal = `NATS refuses the subscription to ${subject}`;
         getLogger(["sproxy", role]).error("NATS refuses a subscription", {
           subject,
           why,
@@ -148,22 +142,20 @@ export class RoleFrame implements AsyncDisposable {
     });
     bus.onLink((event) => {
       // Asked for again with the next connection.
-      if (event.type === "down") status.notReadyReason = undefined;
+      if (event.type === "down") status.refusal = undefined;
     });
     status.bus = bus;
     return new RoleFrame(bus, host.stop, status);
   }
 
-  /** Shows the metrics of a role from now on. */
-  observe(role: Counted): void {
-    this.#status.counted = role;
-  }
-
   /**
    * Waits until the subscriptions made so far are in place, through whatever
    * number of connections that takes; from then on the process is ready.
+   *
+   * @param role What is shown from now on.
    */
-  async ready(): Promise<void> {
+  async ready(role: Counted): Promise<void> {
+    this.#status.counted = role;
     const { bus } = this;
     const { drain } = this.#stop;
     for (;;) {

@@ -27,7 +27,7 @@ import { escapeUnsafe, quote } from "../base/text.ts";
 import { LineWriter } from "./line_writer.ts";
 
 /** The first part of the category of every logger of this program. */
-export const LOG_CATEGORY = "sproxy";
+const LOG_CATEGORY = "sproxy";
 
 /** Longest string in a log line, in UTF-16 units: a stack trace fits, a flood does not. */
 export const MAX_VALUE_LENGTH = 4096;

@@ -30,12 +30,6 @@ const EXIT = {
   usage: 2,
 } as const;
 
-/** The status before the role has one. */
-const STARTING: Status = {
-  readiness: { ready: false, reason: "starting" },
-  metrics: [],
-};
-
 /**
  * Runs the program of `role` and returns its exit code.
  *
@@ -63,10 +57,10 @@ export async function main<R extends Role>(
     }
     for (const { level, text } of notices) log[level](text);
     using stop = watchSignals();
-    let read: () => Status = () => STARTING;
+    let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
     await using _status = openStatus(config, () => {
-      const { readiness, metrics } = read();
-      return { readiness, metrics: [...metrics, ...processMetrics()] };
+      const status = read();
+      return { ...status, metrics: [...status.metrics, ...processMetrics()] };
     });
     const host: RoleHost = {
       stop,

@@ -44,37 +44,37 @@ export function collectMetrics(
   const { counters, held, totals } = session;
   return [
     {
-      ...gauge(
+      ...metric(
         "sproxy_nats_connected",
         "1 while connected to NATS, with every worker",
         Number(nats.connected),
       ),
       of: "every",
     },
-    counter(
+    metric(
       "sproxy_nats_reconnects_total",
       "Times the connection to NATS came back",
       nats.reconnects,
     ),
-    gauge("sproxy_tunnels_open", "Tunnels open now", session.size),
-    gauge("sproxy_tunnels_opening", "Opens under way", opening),
-    gauge(
+    metric("sproxy_tunnels_open", "Tunnels open now", session.size),
+    metric("sproxy_tunnels_opening", "Opens under way", opening),
+    metric(
       "sproxy_peers",
       "Processes with which tunnels are open, as each worker counts them",
       session.peerCount,
     ),
-    counter("sproxy_tunnels_opened_total", "Tunnels opened", counters.opened),
-    counter(
+    metric("sproxy_tunnels_opened_total", "Tunnels opened", counters.opened),
+    metric(
       "sproxy_tunnels_closed_total",
       "Tunnels ended, by reason",
       by("reason", counters.closedByCode),
     ),
-    counter(
+    metric(
       "sproxy_opens_refused_total",
       "Opens that came to nothing, by reason",
       by("reason", counters.refusedByCode),
     ),
-    counter(
+    metric(
       "sproxy_bytes_total",
       "Bytes of all tunnels: sent from local sockets, received from peers",
       by("direction", [
@@ -82,32 +82,32 @@ export function collectMetrics(
         ["received", totals.bytesReceived],
       ]),
     ),
-    gauge(
+    metric(
       "sproxy_held_bytes",
       "Bytes held: send = not acknowledged, receive = not written, unsent = not yet with NATS",
       by("buffer", Object.entries(held)),
     ),
-    counter(
+    metric(
       "sproxy_replays_total",
-      "Times that frames were sent again, in ended tunnels",
+      "Times that frames were sent again",
       totals.replays,
     ),
-    counter(
+    metric(
       "sproxy_gaps_total",
-      "Times that bytes were found missing, in ended tunnels",
+      "Times that bytes were found missing",
       totals.gaps,
     ),
-    counter(
+    metric(
       "sproxy_messages_malformed_total",
       "Messages dropped as malformed",
       counters.malformed,
     ),
-    counter(
+    metric(
       "sproxy_messages_stray_total",
       "Frames for tunnels that do not exist",
       counters.unknownTunnel,
     ),
-    counter(
+    metric(
       "sproxy_accept_errors_total",
       "Accepts that failed",
       counters.acceptErrors,
@@ -119,22 +119,19 @@ export function collectMetrics(
 export function processMetrics(): Metric[] {
   const { rss } = Deno.memoryUsage();
   return [
-    gauge("sproxy_resident_bytes", "Resident memory of the process", rss),
+    metric("sproxy_resident_bytes", "Resident memory of the process", rss),
   ];
 }
 
-type Values = number | readonly Sample[];
-
-function gauge(name: string, help: string, values: Values): Metric {
-  return { name, help, type: "gauge", samples: samplesOf(values) };
-}
-
-function counter(name: string, help: string, values: Values): Metric {
-  return { name, help, type: "counter", samples: samplesOf(values) };
-}
-
-function samplesOf(values: Values): readonly Sample[] {
-  return typeof values === "number" ? [{ value: values }] : values;
+/** A metric of one number or of many samples; its name says whether it only grows. */
+function metric(
+  name: string,
+  help: string,
+  values: number | readonly Sample[],
+): Metric {
+  const type = name.endsWith("_total") ? "counter" : "gauge";
+  const samples = typeof values === "number" ? [{ value: values }] : values;
+  return { name, help, type, samples };
 }
 
 /** A sample for each entry, told apart by `label`. */
@@ -154,28 +151,20 @@ export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
   return [...groups.values()].flatMap((group) => {
     const [first] = group;
     if (first === undefined) return [];
-    const samples = group.flatMap(({ samples }) => samples);
     const join = first.of === "every" ? Math.min : add;
-    return [{ ...first, samples: joinSamples(samples, join) }];
+    const joined = new Map<string, Sample>();
+    for (const sample of group.flatMap(({ samples }) => samples)) {
+      const key = JSON.stringify(sample.labels ?? {});
+      const known = joined.get(key);
+      const value = known ? join(known.value, sample.value) : sample.value;
+      joined.set(key, { ...sample, value });
+    }
+    return [{ ...first, samples: [...joined.values()] }];
   });
 }
 
 function add(a: number, b: number): number {
   return a + b;
-}
-
-function joinSamples(
-  samples: readonly Sample[],
-  join: (a: number, b: number) => number,
-): Sample[] {
-  const joined = new Map<string, Sample>();
-  for (const sample of samples) {
-    const key = JSON.stringify(sample.labels ?? {});
-    const known = joined.get(key);
-    const value = known ? join(known.value, sample.value) : sample.value;
-    joined.set(key, { ...sample, value });
-  }
-  return [...joined.values()];
 }
 
 /** The content type of what {@linkcode formatMetrics} gives. */

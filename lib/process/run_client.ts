@@ -38,7 +38,6 @@ export async function runClient(
     openTimeout: client.openTimeout,
   });
   const { session } = ingress;
-  frame.observe(ingress);
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   using listener = listen(client.listenAddr, {
     clock: systemClock,
@@ -51,7 +50,7 @@ export async function runClient(
       log.warn("cannot accept a connection", { why, count });
     },
   });
-  await frame.ready();
+  await frame.ready(ingress);
   const accepting = ingress.serve(listener);
   host.onStarted(parseAddress(listener.address));
   log.info("listening", {

@@ -44,8 +44,7 @@ export async function runServer(
       }),
   });
   const { session } = egress;
-  frame.observe(egress);
-  await frame.ready();
+  await frame.ready(egress);
   host.onStarted();
   log.info("ready", { request: nats.requestSubject, queue: nats.queueGroup });
 

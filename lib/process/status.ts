@@ -10,20 +10,12 @@ import { type Address, formatAddress } from "../base/address.ts";
 import { messageOf, RunError } from "../base/errors.ts";
 import { formatMetrics, type Metric, METRICS_CONTENT_TYPE } from "./metrics.ts";
 
-/** Whether a process can do its work. */
-export interface Readiness {
-  /** Whether it can. */
-  readonly ready: boolean;
-  /** Why it cannot. */
-  readonly reason?: string;
-  /** What else is worth knowing. */
-  readonly details?: Readonly<Record<string, string | number | boolean>>;
-}
-
 /** What a process, or a worker of one, says of itself. */
 export interface Status {
-  /** Whether it can do its work now. */
-  readonly readiness: Readiness;
+  /** Why it cannot do its work now; undefined when it can. */
+  readonly notReadyReason: string | undefined;
+  /** What else `/ready` tells. */
+  readonly details?: Readonly<Record<string, number>>;
   /** Its metrics as they are now. */
   readonly metrics: readonly Metric[];
 }
@@ -50,11 +42,24 @@ export interface StatusServer extends AsyncDisposable {
  * @throws {RunError} naming flag and address when it cannot listen there.
  */
 export function serveStatus(options: StatusOptions): StatusServer {
+  const { address, flag, read } = options;
   const controller = new AbortController();
-  const server = listen(options, {
-    signal: controller.signal,
-    handler: (request) => respond(request, options.read),
-  });
+  let server: HttpServer;
+  try {
+    server = listen(address, {
+      signal: controller.signal,
+      onListen: () => {},
+      handler: (request) => respond(request, read),
+    });
+  } catch (cause) {
+    const why = cause instanceof Deno.errors.AddrInUse
+      ? "the port is in use; choose another, or off"
+      : messageOf(cause);
+    throw new RunError(
+      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${why}`,
+      { cause },
+    );
+  }
   const { hostname: host, port } = server.addr;
   return {
     address: { host, port },
@@ -67,44 +72,26 @@ export function serveStatus(options: StatusOptions): StatusServer {
   };
 }
 
-/** What both ways to listen have. */
-interface Handling {
-  readonly signal: AbortSignal;
-  readonly handler: (request: Request) => Response;
-}
+type HttpServer = Deno.HttpServer<Deno.NetAddr>;
 
 /** Listens at the address, for an empty host on IPv6 and IPv4 if it can. */
 function listen(
-  { address, flag }: StatusOptions,
-  handling: Handling,
-): Deno.HttpServer<Deno.NetAddr> {
-  const { host, port } = address;
-  const serve = (hostname: string): Deno.HttpServer<Deno.NetAddr> =>
-    Deno.serve({ ...handling, hostname, port, onListen: (): void => {} });
-  /** Undefined where there is no IPv6, or it is not permitted. */
-  const serveIpv6 = (): Deno.HttpServer<Deno.NetAddr> | undefined => {
-    const net = { name: "net", host: `[::]:${port}` } as const;
-    if (Deno.permissions.querySync(net).state !== "granted") return undefined;
+  { host, port }: Address,
+  options: Deno.ServeInit<Deno.NetAddr> & Deno.ServeTcpOptions,
+): HttpServer {
+  const serve = (hostname: string): HttpServer =>
+    Deno.serve({ ...options, hostname, port });
+  if (host !== "") return serve(host);
+  const net = { name: "net", host: `[::]:${port}` } as const;
+  if (Deno.permissions.querySync(net).state === "granted") {
     try {
       return serve("::");
     } catch (error) {
       if (error instanceof Deno.errors.AddrInUse) throw error;
       // Whatever else is wrong will be wrong with IPv4 too, or does not matter.
-      return undefined;
     }
-  };
-  try {
-    if (host !== "") return serve(host);
-    return serveIpv6() ?? serve("0.0.0.0");
-  } catch (cause) {
-    const why = cause instanceof Deno.errors.AddrInUse
-      ? "the port is in use; choose another, or off"
-      : messageOf(cause);
-    throw new RunError(
-      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${why}`,
-      { cause },
-    );
   }
+  return serve("0.0.0.0");
 }
 
 /** The answer to one request. */
@@ -131,9 +118,10 @@ function respond(request: Request, read: () => Status): Response {
 const PAGES: ReadonlyMap<string, (read: () => Status) => Response> = new Map([
   ["/health", () => json(200, { status: "ok" })],
   ["/ready", (read: () => Status) => {
-    const { ready, reason, details } = read().readiness;
-    const status = ready ? "ready" : "not ready";
-    return json(ready ? 200 : 503, { status, reason, details });
+    const { notReadyReason: reason, details } = read();
+    return reason === undefined
+      ? json(200, { status: "ready", details })
+      : json(503, { status: "not ready", reason, details });
   }],
   [
     "/metrics",

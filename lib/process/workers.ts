@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { getLogger, type Logger } from "@logtape/logtape";
+import { getLogger } from "@logtape/logtape";
 import type { Address } from "../base/address.ts";
 import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
@@ -13,8 +13,10 @@ import type { Role } from "../config/options.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
-import type { Readiness } from "./status.ts";
+import type { Status } from "./status.ts";
 import type { FromWorker, ToWorker, WorkerFailure } from "./worker.ts";
+
+const log = getLogger(["sproxy", "workers"]);
 
 /** Pause before a failed worker starts again, in ms. */
 const RESTART = { base: 100, cap: 10_000 } as const;
@@ -53,20 +55,15 @@ export interface WorkersOptions {
  */
 export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
-  const log = getLogger(["sproxy", "workers"]);
   const slots: Slot[] = [];
-  host.showStatus(() => ({
-    readiness: readinessOfAll(slots, count),
-    metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
-  }));
-  const shared = { ...options, log };
   // The first one finds the port, if it is free to choose; the others share it.
-  const first = new Slot(1, shared);
+  const first = new Slot(1, options);
   slots.push(first);
+  host.showStatus(() => statusOfAll(slots, count));
   const address = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
-      slots.push(new Slot(index, shared, address));
+      slots.push(new Slot(index, options, address));
     }
     await Promise.all(slots.map(({ started }) => started.promise));
     host.onStarted(address);
@@ -81,14 +78,14 @@ class Slot {
   readonly started = Promise.withResolvers<Address | undefined>();
   /** Resolves when the worker has stopped for good. */
   readonly ended = Promise.withResolvers<void>();
-  readiness: Readiness = { ready: false, reason: "starting" };
+  notReadyReason: string | undefined = "starting";
   /** Metrics of the worker that runs. */
   #present: readonly Metric[] = [];
   /** Counters of those that failed: a total that falls would count twice. */
   #past: readonly Metric[] = [];
   readonly #index: number;
   readonly #clock: Clock;
-  readonly #options: WorkersOptions & { readonly log: Logger };
+  readonly #options: WorkersOptions;
   #address: Address | undefined;
   #worker: WorkerThread | undefined;
   #hasWorked = false;
@@ -98,7 +95,7 @@ class Slot {
 
   constructor(
     index: number,
-    options: WorkersOptions & { readonly log: Logger },
+    options: WorkersOptions,
     address?: Address,
   ) {
     this.#index = index;
@@ -131,14 +128,12 @@ class Slot {
       this.#onFailed({ kind: "internal", text: event.message });
     });
     this.#worker = worker;
-    this.#post({
-      type: "start",
-      args,
-      files,
-      index: this.#index,
-      count,
-      address: this.#address,
-    });
+    const [index, address] = [this.#index, this.#address];
+    this.#tell({ type: "start", args, files, index, count, address });
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker?.postMessage(message);
   }
 
   #onMessage(message: FromWorker): void {
@@ -149,7 +144,7 @@ class Slot {
         this.started.resolve(message.address);
         break;
       case "status":
-        this.readiness = message.status.readiness;
+        this.notReadyReason = message.status.notReadyReason;
         this.#present = message.status.metrics;
         break;
       case "stopped":
@@ -161,18 +156,18 @@ class Slot {
   }
 
   #onFailed({ kind, text, stack }: WorkerFailure): void {
-    const { log, host } = this.#options;
+    const { drain } = this.#options.host.stop;
     const about = { worker: this.#index, why: text, stack };
     this.#worker?.terminate();
     this.#worker = undefined;
-    this.readiness = { ready: false, reason: text };
+    this.notReadyReason = text;
     this.#past = sumMetrics([
       this.#past,
       this.#present.filter(({ type }) => type === "counter"),
     ]);
     this.#present = [];
     if (this.#restart !== undefined) return; // it failed once already
-    if (host.stop.drain.aborted) {
+    if (drain.aborted) {
       log.error("worker failed while stopping", about);
       this.#finish();
     } else if (kind !== "internal" && !this.#hasWorked) {
@@ -198,7 +193,7 @@ class Slot {
     if (this.#restart !== undefined) {
       this.#restart[Symbol.dispose]();
       this.#finish();
-    } else this.#post({ type });
+    } else this.#tell({ type });
   }
 
   #finish(): void {
@@ -206,10 +201,6 @@ class Slot {
     this.#worker = undefined;
     this.started.resolve(undefined);
     this.ended.resolve();
-  }
-
-  #post(message: ToWorker): void {
-    this.#worker?.postMessage(message);
   }
 }
 
@@ -219,10 +210,12 @@ function startWorker(name: string): WorkerThread {
 }
 
 /** Ready while any worker is: the others' share goes to it. */
-function readinessOfAll(slots: readonly Slot[], workers: number): Readiness {
-  const ready = slots.filter((slot) => slot.readiness.ready).length;
-  const details = { workers, ready };
-  if (ready > 0) return { ready: true, details };
-  const reason = slots[0]?.readiness.reason ?? "starting";
-  return { ready: false, reason, details };
+function statusOfAll(slots: readonly Slot[], workers: number): Status {
+  const reasons = slots.map(({ notReadyReason }) => notReadyReason);
+  const ready = reasons.filter((reason) => reason === undefined).length;
+  return {
+    notReadyReason: ready > 0 ? undefined : reasons[0],
+    details: { workers, ready },
+    metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
+  };
 }

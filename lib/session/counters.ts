@@ -18,29 +18,25 @@ export class Counters {
   unknownTunnel = 0;
   /** Accepts that failed (out of descriptors, for example). */
   acceptErrors = 0;
-  readonly #closed = new Map<ErrorCode, number>();
-  readonly #refused = new Map<ErrorCode, number>();
+  /** Ended tunnels by code; `ok` for a clean end. */
+  readonly closedByCode: Map<ErrorCode, number> = new Map();
+  /** Opens that came to nothing, by code. */
+  readonly refusedByCode: Map<ErrorCode, number> = new Map();
 
-  /** Counts a tunnel that ended; `ok` for a clean end. */
+  /** Counts a tunnel that ended. */
   closed(code: ErrorCode, stats: TunnelStats): void {
     this.ended = sumOf(this.ended, stats);
-    this.#closed.set(code, (this.#closed.get(code) ?? 0) + 1);
+    count(this.closedByCode, code);
   }
 
   /** Counts an open that came to nothing. */
   refused(code: ErrorCode): void {
-    this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
+    count(this.refusedByCode, code);
   }
+}
 
-  /** Ended tunnels by code. */
-  get closedByCode(): ReadonlyMap<ErrorCode, number> {
-    return this.#closed;
-  }
-
-  /** Opens that came to nothing, by code. */
-  get refusedByCode(): ReadonlyMap<ErrorCode, number> {
-    return this.#refused;
-  }
+function count(byCode: Map<ErrorCode, number>, code: ErrorCode): void {
+  byCode.set(code, (byCode.get(code) ?? 0) + 1);
 }
 
 /** The counts of both. */

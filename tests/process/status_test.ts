@@ -8,7 +8,7 @@ import {
   type StatusServer,
 } from "../../lib/process/status.ts";
 
-const READY = { readiness: { ready: true }, metrics: [] };
+const READY: Status = { notReadyReason: undefined, metrics: [] };
 
 /** Serves what `read` gives on a free port of the loopback, or at `address`. */
 function serve(
@@ -50,22 +50,22 @@ Deno.test("serveStatus() says on /health that the process is up", async () => {
 });
 
 Deno.test("serveStatus() says on /ready whether and why not", async () => {
-  let readiness: Status["readiness"] = { ready: true };
-  await using server = serve(() => ({ ...READY, readiness }));
+  let status = READY;
+  await using server = serve(() => status);
   const ready = await ask(server, "/ready?x=1");
   assert.equal(ready.status, 200);
   assert.deepEqual(JSON.parse(ready.text), { status: "ready" });
-  readiness = {
-    ready: false,
-    reason: "draining",
-    details: { tunnels: 3, nats: true },
+  status = {
+    ...READY,
+    notReadyReason: "draining",
+    details: { workers: 3, ready: 0 },
   };
   const drained = await ask(server, "/ready");
   assert.equal(drained.status, 503);
   assert.deepEqual(JSON.parse(drained.text), {
     status: "not ready",
     reason: "draining",
-    details: { tunnels: 3, nats: true },
+    details: { workers: 3, ready: 0 },
   });
 });
 

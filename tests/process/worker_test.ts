@@ -2,21 +2,25 @@
 import assert from "node:assert/strict";
 import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
 
-/** What a worker says when its role fails where `place` says. */
-async function failureOf(place: string): Promise<FromWorker> {
+/** What a worker says first whose role fails where `place` says. */
+async function failureOf(
+  place: string,
+  start: Partial<Extract<ToWorker, { type: "start" }>> = {},
+): Promise<FromWorker> {
   const url = new URL("../support/faulty_worker.ts", import.meta.url);
   const worker = new Worker(url, { type: "module", name: place });
   const { promise, resolve } = Promise.withResolvers<FromWorker>();
   worker.addEventListener("message", ({ data }) => resolve(data));
-  const start: ToWorker = {
+  const message: ToWorker = {
     type: "start",
     args: [],
     files: new Map(),
     index: 1,
     count: 2,
     address: undefined,
+    ...start,
   };
-  worker.postMessage(start);
+  worker.postMessage(message);
   try {
     return await promise;
   } finally {
@@ -33,3 +37,14 @@ for (const place of ["role", "timer", "promise"]) {
     assert.match(message.stack ?? "", /^TypeError: .*\n.*faulty_worker\.ts/);
   });
 }
+
+Deno.test("a worker reads no file again that the main thread has read", async () => {
+  const path = "no-such-directory/config.yaml";
+  const message = await failureOf("none", {
+    args: ["--config", path],
+    files: new Map([[path, "nats:\n  uri: there\n"]]),
+  });
+  assert.ok(message.type === "failed");
+  assert.equal(message.kind, "usage");
+  assert.match(message.text, /nats\.uri/);
+});

@@ -108,10 +108,10 @@ const STARTED: FromWorker = { type: "started", address: ADDRESS };
 
 /** What a worker says of itself. */
 function says(
-  readiness: Status["readiness"],
+  notReadyReason: string | undefined,
   metrics: Status["metrics"] = [],
 ): FromWorker {
-  return { type: "status", status: { readiness, metrics } };
+  return { type: "status", status: { notReadyReason, metrics } };
 }
 
 Deno.test("runWorkers() gives the first worker's address to the others", async () => {
@@ -171,7 +171,7 @@ Deno.test("runWorkers() logs where a worker's fault was thrown, and does not sho
   const [record] = log.records.filter(({ level }) => level === "error");
   assert.equal(record?.properties.why, text);
   assert.equal(record?.properties.stack, stack);
-  assert.equal(stage.status().readiness.reason, text);
+  assert.equal(stage.status().notReadyReason, text);
   await stage.stop();
 });
 
@@ -226,7 +226,7 @@ Deno.test("runWorkers() keeps the counters of a worker that failed, and not its 
     samples: [{ value }],
   });
   const status = (total: number, open: number, up: number): FromWorker =>
-    says({ ready: true }, [
+    says(undefined, [
       metric("t", total),
       metric("o", open),
       metric("u", up),
@@ -255,18 +255,16 @@ Deno.test("runWorkers() keeps the counters of a worker that failed, and not its 
 
 Deno.test("runWorkers() is ready while any worker is", async () => {
   const stage = new Stage();
-  assert.equal(stage.status().readiness.ready, false);
-  stage.thread(0).say(says({ ready: true }));
+  assert.equal(stage.status().notReadyReason, "starting");
+  stage.thread(0).say(says(undefined));
   stage.thread(0).say(STARTED);
   await stage.settle();
-  assert.deepEqual(stage.status().readiness, {
-    ready: true,
-    details: { workers: 2, ready: 1 },
-  });
+  assert.equal(stage.status().notReadyReason, undefined);
+  assert.deepEqual(stage.status().details, { workers: 2, ready: 1 });
   const reason = "not connected to NATS";
   for (const thread of stage.threads) {
-    thread.say(says({ ready: false, reason }));
+    thread.say(says(reason));
   }
-  assert.equal(stage.status().readiness.reason, reason);
+  assert.equal(stage.status().notReadyReason, reason);
   await stage.stop();
 });
