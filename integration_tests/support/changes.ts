@@ -1,9 +1,10 @@
 /**
- * Waiting for a state that something else changes, without polling.
+ * Waits for a state that something else changes, without polling.
  *
  * @module
  */
 
+import { setTimeout } from "node:timers/promises";
 import { currentSignal } from "./integration_test.ts";
 
 /** How a wait can be given up. */
@@ -34,6 +35,16 @@ export async function abortable<T>(
     signal?.removeEventListener("abort", onAbort);
     options.stop?.();
   }
+}
+
+/**
+ * Waits for `ms` milliseconds: how long something is away, or the pause
+ * between two looks at what can only be asked for.
+ *
+ * @throws {Error} an `AbortError` when `signal` aborts first.
+ */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, signal && { signal });
 }
 
 /** Something whose changes others wait for. */

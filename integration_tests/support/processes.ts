@@ -1,12 +1,13 @@
 /**
- * Real processes for tests: started, watched line by line, signalled by pid,
- * and always reaped.
+ * Starts real processes, watches them line by line, signals them by pid, and
+ * always reaps them.
  *
  * @module
  */
 
+import { type Endpoint, freePort } from "./addresses.ts";
 import { abortable, type WaitOptions } from "./changes.ts";
-import { unwatch, watch } from "./integration_test.ts";
+import { currentSignal, unwatch, watch } from "./integration_test.ts";
 
 /** How a process is started. */
 export interface SpawnOptions {
@@ -39,6 +40,12 @@ const STOP_GRACE = 15_000;
 
 /** How long output may stay open after the process ended (a grandchild holds it), in ms. */
 const OUTPUT_GRACE = 2_000;
+
+/** Ports tried by {@linkcode spawnOnFreePort}: each fails only if it was taken in between. */
+const PORT_TRIES = 10;
+
+/** How long it may take to listen on one, in ms. */
+const LISTEN_LIMIT = 15_000;
 
 /** A running or ended child process. */
 export class Process implements AsyncDisposable {
@@ -262,6 +269,42 @@ export function spawn(command: string, options: SpawnOptions = {}): Process {
   }).spawn();
   const name = options.name ?? command.replace(/^.*\//, "");
   return new Process(child, name, [command, ...args].join(" "));
+}
+
+/**
+ * Starts a server that takes no port 0 on a free port of 127.0.0.1, and waits
+ * until it says that it is ready.
+ *
+ * @throws {ProcessEnded} when it ends instead, whatever the port.
+ */
+export async function spawnOnFreePort(
+  command: string,
+  options: WaitOptions & {
+    readonly name: string;
+    readonly args: (port: number) => readonly string[];
+    /** What it then says. */
+    readonly ready: RegExp;
+  },
+): Promise<{ readonly process: Process; readonly endpoint: Endpoint }> {
+  const { name, args, ready } = options;
+  for (let attempt = 1;; attempt++) {
+    const port = freePort();
+    const process = spawn(command, { name, args: args(port) });
+    const signals = [
+      options.signal ?? currentSignal(),
+      AbortSignal.timeout(LISTEN_LIMIT),
+    ];
+    try {
+      await process.waitForLine((line) => ready.test(line), {
+        signal: AbortSignal.any(signals.filter((s) => s !== undefined)),
+      });
+      return { process, endpoint: { hostname: "127.0.0.1", port } };
+    } catch (error) {
+      await process.kill();
+      const taken = error instanceof ProcessEnded;
+      if (!taken || attempt === PORT_TRIES) throw error;
+    }
+  }
 }
 
 /**

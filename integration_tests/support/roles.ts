@@ -1,6 +1,6 @@
 /**
- * The two roles as real processes, with the permissions the project's tasks
- * give them.
+ * Starts the two roles as real processes, with the permissions the project's
+ * tasks give them.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export interface LogEntry {
 
 /** How a role is started beyond what the helper says itself. */
 export interface RoleOptions extends Pick<SpawnOptions, "name" | "cwd"> {
-  /** The top of the checkout whose role it is; default this one. */
+  /** The top of another checkout to start it from; default this one's. */
   readonly project?: URL | undefined;
   /** Further flags; they replace those of the helper. */
   readonly args?: readonly string[];
@@ -123,7 +123,7 @@ export async function spawnRole(
   role: RoleName,
   options: RoleOptions = {},
 ): Promise<Process> {
-  const { name = role, args = [], cwd, project = PROJECT } = options;
+  const { name = role, args = [], project = PROJECT, cwd } = options;
   const env = { ...await baseEnvironment(), ...options.env };
   return spawn(Deno.execPath(), {
     name,
@@ -203,7 +203,7 @@ export interface TunnelOptions {
   readonly serverArgs?: readonly string[];
   /** Further flags of the client. */
   readonly clientArgs?: readonly string[];
-  /** The top of the checkout whose roles they are; default this one. */
+  /** The top of another checkout to start both from; default this one's. */
   readonly project?: URL | undefined;
   /** Ends the wait for readiness. */
   readonly signal?: AbortSignal | undefined;
