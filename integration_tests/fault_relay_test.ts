@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ByteSource, digestOf } from "./support/hash.ts";
 import { startFaultRelay } from "./support/fault_relay.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { startDiscard, startEcho, startSink } from "./support/targets.ts";
+import { startEcho, startSink } from "./support/targets.ts";
 import {
   dial,
   readEnding,
@@ -47,7 +47,7 @@ integrationTest(
 
 integrationTest("cutAfter() lets exactly that many bytes through", async () => {
   for (const limit of [0, 1, 4, 65_535, 65_536, 100_001]) {
-    await using target = startDiscard();
+    await using target = startSink();
     await using relay = startFaultRelay(target.endpoint);
     using conn = await dial(relay.endpoint);
     await relay.whenAccepted(1);

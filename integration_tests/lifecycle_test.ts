@@ -217,9 +217,7 @@ for (const role of ROLES) {
   integrationTest(
     `${role} drains on SIGTERM: an open tunnel goes on to its end, code 0`,
     async () => {
-      await using nats = await startNatsServer();
-      await using target = startEcho();
-      await using tunnel = await startTunnel({ nats, target: target.address });
+      await using tunnel = await startTunnel();
       using conn = await dial(tunnel.endpoint);
       await expectEcho(conn);
       const { process } = tunnel[role];
@@ -244,11 +242,7 @@ for (const role of ROLES) {
   integrationTest(
     `${role} ends at once on a second signal, tunnels or not`,
     async () => {
-      await using nats = await startNatsServer();
-      await using target = startEcho();
       await using tunnel = await startTunnel({
-        nats,
-        target: target.address,
         // So that only the second signal can be what ends it within the test.
         [`${role}Args`]: ["--drain-timeout", "1h"],
       });
@@ -261,18 +255,14 @@ for (const role of ROLES) {
       process.signal("SIGTERM");
       await process.status;
       assert.equal((await readEnding(conn)).bytes, 0);
-      await target.whenOpenAtMost(0);
+      await tunnel.echo.whenOpenAtMost(0);
     },
   );
 
   integrationTest(
     `${role} ends an open tunnel when the drain time is over, and says so to both ends`,
     async () => {
-      await using nats = await startNatsServer();
-      await using target = startEcho();
       await using tunnel = await startTunnel({
-        nats,
-        target: target.address,
         [`${role}Args`]: ["--drain-timeout", "100ms"],
       });
       using conn = await dial(tunnel.endpoint);
@@ -280,7 +270,7 @@ for (const role of ROLES) {
       const { process } = tunnel[role];
       process.signal("SIGTERM");
       assert.equal((await readEnding(conn)).bytes, 0);
-      await target.whenOpenAtMost(0);
+      await tunnel.echo.whenOpenAtMost(0);
       assert.equal((await process.status).code, 0, process.tail(10));
     },
   );
@@ -395,9 +385,7 @@ integrationTest(
 integrationTest(
   "a tunnel's end is one log line on each side: id, target, bytes, duration, reason",
   async () => {
-    await using nats = await startNatsServer();
-    await using target = startEcho();
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel();
     {
       using conn = await dial(tunnel.endpoint);
       await expectEcho(conn);
@@ -409,7 +397,7 @@ integrationTest(
         /tunnel.*(ended|closed)/.test(msg)
       );
       const text = JSON.stringify(entry);
-      assert.ok(text.includes(target.address), text);
+      assert.ok(text.includes(tunnel.echo.address), text);
       assert.equal(
         Object.values(entry).filter((value) => value === HELLO.length).length,
         2,
@@ -424,8 +412,9 @@ integrationTest(
   async () => {
     const password = "s3cr3t-w0rd";
     await using nats = await startNatsServer({
-      user: { name: "alice", password },
+      config: `authorization { user: "alice", password: "${password}" }`,
     });
+    const url = nats.url.replace("//", `//alice:${password}@`);
     // In the environment: a flag would be seen by every user of the machine.
     await using server = new Role(
       await spawnRole("server", {
@@ -437,7 +426,7 @@ integrationTest(
           "--log-level",
           "debug",
         ],
-        env: { NATS_URL: nats.urlWithCredentials },
+        env: { NATS_URL: url },
       }),
     );
     await server.entry(({ msg }) => msg === "ready");
@@ -449,7 +438,7 @@ integrationTest(
       "--nats-connect-timeout",
       "200ms",
     ], {
-      env: { NATS_URL: nats.urlWithCredentials.replace("alice", "mallory") },
+      env: { NATS_URL: url.replace("alice", "mallory") },
     });
     const text = refused.lines.join("\n");
     assert.equal((await refused.status).code, 1, text);

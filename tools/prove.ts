@@ -21,7 +21,6 @@ import {
   type Stage,
   startStage,
 } from "../integration_tests/support/chaos_stage.ts";
-import { startEcho } from "../integration_tests/support/targets.ts";
 import { dial } from "../integration_tests/support/transfer.ts";
 import { messageOf } from "../lib/base/errors.ts";
 
@@ -165,8 +164,7 @@ async function longEchoes({ echoes, size, seed }: Plan): Promise<number> {
     const ok = await attempt(
       `echo ${run}/${echoes}`,
       async ({ signal, watch }) => {
-        await using target = startEcho();
-        await using stage = await startStage({ target: target.address });
+        await using stage = await startStage();
         watch(stage);
         using conn = await dial(stage.endpoint, { signal });
         await expectEcho(conn, {
@@ -229,9 +227,7 @@ async function shortEcho(
 /** The short echoes with cuts; returns how many failed. */
 async function cutEchoes({ cuts, seed }: Plan): Promise<number> {
   if (cuts === 0) return 0;
-  await using target = startEcho();
   await using stage = await startStage({
-    target: target.address,
     relays: true,
   });
   let failed = 0;

@@ -12,8 +12,8 @@
 
 import { parseArgs } from "node:util";
 import { seededRandom } from "../integration_tests/support/chaos_flow.ts";
+import { pause } from "../integration_tests/support/changes.ts";
 import {
-  pause,
   type Stage,
   startStage,
 } from "../integration_tests/support/chaos_stage.ts";
@@ -24,7 +24,6 @@ import {
   type RoleName,
   startClient,
 } from "../integration_tests/support/roles.ts";
-import { startEcho } from "../integration_tests/support/targets.ts";
 import { messageOf } from "../lib/base/errors.ts";
 import { formatDuration, parseDuration } from "../lib/base/units.ts";
 import { locate } from "./find_or_install.ts";
@@ -255,10 +254,7 @@ async function soak(
   const { time, seed, killEvery } = options;
   const random = seededRandom(seed);
   await using cleanup = new AsyncDisposableStack();
-  const target = cleanup.use(startEcho());
-  const stage = cleanup.use(
-    await startStage({ target: target.address, relays: true }),
-  );
+  const stage = cleanup.use(await startStage({ relays: true }));
   let redisClient: ClientRole | undefined;
   if (await locate("redis-server") !== undefined) {
     const redis = cleanup.use(await startOwnRedis());

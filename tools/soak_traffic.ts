@@ -11,7 +11,8 @@ import {
   expectEcho,
   roundTrip,
 } from "../integration_tests/support/chaos_flow.ts";
-import { pause, type Stage } from "../integration_tests/support/chaos_stage.ts";
+import { pause } from "../integration_tests/support/changes.ts";
+import { type Stage } from "../integration_tests/support/chaos_stage.ts";
 import { ByteSource, digestOf } from "../integration_tests/support/hash.ts";
 import { connectRedis } from "../integration_tests/support/redis_client.ts";
 import type { ClientRole } from "../integration_tests/support/roles.ts";

@@ -6,7 +6,7 @@
  */
 
 import { type Endpoint, freePort } from "./addresses.ts";
-import { abortable, type WaitOptions } from "./changes.ts";
+import { abortable, Changes, type WaitOptions } from "./changes.ts";
 import { currentSignal, unwatch, watch } from "./integration_test.ts";
 
 /** How a process is started. */
@@ -60,8 +60,7 @@ export class Process implements AsyncDisposable {
 
   readonly #child: Deno.ChildProcess;
   readonly #lines: string[] = [];
-  readonly #listeners = new Set<(line: string) => void>();
-  readonly #onEnd = new Set<() => void>();
+  readonly #changes = new Changes();
   #dropped = 0;
   #gone = false;
   #ended: Deno.CommandStatus | undefined;
@@ -112,25 +111,13 @@ export class Process implements AsyncDisposable {
     predicate: (line: string) => boolean,
     options: LineOptions = {},
   ): Promise<string> {
-    const seen = this.linesSince(options.since ?? 0).find(predicate);
-    if (seen !== undefined) return seen;
-    let onLine = (_line: string): void => {};
-    let onEnd = (): void => {};
-    return await abortable<string>((resolve, reject) => {
-      onLine = (line) => {
-        if (predicate(line)) resolve(line);
-      };
-      onEnd = () => reject(new ProcessEnded(this, this.#ended));
-      if (this.#ended) return onEnd();
-      this.#listeners.add(onLine);
-      this.#onEnd.add(onEnd);
-    }, {
-      signal: options.signal,
-      stop: () => {
-        this.#listeners.delete(onLine);
-        this.#onEnd.delete(onEnd);
-      },
-    });
+    let from = options.since ?? 0;
+    return await this.#changes.until(() => {
+      const found = this.linesSince(from).find(predicate);
+      from = this.mark();
+      if (found !== undefined || !this.#ended) return found;
+      throw new ProcessEnded(this, this.#ended);
+    }, options);
   }
 
   /** Sends a signal; nothing happens if the process has ended. */
@@ -190,7 +177,7 @@ export class Process implements AsyncDisposable {
     await output;
     clearTimeout(timer);
     this.#ended = status;
-    for (const onEnd of [...this.#onEnd]) onEnd();
+    this.#changes.notify();
     return status;
   }
 
@@ -224,7 +211,7 @@ export class Process implements AsyncDisposable {
       this.#lines.splice(0, MAX_LINES / 2);
       this.#dropped += MAX_LINES / 2;
     }
-    for (const onLine of [...this.#listeners]) onLine(line);
+    this.#changes.notify();
   }
 }
 

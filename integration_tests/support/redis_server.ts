@@ -8,6 +8,7 @@ import { requireTool } from "../../tools/find_or_install.ts";
 import { formatAddress } from "./addresses.ts";
 import type { WaitOptions } from "./changes.ts";
 import { external } from "./external.ts";
+import { owned } from "./owned.ts";
 import { type Process, spawnOnFreePort } from "./processes.ts";
 
 /** A Redis to test against. */
@@ -54,10 +55,5 @@ export async function startOwnRedis(
     signal: options.signal,
   });
   cleanup.use(process);
-  const owned = cleanup.move();
-  return {
-    address: formatAddress(endpoint),
-    process,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+  return owned(cleanup, { address: formatAddress(endpoint), process });
 }

@@ -6,7 +6,9 @@
  */
 
 import { parseAddress } from "./addresses.ts";
-import type { Broker } from "./nats_server.ts";
+import { type Broker, startBroker } from "./nats_server.ts";
+import { owned } from "./owned.ts";
+import { startEcho, type Target } from "./targets.ts";
 import {
   type LineOptions,
   type Process,
@@ -179,6 +181,12 @@ export async function startClient(
 
 /** A server and a client on one broker. */
 export interface Tunnel extends AsyncDisposable {
+  /** The broker's URL. */
+  readonly natsUrl: string;
+  /** The target that echoes, unless another was given. */
+  readonly echo: Target;
+  /** Flags that put another role on the same subjects. */
+  readonly subjects: readonly string[];
   /** The process that dials the target. */
   readonly server: Role;
   /** The process that listens. */
@@ -191,10 +199,10 @@ export interface Tunnel extends AsyncDisposable {
 
 /** What a tunnel is made of. */
 export interface TunnelOptions {
-  /** The broker. */
-  readonly nats: Pick<Broker, "url" | "shared">;
-  /** `host:port` the server dials. */
-  readonly target: string;
+  /** The broker; by default one of its own, or that of the environment. */
+  readonly nats?: Pick<Broker, "url" | "shared">;
+  /** `host:port` the server dials; by default a target of its own that echoes. */
+  readonly target?: string;
   /** Broker URL of the server role, when not that of `nats` (a fault relay's). */
   readonly serverNats?: string;
   /** Broker URL of the client role, when not that of `nats`. */
@@ -210,11 +218,14 @@ export interface TunnelOptions {
 }
 
 /** Starts both roles; connections to `address` reach `target` when this resolves. */
-export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
-  const { nats, target, serverArgs = [], clientArgs = [] } = options;
-  const { project, signal } = options;
-  const subjects = nats.shared ? ownSubjects() : [];
+export async function startTunnel(
+  options: TunnelOptions = {},
+): Promise<Tunnel> {
+  const { serverArgs = [], clientArgs = [], project, signal } = options;
   await using cleanup = new AsyncDisposableStack();
+  const echo = cleanup.use(startEcho());
+  const nats = options.nats ?? cleanup.use(await startBroker({ signal }));
+  const subjects = nats.shared ? ownSubjects() : [];
   const server = cleanup.use(
     await startServer(options.serverNats ?? nats.url, {
       project,
@@ -226,18 +237,20 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
     await startClient(options.clientNats ?? nats.url, {
       project,
       signal,
-      target,
+      target: options.target ?? echo.address,
       args: [...subjects, ...clientArgs],
     }),
   );
-  const owned = cleanup.move();
-  return {
+  const { address, endpoint } = client;
+  return owned(cleanup, {
+    echo,
+    natsUrl: nats.url,
+    subjects,
     server,
     client,
-    address: client.address,
-    endpoint: client.endpoint,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+    address,
+    endpoint,
+  });
 }
 
 /** Flags that keep a pair of roles apart from others on the same broker. */
@@ -300,16 +313,13 @@ export async function runArguments(
     await Deno.readTextFile(new URL("deno.json", project)),
   );
   const task: unknown = config.tasks?.[role];
-  const command = typeof task === "object" && task !== null && "command" in task
-    ? task.command
-    : task;
-  const words = typeof command === "string" ? command.split(/\s+/) : [];
+  const words = typeof task === "string" ? task.split(/\s+/) : [];
   const script = words.indexOf(`${role}.ts`);
   if (
     words[0] !== "deno" || words[1] !== "run" || script !== words.length - 1
   ) {
     throw new Error(
-      `Task "${role}" of deno.json is not "deno run ... ${role}.ts" but "${command}"`,
+      `Task "${role}" of deno.json is not "deno run ... ${role}.ts" but "${task}"`,
     );
   }
   return [
