@@ -1,6 +1,7 @@
 /** The two programs as their users' shells, supervisors and orchestrators see them. */
 import assert from "node:assert/strict";
 import { freePort } from "./support/addresses.ts";
+import { pause } from "./support/changes.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import type { Process } from "./support/processes.ts";
@@ -62,6 +63,14 @@ async function expectUsageError(
   assert.ok(text.includes(culprit), `"${culprit}" is not in: ${text}`);
 }
 
+/** Expects exit code 1 and a last line that names `culprit`, without a stack trace. */
+async function expectFailure(process: Process, culprit: string): Promise<void> {
+  const text = process.lines.join("\n");
+  assert.equal((await process.status).code, 1, text);
+  assert.ok(process.lines.at(-1)?.includes(culprit), text);
+  assert.doesNotMatch(text, /^\s+at /m, "a stack trace");
+}
+
 /** A directory for config files, removed at the end. */
 async function tempDir(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir({ prefix: "config-" });
@@ -74,8 +83,15 @@ async function tempDir(): Promise<{ readonly path: string } & AsyncDisposable> {
 /** Looks at `/ready` until it answers `status`; the test's limit ends it. */
 async function whenReadyIs(server: Role, status: number): Promise<void> {
   while ((await server.status("/ready")).status !== status) {
-    await new Promise((wake) => setTimeout(wake, 20));
+    await pause(20);
   }
+}
+
+/** SIGTERM; resolves when the role says that it drains. */
+async function beginDrain(process: Process): Promise<void> {
+  const since = process.mark();
+  process.signal("SIGTERM");
+  await process.waitForLine((line) => /drain/i.test(line), { since });
 }
 
 async function expectEcho(conn: Deno.Conn): Promise<void> {
@@ -172,10 +188,7 @@ for (const role of ROLES) {
         "--nats-connect-timeout",
         "200ms",
       ]);
-      const text = process.lines.join("\n");
-      assert.equal((await process.status).code, 1, text);
-      assert.ok(process.lines.at(-1)?.includes(broker), text);
-      assert.doesNotMatch(text, /^\s+at /m, "a stack trace");
+      await expectFailure(process, broker);
     },
   );
 
@@ -191,10 +204,7 @@ for (const role of ROLES) {
         "--listen-addr",
         address,
       ]);
-      const text = process.lines.join("\n");
-      assert.equal((await process.status).code, 1, text);
-      assert.ok(process.lines.at(-1)?.includes(address), text);
-      assert.doesNotMatch(text, /^\s+at /m, "a stack trace");
+      await expectFailure(process, address);
     },
   );
 
@@ -221,9 +231,7 @@ for (const role of ROLES) {
       using conn = await dial(tunnel.endpoint);
       await expectEcho(conn);
       const { process } = tunnel[role];
-      const mark = process.mark();
-      process.signal("SIGTERM");
-      await process.waitForLine((line) => /drain/i.test(line), { since: mark });
+      await beginDrain(process);
       await expectEcho(conn);
       // New ones are refused, by whichever side takes no more.
       try {
@@ -249,9 +257,7 @@ for (const role of ROLES) {
       using conn = await dial(tunnel.endpoint);
       await expectEcho(conn);
       const { process } = tunnel[role];
-      const mark = process.mark();
-      process.signal("SIGTERM");
-      await process.waitForLine((line) => /drain/i.test(line), { since: mark });
+      await beginDrain(process);
       process.signal("SIGTERM");
       await process.status;
       assert.equal((await readEnding(conn)).bytes, 0);

@@ -2,14 +2,17 @@
 import assert from "node:assert/strict";
 import { formatAddress, freePort } from "./support/addresses.ts";
 import { ByteSource, digestOf } from "./support/hash.ts";
+import { roundTrip } from "./support/chaos_flow.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startBroker } from "./support/nats_server.ts";
+import { owned } from "./support/owned.ts";
 import {
+  type ClientRole,
   ownSubjects,
-  type Role,
   startClient,
   startServer,
   startTunnel,
+  type Tunnel,
 } from "./support/roles.ts";
 import {
   startEcho,
@@ -43,9 +46,7 @@ const HELD_AT_MOST = 48 * MIB;
 
 /** Connects, and expects the connection to end without a byte. */
 async function expectRefusal(
-  client: Role & {
-    readonly endpoint: Deno.ConnectOptions & { hostname: string };
-  },
+  client: ClientRole,
   reason: string,
 ): Promise<void> {
   const mark = client.process.mark();
@@ -55,6 +56,28 @@ async function expectRefusal(
   await client.entry((entry) => JSON.stringify(entry).includes(reason), {
     since: mark,
   });
+}
+
+/** A tunnel with small windows to `target`, and a client of the same server that leads to an echo. */
+async function startNeighbours(target: Target): Promise<
+  AsyncDisposable & { readonly tunnel: Tunnel; readonly neighbour: ClientRole }
+> {
+  await using stack = new AsyncDisposableStack();
+  const args = ["--window", "1MiB"];
+  const tunnel = stack.use(
+    await startTunnel({
+      target: target.address,
+      clientArgs: args,
+      serverArgs: args,
+    }),
+  );
+  const neighbour = stack.use(
+    await startClient(tunnel.natsUrl, {
+      target: tunnel.echo.address,
+      args: tunnel.subjects,
+    }),
+  );
+  return owned(stack, { tunnel, neighbour });
 }
 
 integrationTest("relay: 100 MiB echoed have the same SHA-256", async () => {
@@ -177,8 +200,7 @@ integrationTest(
     for (let i = 0; i < 50; i++) (await dial(tunnel.endpoint)).close();
     // The next one works, and then the target has none of the others left.
     using conn = await dial(tunnel.endpoint);
-    await writeAll(conn, HELLO);
-    assert.deepEqual(await readExactly(conn, 5), HELLO);
+    await roundTrip(conn);
     await tunnel.echo.whenOpenAtMost(1);
   },
 );
@@ -202,15 +224,8 @@ integrationTest(
   "relay: a stopped reader costs a window, and its neighbours nothing",
   async () => {
     await using target = startStalled();
-    await using tunnel = await startTunnel({
-      target: target.address,
-      clientArgs: ["--window", "1MiB"],
-      serverArgs: ["--window", "1MiB"],
-    });
-    await using neighbour = await startClient(tunnel.natsUrl, {
-      target: tunnel.echo.address,
-      args: tunnel.subjects,
-    });
+    await using beside = await startNeighbours(target);
+    const { tunnel, neighbour } = beside;
     using stalled = await dial(tunnel.endpoint);
     const source = new ByteSource(7, ENDLESS);
     const sending = sendAll(stalled, source).catch((error) => {
@@ -218,10 +233,7 @@ integrationTest(
     });
     await target.whenAccepted(1);
     using conn = await dial(neighbour.endpoint);
-    for (let i = 0; i < 1000; i++) {
-      await writeAll(conn, HELLO);
-      assert.deepEqual(await readExactly(conn, 5), HELLO);
-    }
+    for (let i = 0; i < 1000; i++) await roundTrip(conn);
     assert.ok(
       source.offset < HELD_AT_MOST,
       `${source.offset} bytes were taken for a reader that takes none`,
@@ -238,22 +250,12 @@ integrationTest(
     await using target = new Target(async (conn) => {
       await sendAll(conn, source);
     });
-    await using tunnel = await startTunnel({
-      target: target.address,
-      clientArgs: ["--window", "1MiB"],
-      serverArgs: ["--window", "1MiB"],
-    });
-    await using neighbour = await startClient(tunnel.natsUrl, {
-      target: tunnel.echo.address,
-      args: tunnel.subjects,
-    });
+    await using beside = await startNeighbours(target);
+    const { tunnel, neighbour } = beside;
     using stalled = await dial(tunnel.endpoint);
     await target.whenAccepted(1);
     using conn = await dial(neighbour.endpoint);
-    for (let i = 0; i < 1000; i++) {
-      await writeAll(conn, HELLO);
-      assert.deepEqual(await readExactly(conn, 5), HELLO);
-    }
+    for (let i = 0; i < 1000; i++) await roundTrip(conn);
     assert.ok(source.offset < HELD_AT_MOST, `${source.offset} bytes were sent`);
     stalled.close();
     await target.whenOpenAtMost(0);
@@ -309,8 +311,7 @@ integrationTest(
     await expectRefusal(client, "no-server");
     await using _server = await startServer(nats.url, { args: subjects });
     using conn = await dial(client.endpoint);
-    await writeAll(conn, HELLO);
-    assert.deepEqual(await readExactly(conn, 5), HELLO);
+    await roundTrip(conn);
   },
 );
 
@@ -335,8 +336,7 @@ integrationTest(
       serverArgs: ["--allow-target", "[::1]:*,127.0.0.0/8:*"],
     });
     using conn = await dial(tunnel.endpoint);
-    await writeAll(conn, HELLO);
-    assert.deepEqual(await readExactly(conn, 5), HELLO);
+    await roundTrip(conn);
   },
 );
 

@@ -1,6 +1,6 @@
 /**
- * `deno task test:soak`: mixed traffic for an hour (or as long as told) while
- * faults strike at random: the broker is killed, restarted and stopped, links
+ * Runs `deno task test:soak`: mixed traffic for an hour (or as long as told)
+ * while faults strike at random: the broker is killed, restarted and stopped, links
  * are cut, refused, silenced and delayed, now and then a role is killed.
  *
  * Prints a line each minute and a verdict at the end; exit code 1 if a byte
@@ -27,6 +27,7 @@ import {
 import { messageOf } from "../lib/base/errors.ts";
 import { formatDuration, parseDuration } from "../lib/base/units.ts";
 import { locate } from "./find_or_install.ts";
+import { median } from "../bench/measure.ts";
 import { runTraffic, type Tally } from "./soak_traffic.ts";
 
 const MIB = 1024 * 1024;
@@ -206,8 +207,8 @@ class MemoryLog {
     return [...this.#lives].flatMap(([life, samples]) => {
       if (samples.length < ENOUGH_SAMPLES) return [];
       const quarter = samples.length >> 2;
-      const early = median(samples.slice(quarter, 2 * quarter));
-      const late = median(samples.slice(-quarter));
+      const early = median(samples.slice(quarter, 2 * quarter)) ?? 0;
+      const late = median(samples.slice(-quarter)) ?? 0;
       const grew = late > early + SLACK;
       const line = `${life}: ${Math.round(early / MIB)} MiB early, ${
         Math.round(late / MIB)
@@ -215,10 +216,6 @@ class MemoryLog {
       return [{ line, grew }];
     });
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
 /** Sums of a map as "a 1, b 2". */

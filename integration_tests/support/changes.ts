@@ -47,6 +47,32 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   await setTimeout(ms, undefined, signal && { signal });
 }
 
+/**
+ * Runs `body`, and gives it up after `limit` ms: its signal aborts then, after
+ * `onHang` has had its look.
+ *
+ * @throws {Error} when it did not end in time, or what `body` throws.
+ */
+export async function within<T>(
+  limit: number,
+  body: (signal: AbortSignal) => Promise<T>,
+  onHang: () => Promise<void> = () => Promise.resolve(),
+): Promise<T> {
+  const controller = new AbortController();
+  const hung = Promise.withResolvers<never>();
+  const timer = globalThis.setTimeout(async () => {
+    await onHang();
+    const error = new Error(`it did not end within ${limit / 1000} s`);
+    controller.abort(error);
+    hung.reject(error);
+  }, limit);
+  try {
+    return await Promise.race([body(controller.signal), hung.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Something whose changes others wait for. */
 export class Changes {
   readonly #waiters = new Set<() => void>();

@@ -82,17 +82,6 @@ export class FaultRelay implements AsyncDisposable {
     return this.#conditions.forwarded[direction];
   }
 
-  /** Waits until `bytes` bytes in all were forwarded in a direction. */
-  async whenForwarded(
-    bytes: number,
-    options: WaitOptions & { readonly direction: Direction },
-  ): Promise<void> {
-    await this.#conditions.changes.until(
-      () => this.forwarded(options.direction) >= bytes,
-      options,
-    );
-  }
-
   /** Waits until `count` connections in all were accepted. */
   async whenAccepted(count: number, options: WaitOptions = {}): Promise<void> {
     await this.#conditions.changes.until(

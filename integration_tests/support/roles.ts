@@ -141,15 +141,8 @@ export async function startServer(
   natsUrl: string,
   options: RoleOptions = {},
 ): Promise<Role> {
-  const process = await spawnRole("server", {
-    ...options,
-    args: flags([
-      ["--nats-url", natsUrl],
-      ["--listen-addr", "127.0.0.1:0"],
-      ["--log-format", "json"],
-    ], options.args),
-  });
-  return await readied(process, async (role) => {
+  const ours = { "--nats-url": natsUrl };
+  return await startRole("server", { ours, ...options }, async (role) => {
     await role.statusAddress(options);
     await role.entry(({ msg }) => msg === "ready", options);
     return role;
@@ -161,22 +154,41 @@ export async function startClient(
   natsUrl: string,
   options: RoleOptions & { readonly target: string },
 ): Promise<ClientRole> {
-  const process = await spawnRole("client", {
-    ...options,
-    args: flags([
-      ["--nats-url", natsUrl],
-      ["--listen-addr", "127.0.0.1:0"],
-      ["--remote-addr", options.target],
-      ["--log-format", "json"],
-    ], options.args),
-  });
-  return await readied(process, async (role) => {
+  const ours = { "--nats-url": natsUrl, "--remote-addr": options.target };
+  return await startRole("client", { ours, ...options }, async (role) => {
     const { address } = await role.entry(
       ({ msg }) => msg === "listening",
       options,
     );
-    return new ClientRole(process, String(address));
+    return new ClientRole(role.process, String(address));
   });
+}
+
+/** Starts a role that logs JSON and listens where the OS says, and waits for readiness. */
+async function startRole<T extends Role>(
+  name: RoleName,
+  options: RoleOptions & { readonly ours: Readonly<Record<string, string>> },
+  ready: (role: Role) => Promise<T>,
+): Promise<T> {
+  const { ours, args = [] } = options;
+  const flags = {
+    ...ours,
+    "--listen-addr": "127.0.0.1:0",
+    "--log-format": "json",
+  };
+  const kept = Object.entries(flags).filter(([flag]) =>
+    !args.some((word) => word === flag || word.startsWith(`${flag}=`))
+  );
+  const process = await spawnRole(name, {
+    ...options,
+    args: [...kept.flat(), ...args],
+  });
+  try {
+    return await ready(new Role(process));
+  } catch (error) {
+    await process.kill();
+    throw error;
+  }
 }
 
 /** A server and a client on one broker. */
@@ -260,30 +272,6 @@ export function ownSubjects(): readonly string[] {
   return [
     "--request-subject", `test.${id}.request`, "--data-prefix", `test.${id}.data`,
   ];
-}
-
-/** The flags of a helper, without those that the caller gives, and the caller's. */
-function flags(
-  ours: readonly (readonly [flag: string, value: string])[],
-  given: readonly string[] = [],
-): string[] {
-  const kept = ours.filter(([flag]) =>
-    !given.some((word) => word === flag || word.startsWith(`${flag}=`))
-  );
-  return [...kept.flat(), ...given];
-}
-
-/** Waits for readiness; on failure the process is ended. */
-async function readied<T extends Role>(
-  process: Process,
-  wait: (role: Role) => Promise<T>,
-): Promise<T> {
-  try {
-    return await wait(new Role(process));
-  } catch (error) {
-    await process.kill();
-    throw error;
-  }
 }
 
 function parseEntry(line: string): LogEntry | undefined {
