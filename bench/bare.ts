@@ -1,7 +1,7 @@
 /**
- * The control of the bench: two relays over NATS with nothing in them. No
+ * Relays over NATS with nothing in it, as the control of the bench. No
  * offsets, no acknowledgements, no flow control, no half-close, no reconnect:
- * what they cannot do nobody can who goes the same way in this runtime.
+ * what it cannot do nobody can who goes the same way in this runtime.
  *
  *   bare.ts client NATS_PORT
  *   bare.ts server NATS_PORT TARGET_PORT

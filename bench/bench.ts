@@ -1,62 +1,49 @@
 /**
- * What a group of scenarios is given, and the loops they share: ways opened
- * together, measured in turn, and always ended.
+ * Gives a group of measurements what it needs: ways opened together, measured
+ * in turn, and always ended.
  *
  * @module
  */
 
-import type { Figure, Parts, WayName } from "./measure.ts";
-import { turnOrder } from "./measure.ts";
-import type { SshKit } from "./ssh.ts";
-import type { Tools } from "./tools.ts";
+import { messageOf } from "../lib/base/errors.ts";
+import type { Endpoint } from "../integration_tests/support/addresses.ts";
+import { type Figure, type Parts, turnOrder, type WayName } from "./measure.ts";
 import { openWay, type Way, type WayOptions } from "./ways.ts";
 
 /** How the bench runs, and where it puts what it finds. */
-export interface Bench {
-  /** One short round, for a first look. */
-  readonly quick: boolean;
+export interface Bench extends Omit<WayOptions, "target" | "delay"> {
   /** Rounds of the main figures. */
   readonly rounds: number;
   /** The ways to measure. */
   readonly ways: readonly WayName[];
-  /** Flags for both roles of a tunnel. */
-  readonly roleArgs: readonly string[];
-  /** Other people's programs. */
-  readonly tools: Tools;
-  /** The top of another checkout, to be measured beside this one. */
-  readonly against: URL | undefined;
-  /** Keys for ssh; undefined when it is missing. */
-  readonly ssh: SshKit | undefined;
-  /** Aborts when the bench is interrupted or takes far too long. */
+  /** Paths of other people's programs, by command. */
+  readonly tools: ReadonlyMap<string, string>;
+  /** Aborts when the bench is interrupted. */
   readonly signal: AbortSignal;
-  /** Says what is going on. */
-  say(line: string): void;
   /** Keeps a value. */
-  record(figure: Figure, value: Measured): void;
-  /** Keeps why something cannot be measured here. */
-  skip(what: string, why: string): void;
-  /** Keeps what went wrong where something should have been measured. */
-  fail(what: string, error: unknown): void;
+  record(way: WayName, round: number, measured: Measured): void;
+  /** Keeps why something was not measured; with a `fault` the bench fails. */
+  skip(what: string, why: string, fault?: "fault"): void;
 }
 
 /** A value of one way in one round. */
 export interface Measured {
-  /** Which way. */
-  readonly way: WayName;
-  /** Which round, from 0. */
-  readonly round: number;
+  /** What it is a value of. */
+  readonly figure: Figure;
   /** The value, in the figure's unit. */
   readonly value: number;
   /** Whose shares it is the sum of, where it is one. */
   readonly parts?: Parts;
 }
 
-/** Scenarios that belong together: what `--only` names. */
+/** Measurements that belong together: what `--only` names. */
 export interface Group {
   /** What `--only` calls it. */
   readonly name: string;
   /** Its heading in the report. */
   readonly title: string;
+  /** How it measures, for the report: Markdown. */
+  readonly method: string;
   /** Measures; rejects only when nothing more of it can be measured. */
   readonly run: (bench: Bench) => Promise<void>;
 }
@@ -71,28 +58,22 @@ export interface OpenWays extends AsyncDisposable {
 export async function openWays(
   bench: Bench,
   names: readonly WayName[],
-  options: Pick<WayOptions, "target" | "delay" | "serverArgs">,
+  target: Endpoint,
+  options: Pick<WayOptions, "delay" | "serverArgs"> = {},
 ): Promise<OpenWays> {
   await using cleanup = new AsyncDisposableStack();
   const list: Way[] = [];
   for (const name of names.filter((name) => bench.ways.includes(name))) {
-    if (name === "other" && !bench.against) continue;
     if (name === "ssh" && !bench.ssh) {
       bench.skip("ssh -L", "ssh, sshd or ssh-keygen is missing");
       continue;
     }
     try {
-      const way = await openWay(name, {
-        ...options,
-        ssh: bench.ssh,
-        roleArgs: bench.roleArgs,
-        against: bench.against,
-        signal: bench.signal,
-      });
+      const way = await openWay(name, { ...bench, ...options, target });
       list.push(cleanup.use(way));
     } catch (error) {
       bench.signal.throwIfAborted();
-      bench.fail(`opening ${name}`, error);
+      bench.skip(`opening ${name}`, messageOf(error), "fault");
     }
   }
   const owned = cleanup.move();
@@ -101,7 +82,7 @@ export async function openWays(
 
 /**
  * Measures each way once in each round, each first in its turn. A failure is
- * noted and costs that one value.
+ * noted and costs what that way had in that round.
  */
 export async function inTurn(
   bench: Bench,
@@ -109,30 +90,29 @@ export async function inTurn(
   options: {
     /** What is measured, for messages. */
     readonly what: string;
-    readonly rounds: number;
-    readonly measure: (way: Way, round: number) => Promise<void>;
+    /** At most so many rounds. */
+    readonly atMost?: number;
+    readonly measure: (way: Way) => Promise<readonly Measured[]>;
   },
 ): Promise<void> {
-  const { what, rounds, measure } = options;
-  for (let round = 0; round < rounds; round++) {
+  const { what, atMost = Infinity, measure } = options;
+  for (let round = 0; round < Math.min(bench.rounds, atMost); round++) {
     for (const way of turnOrder(ways, round)) {
       bench.signal.throwIfAborted();
       try {
-        await measure(way, round);
+        for (const one of await measure(way)) {
+          bench.record(way.name, round, one);
+        }
       } catch (error) {
         bench.signal.throwIfAborted();
-        bench.fail(`${what}, ${way.name}, round ${round + 1}`, error);
+        const where = `${what}, ${way.name}, round ${round + 1}`;
+        bench.skip(where, messageOf(error), "fault");
       }
     }
   }
 }
 
-/** Waits; rejects with the bench's reason when it is ended. */
-export async function pause(bench: Bench, milliseconds: number): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  bench.signal.addEventListener("abort", () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
-  bench.signal.throwIfAborted();
+/** Bytes a second as Gbit/s, the unit of bulk. */
+export function gigabits(bytesPerSecond: number): number {
+  return bytesPerSecond * 8 / 1e9;
 }

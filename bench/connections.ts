@@ -1,5 +1,6 @@
 /**
- * How many connections a second can be opened, used for one byte and closed.
+ * Measures how many connections a second can be opened, used for one byte and
+ * closed.
  *
  * @module
  */
@@ -15,49 +16,33 @@ const CONCURRENCY = [1, 50] as const;
 export const connections: Group = {
   name: "connections",
   title: "Connections",
+  method: "`bench/load.ts` connections: open, one byte echoed, close",
   run: async (bench) => {
     await using target = await startTarget(bench);
-    await using ways = await openWays(bench, [
-      "direct",
-      "ssh",
-      "tunnel",
-      "other",
-      "bare",
-    ], {
-      target: target.endpoint,
-    });
+    await using ways = await openWays(
+      bench,
+      ["direct", "ssh", "tunnel", "bare", "other"],
+      target.endpoint,
+    );
     for (const concurrency of CONCURRENCY) {
+      const figure: Figure = {
+        title: concurrency === 1
+          ? "one after the other"
+          : `${concurrency} at once`,
+        unit: "connections/s",
+        reach: [{ way: "tunnel", of: "ratio", atLeast: 0.8 }],
+      };
       await inTurn(bench, ways.list, {
-        what: `connections, ${concurrency} at once`,
-        rounds: bench.rounds,
-        measure: async (way, round) => {
-          const { perSecond, failures } = await runLoad({
-            do: "connections",
-            to: way.endpoint,
-            concurrency,
-            seconds: bench.quick ? 1 : 2,
-          }, bench);
+        what: `connections, ${figure.title}`,
+        measure: async ({ endpoint: to }) => {
+          const { perSecond, failures } = await runLoad(
+            { do: "connections", to, concurrency, seconds: 2 },
+            bench,
+          );
           if (failures > 0) throw new Error(`${failures} connections failed`);
-          bench.record(figure(concurrency), {
-            way: way.name,
-            round,
-            value: perSecond,
-          });
+          return [{ figure, value: perSecond }];
         },
       });
     }
   },
 };
-
-function figure(concurrency: number): Figure {
-  return {
-    id: `connections.${concurrency}`,
-    group: "connections",
-    title: concurrency === 1 ? "one after the other" : `${concurrency} at once`,
-    unit: "connections/s",
-    better: "higher",
-    command:
-      `\`bench/load.ts\` connections, open, one byte echoed, close; ${concurrency} at once`,
-    reach: [{ way: "tunnel", of: "ratio", atLeast: 0.8 }],
-  };
-}

@@ -1,12 +1,12 @@
 /**
- * Runs load generators as processes; see `load.ts`.
+ * Runs load generators (`load.ts`) as processes.
  *
  * @module
  */
 
 import type { Endpoint } from "../integration_tests/support/addresses.ts";
 import { type Process, spawn } from "../integration_tests/support/processes.ts";
-import type { LoadResults, LoadTask } from "./load_protocol.ts";
+import type { LoadResults, LoadTask } from "./load.ts";
 
 /** How long a task may take beyond its own time, in ms. */
 const GRACE = 60_000;

@@ -1,124 +1,98 @@
 /**
- * Round trips of 64 bytes on one connection: alone, and beside a bulk stream
- * through the same way.
+ * Measures round trips of 64 bytes on one connection: alone, and beside a bulk
+ * stream through the same way.
  *
  * @module
  */
 
-import { type Bench, type Group, inTurn, openWays } from "./bench.ts";
+import { gigabits, type Group, inTurn, openWays } from "./bench.ts";
 import { runLoad, startTarget } from "./generator.ts";
-import { WARM_UP } from "./load_protocol.ts";
-import type { Figure, Reach } from "./measure.ts";
+import { WARM_UP } from "./load.ts";
+import type { Figure } from "./measure.ts";
 
 /** Bytes of a message. */
 const BYTES = 64;
+
+/** How long round trips are timed, in seconds. */
+const SECONDS = 2;
 
 /** How much sooner or later than the round trips the bulk stream may begin, in seconds: it runs on so long. */
 const BULK_MARGIN = 0.3;
 
 /** What the round trips must not exceed, against `ssh -L`. */
-const REACH = {
-  p50: [{ way: "tunnel", of: "ratio", atMost: 1.4 }],
-  p99: [{ way: "tunnel", of: "ratio", atMost: 2 }],
-} as const satisfies Record<string, readonly Reach[]>;
+const AT_MOST = { p50: 1.4, p99: 2 } as const;
 
 /** Round trips. */
 export const latency: Group = {
   name: "latency",
   title: "Round trip",
+  method:
+    `\`bench/load.ts\` ping-pong: one connection, ${BYTES} bytes to and fro; the bulk stream beside it is \`bench/load.ts\` streams: one, down`,
   run: async (bench) => {
     await using target = await startTarget(bench);
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "other", "json", "bare"],
-      { target: target.endpoint },
+      ["direct", "ssh", "tunnel", "json", "bare", "other"],
+      target.endpoint,
     );
-    for (const beside of [false, true]) {
-      // Without flow control a bulk stream is nothing for the bare relays.
-      const list = ways.list.filter(({ name }) => !beside || name !== "bare");
-      await inTurn(bench, list, {
-        what: beside ? "round trip beside bulk" : "round trip",
-        rounds: bench.rounds,
-        measure: async (way, round) => {
-          const seconds = bench.quick ? 1 : 2;
-          const pings = runLoad(
-            { do: "ping-pong", to: way.endpoint, bytes: BYTES, seconds },
+    await inTurn(bench, ways.list, {
+      what: "round trip",
+      measure: async ({ endpoint: to }) => {
+        const times = await runLoad(
+          { do: "ping-pong", to, bytes: BYTES, seconds: SECONDS },
+          bench,
+        );
+        return (["p50", "p99"] as const).map((quantile) => ({
+          figure: {
+            ...roundTrip(quantile),
+            reach: [{
+              way: "tunnel",
+              of: "ratio",
+              atMost: AT_MOST[quantile],
+            }],
+          },
+          value: times[quantile],
+        }));
+      },
+    });
+    // Without flow control a bulk stream is nothing for the bare relays.
+    const careful = ways.list.filter(({ name }) => name !== "bare");
+    await inTurn(bench, careful, {
+      what: "round trip beside bulk",
+      measure: async ({ endpoint: to }) => {
+        // Both end by themselves; neither may be left behind by the other's failure.
+        const [pings, bulk] = await Promise.allSettled([
+          runLoad(
+            { do: "ping-pong", to, bytes: BYTES, seconds: SECONDS },
             bench,
-          );
-          const streams = beside
-            ? runLoad({
-              do: "streams",
-              to: way.endpoint,
-              streams: 1,
-              skip: WARM_UP / 1000,
-              seconds: seconds + 2 * BULK_MARGIN,
-            }, bench)
-            : undefined;
-          // Both end by themselves; neither may be left behind by the other's failure.
-          const [pong, stream] = await Promise.allSettled([pings, streams]);
-          if (pong.status === "rejected") throw pong.reason;
-          if (stream.status === "rejected") throw stream.reason;
-          record(bench, { p50: pong.value.p50, p99: pong.value.p99 }, {
-            way: way.name,
-            round,
-            beside,
-          });
-          if (stream.value) {
-            bench.record(besideFigure(), {
-              way: way.name,
-              round,
-              value: stream.value.bytesPerSecond * 8 / 1e9,
-            });
-          }
-        },
-      });
-    }
+          ),
+          runLoad({
+            do: "streams",
+            to,
+            streams: 1,
+            skip: WARM_UP / 1000,
+            seconds: SECONDS + 2 * BULK_MARGIN,
+          }, bench),
+        ]);
+        if (pings.status === "rejected") throw pings.reason;
+        if (bulk.status === "rejected") throw bulk.reason;
+        const { p50, p99 } = pings.value;
+        return [
+          { figure: roundTrip("p50", ", beside a bulk stream"), value: p50 },
+          { figure: roundTrip("p99", ", beside a bulk stream"), value: p99 },
+          {
+            figure: { title: "the bulk stream meanwhile", unit: "Gbit/s" },
+            value: gigabits(bulk.value.bytesPerSecond),
+          },
+        ];
+      },
+    });
   },
 };
 
-function record(
-  bench: Bench,
-  times: { readonly p50: number; readonly p99: number },
-  place: {
-    readonly way: Parameters<Bench["record"]>[1]["way"];
-    readonly round: number;
-    readonly beside: boolean;
-  },
-): void {
-  const { way, round, beside } = place;
-  for (const quantile of ["p50", "p99"] as const) {
-    bench.record(roundTripFigure(quantile, beside), {
-      way,
-      round,
-      value: times[quantile],
-    });
-  }
-}
-
-function roundTripFigure(quantile: "p50" | "p99", beside: boolean): Figure {
+function roundTrip(quantile: string, beside: string = ""): Figure {
   return {
-    id: `latency.${beside ? "beside" : "alone"}.${quantile}`,
-    group: "latency",
-    title: `${BYTES} bytes to and fro, ${quantile}${
-      beside ? ", beside a bulk stream" : ""
-    }`,
+    title: `${BYTES} bytes to and fro, ${quantile}${beside}`,
     unit: "µs",
-    better: "lower",
-    command: `\`bench/load.ts\` ping-pong, one connection, ${BYTES} bytes${
-      beside ? ", while one stream goes down the same way" : ""
-    }`,
-    ...(beside ? {} : { reach: REACH[quantile] }),
-  };
-}
-
-function besideFigure(): Figure {
-  return {
-    id: "latency.beside.bulk",
-    group: "latency",
-    title: "the bulk stream meanwhile",
-    unit: "Gbit/s",
-    better: "higher",
-    command:
-      `\`bench/load.ts\` streams, one, down; ${BULK_MARGIN} s longer at each end`,
   };
 }

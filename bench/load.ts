@@ -1,5 +1,5 @@
 /**
- * The load generator, or its target: a process of its own, the same for every
+ * Generates load, or is its target: a process of its own, the same for every
  * way, so that what it costs is the same for all.
  *
  * Started with one argument, a {@linkcode LoadTask} as JSON; prints its answer
@@ -8,38 +8,30 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import { messageOf } from "../lib/base/errors.ts";
 import type { Endpoint } from "../integration_tests/support/addresses.ts";
+import { pause } from "../integration_tests/support/changes.ts";
 import {
   dial,
   isDisconnect,
   readExactly,
   writeAll,
 } from "../integration_tests/support/transfer.ts";
-import { BLOCK_BYTES, Blocks } from "./blocks.ts";
-import {
-  type ConnectionsResult,
-  type HoldResult,
-  type LoadTask,
-  MODE,
-  type PingPongResult,
-  READ_SIZE,
-  type StreamsResult,
-  type TransferResult,
-  WARM_UP,
-} from "./load_protocol.ts";
-import { serve } from "./load_target.ts";
+import { MODE, READ_SIZE, startLoadTarget } from "./load_target.ts";
 import { quantile } from "./measure.ts";
+
+/**
+ * Before round trips and connections count, in ms: windows grow, and the
+ * compiler of a runtime sees what is hot. A tunnel runs for weeks, so that is
+ * not what counts.
+ */
+export const WARM_UP = 2_000;
 
 /** Most round trips timed: a bound of memory, beyond what 10 s bring. */
 const MAX_ROUND_TRIPS = 2_000_000;
 
 /** Connections opened at once where many are to be open. */
 const OPEN_CONCURRENCY = 50;
-
-/** Keeps the connections of "hold" from being collected. */
-const held: Deno.TcpConn[] = [];
 
 /**
  * Bytes under way in all streams together. Without a bound the kernel's
@@ -59,40 +51,43 @@ const START_LIMIT = 30_000;
 /** Failed connections after which "connections" gives up. */
 const MAX_FAILURES = 100;
 
-function answer(result: unknown): void {
-  // deno-lint-ignore no-console -- how this process answers
-  console.log(JSON.stringify(result));
+/** Keeps the connections of "hold" and the target of "serve" until we are killed. */
+const held: unknown[] = [];
+
+/** What a load generator can be told to do. Times in seconds. */
+interface Tasks {
+  readonly serve: typeof serve;
+  readonly "ping-pong": typeof pingPong;
+  readonly connections: typeof connections;
+  readonly streams: typeof streams;
+  readonly hold: typeof hold;
 }
 
-/** Takes all that comes, and asks for half a window more for each half taken. */
-async function drink(
-  conn: Deno.TcpConn,
-  window: number,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  const buffer = new Uint8Array(Math.min(READ_SIZE, window));
-  const ask = new Uint8Array(1);
-  for (let taken = 0;;) {
-    const count = await conn.read(buffer);
-    if (count === null) return;
-    onBytes(count);
-    for (taken += count; taken >= window / 2; taken -= window / 2) {
-      await conn.write(ask);
-    }
-  }
+/** A task for a load generator process: its name, and what it needs. */
+export type LoadTask = {
+  [Name in keyof Tasks]: { readonly do: Name } & Parameters<Tasks[Name]>[0];
+}[keyof Tasks];
+
+/** What each task answers, by its name. */
+export type LoadResults = {
+  readonly [Name in keyof Tasks]: Awaited<ReturnType<Tasks[Name]>>;
+};
+
+/** Is the target: answers with the port at once, and runs until it is killed. */
+function serve(_task: unknown): { readonly port: number } {
+  const target = startLoadTarget();
+  held.push(target);
+  return { port: target.endpoint.port };
 }
 
-/** What opens a mode that takes a number. */
-function request(mode: number, value: number): Uint8Array {
-  const bytes = new Uint8Array(5);
-  bytes[0] = mode;
-  new DataView(bytes.buffer).setUint32(1, value, true);
-  return bytes;
-}
-
+/** One connection, a message to and fro at a time; answers with quantiles in µs. */
 async function pingPong(
-  { to, bytes, seconds }: Extract<LoadTask, { do: "ping-pong" }>,
-): Promise<PingPongResult> {
+  { to, bytes, seconds }: {
+    readonly to: Endpoint;
+    readonly bytes: number;
+    readonly seconds: number;
+  },
+): Promise<{ readonly p50: number; readonly p99: number }> {
   using conn = await dial(to);
   const message = new Uint8Array(bytes).fill(MODE.echo);
   const buffer = new Uint8Array(bytes);
@@ -118,7 +113,6 @@ async function pingPong(
   return {
     p50: quantile(times, 0.5) ?? NaN,
     p99: quantile(times, 0.99) ?? NaN,
-    count: times.length,
   };
 }
 
@@ -135,9 +129,14 @@ async function openEcho(to: Endpoint): Promise<Deno.TcpConn> {
   }
 }
 
+/** Open, send a byte, get it back, close; `concurrency` of them at once. */
 async function connections(
-  { to, concurrency, seconds }: Extract<LoadTask, { do: "connections" }>,
-): Promise<ConnectionsResult> {
+  { to, concurrency, seconds }: {
+    readonly to: Endpoint;
+    readonly concurrency: number;
+    readonly seconds: number;
+  },
+): Promise<{ readonly perSecond: number; readonly failures: number }> {
   let done = 0;
   let failures = 0;
   let until = performance.now() + WARM_UP;
@@ -180,9 +179,33 @@ async function dialAll(
   return conns;
 }
 
+/** Takes all that comes, and asks for half a window more for each half taken. */
+async function drink(
+  conn: Deno.TcpConn,
+  window: number,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const buffer = new Uint8Array(Math.min(READ_SIZE, window));
+  const ask = new Uint8Array(1);
+  for (let taken = 0;;) {
+    const count = await conn.read(buffer);
+    if (count === null) return;
+    onBytes(count);
+    for (taken += count; taken >= window / 2; taken -= window / 2) {
+      await conn.write(ask);
+    }
+  }
+}
+
+/** As many streams as said, from the target to us; the first `skip` seconds do not count. */
 async function streams(
-  { to, streams, seconds, skip }: Extract<LoadTask, { do: "streams" }>,
-): Promise<StreamsResult> {
+  { to, streams, seconds, skip }: {
+    readonly to: Endpoint;
+    readonly streams: number;
+    readonly seconds: number;
+    readonly skip: number;
+  },
+): Promise<{ readonly bytesPerSecond: number }> {
   using open = new DisposableStack();
   let bytes = 0;
   let silent = streams;
@@ -190,10 +213,13 @@ async function streams(
   const flows: Promise<void>[] = [];
   const half = Math.floor(Math.max(MIN_WINDOW, UNDER_WAY / streams) / 2);
   const window = streams === 1 ? UNBOUNDED : 2 * half;
+  const request = new Uint8Array(5);
+  request[0] = MODE.source;
+  new DataView(request.buffer).setUint32(1, window, true);
   // All are open before any runs: those that run would hold the others up.
   for (const conn of await dialAll(to, streams)) {
     open.use(conn);
-    await writeAll(conn, request(MODE.source, window));
+    await writeAll(conn, request);
     let first = true;
     const flow = drink(conn, window, (more) => {
       bytes += more;
@@ -205,11 +231,11 @@ async function streams(
       if (!isDisconnect(error)) throw error;
     }));
   }
-  await Promise.race([started.promise, sleep(START_LIMIT)]);
+  await Promise.race([started.promise, pause(START_LIMIT)]);
   if (silent > 0) throw new Error(`${silent} of ${streams} streams are silent`);
-  await sleep(skip * 1000);
+  await pause(skip * 1000);
   const from = { bytes, at: performance.now() };
-  await sleep(seconds * 1000);
+  await pause(seconds * 1000);
   const bytesPerSecond = (bytes - from.bytes) * 1000 /
     (performance.now() - from.at);
   open.dispose();
@@ -217,79 +243,36 @@ async function streams(
   return { bytesPerSecond };
 }
 
-async function transfer(
-  { to, direction, blocks }: Extract<LoadTask, { do: "transfer" }>,
-): Promise<TransferResult> {
-  using conn = await dial(to);
-  const start = performance.now();
-  const ours = createHash("sha256");
-  const source = new Blocks();
-  let theirs: Uint8Array;
-  if (direction === "up") {
-    await writeAll(conn, new Uint8Array([MODE.upload]));
-    for (let index = 0; index < blocks; index++) {
-      const bytes = source.at(index);
-      ours.update(bytes);
-      await writeAll(conn, bytes);
-    }
-    await conn.closeWrite();
-    theirs = await readExactly(conn, 32);
-  } else {
-    await writeAll(conn, request(MODE.download, blocks));
-    const hash = createHash("sha256");
-    const buffer = new Uint8Array(READ_SIZE);
-    for (;;) {
-      const count = await conn.read(buffer);
-      if (count === null) break;
-      hash.update(buffer.subarray(0, count));
-    }
-    theirs = hash.digest();
-  }
-  const took = performance.now() - start;
-  if (direction === "down") {
-    for (let index = 0; index < blocks; index++) ours.update(source.at(index));
-  }
-  return {
-    bytesPerSecond: blocks * BLOCK_BYTES * 1000 / took,
-    equal: ours.digest().equals(theirs),
-  };
-}
-
+/** Opens connections and holds them: answers when all are open, and runs until it is killed. */
 async function hold(
-  { to, count }: Extract<LoadTask, { do: "hold" }>,
-): Promise<HoldResult> {
+  { to, count }: { readonly to: Endpoint; readonly count: number },
+): Promise<{ readonly seconds: number }> {
   const start = performance.now();
-  // Never closed: the process is killed when the measurement is over.
-  held.push(...await dialAll(to, count, openEcho));
+  held.push(await dialAll(to, count, openEcho));
+  setInterval(() => {}, 60_000); // or idle connections alone would not keep us
   return { seconds: (performance.now() - start) / 1000 };
 }
 
-function sleep(milliseconds: number): Promise<void> {
-  return new Promise((wake) => setTimeout(wake, milliseconds));
-}
-
-async function perform(task: LoadTask): Promise<void> {
+async function perform(task: LoadTask): Promise<unknown> {
   switch (task.do) {
     case "serve":
-      return await serve((port) => answer({ port }));
+      return serve(task);
     case "ping-pong":
-      return answer(await pingPong(task));
+      return await pingPong(task);
     case "connections":
-      return answer(await connections(task));
+      return await connections(task);
     case "streams":
-      return answer(await streams(task));
-    case "transfer":
-      return answer(await transfer(task));
+      return await streams(task);
     case "hold":
-      answer(await hold(task));
-      // Held until we are killed.
-      setInterval(() => {}, 60_000);
+      return await hold(task);
   }
 }
 
 if (import.meta.main) {
   try {
-    await perform(JSON.parse(Deno.args[0] ?? ""));
+    const answer = await perform(JSON.parse(Deno.args[0] ?? ""));
+    // deno-lint-ignore no-console -- how this process answers
+    console.log(JSON.stringify(answer));
   } catch (error) {
     // One line: the bench shows the last one.
     // deno-lint-ignore no-console -- how this process complains

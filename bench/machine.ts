@@ -1,62 +1,43 @@
 /**
- * Where and with what the bench ran.
+ * Says where and with what the bench runs.
  *
  * @module
  */
 
+import { run } from "../integration_tests/support/processes.ts";
 import type { SshKit } from "./ssh.ts";
-import { type Tools, versionOf } from "./tools.ts";
 
-/** The machine and the versions of all that took part. */
-export interface Machine {
-  /** Cores this process may use. */
-  readonly cores: number;
-  /** The processor's name. */
-  readonly cpu: string;
-  /** Memory, in bytes. */
-  readonly memory: number;
-  /** Load average of the last minute before the run: what else was going on. */
-  readonly load: number;
-  /** The kernel. */
-  readonly system: string;
-  /** Name and version of each program, in the order of the report. */
-  readonly versions: Readonly<Record<string, string>>;
-}
+/** How each program is asked for its version, by the name in the report. */
+const VERSIONS = {
+  "nats-server": ["nats-server", "--version"],
+  OpenSSH: ["ssh", "-V"],
+  iperf3: ["iperf3", "--version"],
+  "redis-server": ["redis-server", "--version"],
+  "redis-benchmark": ["redis-benchmark", "--version"],
+} as const;
 
-/** Asks the system and every tool. */
+/** What the machine and the programs are, by name, in the order of the report. */
 export async function describeMachine(
-  tools: Tools,
+  tools: ReadonlyMap<string, string>,
   ssh: SshKit | undefined,
-): Promise<Machine> {
-  const versions: Record<string, string> = {
+): Promise<Record<string, string>> {
+  const cpuinfo = await Deno.readTextFile("/proc/cpuinfo");
+  // ARM has no such line.
+  const cpu = /^model name\s*:\s*(.+)$/m.exec(cpuinfo)?.[1] ?? Deno.build.arch;
+  const gibibytes = Deno.systemMemoryInfo().total / 2 ** 30;
+  const machine: Record<string, string> = {
+    processor: `${cpu}, ${navigator.hardwareConcurrency} cores`,
+    memory: `${gibibytes.toFixed(1)} GiB`,
+    system: `${Deno.build.os} ${Deno.osRelease()} ${Deno.build.arch}`,
+    "load before the run": (Deno.loadavg()[0] ?? 0).toFixed(2),
     deno: `${Deno.version.deno} (V8 ${Deno.version.v8})`,
   };
-  const add = async (
-    name: string,
-    command: string | undefined,
-    args: readonly string[],
-  ) => {
-    if (command === undefined) versions[name] = "missing";
-    else versions[name] = await versionOf(command, args);
-  };
-  await add("nats-server", tools.get("nats-server"), ["--version"]);
-  await add("OpenSSH", tools.get("ssh"), ["-V"]);
-  if (ssh) versions["ssh cipher"] = await ssh.cipher();
-  await add("iperf3", tools.get("iperf3"), ["--version"]);
-  await add("redis-server", tools.get("redis-server"), ["--version"]);
-  await add("redis-benchmark", tools.get("redis-benchmark"), ["--version"]);
-  return {
-    cores: navigator.hardwareConcurrency,
-    cpu: await cpuModel(),
-    memory: Deno.systemMemoryInfo().total,
-    load: Deno.loadavg()[0] ?? 0,
-    system: `${Deno.build.os} ${Deno.osRelease()} ${Deno.build.arch}`,
-    versions,
-  };
-}
-
-async function cpuModel(): Promise<string> {
-  const text = await Deno.readTextFile("/proc/cpuinfo");
-  // ARM has no such line.
-  return /^model name\s*:\s*(.+)$/m.exec(text)?.[1] ?? Deno.build.arch;
+  for (const [name, [command, flag]] of Object.entries(VERSIONS)) {
+    const path = tools.get(command);
+    machine[name] = path === undefined
+      ? "missing"
+      : (await run(path, { args: [flag] })).output.split("\n")[0] ?? "?";
+  }
+  if (ssh) machine["ssh cipher"] = await ssh.cipher();
+  return machine;
 }

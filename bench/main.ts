@@ -1,6 +1,6 @@
 /**
- * `deno task bench`: the tunnel beside plain TCP and `ssh -L`, measured in
- * the same run, in turn.
+ * Runs `deno task bench`: the tunnel beside plain TCP and `ssh -L`, or beside
+ * the tunnel of another checkout, measured in the same run, in turn.
  *
  * @module
  */
@@ -8,65 +8,70 @@
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
-import type { Bench, Group } from "./bench.ts";
+import { findOrInstall, locateAll, TOOLS } from "../tools/find_or_install.ts";
+import type { Group } from "./bench.ts";
 import { bulk } from "./bulk.ts";
 import { connections } from "./connections.ts";
 import { growth } from "./growth.ts";
 import { latency } from "./latency.ts";
 import { describeMachine } from "./machine.ts";
-import { markdownReport } from "./markdown.ts";
-import { Recorder, type Skip, WAY_NAMES, type WayName } from "./measure.ts";
+import { Recorder, WAY_NAMES, type WayName } from "./measure.ts";
 import { memory } from "./memory.ts";
 import { redis } from "./redis.ts";
-import { jsonReport, type Results, terminalTable } from "./report.ts";
+import {
+  type GroupResults,
+  markdownReport,
+  type Results,
+  type Skip,
+  terminalTable,
+} from "./report.ts";
 import { resume } from "./resume.ts";
 import { SshKit } from "./ssh.ts";
-import { findTools } from "./tools.ts";
+
+/** All groups, in the order in which they run. */
+const GROUPS = [bulk, latency, redis, connections, memory, growth, resume];
+
+/** What is compared with another checkout unless told otherwise. */
+const PAIRED = [bulk, latency, redis, connections];
 
 const HELP = `Measures the tunnel beside plain TCP and ssh -L, in turn.
 
 Usage: deno task bench [flags]
 
-  --quick            One short round of everything, a few minutes
   --rounds N         Rounds of the main figures, 1 to 50 (default 5)
-  --only NAMES       Only these groups, separated by commas: GROUPS
+  --only NAMES       Only these groups, separated by commas:
+                     ${GROUPS.map(({ name }) => name).join(", ")}
   --ways NAMES       Only these ways: ${WAY_NAMES.join(", ")}
+  --against DIR      Beside the tunnel of another checkout instead; unless
+                     told otherwise, only the ways tunnel and other in
+                     ${PAIRED.map(({ name }) => name).join(", ")}
   --role-args ARGS   Flags for both roles of the tunnel, separated by spaces
-  --json PATH        Where the JSON goes (default bench/results/latest.json)
-  --against DIR      Also measures the tunnel of another checkout, in turn
-                     with this one, and prints the ratios
-  --report           Also writes docs/performance.md
+  --json PATH        Writes all values to a file
+  --report           Writes docs/performance.md
   --help             This text
 `;
 
-/** All groups, in the order in which they run. */
-const GROUPS: readonly Group[] = [
-  bulk,
-  latency,
-  redis,
-  connections,
-  memory,
-  growth,
-  resume,
-];
-
-/** Longest the whole bench may take, in ms: twice what it takes, for each round and beside them. */
-const LIMIT = { round: 6 * 60_000, once: 25 * 60_000 } as const;
+/** Programs the bench can do without; what needs them is skipped. */
+const OPTIONAL_TOOLS = [
+  { command: "redis-benchmark", aptPackage: "redis-tools" },
+  { command: "iperf3", aptPackage: "iperf3" },
+  { command: "ssh", aptPackage: "openssh-client" },
+  { command: "ssh-keygen", aptPackage: "openssh-client" },
+  { command: "sshd", aptPackage: "openssh-server" },
+].map((tool) => ({ ...tool, hint: tool.command }));
 
 /** The top of the project. */
 const PROJECT = new URL("../", import.meta.url);
 
 /** What was asked for. */
 interface Settings {
-  readonly help: boolean;
-  readonly quick: boolean;
   readonly rounds: number;
   readonly groups: readonly Group[];
   readonly ways: readonly WayName[];
-  readonly roleArgs: readonly string[];
-  readonly json: string | URL;
-  readonly report: boolean;
   readonly against: URL | undefined;
+  readonly roleArgs: readonly string[];
+  readonly json: string | undefined;
+  readonly report: boolean;
 }
 
 function say(line: string): void {
@@ -75,63 +80,61 @@ function say(line: string): void {
 }
 
 /**
- * Reads the command line.
+ * Reads the command line; undefined when help was asked for.
  *
  * @throws {UsageError} naming the flag and its value.
+ * @throws {TypeError} when a flag is unknown or has no value.
  */
-function readSettings(args: readonly string[]): Settings {
-  const { values } = parseFlags(args);
-  const quick = values.quick ?? false;
-  const rounds = Number(values.rounds ?? (quick ? 1 : 5));
+function readSettings(args: readonly string[]): Settings | undefined {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      help: { type: "boolean", short: "h" },
+      rounds: { type: "string", default: "5" },
+      only: { type: "string" },
+      ways: { type: "string" },
+      against: { type: "string" },
+      "role-args": { type: "string", default: "" },
+      json: { type: "string" },
+      report: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const { against, report } = values;
+  if (report && against !== undefined) {
+    throw new UsageError("--report is of ssh -L: not with --against");
+  }
+  const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) {
     throw new UsageError(`--rounds "${values.rounds}" is not within 1 to 50`);
   }
+  const groups = values.only === undefined
+    ? against === undefined ? GROUPS : PAIRED
+    : chosen("--only", values.only, GROUPS, ({ name }) => name);
+  const all = WAY_NAMES.filter((way) =>
+    against === undefined ? way !== "other" : true
+  );
+  const ways = values.ways === undefined
+    ? against === undefined ? all : ["tunnel", "other"] as const
+    : chosen("--ways", values.ways, all, (name) => name);
   return {
-    help: values.help ?? false,
-    quick,
     rounds,
-    groups: chosen("--only", values.only, GROUPS, ({ name }) => name),
-    ways: chosen("--ways", values.ways, WAY_NAMES, (name) => name),
-    roleArgs: (values["role-args"] ?? "").split(/\s+/).filter((w) => w !== ""),
-    json: values.json ?? new URL("bench/results/latest.json", PROJECT),
-    report: values.report ?? false,
-    against: values.against === undefined
-      ? undefined
-      : pathToFileURL(`${values.against}/`),
+    groups,
+    ways,
+    against: against === undefined ? undefined : pathToFileURL(`${against}/`),
+    roleArgs: values["role-args"].split(/\s+/).filter((word) => word !== ""),
+    json: values.json,
+    report,
   };
 }
 
-/** The flags as `parseArgs` takes them. */
-const FLAGS = {
-  help: { type: "boolean", short: "h" },
-  quick: { type: "boolean" },
-  rounds: { type: "string" },
-  only: { type: "string" },
-  ways: { type: "string" },
-  "role-args": { type: "string" },
-  json: { type: "string" },
-  report: { type: "boolean" },
-  against: { type: "string" },
-} as const;
-
-function parseFlags(
-  args: readonly string[],
-): ReturnType<typeof parseArgs<{ options: typeof FLAGS }>> {
-  try {
-    return parseArgs({ args: [...args], options: FLAGS });
-  } catch (error) {
-    throw new UsageError(messageOf(error), { cause: error });
-  }
-}
-
-/** Those of `all` whose names are in a list with commas; all without a list. */
+/** Those of `all` whose names are in a list with commas. */
 function chosen<T>(
   flag: string,
-  list: string | undefined,
+  list: string,
   all: readonly T[],
   nameOf: (one: T) => string,
 ): readonly T[] {
-  if (list === undefined) return all;
   const names = list.split(",");
   const unknown = names.find((name) => !all.some((a) => nameOf(a) === name));
   if (unknown !== undefined) {
@@ -142,104 +145,90 @@ function chosen<T>(
   return all.filter((one) => names.includes(nameOf(one)));
 }
 
+/** The programs that are here, after an attempt to install those missing. */
+async function findTools(): Promise<ReadonlyMap<string, string>> {
+  const wanted = [...TOOLS, ...OPTIONAL_TOOLS];
+  try {
+    return await findOrInstall(() => {}, wanted);
+  } catch (error) {
+    say(messageOf(error));
+    return await locateAll(wanted);
+  }
+}
+
 async function runBench(
   settings: Settings,
-  { signal, interrupted }: {
-    /** Ends the bench, for whatever reason. */
-    readonly signal: AbortSignal;
-    /** Aborted when somebody ended it: then nothing is worth keeping. */
-    readonly interrupted: AbortSignal;
-  },
+  signal: AbortSignal,
 ): Promise<Results> {
   const begun = performance.now();
   const date = new Date().toISOString();
-  const tools = await findTools(say);
+  const tools = await findTools();
   await using cleanup = new AsyncDisposableStack();
   const ssh = await SshKit.make(tools);
   if (ssh) cleanup.use(ssh);
   const machine = await describeMachine(tools, ssh);
-  const recorder = new Recorder();
+  const groups: GroupResults[] = [];
   const skipped: Skip[] = [];
-  const skip = (one: Skip) => {
-    say(`   not measured: ${one.what}: ${one.why}`);
+  const skip = (what: string, why: string, fault?: "fault"): void => {
+    say(`   not measured: ${what}: ${why}`);
     // A missing program is met once for each group that needs it.
-    if (!skipped.some(({ what }) => what === one.what)) skipped.push(one);
+    if (skipped.some((one) => one.what === what)) return;
+    skipped.push({ what, why, failed: fault !== undefined });
   };
-  const bench: Bench = {
-    ...settings,
-    tools,
-    ssh,
-    signal,
-    say,
-    record: (figure, value) => recorder.add(figure, value),
-    skip: (what, why) => skip({ what, why, failed: false }),
-    fail: (what, error) => skip({ what, why: messageOf(error), failed: true }),
-  };
-  for (const group of settings.groups) {
-    say(`\n== ${group.title}`);
+  for (const { title, method, run } of settings.groups) {
+    say(`\n== ${title}`);
     const started = performance.now();
+    const recorder = new Recorder();
+    const record = (
+      way: WayName,
+      round: number,
+      { figure, ...sample }: Parameters<
+        Parameters<Group["run"]>[0]["record"]
+      >[2],
+    ): void => recorder.add(figure, { way, round, ...sample });
     try {
-      await group.run(bench);
+      await run({ ...settings, tools, ssh, signal, record, skip });
     } catch (error) {
-      interrupted.throwIfAborted();
-      bench.fail(group.title, error);
+      signal.throwIfAborted();
+      skip(title, messageOf(error), "fault");
     }
-    const rows = recorder.series.filter(({ figure }) =>
-      figure.group === group.name
-    );
-    if (rows.length > 0) say(terminalTable(rows));
+    const { series } = recorder;
+    groups.push({ title, method, series });
+    if (series.length > 0) say(terminalTable(series));
     say(`   (${((performance.now() - started) / 1000).toFixed(0)} s)`);
-    if (signal.aborted) break; // out of time: what there is is kept
   }
+  const config = await Deno.readTextFile(new URL("deno.json", PROJECT));
   return {
     date,
-    version: await projectVersion(),
-    quick: settings.quick,
+    version: String(JSON.parse(config).version),
     rounds: settings.rounds,
     seconds: Math.round((performance.now() - begun) / 1000),
     machine,
-    groups: settings.groups.map(({ name, title }) => ({ name, title })),
-    series: recorder.series,
+    groups,
     skipped,
   };
 }
 
 /** Writes docs/performance.md; `bench/notes.md` is put into it. */
 async function writeReport(results: Results): Promise<void> {
+  const notes = await Deno.readTextFile(new URL("notes.md", import.meta.url));
   await Deno.writeTextFile(
     new URL("docs/performance.md", PROJECT),
-    markdownReport(results, await readNotes()),
+    markdownReport(results, notes),
   );
 }
 
-/** What people wrote about the figures; empty when they did not. */
-async function readNotes(): Promise<string> {
-  try {
-    return await Deno.readTextFile(new URL("notes.md", import.meta.url));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
-}
-
-async function projectVersion(): Promise<string> {
-  const text = await Deno.readTextFile(new URL("deno.json", PROJECT));
-  return String(JSON.parse(text).version);
-}
-
 async function main(): Promise<number> {
-  let settings: Settings;
+  let settings: Settings | undefined;
   try {
     settings = readSettings(Deno.args);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
     // deno-lint-ignore no-console -- a command-line tool's output
-    console.error(`bench: ${error.message}; see --help`);
+    console.error(`bench: ${messageOf(error)}; see --help`);
     return 2;
   }
-  if (settings.help) {
-    const names = GROUPS.map(({ name }) => name).join(", ");
-    say(HELP.replace("GROUPS", names));
+  if (settings === undefined) {
+    say(HELP);
     return 0;
   }
   const interrupted = new AbortController();
@@ -247,16 +236,11 @@ async function main(): Promise<number> {
   Deno.addSignalListener("SIGINT", onSignal);
   Deno.addSignalListener("SIGTERM", onSignal);
   try {
-    const signal = AbortSignal.any([
-      interrupted.signal,
-      AbortSignal.timeout(LIMIT.once + LIMIT.round * settings.rounds),
-    ]);
-    const results = await runBench(settings, {
-      signal,
-      interrupted: interrupted.signal,
-    });
-    await Deno.mkdir(new URL("bench/results/", PROJECT), { recursive: true });
-    await Deno.writeTextFile(settings.json, jsonReport(results));
+    const results = await runBench(settings, interrupted.signal);
+    if (settings.json !== undefined) {
+      const text = `${JSON.stringify(results, undefined, 2)}\n`;
+      await Deno.writeTextFile(settings.json, text);
+    }
     if (settings.report) await writeReport(results);
     say(`\n${results.seconds} s in all`);
     return results.skipped.some(({ failed }) => failed) ? 1 : 0;

@@ -1,14 +1,16 @@
 /**
- * What is measured, round by round, and what follows from it: medians and
- * ratios. Pure, so that it can be tested without a machine to measure.
+ * Keeps what is measured, round by round, and says what follows from it:
+ * medians and ratios. Pure, so that it can be tested without a machine to
+ * measure.
  *
  * @module
  */
 
 /**
  * The ways to reach a target, in the order of the tables: straight over TCP,
- * through `ssh -L`, through the tunnel with binary frames, of this checkout and
- * of another (`--against`), and with JSON ones, and through two relays over NATS that guarantee nothing (`bare.ts`).
+ * through `ssh -L`, through the tunnel of this checkout and of another
+ * (`--against`), the same with JSON frames, and through two relays over NATS
+ * that guarantee nothing (`bare.ts`).
  */
 export const WAY_NAMES = [
   "direct",
@@ -36,18 +38,10 @@ export interface Reach {
 
 /** A thing measured. */
 export interface Figure {
-  /** Unique, and stable between versions: the key in the JSON file. */
-  readonly id: string;
-  /** The group of scenarios it belongs to: what `--only` names. */
-  readonly group: string;
-  /** What a person calls it. */
+  /** What a person calls it; unique within its group. */
   readonly title: string;
   /** Its unit, e.g. `Gbit/s`. */
   readonly unit: string;
-  /** Which way is better. */
-  readonly better: "higher" | "lower";
-  /** How it is measured: the command, or a sentence. */
-  readonly command: string;
   /** What it has to reach, if that is settled. */
   readonly reach?: readonly Reach[];
 }
@@ -73,19 +67,7 @@ export interface Series {
   readonly samples: Readonly<Partial<Record<WayName, readonly Sample[]>>>;
 }
 
-/** Something that was not measured. */
-export interface Skip {
-  /** What: a figure, a way or a group. */
-  readonly what: string;
-  /** Why not. */
-  readonly why: string;
-  /** Whether that is a fault; a program that is not installed is none. */
-  readonly failed: boolean;
-}
-
-/**
- * The middle value; between the two middle ones their mean; undefined for none.
- */
+/** The middle value; between the two middle ones their mean; undefined for none. */
 export function median(values: readonly number[]): number | undefined {
   return quantile(values, 0.5);
 }
@@ -116,14 +98,15 @@ export function medianOf(series: Series, way: WayName): number | undefined {
 
 /** The median share of each process in the values of a way. */
 export function partsOf(series: Series, way: WayName): Parts {
-  const shares = new Map<string, number[]>();
-  for (const { parts = {} } of series.samples[way] ?? []) {
-    for (const [name, value] of Object.entries(parts)) {
-      shares.set(name, [...shares.get(name) ?? [], value]);
-    }
-  }
+  const shares = (series.samples[way] ?? []).flatMap(({ parts = {} }) =>
+    Object.entries(parts)
+  );
+  const byName = Map.groupBy(shares, ([name]) => name);
   return Object.fromEntries(
-    [...shares].map(([name, values]) => [name, median(values) ?? 0]),
+    [...byName].map(([name, all]) => [
+      name,
+      median(all.map(([, value]) => value)) ?? 0,
+    ]),
   );
 }
 
@@ -165,10 +148,7 @@ export function ratioOf(
   };
 }
 
-/**
- * Whether a figure reaches what it has to; undefined when it was not
- * measured.
- */
+/** Whether a figure reaches what it has to; undefined when it was not measured. */
 export function isReached(series: Series, reach: Reach): boolean | undefined {
   const value = reach.of === "ratio"
     ? ratioOf(series, reach.way, "ssh")?.median
@@ -184,31 +164,25 @@ export function turnOrder<T>(ways: readonly T[], round: number): T[] {
   return [...ways.slice(first), ...ways.slice(0, first)];
 }
 
-/** Collects values. */
+/** Collects the values of a group. */
 export class Recorder {
   readonly #series = new Map<
     string,
-    { readonly figure: Figure; readonly samples: Map<WayName, Sample[]> }
+    { readonly figure: Figure; readonly samples: Record<string, Sample[]> }
   >();
 
   /** Adds a value of `figure` for `way`. */
   add(figure: Figure, sample: Sample & { readonly way: WayName }): void {
     const { way, ...rest } = sample;
-    let series = this.#series.get(figure.id);
-    if (!series) {
-      series = { figure, samples: new Map() };
-      this.#series.set(figure.id, series);
-    }
-    const samples = series.samples.get(way) ?? [];
-    samples.push(rest);
-    series.samples.set(way, samples);
+    const { samples } = this.#series.getOrInsert(figure.title, {
+      figure,
+      samples: {},
+    });
+    (samples[way] ??= []).push(rest);
   }
 
   /** All that was collected, in the order in which figures first came. */
   get series(): readonly Series[] {
-    return [...this.#series.values()].map(({ figure, samples }) => ({
-      figure,
-      samples: Object.fromEntries(samples),
-    }));
+    return [...this.#series.values()];
   }
 }

@@ -1,15 +1,12 @@
 /**
- * The parts without a network: frames encoded and decoded, and events of the
- * state machine. `deno bench -A bench/micro_bench.ts`, or the bench's `micro`
- * group, which reads the names below.
+ * Times the parts without a network (`deno bench bench/micro_bench.ts`): frames
+ * encoded and decoded, and bytes that go through two state machines.
  *
  * @module
  */
 
 import { binaryCodec } from "../lib/wire/binary.ts";
 import { BufferPool } from "../lib/base/buffer_pool.ts";
-import type { Codec } from "../lib/wire/codec.ts";
-import type { Frame } from "../lib/wire/frame.ts";
 import { jsonCodec } from "../lib/wire/json.ts";
 import { MemoryBudget } from "../lib/tunnel/memory_budget.ts";
 import { PathEstimate } from "../lib/tunnel/rtt.ts";
@@ -27,49 +24,13 @@ const WINDOW = 1024 * 1024;
 /** Reads below this are copied out of the slab they were read into. */
 const SMALL_BYTES = 16 * 1024;
 
-/** Something to be called again and again. */
-export interface Micro {
-  /** What the report looks for. */
-  readonly name: string;
-  /** Does it once. */
-  readonly once: () => void;
-}
-
-function dataFrame(size: number): Frame {
-  return {
-    type: "data",
-    offset: 123_456_789,
-    ack: 987_654,
-    limit: 1_987_654,
-    payload: new Uint8Array(size).fill(0x61),
-  };
-}
-
-function codecMicros(codec: Codec): Micro[] {
-  return SIZES.flatMap((size) => {
-    const frame = dataFrame(size);
-    const { byteLength } = codec.encode(ID, frame);
-    const target = new Uint8Array(byteLength);
-    codec.encode(ID, frame).encodeInto(target, 0);
-    return [
-      {
-        name: `${codec.name} encode ${size}`,
-        once: () => codec.encode(ID, frame).encodeInto(target, 0),
-      },
-      {
-        name: `${codec.name} decode ${size}`,
-        once: () => void codec.decode(target),
-      },
-    ];
-  });
-}
-
 /** Two machines that talk to each other without anything in between. */
 class Pair {
   readonly #pool = new BufferPool();
   readonly #near = this.#machine();
   readonly #far = this.#machine();
   #now = 0;
+
   /** `size` bytes are read, carried over and written, and as many come back. */
   roundTrip(size: number): void {
     this.#carry(this.#near, this.#far, size);
@@ -127,23 +88,27 @@ class Pair {
   }
 }
 
-function stateMicros(): Micro[] {
-  return SIZES.map((size) => {
-    const pair = new Pair();
-    return {
-      name: `state round-trip ${size}`,
-      once: () => pair.roundTrip(size),
-    };
-  });
+for (const size of SIZES) {
+  for (const codec of [binaryCodec, jsonCodec]) {
+    const frame = {
+      type: "data",
+      offset: 123_456_789,
+      ack: 987_654,
+      limit: 1_987_654,
+      payload: new Uint8Array(size).fill(0x61),
+    } as const;
+    const encoded = codec.encode(ID, frame);
+    const target = new Uint8Array(encoded.byteLength);
+    encoded.encodeInto(target, 0);
+    Deno.bench(
+      `${codec.name} encode ${size}`,
+      () => codec.encode(ID, frame).encodeInto(target, 0),
+    );
+    Deno.bench(
+      `${codec.name} decode ${size}`,
+      () => void codec.decode(target),
+    );
+  }
+  const pair = new Pair();
+  Deno.bench(`state round-trip ${size}`, () => pair.roundTrip(size));
 }
-
-/** All of them. */
-export function micros(): Micro[] {
-  return [
-    ...codecMicros(binaryCodec),
-    ...codecMicros(jsonCodec),
-    ...stateMicros(),
-  ];
-}
-
-for (const { name, once } of micros()) Deno.bench(name, once);

@@ -1,19 +1,17 @@
 /**
- * What was measured, as a table for the terminal and as JSON. Pure: it
- * turns values into text.
+ * Turns what was measured into text: a table for the terminal, and
+ * `docs/performance.md`. Pure.
  *
  * @module
  */
 
-import { formatNumber, formatRatio, formatReach } from "./format.ts";
-import type { Machine } from "./machine.ts";
 import {
   isReached,
   medianOf,
   partsOf,
   ratioOf,
+  type Reach,
   type Series,
-  type Skip,
   WAY_NAMES,
   type WayName,
 } from "./measure.ts";
@@ -24,73 +22,103 @@ export interface Results {
   readonly date: string;
   /** Version of the project. */
   readonly version: string;
-  /** Whether it was a quick look, not to be quoted. */
-  readonly quick: boolean;
   /** Rounds of the main figures. */
   readonly rounds: number;
   /** How long it took, in seconds. */
   readonly seconds: number;
-  /** Where, and with what. */
-  readonly machine: Machine;
+  /** Where, and with what: names and values. */
+  readonly machine: Readonly<Record<string, string>>;
   /** The groups measured, in order. */
-  readonly groups: readonly GroupTitle[];
-  /** The values. */
-  readonly series: readonly Series[];
+  readonly groups: readonly GroupResults[];
   /** What was not measured. */
   readonly skipped: readonly Skip[];
 }
 
-/** A group as a heading. */
-export interface GroupTitle {
-  /** What `--only` calls it. */
-  readonly name: string;
+/** What a group found. */
+export interface GroupResults {
   /** Its heading. */
   readonly title: string;
+  /** How it was measured. */
+  readonly method: string;
+  /** The values. */
+  readonly series: readonly Series[];
+}
+
+/** Something that was not measured. */
+export interface Skip {
+  /** What: a figure, a way or a group. */
+  readonly what: string;
+  /** Why not. */
+  readonly why: string;
+  /** Whether that is a fault; a program that is not installed is none. */
+  readonly failed: boolean;
 }
 
 /** The columns of ways, and what they are called. */
-export const HEADINGS: Readonly<Record<WayName, string>> = {
+const HEADINGS: Readonly<Record<WayName, string>> = {
   direct: "direct",
   ssh: "ssh -L",
   tunnel: "tunnel",
-  other: "--against",
   json: "tunnel, JSON",
   bare: "bare relays",
+  other: "other",
 };
 
+/** Three significant digits, thousands apart by commas: `1.23`, `45.6`, `12,300`. */
+export function formatNumber(value: number): string {
+  // To three digits first: 999.6 is a thousand, and 0.9996 one.
+  const rounded = Number(value.toPrecision(3));
+  const digits = rounded === 0 ? 0 : Math.floor(Math.log10(Math.abs(rounded)));
+  const decimals = Math.min(3, Math.max(0, 2 - digits));
+  return rounded.toLocaleString("en-US", {
+    minimumFractionDigits: rounded === 0 ? 0 : decimals,
+    maximumFractionDigits: decimals,
+  });
+}
+
+/** What has to be reached, as in `≥ 0.85× ssh` or `≤ 20 KiB`. */
+export function formatReach(reach: Reach, unit: string): string {
+  const bound = (value: number) =>
+    reach.of === "ratio" ? `${value}× ssh` : `${value} ${unit}`;
+  const parts: string[] = [];
+  if (reach.atLeast !== undefined) parts.push(`≥ ${bound(reach.atLeast)}`);
+  if (reach.atMost !== undefined) parts.push(`≤ ${bound(reach.atMost)}`);
+  return (reach.way === "tunnel" ? "" : `${reach.way} `) + parts.join(", ");
+}
+
 /**
- * Figures as rows of cells for the terminal or for Markdown, their headings
- * first. The ratio is that to `ssh -L`, or to another checkout where one was
- * measured beside this.
+ * Headings and rows: a figure with its medians, the ratio of the tunnel to
+ * `ssh -L` (to the other checkout, where one was measured), and what has to be
+ * reached. Ways without any value have no column.
  */
-export function tableOf(all: readonly Series[]): string[][] {
-  const paired = all.some(({ samples }) => samples.other !== undefined);
-  const ways = WAY_NAMES.filter((way) => way !== "other" || paired);
-  const base = paired ? "other" : "ssh";
-  const headings = [
-    "figure",
-    "unit",
-    ...ways.map((way) => HEADINGS[way]),
-    `tunnel : ${base}`,
-    "spread",
-    "to reach",
-  ];
+export function tableOf(series: readonly Series[]): string[][] {
+  const ways = WAY_NAMES.filter((way) =>
+    series.some(({ samples }) => samples[way] !== undefined)
+  );
+  const base = ways.includes("other") ? "other" : "ssh";
   return [
-    headings,
-    ...all.map((series) => {
-      const ratio = ratioOf(series, "tunnel", base);
+    [
+      "figure",
+      "unit",
+      ...ways.map((way) => HEADINGS[way]),
+      `tunnel : ${base}`,
+      "spread",
+      "to reach",
+    ],
+    ...series.map((one) => {
+      const ratio = ratioOf(one, "tunnel", base);
       return [
-        series.figure.title,
-        series.figure.unit,
+        one.figure.title,
+        one.figure.unit,
         ...ways.map((way) => {
-          const value = medianOf(series, way);
+          const value = medianOf(one, way);
           return value === undefined ? "–" : formatNumber(value);
         }),
-        ratio ? formatRatio(ratio.median) : "–",
+        ratio ? `${ratio.median.toFixed(2)}×` : "–",
         ratio && ratio.low !== ratio.high
           ? `${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)}`
           : "",
-        verdicts(series).join("; "),
+        verdicts(one).join("; "),
       ];
     }),
   ];
@@ -111,7 +139,7 @@ function verdicts(series: Series): string[] {
 }
 
 /** The processes' shares, a line for each way that has any. */
-export function sharesOf(series: Series): string[] {
+function sharesOf(series: Series): string[] {
   return WAY_NAMES.flatMap((way) => {
     const parts = Object.entries(partsOf(series, way));
     if (parts.length === 0) return [];
@@ -124,26 +152,86 @@ export function sharesOf(series: Series): string[] {
 
 /** A table for the terminal, with the processes' shares below their rows. */
 export function terminalTable(series: readonly Series[]): string {
-  const [headings = [], ...rows] = tableOf(series);
-  const widths = headings.map((heading, column) =>
-    Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0))
+  const [head = [], ...rows] = tableOf(series);
+  const widths = head.map((_, column) =>
+    Math.max(...[head, ...rows].map((row) => row[column]?.length ?? 0))
   );
   const line = (row: readonly string[]) =>
     row.map((cell, column) => {
       const width = widths[column] ?? 0;
-      const isText = column < 2 || column === headings.length - 1;
+      const isText = column < 2 || column === head.length - 1;
       return isText ? cell.padEnd(width) : cell.padStart(width);
     }).join("  ").trimEnd();
   return [
-    line(headings),
-    ...series.flatMap((one, at) => [
-      line(rows[at] ?? []),
+    line(head),
+    ...series.flatMap((one, index) => [
+      line(rows[index] ?? []),
       ...sharesOf(one).map((share) => `    ${share}`),
     ]),
   ].join("\n");
 }
 
-/** The results as JSON, two spaces deep, with a line end. */
-export function jsonReport(results: Results): string {
-  return `${JSON.stringify(results, undefined, 2)}\n`;
+const METHOD =
+  `- Every figure is measured for each way in the same run: **direct** is plain TCP to the target; **ssh -L** is OpenSSH with its default cipher to an sshd of the run's own; **tunnel** is \`client.ts\`, nats-server and \`server.ts\`; **tunnel, JSON** the same with \`--codec json\`; **bare relays** is the control: two relays over nats-server that guarantee nothing (\`bench/bare.ts\`), so what the same way costs at least. All processes of all ways run on the one machine and share its cores with the load.
+- The ways are measured in turn, each first in its turn, over several rounds. A value is the median over the rounds.
+- **tunnel : ssh** is the median of the ratios of each round, not the ratio of the medians: what slows the machine for a while slows both. **spread** is the smallest and the largest of them.
+- Load generators and targets are processes of their own and the same for every way. iperf3 and redis-benchmark are used as they come; the rest is \`bench/load.ts\`.
+- CPU time and memory are what the kernel says of each process and its children.`;
+
+/**
+ * The text of `docs/performance.md`.
+ *
+ * @param notes what people wrote about the figures: Markdown, put in as it is.
+ */
+export function markdownReport(results: Results, notes: string = ""): string {
+  const { date, version, rounds, seconds, machine, groups, skipped } = results;
+  const toReach = groups.flatMap(({ title, series }) =>
+    series.filter(({ figure }) => figure.reach).map((one) => ({
+      ...one,
+      figure: { ...one.figure, title: `${title}: ${one.figure.title}` },
+    }))
+  );
+  const sections = [
+    "# Performance",
+    `Version ${version}, measured on ${date.slice(0, 10)} in ${
+      Math.ceil(seconds / 60)
+    } minutes, up to ${rounds} rounds each. Written by \`deno task bench --report\`; changes by hand are lost.`,
+    "## What has to be reached",
+    markdownTable(tableOf(toReach)),
+    notes.trim(),
+    "## Where and with what",
+    markdownTable([["what", "which"], ...Object.entries(machine)]),
+    "## How it is measured",
+    METHOD,
+    ...groups.filter(({ series }) => series.length > 0)
+      .flatMap(({ title, method, series }) => [
+        `## ${title}`,
+        markdownTable(tableOf(series).map((row) => row.slice(0, -1))),
+        shareList(series),
+        `How it is measured: ${method}.`,
+      ]),
+    "## Not measured",
+    skipped.map(({ what, why }) => `- ${what}: ${why}`).join("\n") ||
+    "Everything was.",
+  ];
+  return `${sections.filter((text) => text !== "").join("\n\n")}\n`;
+}
+
+/** What each process has of the figures; empty when none has shares. */
+function shareList(series: readonly Series[]): string {
+  const lines = series.flatMap((one) => {
+    const shares = sharesOf(one).join("; ");
+    return shares === ""
+      ? []
+      : `- ${one.figure.title} (${one.figure.unit}): ${shares}`;
+  });
+  return lines.length === 0 ? "" : `By process:\n\n${lines.join("\n")}`;
+}
+
+function markdownTable(
+  [head = [], ...rows]: readonly (readonly string[])[],
+): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [head, head.map(() => "---"), ...rows].map(line).join("\n");
 }

@@ -1,6 +1,7 @@
 /**
- * `ssh -L` to an sshd of our own: keys and configuration made for the run in
- * a temporary directory, on ports that are free, as the current user.
+ * Forwards with `ssh -L` through an sshd of our own: keys and configuration
+ * made for the run in a temporary directory, on ports that are free, as the
+ * current user.
  *
  * @module
  */
@@ -8,20 +9,15 @@
 import {
   type Endpoint,
   formatAddress,
-  freePort,
 } from "../integration_tests/support/addresses.ts";
 import {
   type Process,
   run,
-  spawn,
+  spawnOnFreePort,
 } from "../integration_tests/support/processes.ts";
-import type { Tools } from "./tools.ts";
 
-/** Tries before giving up: each fails only if a port was taken in between. */
-const TRIES = 5;
-
-/** How long sshd or ssh may take to be ready, in ms. */
-const READY_LIMIT = 15_000;
+/** How long a login that only looks at the cipher may take, in ms. */
+const LOGIN_LIMIT = 15_000;
 
 /** Where sshd, started as root, insists on an empty directory. */
 const PRIVSEP_DIRECTORY = "/run/sshd";
@@ -55,7 +51,9 @@ export class SshKit implements AsyncDisposable {
    *
    * @returns undefined when ssh, sshd or ssh-keygen is missing.
    */
-  static async make(tools: Tools): Promise<SshKit | undefined> {
+  static async make(
+    tools: ReadonlyMap<string, string>,
+  ): Promise<SshKit | undefined> {
     const ssh = tools.get("ssh");
     const sshd = tools.get("sshd");
     const keygen = tools.get("ssh-keygen");
@@ -90,13 +88,9 @@ export class SshKit implements AsyncDisposable {
   /** Starts an sshd; it listens when this resolves. */
   async startSshd(signal?: AbortSignal): Promise<Sshd> {
     const file = (name: string) => `${this.#directory}/${name}`;
-    for (let attempt = 1;; attempt++) {
-      const port = freePort();
-      const config = file(`sshd_${port}.conf`);
-      await Deno.writeTextFile(
-        config,
-        `Port ${port}
-ListenAddress 127.0.0.1
+    await Deno.writeTextFile(
+      file("sshd.conf"),
+      `ListenAddress 127.0.0.1
 HostKey ${file("host_key")}
 AuthorizedKeysFile ${file("authorized_keys")}
 PidFile none
@@ -109,17 +103,13 @@ AllowTcpForwarding local
 UseDNS no
 LogLevel INFO
 `,
-      );
-      const process = spawn(this.#sshd, {
-        name: "sshd",
-        args: ["-D", "-e", "-f", config],
-      });
-      if (await listens(process, /Server listening on/, signal)) {
-        return { process, endpoint: { hostname: "127.0.0.1", port } };
-      }
-      await process.kill();
-      if (attempt === TRIES) throw new Error(`sshd: ${process.tail(3)}`);
-    }
+    );
+    return await spawnOnFreePort(this.#sshd, {
+      name: "sshd",
+      args: (port) => ["-D", "-e", "-f", file("sshd.conf"), "-p", `${port}`],
+      ready: /Server listening on/,
+      signal,
+    });
   }
 
   /**
@@ -131,32 +121,21 @@ LogLevel INFO
     server: Endpoint,
     options: { readonly target: Endpoint; readonly signal?: AbortSignal },
   ): Promise<Sshd> {
-    for (let attempt = 1;; attempt++) {
-      const port = freePort();
-      const process = spawn(this.#ssh, {
-        name: "ssh",
-        args: [
-          ...this.#clientArguments(server),
-          "-o",
-          "PermitLocalCommand=yes",
-          // Runs after the forwardings are set up; -v would say so too, and
-          // would then cost a line of log for each connection.
-          "-o",
-          `LocalCommand=echo ${READY}`,
-          "-o",
-          "ExitOnForwardFailure=yes",
-          "-N",
-          "-L",
-          `127.0.0.1:${port}:${formatAddress(options.target)}`,
-          server.hostname,
-        ],
-      });
-      if (await listens(process, new RegExp(READY), options.signal)) {
-        return { process, endpoint: { hostname: "127.0.0.1", port } };
-      }
-      await process.kill();
-      if (attempt === TRIES) throw new Error(`ssh: ${process.tail(3)}`);
-    }
+    const target = formatAddress(options.target);
+    return await spawnOnFreePort(this.#ssh, {
+      name: "ssh",
+      // LocalCommand runs after the forwardings are set up; -v would say so
+      // too, and would then cost a line of log for each connection.
+      // deno-fmt-ignore
+      args: (port) => [
+        ...this.#clientArguments(server),
+        "-o", "PermitLocalCommand=yes", "-o", `LocalCommand=echo ${READY}`,
+        "-o", "ExitOnForwardFailure=yes",
+        "-N", "-L", `127.0.0.1:${port}:${target}`, server.hostname,
+      ],
+      ready: new RegExp(READY),
+      signal: options.signal,
+    });
   }
 
   /** The cipher that ssh and sshd agree on, as `ssh -v` names it. */
@@ -165,7 +144,7 @@ LogLevel INFO
     await using _sshd = sshd.process;
     const { output } = await run(this.#ssh, {
       args: [...this.#clientArguments(sshd.endpoint), "-v", "127.0.0.1", ":"],
-      signal: AbortSignal.timeout(READY_LIMIT),
+      signal: AbortSignal.timeout(LOGIN_LIMIT),
     });
     return /server->client cipher: (\S+)/.exec(output)?.[1] ?? "unknown cipher";
   }
@@ -192,25 +171,6 @@ export interface Sshd {
   readonly process: Process;
   /** Where it listens. */
   readonly endpoint: Endpoint;
-}
-
-/** Whether the process says that it listens; false when it ends instead. */
-async function listens(
-  process: Process,
-  line: RegExp,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  const limit = AbortSignal.timeout(READY_LIMIT);
-  try {
-    await process.waitForLine((text) => line.test(text), {
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
-    });
-    return true;
-  } catch {
-    // Ended or silent: the caller shows its last lines, or tries another port.
-    signal?.throwIfAborted();
-    return false;
-  }
 }
 
 /** Makes the directory sshd insists on; false when it is there or nobody needs it. */

@@ -1,6 +1,6 @@
 /**
- * What the processes of a way use: CPU time and memory, each process with its
- * children (an sshd forks, a role may have workers).
+ * Measures what the processes of a way use: CPU time and memory, each process
+ * with its children (an sshd forks).
  *
  * @module
  */
@@ -23,26 +23,6 @@ export async function cpuOf(processes: Processes): Promise<Parts> {
 /** Resident memory of each process with its children, in bytes. */
 export async function memoryOf(processes: Processes): Promise<Parts> {
   return await sumOf(processes, residentBytes);
-}
-
-/** The resident memory of the largest single process, children included in the search, in bytes. */
-export async function largestOf(processes: Processes): Promise<number> {
-  let largest = 0;
-  for (const pid of await allPids(processes)) {
-    largest = Math.max(largest, await residentBytes(pid));
-  }
-  return largest;
-}
-
-/** The fewest file descriptors any of the processes may open; Infinity for none. */
-export async function openFilesLimit(processes: Processes): Promise<number> {
-  let limit = Infinity;
-  for (const pid of await allPids(processes)) {
-    const text = await Deno.readTextFile(`/proc/${pid}/limits`);
-    const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1];
-    if (soft !== undefined) limit = Math.min(limit, Number(soft));
-  }
-  return limit;
 }
 
 /** `after - before`, process by process, times `factor`. */
@@ -76,11 +56,6 @@ async function sumOf(
     sums[name] = sum;
   }
   return sums;
-}
-
-async function allPids(processes: Processes): Promise<number[]> {
-  const children = await childrenByParent();
-  return Object.values(processes).flatMap(({ pid }) => family(pid, children));
 }
 
 function family(

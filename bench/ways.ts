@@ -1,5 +1,5 @@
 /**
- * The ways to reach a target, each with the processes it is made of.
+ * Opens the ways to reach a target, each with the processes it is made of.
  *
  * @module
  */
@@ -41,10 +41,10 @@ export interface WayOptions {
   readonly roleArgs?: readonly string[];
   /** Further flags of the server role. */
   readonly serverArgs?: readonly string[];
-  /** The top of the checkout whose roles way `other` runs. */
-  readonly against?: URL | undefined;
   /** Keys for ssh. */
   readonly ssh?: SshKit | undefined;
+  /** The top of the checkout whose tunnel is the way `other`. */
+  readonly against?: URL | undefined;
   /** Ends the wait for readiness. */
   readonly signal?: AbortSignal;
 }
@@ -104,12 +104,14 @@ async function openSsh(
 }
 
 async function openTunnel(
-  name: "tunnel" | "other" | "json",
+  name: "tunnel" | "json" | "other",
   options: WayOptions,
   cleanup: AsyncDisposableStack,
 ): Promise<Opened> {
   const { target, roleArgs = [], serverArgs = [], signal } = options;
-  if (name === "other" && !options.against) throw new Error("no --against");
+  if (name === "other" && !options.against) {
+    throw new Error("no other checkout was named");
+  }
   const nats = cleanup.use(await startNatsServer({ signal }));
   const near = delayed(
     { hostname: "127.0.0.1", port: nats.port },
@@ -126,7 +128,7 @@ async function openTunnel(
         ...(name === "json" ? ["--codec", "json"] : []),
       ],
       serverArgs: [...roleArgs, ...serverArgs],
-      ...(name === "other" && { project: options.against }),
+      project: name === "other" ? options.against : undefined,
       signal,
     }),
   );

@@ -7,6 +7,7 @@ import {
   type NatsServer,
   startNatsCluster,
 } from "./support/nats_server.ts";
+import { owned } from "./support/owned.ts";
 import { type Role, startTunnel, type Tunnel } from "./support/roles.ts";
 import { startEcho } from "./support/targets.ts";
 import { dial } from "./support/transfer.ts";
@@ -55,12 +56,7 @@ async function startAcross(
       clientNats: [b, c, a].join(","),
     }),
   );
-  const owned = cleanup.move();
-  return {
-    cluster,
-    tunnel,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+  return owned(cleanup, { cluster, tunnel });
 }
 
 for (const side of ["server", "client"] as const) {

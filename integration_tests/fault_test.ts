@@ -10,7 +10,6 @@ import {
 import { QUICK, startStage, tunnelEnd, warm } from "./support/chaos_stage.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import type { RoleName } from "./support/roles.ts";
-import { startEcho } from "./support/targets.ts";
 import { dial, readEnding } from "./support/transfer.ts";
 
 const KIB = 1024;
@@ -24,15 +23,12 @@ for (const side of ROLES) {
       const size = 40 * MIB;
       const seed = Math.floor(Math.random() * 2 ** 32);
       const random = seededRandom(seed);
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         relays: true,
       });
       const before = await warm(stage);
       try {
-        using conn = await dial(stage.endpoint);
-        await expectEcho(conn, {
+        await stage.expectEcho({
           seed: 5,
           size,
           meanwhile: () =>
@@ -53,15 +49,12 @@ for (const side of ROLES) {
   integrationTest(
     `fault: connection of the ${side} cut and its dial refused for a while`,
     async () => {
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         relays: true,
       });
       const relay = stage.relay(side);
       const role = stage.role(side);
-      using conn = await dial(stage.endpoint);
-      await expectEcho(conn, {
+      await stage.expectEcho({
         seed: 6,
         size: 24 * MIB,
         meanwhile: async (arrivals) => {
@@ -81,15 +74,12 @@ for (const side of ROLES) {
   integrationTest(
     `fault: silence of the broker towards the ${side} is noticed by its pings`,
     async () => {
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         relays: true,
         args: QUICK,
       });
       const role = stage.role(side);
-      using conn = await dial(stage.endpoint);
-      await expectEcho(conn, {
+      await stage.expectEcho({
         seed: 7,
         size: 24 * MIB,
         meanwhile: async (arrivals) => {
@@ -111,14 +101,11 @@ integrationTest(
   async () => {
     const seed = Math.floor(Math.random() * 2 ** 32);
     const random = seededRandom(seed);
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       relays: true,
     });
     try {
-      using conn = await dial(stage.endpoint);
-      await expectEcho(conn, {
+      await stage.expectEcho({
         seed: 9,
         size: 32 * MIB,
         meanwhile: async () => {
@@ -142,9 +129,7 @@ for (const side of ROLES) {
   integrationTest(
     `fault: only the ${side} away from NATS for too long cuts both ends, with the reason`,
     async () => {
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         relays: true,
         args: [...QUICK, "--resume-timeout", "1s", "--peer-timeout", "700ms"],
       });
@@ -153,7 +138,7 @@ for (const side of ROLES) {
       await stage.relay(side).refuse();
       stage.relay(side).cut();
       assert.equal((await readEnding(conn)).bytes, 0);
-      await target.whenOpenAtMost(0);
+      await stage.echo.whenOpenAtMost(0);
       await tunnelEnd(stage.role(side), { reason: "nats-down" });
       await tunnelEnd(stage.role(otherRole(side)), { reason: "peer-gone" });
     },
@@ -164,9 +149,7 @@ integrationTest(
   "fault: at 50 ms of delay a stream has several times 256 KiB under way",
   async () => {
     const size = 64 * MIB;
-    await using echo = startEcho();
     await using stage = await startStage({
-      target: echo.address,
       relays: true,
     });
     stage.relay("client").delay(25);

@@ -1,10 +1,10 @@
 /** Whatever ends, and however: nothing of it is left in either role or at the broker. */
 import assert from "node:assert/strict";
 import { formatAddress } from "./support/addresses.ts";
-import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { roundTrip } from "./support/chaos_flow.ts";
 import { startStage, warm } from "./support/chaos_stage.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { startEcho, Target } from "./support/targets.ts";
+import { Target } from "./support/targets.ts";
 import {
   dial,
   readEnding,
@@ -45,8 +45,7 @@ integrationTest(
     await stage.expectServing();
     const before = await stage.baseline();
     await many(async (seed) => {
-      using conn = await dial(stage.endpoint);
-      await expectEcho(conn, { seed, size: 1 + seed * KIB });
+      await stage.expectEcho({ seed, size: 1 + seed * KIB });
     });
     await many(() => stage.expectServing());
     await many(async () => {
@@ -65,8 +64,7 @@ integrationTest(
 integrationTest(
   "leak: tunnels cut and opens begun while the broker is away leave nothing",
   async () => {
-    await using target = startEcho();
-    await using stage = await startStage({ target: target.address });
+    await using stage = await startStage();
     const before = await warm(stage);
     for (let round = 0; round < 3; round++) {
       const conns = await Promise.all(
@@ -91,7 +89,7 @@ integrationTest(
       }
       for (const conn of [...conns, ...late]) conn[Symbol.dispose]();
     }
-    await target.whenOpenAtMost(0);
+    await stage.echo.whenOpenAtMost(0);
     await stage.expectNoLeaks(before);
   },
 );

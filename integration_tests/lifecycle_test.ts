@@ -1,6 +1,7 @@
 /** The two programs as their users' shells, supervisors and orchestrators see them. */
 import assert from "node:assert/strict";
 import { freePort } from "./support/addresses.ts";
+import { pause } from "./support/changes.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import type { Process } from "./support/processes.ts";
@@ -62,6 +63,14 @@ async function expectUsageError(
   assert.ok(text.includes(culprit), `"${culprit}" is not in: ${text}`);
 }
 
+/** Expects exit code 1 and a last line that names `culprit`, without a stack trace. */
+async function expectFailure(process: Process, culprit: string): Promise<void> {
+  const text = process.lines.join("\n");
+  assert.equal((await process.status).code, 1, text);
+  assert.ok(process.lines.at(-1)?.includes(culprit), text);
+  assert.doesNotMatch(text, /^\s+at /m, "a stack trace");
+}
+
 /** A directory for config files, removed at the end. */
 async function tempDir(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir({ prefix: "config-" });
@@ -74,8 +83,15 @@ async function tempDir(): Promise<{ readonly path: string } & AsyncDisposable> {
 /** Looks at `/ready` until it answers `status`; the test's limit ends it. */
 async function whenReadyIs(server: Role, status: number): Promise<void> {
   while ((await server.status("/ready")).status !== status) {
-    await new Promise((wake) => setTimeout(wake, 20));
+    await pause(20);
   }
+}
+
+/** SIGTERM; resolves when the role says that it drains. */
+async function beginDrain(process: Process): Promise<void> {
+  const since = process.mark();
+  process.signal("SIGTERM");
+  await process.waitForLine((line) => /drain/i.test(line), { since });
 }
 
 async function expectEcho(conn: Deno.Conn): Promise<void> {
@@ -172,10 +188,7 @@ for (const role of ROLES) {
         "--nats-connect-timeout",
         "200ms",
       ]);
-      const text = process.lines.join("\n");
-      assert.equal((await process.status).code, 1, text);
-      assert.ok(process.lines.at(-1)?.includes(broker), text);
-      assert.doesNotMatch(text, /^\s+at /m, "a stack trace");
+      await expectFailure(process, broker);
     },
   );
 
@@ -191,10 +204,7 @@ for (const role of ROLES) {
         "--listen-addr",
         address,
       ]);
-      const text = process.lines.join("\n");
-      assert.equal((await process.status).code, 1, text);
-      assert.ok(process.lines.at(-1)?.includes(address), text);
-      assert.doesNotMatch(text, /^\s+at /m, "a stack trace");
+      await expectFailure(process, address);
     },
   );
 
@@ -217,15 +227,11 @@ for (const role of ROLES) {
   integrationTest(
     `${role} drains on SIGTERM: an open tunnel goes on to its end, code 0`,
     async () => {
-      await using nats = await startNatsServer();
-      await using target = startEcho();
-      await using tunnel = await startTunnel({ nats, target: target.address });
+      await using tunnel = await startTunnel();
       using conn = await dial(tunnel.endpoint);
       await expectEcho(conn);
       const { process } = tunnel[role];
-      const mark = process.mark();
-      process.signal("SIGTERM");
-      await process.waitForLine((line) => /drain/i.test(line), { since: mark });
+      await beginDrain(process);
       await expectEcho(conn);
       // New ones are refused, by whichever side takes no more.
       try {
@@ -244,35 +250,25 @@ for (const role of ROLES) {
   integrationTest(
     `${role} ends at once on a second signal, tunnels or not`,
     async () => {
-      await using nats = await startNatsServer();
-      await using target = startEcho();
       await using tunnel = await startTunnel({
-        nats,
-        target: target.address,
         // So that only the second signal can be what ends it within the test.
         [`${role}Args`]: ["--drain-timeout", "1h"],
       });
       using conn = await dial(tunnel.endpoint);
       await expectEcho(conn);
       const { process } = tunnel[role];
-      const mark = process.mark();
-      process.signal("SIGTERM");
-      await process.waitForLine((line) => /drain/i.test(line), { since: mark });
+      await beginDrain(process);
       process.signal("SIGTERM");
       await process.status;
       assert.equal((await readEnding(conn)).bytes, 0);
-      await target.whenOpenAtMost(0);
+      await tunnel.echo.whenOpenAtMost(0);
     },
   );
 
   integrationTest(
     `${role} ends an open tunnel when the drain time is over, and says so to both ends`,
     async () => {
-      await using nats = await startNatsServer();
-      await using target = startEcho();
       await using tunnel = await startTunnel({
-        nats,
-        target: target.address,
         [`${role}Args`]: ["--drain-timeout", "100ms"],
       });
       using conn = await dial(tunnel.endpoint);
@@ -280,7 +276,7 @@ for (const role of ROLES) {
       const { process } = tunnel[role];
       process.signal("SIGTERM");
       assert.equal((await readEnding(conn)).bytes, 0);
-      await target.whenOpenAtMost(0);
+      await tunnel.echo.whenOpenAtMost(0);
       assert.equal((await process.status).code, 0, process.tail(10));
     },
   );
@@ -395,9 +391,7 @@ integrationTest(
 integrationTest(
   "a tunnel's end is one log line on each side: id, target, bytes, duration, reason",
   async () => {
-    await using nats = await startNatsServer();
-    await using target = startEcho();
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel();
     {
       using conn = await dial(tunnel.endpoint);
       await expectEcho(conn);
@@ -409,7 +403,7 @@ integrationTest(
         /tunnel.*(ended|closed)/.test(msg)
       );
       const text = JSON.stringify(entry);
-      assert.ok(text.includes(target.address), text);
+      assert.ok(text.includes(tunnel.echo.address), text);
       assert.equal(
         Object.values(entry).filter((value) => value === HELLO.length).length,
         2,
@@ -424,8 +418,9 @@ integrationTest(
   async () => {
     const password = "s3cr3t-w0rd";
     await using nats = await startNatsServer({
-      user: { name: "alice", password },
+      config: `authorization { user: "alice", password: "${password}" }`,
     });
+    const url = nats.url.replace("//", `//alice:${password}@`);
     // In the environment: a flag would be seen by every user of the machine.
     await using server = new Role(
       await spawnRole("server", {
@@ -437,7 +432,7 @@ integrationTest(
           "--log-level",
           "debug",
         ],
-        env: { NATS_URL: nats.urlWithCredentials },
+        env: { NATS_URL: url },
       }),
     );
     await server.entry(({ msg }) => msg === "ready");
@@ -449,7 +444,7 @@ integrationTest(
       "--nats-connect-timeout",
       "200ms",
     ], {
-      env: { NATS_URL: nats.urlWithCredentials.replace("alice", "mallory") },
+      env: { NATS_URL: url.replace("alice", "mallory") },
     });
     const text = refused.lines.join("\n");
     assert.equal((await refused.status).code, 1, text);

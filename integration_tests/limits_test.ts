@@ -17,7 +17,7 @@ import { integrationTest } from "./support/integration_test.ts";
 import { openFiles, residentBytes } from "./support/proc_stats.ts";
 import { run } from "./support/processes.ts";
 import type { RoleName } from "./support/roles.ts";
-import { startEcho, startStalled, Target } from "./support/targets.ts";
+import { startStalled, Target } from "./support/targets.ts";
 import {
   dial,
   isDisconnect,
@@ -204,9 +204,7 @@ for (
   integrationTest(
     `limits: ${flag} of the ${role} refuses one more, logs and counts it`,
     async () => {
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         [`${role}Args`]: [flag, String(limit)],
       });
       const before = await warm(stage);
@@ -255,9 +253,7 @@ async function expectRefused(
 integrationTest(
   "limits: --max-opening of the client refuses one more, logs and counts it",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       clientArgs: ["--max-opening", "2"],
     });
     await warm(stage);
@@ -330,8 +326,7 @@ async function limitFiles(pid: number, most: number): Promise<void> {
 integrationTest(
   "limits: the client lives through a lack of file descriptors and accepts again after",
   async () => {
-    await using target = startEcho();
-    await using stage = await startStage({ target: target.address });
+    await using stage = await startStage();
     const before = await warm(stage);
     const { pid } = stage.client.process;
     // Two spare ones for the status port.
@@ -360,8 +355,7 @@ integrationTest(
 integrationTest(
   "limits: the server lives through a lack of file descriptors: opens fail with a reason, later ones work",
   async () => {
-    await using target = startEcho();
-    await using stage = await startStage({ target: target.address });
+    await using stage = await startStage();
     const before = await warm(stage);
     const { pid } = stage.server.process;
     await limitFiles(pid, await openFiles(pid) + 3);
@@ -385,9 +379,7 @@ for (const role of ROLES) {
   integrationTest(
     `limits: --idle-timeout of the ${role} is not fed by pings, and spares tunnels in use`,
     async () => {
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         args: QUICK,
         [`${role}Args`]: ["--idle-timeout", "2s"],
       });
@@ -401,7 +393,7 @@ for (const role of ROLES) {
       void ended.then(() => over = true);
       while (!over) await roundTrip(used);
       assert.equal((await ended).bytes, 0);
-      await target.whenOpenAtMost(1);
+      await stage.echo.whenOpenAtMost(1);
       for (const [i, each] of ROLES.entries()) {
         await tunnelEnd(stage.role(each), {
           reason: "idle",

@@ -6,7 +6,7 @@ import type { NatsCredentials, NatsOptions } from "../lib/nats/options.ts";
 import { payload } from "../tests/support/link_log.ts";
 import { RechunkRelay } from "../tests/support/rechunk_relay.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { startNatsServer } from "./support/nats_server.ts";
+import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 
 const DATA = new URL("../tests/testdata/", import.meta.url);
 
@@ -38,6 +38,18 @@ function tlsConfig(more = ""): string {
     key_file: ${JSON.stringify(path("tls/server.key"))}
     ca_file: ${JSON.stringify(path("tls/ca.pem"))}
     ${more} }`;
+}
+
+/** Restarts the broker, and expects that the connection comes back and works. */
+async function expectBackAfterRestart(
+  bus: NatsBus,
+  server: NatsServer,
+): Promise<void> {
+  const up = Promise.withResolvers<void>();
+  bus.onLink(({ type }) => type === "up" && up.resolve());
+  await server.restart();
+  await up.promise;
+  await exercise(bus);
 }
 
 /** Sends megabytes to itself and reads them again. */
@@ -166,11 +178,7 @@ integrationTest(
       servers: [`tls://localhost:${server.port}`],
       tls: { ca: CA },
     });
-    const up = Promise.withResolvers<void>();
-    bus.onLink(({ type }) => type === "up" && up.resolve());
-    await server.restart();
-    await up.promise;
-    await exercise(bus);
+    await expectBackAfterRestart(bus, server);
   },
 );
 
@@ -185,11 +193,7 @@ integrationTest(
       tls: { ca: CA, ...CLIENT },
     });
     await exercise(bus);
-    const up = Promise.withResolvers<void>();
-    bus.onLink(({ type }) => type === "up" && up.resolve());
-    await server.restart();
-    await up.promise;
-    await exercise(bus);
+    await expectBackAfterRestart(bus, server);
   },
 );
 

@@ -1,8 +1,8 @@
 /** Each of the four parties killed, stopped and restarted while tunnels are busy. */
 import assert from "node:assert/strict";
-import { Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { Arrivals, roundTrip } from "./support/chaos_flow.ts";
+import { pause } from "./support/changes.ts";
 import {
-  pause,
   QUICK,
   type Stage,
   startStage,
@@ -13,7 +13,6 @@ import { ByteSource } from "./support/hash.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startOwnRedis } from "./support/redis_server.ts";
 import { type RoleName, startServer } from "./support/roles.ts";
-import { startEcho } from "./support/targets.ts";
 import {
   dial,
   isDisconnect,
@@ -75,16 +74,14 @@ async function load(
 integrationTest(
   "process: kill -9 of the client under load ends the target's connections and the server's tunnels",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       args: SHORT_PEER_TIME,
     });
     await warm(stage);
     const mark = stage.server.process.mark();
     await using _load = await load(stage);
     await stage.client.process.kill();
-    await target.whenOpenAtMost(0);
+    await stage.echo.whenOpenAtMost(0);
     await tunnelEnd(stage.server, { reason: "peer-gone", since: mark });
     await stage.whenRidOfTunnels("server");
     await stage.restart("client");
@@ -95,9 +92,7 @@ integrationTest(
 integrationTest(
   "process: kill -9 of the server under load ends the applications' connections; the next server serves",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       args: SHORT_PEER_TIME,
     });
     await warm(stage);
@@ -120,9 +115,7 @@ integrationTest(
 integrationTest(
   "process: with a second server, opens go on the moment the first is killed",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       args: SHORT_PEER_TIME,
     });
     await using _second = await startServer(stage.nats.url);
@@ -137,17 +130,14 @@ for (const side of ROLES) {
   integrationTest(
     `process: the ${side} stopped (SIGSTOP) for a while under load is a pause`,
     async () => {
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         args: QUICK,
       });
       const before = await warm(stage);
       {
         using beside = await dial(stage.endpoint);
         await roundTrip(beside);
-        using conn = await dial(stage.endpoint);
-        await expectEcho(conn, {
+        await stage.expectEcho({
           seed: 1,
           size: 24 * MIB,
           meanwhile: async (arrivals) => {
@@ -168,9 +158,7 @@ for (const side of ROLES) {
   integrationTest(
     `process: the ${side} stopped for longer than the resume time is given up, and works again after`,
     async () => {
-      await using target = startEcho();
       await using stage = await startStage({
-        target: target.address,
         args: [...QUICK, "--resume-timeout", "700ms", "--peer-timeout", "1h"],
       });
       const before = await warm(stage);
@@ -183,7 +171,7 @@ for (const side of ROLES) {
       stage.role(side).process.resume();
       // What it still had of the tunnel goes too, as soon as it looks.
       assert.equal((await readEnding(conn)).bytes, 0);
-      await target.whenOpenAtMost(0);
+      await stage.echo.whenOpenAtMost(0);
       conn.close();
       await stage.expectServing();
       await stage.expectNoLeaks(before);
@@ -224,8 +212,7 @@ integrationTest(
 integrationTest(
   "process: an application killed in mid-transfer ends its target's connection, no other",
   async () => {
-    await using target = startEcho();
-    await using stage = await startStage({ target: target.address });
+    await using stage = await startStage();
     const before = await warm(stage);
     {
       using beside = await dial(stage.endpoint);
@@ -238,7 +225,7 @@ integrationTest(
       });
       conn.close(); // with bytes unread: a reset, as from a process that was killed
       await flooding;
-      await target.whenOpenAtMost(1);
+      await stage.echo.whenOpenAtMost(1);
       await roundTrip(beside);
     }
     await stage.expectNoLeaks(before);
@@ -248,9 +235,7 @@ integrationTest(
 integrationTest(
   "process: broker, server and client each killed in turn, and what starts anew works",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       args: SHORT_PEER_TIME,
     });
     const before = await warm(stage);
@@ -260,7 +245,7 @@ integrationTest(
       else await stage.restart(party);
       await stage.expectServing();
     }
-    await target.whenOpenAtMost(0);
+    await stage.echo.whenOpenAtMost(0);
     await stage.expectNoLeaks(before);
   },
 );

@@ -2,17 +2,19 @@
 import assert from "node:assert/strict";
 import { formatAddress, freePort } from "./support/addresses.ts";
 import { ByteSource, digestOf } from "./support/hash.ts";
+import { roundTrip } from "./support/chaos_flow.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startBroker } from "./support/nats_server.ts";
+import { owned } from "./support/owned.ts";
 import {
+  type ClientRole,
   ownSubjects,
-  type Role,
   startClient,
   startServer,
   startTunnel,
+  type Tunnel,
 } from "./support/roles.ts";
 import {
-  startBanner,
   startEcho,
   startSink,
   startSource,
@@ -44,9 +46,7 @@ const HELD_AT_MOST = 48 * MIB;
 
 /** Connects, and expects the connection to end without a byte. */
 async function expectRefusal(
-  client: Role & {
-    readonly endpoint: Deno.ConnectOptions & { hostname: string };
-  },
+  client: ClientRole,
   reason: string,
 ): Promise<void> {
   const mark = client.process.mark();
@@ -58,11 +58,31 @@ async function expectRefusal(
   });
 }
 
+/** A tunnel with small windows to `target`, and a client of the same server that leads to an echo. */
+async function startNeighbours(target: Target): Promise<
+  AsyncDisposable & { readonly tunnel: Tunnel; readonly neighbour: ClientRole }
+> {
+  await using stack = new AsyncDisposableStack();
+  const args = ["--window", "1MiB"];
+  const tunnel = stack.use(
+    await startTunnel({
+      target: target.address,
+      clientArgs: args,
+      serverArgs: args,
+    }),
+  );
+  const neighbour = stack.use(
+    await startClient(tunnel.natsUrl, {
+      target: tunnel.echo.address,
+      args: tunnel.subjects,
+    }),
+  );
+  return owned(stack, { tunnel, neighbour });
+}
+
 integrationTest("relay: 100 MiB echoed have the same SHA-256", async () => {
   const size = 100 * MIB;
-  await using nats = await startBroker();
-  await using target = startEcho();
-  await using tunnel = await startTunnel({ nats, target: target.address });
+  await using tunnel = await startTunnel();
   using conn = await dial(tunnel.endpoint);
   const [sent, received] = await Promise.all([
     sendAll(conn, new ByteSource(100, size)),
@@ -75,10 +95,9 @@ integrationTest("relay: 100 MiB echoed have the same SHA-256", async () => {
 integrationTest(
   "relay: 300 connections to a target that speaks first lose nothing",
   async () => {
-    await using nats = await startBroker();
     const banner = new ByteSource(300, 5000).rest();
-    await using target = startBanner(banner);
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using target = startEcho({ banner });
+    await using tunnel = await startTunnel({ target: target.address });
     await Promise.all(Array.from({ length: 300 }, async (_, n) => {
       using conn = await dial(tunnel.endpoint);
       assert.deepEqual(await readExactly(conn, banner.length), banner);
@@ -94,9 +113,7 @@ integrationTest(
 integrationTest(
   "relay: 1,000 new connections in a row work, each of them",
   async () => {
-    await using nats = await startBroker();
-    await using target = startEcho();
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel();
     for (let i = 0; i < 1000; i++) {
       using conn = await dial(tunnel.endpoint);
       const text = new TextEncoder().encode(`connection ${i}`);
@@ -104,18 +121,17 @@ integrationTest(
       await conn.closeWrite();
       assert.deepEqual(await readToEnd(conn), text);
     }
-    assert.equal(target.accepted, 1000);
-    await target.whenOpenAtMost(0);
+    assert.equal(tunnel.echo.accepted, 1000);
+    await tunnel.echo.whenOpenAtMost(0);
   },
 );
 
 integrationTest(
   "relay: the application ends first; the answer to its EOF arrives",
   async () => {
-    await using nats = await startBroker();
     const reply = new ByteSource(12, BEYOND_WINDOW).rest();
     await using target = startSink(reply);
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel({ target: target.address });
     using conn = await dial(tunnel.endpoint);
     const sent = await sendAll(conn, new ByteSource(11, BEYOND_WINDOW));
     assert.deepEqual(await target.digest(0), sent);
@@ -127,13 +143,12 @@ integrationTest(
 integrationTest(
   "relay: the target ends first; it still gets what follows",
   async () => {
-    await using nats = await startBroker();
     const got = Promise.withResolvers<unknown>();
     await using target = new Target(async (conn) => {
       await sendAll(conn, new ByteSource(21, BEYOND_WINDOW));
       got.resolve(await receiveAll(conn));
     });
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel({ target: target.address });
     using conn = await dial(tunnel.endpoint);
     // To its EOF, before anything is sent the other way.
     assert.deepEqual(await receiveAll(conn), digestOf(21, BEYOND_WINDOW));
@@ -143,7 +158,6 @@ integrationTest(
 );
 
 integrationTest("relay: both sides send and end at the same time", async () => {
-  await using nats = await startBroker();
   const got = Promise.withResolvers<unknown>();
   await using target = new Target(async (conn) => {
     const [, received] = await Promise.all([
@@ -152,7 +166,7 @@ integrationTest("relay: both sides send and end at the same time", async () => {
     ]);
     got.resolve(received);
   });
-  await using tunnel = await startTunnel({ nats, target: target.address });
+  await using tunnel = await startTunnel({ target: target.address });
   using conn = await dial(tunnel.endpoint);
   const [sent, received] = await Promise.all([
     sendAll(conn, new ByteSource(32, BEYOND_WINDOW)),
@@ -165,9 +179,8 @@ integrationTest("relay: both sides send and end at the same time", async () => {
 integrationTest(
   "relay: bytes and EOF sent before the tunnel is open are not lost",
   async () => {
-    await using nats = await startBroker();
     await using target = startSink(HELLO);
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel({ target: target.address });
     for (const size of [0, 1, 100_000]) {
       using conn = await dial(tunnel.endpoint);
       await sendAll(conn, new ByteSource(size, size));
@@ -183,27 +196,23 @@ integrationTest(
 integrationTest(
   "relay: an application that goes away while opening leaves nothing",
   async () => {
-    await using nats = await startBroker();
-    await using target = startEcho();
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel();
     for (let i = 0; i < 50; i++) (await dial(tunnel.endpoint)).close();
     // The next one works, and then the target has none of the others left.
     using conn = await dial(tunnel.endpoint);
-    await writeAll(conn, HELLO);
-    assert.deepEqual(await readExactly(conn, 5), HELLO);
-    await target.whenOpenAtMost(1);
+    await roundTrip(conn);
+    await tunnel.echo.whenOpenAtMost(1);
   },
 );
 
 integrationTest(
   "relay: a target that is cut off cuts the application off",
   async () => {
-    await using nats = await startBroker();
     await using target = new Target(async (conn) => {
       await readExactly(conn, 5);
       // Closing with bytes unread is a reset to the kernel.
     });
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel({ target: target.address });
     using conn = await dial(tunnel.endpoint);
     await writeAll(conn, new ByteSource(1, 1000).rest());
     assert.equal((await readEnding(conn)).bytes, 0);
@@ -214,19 +223,9 @@ integrationTest(
 integrationTest(
   "relay: a stopped reader costs a window, and its neighbours nothing",
   async () => {
-    await using nats = await startBroker();
     await using target = startStalled();
-    await using echo = startEcho();
-    await using tunnel = await startTunnel({
-      nats,
-      target: target.address,
-      clientArgs: ["--window", "1MiB"],
-      serverArgs: ["--window", "1MiB"],
-    });
-    await using neighbour = await startClient(nats.url, {
-      target: echo.address,
-      args: subjectsOf(tunnel.client),
-    });
+    await using beside = await startNeighbours(target);
+    const { tunnel, neighbour } = beside;
     using stalled = await dial(tunnel.endpoint);
     const source = new ByteSource(7, ENDLESS);
     const sending = sendAll(stalled, source).catch((error) => {
@@ -234,10 +233,7 @@ integrationTest(
     });
     await target.whenAccepted(1);
     using conn = await dial(neighbour.endpoint);
-    for (let i = 0; i < 1000; i++) {
-      await writeAll(conn, HELLO);
-      assert.deepEqual(await readExactly(conn, 5), HELLO);
-    }
+    for (let i = 0; i < 1000; i++) await roundTrip(conn);
     assert.ok(
       source.offset < HELD_AT_MOST,
       `${source.offset} bytes were taken for a reader that takes none`,
@@ -250,29 +246,16 @@ integrationTest(
 integrationTest(
   "relay: an application that does not read stops the target",
   async () => {
-    await using nats = await startBroker();
     const source = new ByteSource(8, ENDLESS);
     await using target = new Target(async (conn) => {
       await sendAll(conn, source);
     });
-    await using echo = startEcho();
-    await using tunnel = await startTunnel({
-      nats,
-      target: target.address,
-      clientArgs: ["--window", "1MiB"],
-      serverArgs: ["--window", "1MiB"],
-    });
-    await using neighbour = await startClient(nats.url, {
-      target: echo.address,
-      args: subjectsOf(tunnel.client),
-    });
+    await using beside = await startNeighbours(target);
+    const { tunnel, neighbour } = beside;
     using stalled = await dial(tunnel.endpoint);
     await target.whenAccepted(1);
     using conn = await dial(neighbour.endpoint);
-    for (let i = 0; i < 1000; i++) {
-      await writeAll(conn, HELLO);
-      assert.deepEqual(await readExactly(conn, 5), HELLO);
-    }
+    for (let i = 0; i < 1000; i++) await roundTrip(conn);
     assert.ok(source.offset < HELD_AT_MOST, `${source.offset} bytes were sent`);
     stalled.close();
     await target.whenOpenAtMost(0);
@@ -282,9 +265,8 @@ integrationTest(
 integrationTest(
   "relay: a download of 50 MiB has the right SHA-256",
   async () => {
-    await using nats = await startBroker();
     await using target = startSource(50, 50 * MIB);
-    await using tunnel = await startTunnel({ nats, target: target.address });
+    await using tunnel = await startTunnel({ target: target.address });
     using conn = await dial(tunnel.endpoint);
     assert.deepEqual(await receiveAll(conn), digestOf(50, 50 * MIB));
     await conn.closeWrite();
@@ -329,40 +311,32 @@ integrationTest(
     await expectRefusal(client, "no-server");
     await using _server = await startServer(nats.url, { args: subjects });
     using conn = await dial(client.endpoint);
-    await writeAll(conn, HELLO);
-    assert.deepEqual(await readExactly(conn, 5), HELLO);
+    await roundTrip(conn);
   },
 );
 
 integrationTest(
   "relay: a target the server does not allow is denied by name",
   async () => {
-    await using nats = await startBroker();
-    await using target = startEcho();
     await using tunnel = await startTunnel({
-      nats,
-      target: target.address,
       serverArgs: ["--allow-target", "127.0.0.1:1"],
     });
     await expectRefusal(tunnel.client, "denied");
-    assert.equal(target.accepted, 0);
+    assert.equal(tunnel.echo.accepted, 0);
   },
 );
 
 integrationTest(
   "relay: a target allowed by its network is reached by name, at whichever address answers",
   async () => {
-    await using nats = await startBroker();
     await using target = startEcho();
     const { port } = target.endpoint;
     await using tunnel = await startTunnel({
-      nats,
       target: formatAddress({ hostname: "localhost", port }),
       serverArgs: ["--allow-target", "[::1]:*,127.0.0.0/8:*"],
     });
     using conn = await dial(tunnel.endpoint);
-    await writeAll(conn, HELLO);
-    assert.deepEqual(await readExactly(conn, 5), HELLO);
+    await roundTrip(conn);
   },
 );
 
@@ -373,11 +347,9 @@ for (
   ] as const
 ) {
   integrationTest(`relay: target and listener at ${hostname}`, async () => {
-    await using nats = await startBroker();
     await using target = startEcho({ hostname });
     const { port } = target.endpoint;
     await using tunnel = await startTunnel({
-      nats,
       target: formatAddress({ hostname, port }),
       clientArgs: ["--listen-addr", listen],
     });
@@ -387,14 +359,5 @@ for (
       receiveAll(conn),
     ]);
     assert.deepEqual(received, sent);
-  });
-}
-
-/** The flags that put another client on the subjects of this one. */
-function subjectsOf({ process }: Role): readonly string[] {
-  const words = process.commandLine.split(" ");
-  return ["--request-subject", "--data-prefix"].flatMap((flag) => {
-    const at = words.indexOf(flag);
-    return at < 0 ? [] : [flag, words[at + 1] ?? ""];
   });
 }

@@ -1,10 +1,10 @@
 /** Open tunnels live through what happens to NATS: not one byte is lost or comes twice. */
 import assert from "node:assert/strict";
 import { Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { pause } from "./support/changes.ts";
 import {
   eventually,
   killBroker,
-  pause,
   QUICK,
   startStage,
   tunnelEnd,
@@ -12,13 +12,7 @@ import {
 } from "./support/chaos_stage.ts";
 import { ByteSource, digestOf } from "./support/hash.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import {
-  Sink,
-  startEcho,
-  startSink,
-  startSource,
-  Target,
-} from "./support/targets.ts";
+import { Sink, startSink, startSource, Target } from "./support/targets.ts";
 import { dial, readEnding, receiveAll, sendAll } from "./support/transfer.ts";
 
 const KIB = 1024;
@@ -35,18 +29,14 @@ integrationTest(
   "resume: broker killed three times during an echo, bytes the same",
   async () => {
     const size = 48 * MIB;
-    await using target = startEcho();
-    await using stage = await startStage({ target: target.address });
+    await using stage = await startStage();
     const before = await warm(stage);
-    {
-      using conn = await dial(stage.endpoint);
-      await expectEcho(conn, {
-        seed: 1,
-        size,
-        meanwhile: (arrivals) =>
-          killBroker(stage, arrivals, { size, down: DOWN }),
-      });
-    }
+    await stage.expectEcho({
+      seed: 1,
+      size,
+      meanwhile: (arrivals) =>
+        killBroker(stage, arrivals, { size, down: DOWN }),
+    });
     await stage.expectNoLeaks(before);
   },
 );
@@ -97,8 +87,7 @@ integrationTest(
   "resume: 40 tunnels at once, the broker stopped in order and restarted",
   async () => {
     const size = MIB;
-    await using target = startEcho();
-    await using stage = await startStage({ target: target.address });
+    await using stage = await startStage();
     const before = await warm(stage);
     const conns = await Promise.all(
       Array.from({ length: 40 }, () => dial(stage.endpoint)),
@@ -228,29 +217,24 @@ for (const order of ORDERS) {
 integrationTest(
   "resume: broker stopped (SIGSTOP) until both sides have given its connection up",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       args: QUICK,
     });
     const before = await warm(stage);
-    {
-      using conn = await dial(stage.endpoint);
-      await expectEcho(conn, {
-        seed: 10,
-        size: 32 * MIB,
-        meanwhile: async (arrivals) => {
-          await arrivals.reached(MIB);
-          stage.nats.pause();
-          for (const side of ROLES) {
-            await stage.role(side).entry(({ msg }) =>
-              msg === "connection to NATS lost"
-            );
-          }
-          stage.nats.resume();
-        },
-      });
-    }
+    await stage.expectEcho({
+      seed: 10,
+      size: 32 * MIB,
+      meanwhile: async (arrivals) => {
+        await arrivals.reached(MIB);
+        stage.nats.pause();
+        for (const side of ROLES) {
+          await stage.role(side).entry(({ msg }) =>
+            msg === "connection to NATS lost"
+          );
+        }
+        stage.nats.resume();
+      },
+    });
     await stage.expectNoLeaks(before);
   },
 );
@@ -258,10 +242,8 @@ integrationTest(
 integrationTest(
   "resume: broker stopped for a moment: a pause, no connection lost",
   async () => {
-    await using target = startEcho();
-    await using stage = await startStage({ target: target.address });
-    using conn = await dial(stage.endpoint);
-    await expectEcho(conn, {
+    await using stage = await startStage();
+    await stage.expectEcho({
       seed: 11,
       size: 24 * MIB,
       meanwhile: async (arrivals) => {
@@ -284,9 +266,7 @@ integrationTest(
 integrationTest(
   "resume: NATS away for longer than the resume time cuts both ends, with the reason",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       args: [...QUICK, "--resume-timeout", "700ms"],
     });
     const before = await warm(stage);
@@ -295,7 +275,7 @@ integrationTest(
     await roundTrip(conn);
     await stage.nats.kill();
     assert.equal((await readEnding(conn)).bytes, 0);
-    await target.whenOpenAtMost(0);
+    await stage.echo.whenOpenAtMost(0);
     for (const [i, side] of ROLES.entries()) {
       const role = stage.role(side);
       await tunnelEnd(role, { reason: "nats-down", since: marks[i] ?? 0 });
@@ -313,9 +293,7 @@ integrationTest(
 integrationTest(
   "resume: a client that restarted under its ID has its old tunnels ended at once",
   async () => {
-    await using target = startEcho();
     await using stage = await startStage({
-      target: target.address,
       clientArgs: ["--client-id", "edge7"],
       // Only the word of the new client can be what ends them.
       args: ["--resume-timeout", NEVER, "--peer-timeout", NEVER],
@@ -329,7 +307,7 @@ integrationTest(
     });
     await busy.write(new Uint8Array(256 * KIB));
     await stage.restart("client");
-    await target.whenOpenAtMost(0);
+    await stage.echo.whenOpenAtMost(0);
     for (const conn of [busy, idle]) conn.close();
     await tunnelEnd(stage.server, { reason: "unknown-tunnel" });
     await stage.expectServing();

@@ -8,12 +8,7 @@ import { startNatsCluster, startNatsServer } from "./support/nats_server.ts";
 import { openFiles } from "./support/proc_stats.ts";
 import { run, spawn } from "./support/processes.ts";
 import { startOwnRedis } from "./support/redis_server.ts";
-import {
-  startBanner,
-  startEcho,
-  startSource,
-  startStalled,
-} from "./support/targets.ts";
+import { startEcho, startSource, startStalled } from "./support/targets.ts";
 import {
   dial,
   readExactly,
@@ -154,7 +149,7 @@ integrationTest("the targets do what they are named for", async () => {
   ]);
   assert.deepEqual(received, sent);
 
-  await using banner = startBanner(HELLO);
+  await using banner = startEcho({ banner: HELLO });
   using b = await dial(banner.endpoint);
   assert.deepEqual(await readExactly(b, 5), HELLO);
   await writeAll(b, HELLO);

@@ -5,6 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { freePort } from "./support/addresses.ts";
+import { pause } from "./support/changes.ts";
+import { tunnelEnd } from "./support/chaos_stage.ts";
 import { ByteSource, digestOf } from "./support/hash.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
@@ -13,7 +15,6 @@ import { connectRedis } from "./support/redis_client.ts";
 import { startOwnRedis } from "./support/redis_server.ts";
 import { type Role, startClient, startServer } from "./support/roles.ts";
 import {
-  startBanner,
   startEcho,
   startSink,
   startSource,
@@ -95,7 +96,7 @@ integrationTest(
     using conn = await dial(client.endpoint);
     await writeAll(conn, encoder.encode("lost"));
     await echo.whenAccepted(1);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await pause(300);
     await converse(conn, "kept", "kept");
   },
 );
@@ -174,7 +175,7 @@ integrationTest(
   "v1: an original client that listens late gets what the target said first",
   async () => {
     const banner = encoder.encode("220 at your service\r\n");
-    await using target = startBanner(banner);
+    await using target = startEcho({ banner });
     await using pair = await oldClient({
       target: target.address,
       subscribeDelay: 300,
@@ -238,10 +239,10 @@ integrationTest(
       const talk = (async () => {
         while (talking) {
           await writeAll(conn, encoder.encode("news\n"));
-          await new Promise((resolve) => setTimeout(resolve, 5));
+          await pause(5);
         }
       })();
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await pause(200);
       digest.resolve(await receiveAll(conn));
       talking = false;
       await talk;
@@ -253,10 +254,7 @@ integrationTest(
     using conn = await dial(pair.client.endpoint);
     await sendAll(conn, new ByteSource(5, 5 * MB));
     assert.deepEqual(await digest.promise, digestOf(5, 5 * MB));
-    const closed = await pair.server.entry(({ msg }) =>
-      msg === "tunnel closed"
-    );
-    assert.equal(closed.reason, "ok");
+    await tunnelEnd(pair.server, { reason: "ok" });
   },
 );
 
@@ -274,10 +272,7 @@ integrationTest(
     await pair.client.stop();
     await echo.whenOpenAtMost(0);
     for (const conn of conns) close(conn);
-    const closed = await pair.server.entry(({ msg }) =>
-      msg === "tunnel closed"
-    );
-    assert.equal(closed.reason, "peer-gone");
+    await tunnelEnd(pair.server, { reason: "peer-gone" });
   },
 );
 
@@ -290,10 +285,7 @@ integrationTest(
     await converse(conn, "hello", "hello");
     await pair.server.stop();
     await readEnding(conn);
-    const closed = await pair.client.entry(({ msg }) =>
-      msg === "tunnel closed"
-    );
-    assert.equal(closed.reason, "peer-gone");
+    await tunnelEnd(pair.client, { reason: "peer-gone" });
     // And with nobody there at all, a new connection ends at once.
     using late = await dial(pair.client.endpoint);
     assert.deepEqual(await readEnding(late), { ending: "eof", bytes: 0 });
@@ -306,7 +298,7 @@ integrationTest(
     // The original's server pays no heed to the close; the target answers late.
     await using target = new Target(async (conn) => {
       await readExactly(conn, 8);
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await pause(500);
       await writeAll(conn, encoder.encode("the answer"));
       await receiveAll(conn);
     });
@@ -316,10 +308,7 @@ integrationTest(
     await conn.closeWrite();
     const { ending, bytes } = await readEnding(conn);
     assert.deepEqual({ ending, bytes }, { ending: "eof", bytes: 10 });
-    const closed = await pair.client.entry(({ msg }) =>
-      msg === "tunnel closed"
-    );
-    assert.equal(closed.reason, "ok");
+    await tunnelEnd(pair.client, { reason: "ok" });
     assert.equal(pair.server.closes, 1);
   },
 );

@@ -1,9 +1,7 @@
 /** `--workers`: several threads of a role behave as one program. */
 import assert from "node:assert/strict";
 import { integrationTest } from "./support/integration_test.ts";
-import { startNatsServer } from "./support/nats_server.ts";
 import { startTunnel } from "./support/roles.ts";
-import { startEcho } from "./support/targets.ts";
 import { dial, readExactly, writeAll } from "./support/transfer.ts";
 
 const CONNECTIONS = 120;
@@ -11,12 +9,8 @@ const CONNECTIONS = 120;
 integrationTest(
   "workers: many connections through two workers a side, drained as one",
   async () => {
-    await using nats = await startNatsServer();
-    await using echo = startEcho();
     const workers = ["--workers", "2", "--log-format", "json"];
     await using tunnel = await startTunnel({
-      nats,
-      target: echo.address,
       clientArgs: workers,
       serverArgs: workers,
     });

@@ -1,5 +1,5 @@
 /**
- * `deno task demo`: Redis through NATS, before your eyes.
+ * Shows Redis through NATS, before your eyes: `deno task demo`.
  *
  * Starts nats-server, redis-server, `server.ts` and `client.ts` as real
  * processes on ports the OS chooses, drives Redis through the tunnel, kills
@@ -8,6 +8,7 @@
  * @module
  */
 
+import { within } from "../integration_tests/support/changes.ts";
 import { messageOf, RunError } from "../lib/base/errors.ts";
 import { ByteSource, sha256 } from "../integration_tests/support/hash.ts";
 import {
@@ -232,13 +233,8 @@ async function main(): Promise<number> {
   // Ends the children too: they are killed when this process unloads.
   Deno.addSignalListener("SIGINT", () => Deno.exit(130));
   Deno.addSignalListener("SIGTERM", () => Deno.exit(143));
-  const guard = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => guard.reject(new RunError(`No end after ${TIME_LIMIT / 1000} s`)),
-    TIME_LIMIT,
-  );
   try {
-    await Promise.race([demo(roles), guard.promise]);
+    await within(TIME_LIMIT, () => demo(roles));
     const took = ((performance.now() - started) / 1000).toFixed(1);
     say(`\nThe demo succeeded in ${took} s.`);
     return 0;
@@ -247,8 +243,6 @@ async function main(): Promise<number> {
     // deno-lint-ignore no-console -- the demo's output
     console.error(`\nThe demo failed: ${messageOf(error)}`);
     return 1;
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -72,36 +72,42 @@ export async function requireTool(command: string): Promise<string> {
   );
 }
 
+/** Paths of those of `tools` that are here, by command. */
+export async function locateAll(
+  tools: readonly Tool[],
+): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const { command } of tools) {
+    const path = await locate(command);
+    if (path !== undefined) found.set(command, path);
+  }
+  return found;
+}
+
 /**
- * Finds all of {@linkcode TOOLS} and installs those missing.
+ * Finds all of `tools` and installs those missing.
  *
  * @returns their paths by command.
  * @throws {RunError} naming what is missing and what to install.
  */
 export async function findOrInstall(
   say: (line: string) => void,
+  tools: readonly Tool[] = TOOLS,
 ): Promise<ReadonlyMap<string, string>> {
-  const found = new Map<string, string>();
-  const missing: Tool[] = [];
-  for (const tool of TOOLS) {
-    const path = await locate(tool.command);
-    if (path === undefined) missing.push(tool);
-    else {
-      say(`found ${tool.command}: ${path}`);
-      found.set(tool.command, path);
-    }
-  }
-  if (missing.length === 0) return found;
+  const before = await locateAll(tools);
+  for (const [command, path] of before) say(`found ${command}: ${path}`);
+  const missing = tools.filter(({ command }) => !before.has(command));
+  if (missing.length === 0) return before;
   await aptInstall(missing, say);
-  for (const tool of missing) {
-    const path = await locate(tool.command);
+  const found = await locateAll(tools);
+  for (const { command, aptPackage, hint } of missing) {
+    const path = found.get(command);
     if (path === undefined) {
       throw new RunError(
-        `Package ${tool.aptPackage} is installed and ${tool.command} is still not on PATH: install ${tool.hint}`,
+        `Package ${aptPackage} is installed and ${command} is still not on PATH: install ${hint}`,
       );
     }
-    say(`installed ${tool.command}: ${path}`);
-    found.set(tool.command, path);
+    say(`installed ${command}: ${path}`);
   }
   return found;
 }
@@ -119,7 +125,7 @@ async function aptInstall(
     );
   }
   const prefix = await asRoot();
-  const packages = tools.map((tool) => tool.aptPackage);
+  const packages = [...new Set(tools.map((tool) => tool.aptPackage))];
   if (prefix === undefined) {
     throw new RunError(
       `${names} not found and installing needs root: run \`sudo apt-get install -y ${

@@ -1,5 +1,5 @@
 /**
- * `deno task gate`: everything that can be said without running the program.
+ * Checks all that can be said without running the program: `deno task gate`.
  * Stops at the first step that says no. The tests are `deno task test`.
  *
  * @module

@@ -1,6 +1,6 @@
 /**
- * `deno task test:soak`: mixed traffic for an hour (or as long as told) while
- * faults strike at random: the broker is killed, restarted and stopped, links
+ * Runs `deno task test:soak`: mixed traffic for an hour (or as long as told)
+ * while faults strike at random: the broker is killed, restarted and stopped, links
  * are cut, refused, silenced and delayed, now and then a role is killed.
  *
  * Prints a line each minute and a verdict at the end; exit code 1 if a byte
@@ -12,8 +12,8 @@
 
 import { parseArgs } from "node:util";
 import { seededRandom } from "../integration_tests/support/chaos_flow.ts";
+import { pause } from "../integration_tests/support/changes.ts";
 import {
-  pause,
   type Stage,
   startStage,
 } from "../integration_tests/support/chaos_stage.ts";
@@ -24,10 +24,10 @@ import {
   type RoleName,
   startClient,
 } from "../integration_tests/support/roles.ts";
-import { startEcho } from "../integration_tests/support/targets.ts";
 import { messageOf } from "../lib/base/errors.ts";
 import { formatDuration, parseDuration } from "../lib/base/units.ts";
 import { locate } from "./find_or_install.ts";
+import { median } from "../bench/measure.ts";
 import { runTraffic, type Tally } from "./soak_traffic.ts";
 
 const MIB = 1024 * 1024;
@@ -207,8 +207,8 @@ class MemoryLog {
     return [...this.#lives].flatMap(([life, samples]) => {
       if (samples.length < ENOUGH_SAMPLES) return [];
       const quarter = samples.length >> 2;
-      const early = median(samples.slice(quarter, 2 * quarter));
-      const late = median(samples.slice(-quarter));
+      const early = median(samples.slice(quarter, 2 * quarter)) ?? 0;
+      const late = median(samples.slice(-quarter)) ?? 0;
       const grew = late > early + SLACK;
       const line = `${life}: ${Math.round(early / MIB)} MiB early, ${
         Math.round(late / MIB)
@@ -216,10 +216,6 @@ class MemoryLog {
       return [{ line, grew }];
     });
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
 /** Sums of a map as "a 1, b 2". */
@@ -255,10 +251,7 @@ async function soak(
   const { time, seed, killEvery } = options;
   const random = seededRandom(seed);
   await using cleanup = new AsyncDisposableStack();
-  const target = cleanup.use(startEcho());
-  const stage = cleanup.use(
-    await startStage({ target: target.address, relays: true }),
-  );
+  const stage = cleanup.use(await startStage({ relays: true }));
   let redisClient: ClientRole | undefined;
   if (await locate("redis-server") !== undefined) {
     const redis = cleanup.use(await startOwnRedis());

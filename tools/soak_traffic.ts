@@ -1,6 +1,6 @@
 /**
- * What the soak test sends through its tunnels: every kind is a loop of short
- * jobs, each of which checks every byte that it gets back.
+ * Sends the soak test's traffic: every kind is a loop of short jobs, each of
+ * which checks every byte that it gets back.
  *
  * @module
  */
@@ -11,7 +11,8 @@ import {
   expectEcho,
   roundTrip,
 } from "../integration_tests/support/chaos_flow.ts";
-import { pause, type Stage } from "../integration_tests/support/chaos_stage.ts";
+import { pause, within } from "../integration_tests/support/changes.ts";
+import { type Stage } from "../integration_tests/support/chaos_stage.ts";
 import { ByteSource, digestOf } from "../integration_tests/support/hash.ts";
 import { connectRedis } from "../integration_tests/support/redis_client.ts";
 import type { ClientRole } from "../integration_tests/support/roles.ts";
@@ -208,24 +209,20 @@ async function runJob(
   },
 ): Promise<void> {
   const started = performance.now();
-  const limit = new AbortController();
-  const hung = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    limit.abort();
-    hung.reject(new Error(`it did not end within ${LIMIT / 1000} s`));
-  }, LIMIT);
+  let hung = false;
   try {
-    const bytes = await Promise.race([
-      job(traffic, limit.signal),
-      hung.promise,
-    ]);
+    const bytes = await within(
+      LIMIT,
+      (signal) => job(traffic, signal),
+      () => Promise.resolve(void (hung = true)),
+    );
     if (bytes === undefined) return;
     tally.done.set(name, (tally.done.get(name) ?? 0) + 1);
     tally.bytes += bytes;
   } catch (error) {
     // Tunnels do not outlive their roles; but wrong bytes are never excused.
     const wrong = error instanceof assert.AssertionError && !isShort(error);
-    const fair = !wrong && !limit.signal.aborted;
+    const fair = !wrong && !hung;
     if (fair && traffic.lastRoleOutage() >= started) tally.excused++;
     else if (
       fair && error instanceof Refused && traffic.lastServerOutage() >= started
@@ -235,8 +232,6 @@ async function runJob(
         `${new Date().toISOString()} ${name}: ${messageOf(error)}`,
       );
     }
-  } finally {
-    clearTimeout(timer);
   }
 }
 

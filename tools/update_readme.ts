@@ -1,6 +1,6 @@
 /**
- * `deno run -A tools/update_readme.ts`: writes the tables of options in
- * README.md anew from `lib/config/options.ts`.
+ * Writes the tables of options in README.md anew from `lib/config/options.ts`:
+ * `deno run -A tools/update_readme.ts`.
  *
  * @module
  */

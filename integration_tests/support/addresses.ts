@@ -1,5 +1,5 @@
 /**
- * Addresses as `host:port`, IPv6 in brackets.
+ * Reads and writes addresses as `host:port`, IPv6 in brackets.
  *
  * @module
  */

@@ -1,9 +1,10 @@
 /**
- * Waiting for a state that something else changes, without polling.
+ * Waits for a state that something else changes, without polling.
  *
  * @module
  */
 
+import { setTimeout } from "node:timers/promises";
 import { currentSignal } from "./integration_test.ts";
 
 /** How a wait can be given up. */
@@ -33,6 +34,42 @@ export async function abortable<T>(
   } finally {
     signal?.removeEventListener("abort", onAbort);
     options.stop?.();
+  }
+}
+
+/**
+ * Waits for `ms` milliseconds: how long something is away, or the pause
+ * between two looks at what can only be asked for.
+ *
+ * @throws {Error} an `AbortError` when `signal` aborts first.
+ */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, signal && { signal });
+}
+
+/**
+ * Runs `body`, and gives it up after `limit` ms: its signal aborts then, after
+ * `onHang` has had its look.
+ *
+ * @throws {Error} when it did not end in time, or what `body` throws.
+ */
+export async function within<T>(
+  limit: number,
+  body: (signal: AbortSignal) => Promise<T>,
+  onHang: () => Promise<void> = () => Promise.resolve(),
+): Promise<T> {
+  const controller = new AbortController();
+  const hung = Promise.withResolvers<never>();
+  const timer = globalThis.setTimeout(async () => {
+    await onHang();
+    const error = new Error(`it did not end within ${limit / 1000} s`);
+    controller.abort(error);
+    hung.reject(error);
+  }, limit);
+  try {
+    return await Promise.race([body(controller.signal), hung.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

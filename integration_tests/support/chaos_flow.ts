@@ -1,6 +1,6 @@
 /**
- * Transfers whose progress can be waited for, so that faults strike in their
- * middle, and faults that strike again and again.
+ * Transfers bytes whose progress can be waited for, so that faults strike in
+ * their middle, again and again.
  *
  * @module
  */
@@ -9,10 +9,7 @@ import assert from "node:assert/strict";
 import { Changes, type WaitOptions } from "./changes.ts";
 import type { FaultRelay } from "./fault_relay.ts";
 import { ByteSource, type Digest, digestOf, Sha256 } from "./hash.ts";
-import { sendAll, writeAll } from "./transfer.ts";
-
-/** Bytes per read. */
-const READ_SIZE = 64 * 1024;
+import { chunksOf, readExactly, sendAll, writeAll } from "./transfer.ts";
 
 /** Bytes that arrive on a connection, counted and hashed as they come. */
 export class Arrivals {
@@ -52,15 +49,20 @@ export class Arrivals {
 
   async #read(conn: Deno.Conn): Promise<Digest> {
     const hash = new Sha256();
-    const buffer = new Uint8Array(READ_SIZE);
-    for (;;) {
-      const count = await conn.read(buffer);
-      if (count === null) return hash.digest();
-      hash.update(buffer.subarray(0, count));
-      this.#bytes += count;
+    for await (const bytes of chunksOf(conn)) {
+      hash.update(bytes);
+      this.#bytes += bytes.length;
       this.#changes.notify();
     }
+    return hash.digest();
   }
+}
+
+/** What is sent there and back, and what happens until then. */
+export interface EchoOptions {
+  readonly seed: number;
+  readonly size: number;
+  readonly meanwhile?: (arrivals: Arrivals) => Promise<void>;
 }
 
 /**
@@ -69,11 +71,7 @@ export class Arrivals {
  */
 export async function expectEcho(
   conn: Deno.Conn,
-  options: {
-    readonly seed: number;
-    readonly size: number;
-    readonly meanwhile?: (arrivals: Arrivals) => Promise<void>;
-  },
+  options: EchoOptions,
 ): Promise<void> {
   const { seed, size, meanwhile } = options;
   const arrivals = new Arrivals(conn);
@@ -93,13 +91,7 @@ export async function roundTrip(conn: Deno.Conn): Promise<number> {
   const started = performance.now();
   const text = new TextEncoder().encode("ping");
   await writeAll(conn, text);
-  const answer = new Uint8Array(text.length);
-  for (let at = 0; at < answer.length;) {
-    const count = await conn.read(answer.subarray(at));
-    if (count === null) throw new Deno.errors.UnexpectedEof("EOF for an echo");
-    at += count;
-  }
-  assert.deepEqual(answer, text);
+  assert.deepEqual(await readExactly(conn, text.length), text);
   return performance.now() - started;
 }
 

@@ -1,14 +1,20 @@
 /**
- * A stage for faults: a broker, both roles with their status ports, and if
- * asked for a fault relay between each role and the broker; with the means to
- * look into both roles and to see that nothing was left behind.
+ * Sets the stage for faults: a broker, both roles with their status ports, and
+ * if asked for a fault relay between each role and the broker; with the means
+ * to look into both roles and to see that nothing was left behind.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import { type Arrivals, roundTrip } from "./chaos_flow.ts";
+import {
+  type Arrivals,
+  type EchoOptions,
+  expectEcho,
+  roundTrip,
+} from "./chaos_flow.ts";
 import { type FaultRelay, startFaultRelay } from "./fault_relay.ts";
+import { pause } from "./changes.ts";
 import { currentSignal } from "./integration_test.ts";
 import {
   type NatsServer,
@@ -23,6 +29,7 @@ import {
   startClient,
   startServer,
 } from "./roles.ts";
+import { startEcho, type Target } from "./targets.ts";
 import { dial, receiveAll } from "./transfer.ts";
 
 /** Pause between looks at what can only be asked for, in ms. */
@@ -38,8 +45,8 @@ export const QUICK: readonly string[] = [
 
 /** What a stage is made of. */
 export interface StageOptions {
-  /** `host:port` the server dials. */
-  readonly target: string;
+  /** `host:port` the server dials; by default a target of its own that echoes. */
+  readonly target?: string;
   /** Put a fault relay between each role and the broker; default false. */
   readonly relays?: boolean;
   /** How the broker is configured. */
@@ -62,73 +69,62 @@ export interface Baseline {
   readonly client: number;
 }
 
+type Settings = StageOptions & { readonly target: string };
+
+/** What a stage consists of. */
+interface Parts {
+  readonly echo: Target;
+  readonly nats: NatsServer;
+  readonly relays: Readonly<Record<RoleName, FaultRelay>> | undefined;
+  server: Role;
+  client: ClientRole;
+}
+
 /** Broker, relays and roles. */
 export class Stage implements AsyncDisposable {
-  readonly #options: StageOptions;
+  readonly #options: Settings;
   readonly #cleanup: AsyncDisposableStack;
-  readonly #relays: Readonly<Record<RoleName, FaultRelay>> | undefined;
-  /** The broker. */
-  readonly nats: NatsServer;
-  #server: Role;
-  #client: ClientRole;
+  readonly #parts: Parts;
 
-  private constructor(
-    options: StageOptions,
+  /** Takes over what was started; see {@linkcode startStage}. */
+  constructor(
+    options: Settings,
     cleanup: AsyncDisposableStack,
-    parts: {
-      readonly nats: NatsServer;
-      readonly relays: Readonly<Record<RoleName, FaultRelay>> | undefined;
-      readonly server: Role;
-      readonly client: ClientRole;
-    },
+    parts: Parts,
   ) {
     this.#options = options;
     this.#cleanup = cleanup;
-    this.nats = parts.nats;
-    this.#relays = parts.relays;
-    this.#server = parts.server;
-    this.#client = parts.client;
+    this.#parts = parts;
   }
 
-  /** Starts everything; tunnels can be opened when this resolves. */
-  static async start(options: StageOptions): Promise<Stage> {
-    await using cleanup = new AsyncDisposableStack();
-    const nats = cleanup.use(await startNatsServer(options.nats));
-    const at = { hostname: "127.0.0.1", port: nats.port };
-    const relays = options.relays
-      ? {
-        server: cleanup.use(startFaultRelay(at)),
-        client: cleanup.use(startFaultRelay(at)),
-      }
-      : undefined;
-    const server = cleanup.use(
-      await serverOf(options, relays?.server.url ?? nats.url),
-    );
-    const client = cleanup.use(
-      await clientOf(options, relays?.client.url ?? nats.url),
-    );
-    const parts = { nats, relays, server, client };
-    return new Stage(options, cleanup.move(), parts);
+  /** The target that echoes, unless another was given. */
+  get echo(): Target {
+    return this.#parts.echo;
+  }
+
+  /** The broker. */
+  get nats(): NatsServer {
+    return this.#parts.nats;
   }
 
   /** The server role; another one after {@linkcode Stage.restart}. */
   get server(): Role {
-    return this.#server;
+    return this.#parts.server;
   }
 
   /** The client role; another one after {@linkcode Stage.restart}. */
   get client(): ClientRole {
-    return this.#client;
+    return this.#parts.client;
   }
 
   /** Where to connect to reach the target. */
   get endpoint(): ClientRole["endpoint"] {
-    return this.#client.endpoint;
+    return this.client.endpoint;
   }
 
   /** The role of this name. */
   role(name: RoleName): Role {
-    return name === "server" ? this.#server : this.#client;
+    return this.#parts[name];
   }
 
   /**
@@ -137,17 +133,24 @@ export class Stage implements AsyncDisposable {
    * @throws {Error} on a stage without relays.
    */
   relay(name: RoleName): FaultRelay {
-    if (this.#relays === undefined) throw new Error("A stage without relays");
-    return this.#relays[name];
+    const { relays } = this.#parts;
+    if (relays === undefined) throw new Error("A stage without relays");
+    return relays[name];
   }
 
   /** SIGKILL to a role, and another of the same flags in its place; ready when this resolves. */
   async restart(name: RoleName): Promise<void> {
     await this.role(name).process.kill();
-    const url = this.#relays?.[name].url ?? this.nats.url;
+    const url = this.#parts.relays?.[name].url ?? this.nats.url;
     if (name === "server") {
-      this.#server = this.#cleanup.use(await serverOf(this.#options, url));
-    } else this.#client = this.#cleanup.use(await clientOf(this.#options, url));
+      this.#parts.server = this.#cleanup.use(
+        await serverOf(this.#options, url),
+      );
+    } else {
+      this.#parts.client = this.#cleanup.use(
+        await clientOf(this.#options, url),
+      );
+    }
   }
 
   /** The value of a metric of a role, summed over its labels, or of those samples that have `label`. */
@@ -175,9 +178,19 @@ export class Stage implements AsyncDisposable {
 
   /** Waits until `role` has no tunnel, and holds no byte of any. */
   async whenRidOfTunnels(role: RoleName): Promise<void> {
-    for (const name of ["sproxy_tunnels_open", "sproxy_held_bytes"]) {
-      await this.whenMetric(role, name, { is: (value) => value === 0 });
+    await this.#whenZero(role, "tunnels_open", "held_bytes");
+  }
+
+  async #whenZero(role: RoleName, ...names: string[]): Promise<void> {
+    for (const name of names) {
+      await this.whenMetric(role, `sproxy_${name}`, { is: (n) => n === 0 });
     }
+  }
+
+  /** As {@linkcode expectEcho}, on a new connection through an echoing target. */
+  async expectEcho(options: EchoOptions): Promise<void> {
+    using conn = await dial(this.endpoint);
+    await expectEcho(conn, options);
   }
 
   /** A new connection gets through to an echoing target and back. */
@@ -188,10 +201,8 @@ export class Stage implements AsyncDisposable {
 
   /** Waits until neither role has a tunnel, nor an open under way. */
   async whenIdle(): Promise<void> {
-    const is = (value: number): boolean => value === 0;
     for (const role of ["client", "server"] as const) {
-      await this.whenMetric(role, "sproxy_tunnels_open", { is });
-      await this.whenMetric(role, "sproxy_tunnels_opening", { is });
+      await this.#whenZero(role, "tunnels_open", "tunnels_opening");
     }
   }
 
@@ -200,8 +211,8 @@ export class Stage implements AsyncDisposable {
     await this.whenIdle();
     return {
       subscriptions: await this.nats.subscriptions(),
-      server: await openFiles(this.#server.process.pid),
-      client: await openFiles(this.#client.process.pid),
+      server: await openFiles(this.server.process.pid),
+      client: await openFiles(this.client.process.pid),
     };
   }
 
@@ -212,10 +223,8 @@ export class Stage implements AsyncDisposable {
    */
   async expectNoLeaks(before: Baseline): Promise<void> {
     await this.whenIdle();
-    const is = (value: number): boolean => value === 0;
     for (const role of ["client", "server"] as const) {
-      await this.whenMetric(role, "sproxy_held_bytes", { is });
-      await this.whenMetric(role, "sproxy_peers", { is });
+      await this.#whenZero(role, "held_bytes", "peers");
     }
     let now = before;
     const kinds = ["subscriptions", "server", "client"] as const;
@@ -231,9 +240,27 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** Starts a stage; see {@linkcode Stage}. */
-export async function startStage(options: StageOptions): Promise<Stage> {
-  return await Stage.start(options);
+/** Starts a stage; tunnels can be opened when this resolves. */
+export async function startStage(options: StageOptions = {}): Promise<Stage> {
+  await using cleanup = new AsyncDisposableStack();
+  const echo = cleanup.use(startEcho());
+  const nats = cleanup.use(await startNatsServer(options.nats));
+  const at = { hostname: "127.0.0.1", port: nats.port };
+  const relays = options.relays
+    ? {
+      server: cleanup.use(startFaultRelay(at)),
+      client: cleanup.use(startFaultRelay(at)),
+    }
+    : undefined;
+  const settings = { ...options, target: options.target ?? echo.address };
+  const server = cleanup.use(
+    await serverOf(settings, relays?.server.url ?? nats.url),
+  );
+  const client = cleanup.use(
+    await clientOf(settings, relays?.client.url ?? nats.url),
+  );
+  const parts = { echo, nats, relays, server, client };
+  return new Stage(settings, cleanup.move(), parts);
 }
 
 /** Opens a tunnel of an echoing target, uses and ends it, and counts what is there without it. */
@@ -260,11 +287,6 @@ export async function killBroker(
     await pause(ms);
     await nats.restart();
   }
-}
-
-/** Waits for a fault's own time, in ms: how long something is away. */
-export async function pause(ms: number): Promise<void> {
-  await new Promise((wake) => setTimeout(wake, ms));
 }
 
 /**
@@ -316,7 +338,7 @@ export async function tunnelEnd(
 }
 
 async function serverOf(
-  options: StageOptions,
+  options: Settings,
   url: string,
 ): Promise<Role> {
   const { args = [], serverArgs = [] } = options;
@@ -324,7 +346,7 @@ async function serverOf(
 }
 
 async function clientOf(
-  options: StageOptions,
+  options: Settings,
   url: string,
 ): Promise<ClientRole> {
   const { args = [], clientArgs = [], target } = options;

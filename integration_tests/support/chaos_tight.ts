@@ -1,6 +1,6 @@
 /**
- * Sockets for which the kernel buffers next to nothing, so that hundreds of
- * stalled readers fill the tunnels' windows and not gigabytes of the kernel.
+ * Makes sockets for which the kernel buffers next to nothing, so that hundreds
+ * of stalled readers fill the tunnels' windows and not gigabytes of the kernel.
  *
  * By default the kernel takes 4 MB for a reader on loopback that has stopped,
  * because it sizes buffers by the segment (64 KiB there) that the reader's

@@ -1,6 +1,6 @@
 /**
- * Servers given by the environment, as docker compose does, in place of ones
- * of our own.
+ * Reads which servers the environment gives, as docker compose does, in place
+ * of ones of our own.
  *
  * @module
  */

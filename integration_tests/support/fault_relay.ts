@@ -1,6 +1,6 @@
 /**
- * A TCP relay that misbehaves on demand, to stand between a role and the
- * broker: it cuts, refuses, goes silent or delays.
+ * Relays TCP and misbehaves on demand, between a role and the broker: it cuts,
+ * refuses, goes silent or delays.
  *
  * It forwards bytes and half-closes and knows nothing of NATS. Note that a
  * clustered nats-server tells its clients the addresses of its nodes, which
@@ -10,7 +10,7 @@
  */
 
 import { type Endpoint, endpointOf, formatAddress } from "./addresses.ts";
-import { Changes, type WaitOptions } from "./changes.ts";
+import { Changes, pause, type WaitOptions } from "./changes.ts";
 import { close, writeAll } from "./transfer.ts";
 
 /** `up` is from who connects (a role) to the upstream (the broker), `down` the other way. */
@@ -82,17 +82,6 @@ export class FaultRelay implements AsyncDisposable {
     return this.#conditions.forwarded[direction];
   }
 
-  /** Waits until `bytes` bytes in all were forwarded in a direction. */
-  async whenForwarded(
-    bytes: number,
-    options: WaitOptions & { readonly direction: Direction },
-  ): Promise<void> {
-    await this.#conditions.changes.until(
-      () => this.forwarded(options.direction) >= bytes,
-      options,
-    );
-  }
-
   /** Waits until `count` connections in all were accepted. */
   async whenAccepted(count: number, options: WaitOptions = {}): Promise<void> {
     await this.#conditions.changes.until(
@@ -141,7 +130,7 @@ export class FaultRelay implements AsyncDisposable {
         // Somebody's outgoing connection may be using our port just now.
         if (!(error instanceof Deno.errors.AddrInUse)) throw error;
         if (attempt === LISTEN_TRIES) throw error;
-        await new Promise((wake) => setTimeout(wake, LISTEN_PAUSE));
+        await pause(LISTEN_PAUSE);
       }
     }
   }
@@ -367,7 +356,8 @@ class Held {
       () => this.#pieces.length > 0 || this.#finished,
     );
     const piece = this.#pieces.shift();
-    if (piece) await this.#delay(piece.due - performance.now());
+    const early = (piece?.due ?? 0) - performance.now();
+    if (early > 0) await pause(early, this.#signal);
     await this.#until(
       this.#conditions.changes,
       () => !this.#conditions.silent,
@@ -382,15 +372,5 @@ class Held {
   async #until(changes: Changes, probe: () => boolean): Promise<void> {
     if (probe() && !this.#signal.aborted) return;
     await changes.until(probe, { signal: this.#signal });
-  }
-
-  async #delay(milliseconds: number): Promise<void> {
-    if (milliseconds <= 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, milliseconds);
-    this.#signal.addEventListener("abort", () => resolve(), { once: true });
-    await promise;
-    clearTimeout(timer);
-    this.#signal.throwIfAborted();
   }
 }

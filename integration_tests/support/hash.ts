@@ -1,5 +1,5 @@
 /**
- * Test data: bytes that follow from a seed, and their SHA-256.
+ * Makes test data: bytes that follow from a seed, and their SHA-256.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The frame of an integration test: it knows which processes the test
- * started, shows their output when the test fails, and ends a test that hangs.
+ * Frames an integration test: knows which processes the test started, shows
+ * their output when it fails, and ends it when it hangs.
  *
  * @module
  */

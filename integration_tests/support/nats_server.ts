@@ -1,14 +1,15 @@
 /**
- * Real nats-servers on ports the OS chose: alone or three in a cluster, to be
- * killed, stopped and restarted on the same port.
+ * Starts real nats-servers on ports the OS chooses: alone or three in a cluster,
+ * to be killed, stopped and restarted on the same port.
  *
  * @module
  */
 
 import { requireTool } from "../../tools/find_or_install.ts";
-import type { WaitOptions } from "./changes.ts";
+import { pause, type WaitOptions } from "./changes.ts";
 import { currentSignal } from "./integration_test.ts";
 import { external } from "./external.ts";
+import { owned } from "./owned.ts";
 import { type Process, spawn } from "./processes.ts";
 
 /** A broker to test against. */
@@ -23,10 +24,6 @@ export interface Broker extends AsyncDisposable {
 export interface NatsServerOptions extends WaitOptions {
   /** Largest payload it takes, in bytes; its own default is 1 MiB. */
   readonly maxPayload?: number;
-  /** Let only this user in. */
-  readonly user?: { readonly name: string; readonly password: string };
-  /** Let only holders of this token in. */
-  readonly token?: string;
   /** Its place in a cluster. */
   readonly cluster?: {
     readonly name: string;
@@ -117,17 +114,6 @@ export class NatsServer implements Broker {
     return `nats://127.0.0.1:${this.port}`;
   }
 
-  /** The URL with the credentials it asks for. */
-  get urlWithCredentials(): string {
-    const { user, token } = this.#options;
-    const part = user
-      ? `${encodeURIComponent(user.name)}:${encodeURIComponent(user.password)}@`
-      : token
-      ? `${encodeURIComponent(token)}@`
-      : "";
-    return `nats://${part}127.0.0.1:${this.port}`;
-  }
-
   /** SIGKILL, and waits until it is gone. */
   async kill(): Promise<void> {
     await this.#process.kill();
@@ -166,7 +152,7 @@ export class NatsServer implements Broker {
         // Somebody's outgoing connection may be using our old port just now.
         if (!(error instanceof Deno.errors.AddrInUse)) throw error;
         if (attempt === RESTART_TRIES) throw error;
-        await new Promise((wake) => setTimeout(wake, RESTART_PAUSE));
+        await pause(RESTART_PAUSE);
       }
     }
   }
@@ -175,10 +161,7 @@ export class NatsServer implements Broker {
   async subscriptions(): Promise<number> {
     const { connections } = await this.monitor("connz?subs=1");
     if (!Array.isArray(connections)) return 0;
-    return connections.reduce(
-      (sum: number, { subscriptions }) => sum + Number(subscriptions),
-      0,
-    );
+    return connections.reduce((sum, one) => sum + one.subscriptions, 0);
   }
 
   /** How many clients are connected. */
@@ -205,7 +188,7 @@ export class NatsServer implements Broker {
     // It logs routes that it then drops as duplicates, so we have to ask.
     while (await this.peers() < count) {
       signal?.throwIfAborted();
-      await new Promise((wake) => setTimeout(wake, MONITOR_PAUSE));
+      await pause(MONITOR_PAUSE);
     }
   }
 
@@ -280,13 +263,8 @@ export async function startNatsCluster(
   const c = await node("c", [a, b]);
   const nodes = [a, b, c] as const;
   for (const node of nodes) await node.whenJoined(2, options);
-  const owned = cleanup.move();
-  return {
-    nodes,
-    url: nodes.map(({ url }) => url).join(","),
-    shared: false,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+  const url = nodes.map(({ url }) => url).join(",");
+  return owned(cleanup, { nodes, url, shared: false });
 }
 
 function configText(
@@ -294,7 +272,7 @@ function configText(
   options: NatsServerOptions,
   ports: Ports,
 ): string {
-  const { maxPayload, user, token, cluster, config } = options;
+  const { maxPayload, cluster, config } = options;
   const lines = [
     `listen: "127.0.0.1:${ports.client}"`,
     `http: "127.0.0.1:${ports.monitor}"`,
@@ -304,16 +282,6 @@ function configText(
     lines.push(`max_payload: ${maxPayload}`);
     // max_pending may not be smaller than max_payload.
     if (maxPayload > 64 * 1024 * 1024) lines.push(`max_pending: ${maxPayload}`);
-  }
-  if (user) {
-    lines.push(
-      `authorization { user: ${JSON.stringify(user.name)}, password: ${
-        JSON.stringify(user.password)
-      } }`,
-    );
-  }
-  if (token !== undefined) {
-    lines.push(`authorization { token: ${JSON.stringify(token)} }`);
   }
   if (cluster) {
     const routes = cluster.routes.map((port) => `"nats://127.0.0.1:${port}"`);

@@ -1,6 +1,5 @@
 /**
- * What the kernel says about a process (Linux only): for leak checks and the
- * bench.
+ * Asks the kernel about a process (Linux only): for leak checks and the bench.
  *
  * @module
  */

@@ -1,12 +1,13 @@
 /**
- * Real processes for tests: started, watched line by line, signalled by pid,
- * and always reaped.
+ * Starts real processes, watches them line by line, signals them by pid, and
+ * always reaps them.
  *
  * @module
  */
 
-import { abortable, type WaitOptions } from "./changes.ts";
-import { unwatch, watch } from "./integration_test.ts";
+import { type Endpoint, freePort } from "./addresses.ts";
+import { abortable, Changes, type WaitOptions } from "./changes.ts";
+import { currentSignal, unwatch, watch } from "./integration_test.ts";
 
 /** How a process is started. */
 export interface SpawnOptions {
@@ -40,6 +41,12 @@ const STOP_GRACE = 15_000;
 /** How long output may stay open after the process ended (a grandchild holds it), in ms. */
 const OUTPUT_GRACE = 2_000;
 
+/** Ports tried by {@linkcode spawnOnFreePort}: each fails only if it was taken in between. */
+const PORT_TRIES = 10;
+
+/** How long it may take to listen on one, in ms. */
+const LISTEN_LIMIT = 15_000;
+
 /** A running or ended child process. */
 export class Process implements AsyncDisposable {
   /** What it is called in messages. */
@@ -53,8 +60,7 @@ export class Process implements AsyncDisposable {
 
   readonly #child: Deno.ChildProcess;
   readonly #lines: string[] = [];
-  readonly #listeners = new Set<(line: string) => void>();
-  readonly #onEnd = new Set<() => void>();
+  readonly #changes = new Changes();
   #dropped = 0;
   #gone = false;
   #ended: Deno.CommandStatus | undefined;
@@ -105,25 +111,13 @@ export class Process implements AsyncDisposable {
     predicate: (line: string) => boolean,
     options: LineOptions = {},
   ): Promise<string> {
-    const seen = this.linesSince(options.since ?? 0).find(predicate);
-    if (seen !== undefined) return seen;
-    let onLine = (_line: string): void => {};
-    let onEnd = (): void => {};
-    return await abortable<string>((resolve, reject) => {
-      onLine = (line) => {
-        if (predicate(line)) resolve(line);
-      };
-      onEnd = () => reject(new ProcessEnded(this, this.#ended));
-      if (this.#ended) return onEnd();
-      this.#listeners.add(onLine);
-      this.#onEnd.add(onEnd);
-    }, {
-      signal: options.signal,
-      stop: () => {
-        this.#listeners.delete(onLine);
-        this.#onEnd.delete(onEnd);
-      },
-    });
+    let from = options.since ?? 0;
+    return await this.#changes.until(() => {
+      const found = this.linesSince(from).find(predicate);
+      from = this.mark();
+      if (found !== undefined || !this.#ended) return found;
+      throw new ProcessEnded(this, this.#ended);
+    }, options);
   }
 
   /** Sends a signal; nothing happens if the process has ended. */
@@ -183,7 +177,7 @@ export class Process implements AsyncDisposable {
     await output;
     clearTimeout(timer);
     this.#ended = status;
-    for (const onEnd of [...this.#onEnd]) onEnd();
+    this.#changes.notify();
     return status;
   }
 
@@ -217,7 +211,7 @@ export class Process implements AsyncDisposable {
       this.#lines.splice(0, MAX_LINES / 2);
       this.#dropped += MAX_LINES / 2;
     }
-    for (const onLine of [...this.#listeners]) onLine(line);
+    this.#changes.notify();
   }
 }
 
@@ -262,6 +256,42 @@ export function spawn(command: string, options: SpawnOptions = {}): Process {
   }).spawn();
   const name = options.name ?? command.replace(/^.*\//, "");
   return new Process(child, name, [command, ...args].join(" "));
+}
+
+/**
+ * Starts a server that takes no port 0 on a free port of 127.0.0.1, and waits
+ * until it says that it is ready.
+ *
+ * @throws {ProcessEnded} when it ends instead, whatever the port.
+ */
+export async function spawnOnFreePort(
+  command: string,
+  options: WaitOptions & {
+    readonly name: string;
+    readonly args: (port: number) => readonly string[];
+    /** What it then says. */
+    readonly ready: RegExp;
+  },
+): Promise<{ readonly process: Process; readonly endpoint: Endpoint }> {
+  const { name, args, ready } = options;
+  for (let attempt = 1;; attempt++) {
+    const port = freePort();
+    const process = spawn(command, { name, args: args(port) });
+    const signals = [
+      options.signal ?? currentSignal(),
+      AbortSignal.timeout(LISTEN_LIMIT),
+    ];
+    try {
+      await process.waitForLine((line) => ready.test(line), {
+        signal: AbortSignal.any(signals.filter((s) => s !== undefined)),
+      });
+      return { process, endpoint: { hostname: "127.0.0.1", port } };
+    } catch (error) {
+      await process.kill();
+      const taken = error instanceof ProcessEnded;
+      if (!taken || attempt === PORT_TRIES) throw error;
+    }
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The NATS client protocol in as few lines as the tests need: none of our own
- * code, so that it does not share our mistakes.
+ * Speaks the NATS client protocol in as few lines as the tests need: none of
+ * our own code, so that it does not share our mistakes.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A Redis connection that is exactly one TCP connection: it is never replaced
+ * Connects to Redis with exactly one TCP connection: it is never replaced
  * behind the caller's back.
  *
  * @module

@@ -1,14 +1,15 @@
 /**
- * A real redis-server on a free port, without persistence.
+ * Starts a real redis-server on a free port, without persistence.
  *
  * @module
  */
 
 import { requireTool } from "../../tools/find_or_install.ts";
-import { formatAddress, freePort } from "./addresses.ts";
+import { formatAddress } from "./addresses.ts";
 import type { WaitOptions } from "./changes.ts";
 import { external } from "./external.ts";
-import { describeStatus, type Process, spawn } from "./processes.ts";
+import { owned } from "./owned.ts";
+import { type Process, spawnOnFreePort } from "./processes.ts";
 
 /** A Redis to test against. */
 export interface Redis extends AsyncDisposable {
@@ -17,9 +18,6 @@ export interface Redis extends AsyncDisposable {
   /** Its process, where it is ours. */
   readonly process: Process | undefined;
 }
-
-/** Tries before giving up: each fails only if the port was taken in between. */
-const TRIES = 10;
 
 /**
  * The Redis of the environment (`REDIS_ADDR`), or one of our own, ready.
@@ -46,37 +44,16 @@ export async function startOwnRedis(
   const directory = await Deno.makeTempDir({ prefix: "redis-" });
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => Deno.remove(directory, { recursive: true }));
-  // Redis takes no port 0, so we find a free one and try again if it is lost.
-  for (let attempt = 1;; attempt++) {
-    const port = freePort();
-    const process = spawn(command, {
-      name: "redis-server",
-      // deno-fmt-ignore
-      args: [
-        "--port", String(port), "--bind", "127.0.0.1", "--dir", directory,
-        "--save", "", "--appendonly", "no", "--daemonize", "no",
-      ],
-    });
-    cleanup.use(process);
-    const line = await process.waitForLine(
-      (line) => /Ready to accept connections|ddress already in use/.test(line),
-      options,
-    );
-    if (line.includes("Ready")) {
-      const owned = cleanup.move();
-      return {
-        address: formatAddress({ hostname: "127.0.0.1", port }),
-        process,
-        [Symbol.asyncDispose]: () => owned.disposeAsync(),
-      };
-    }
-    const status = await process.kill();
-    if (attempt === TRIES) {
-      throw new Error(
-        `redis-server did not start in ${TRIES} tries (${
-          describeStatus(status)
-        }): ${line}`,
-      );
-    }
-  }
+  const { process, endpoint } = await spawnOnFreePort(command, {
+    name: "redis-server",
+    // deno-fmt-ignore
+    args: (port) => [
+      "--port", String(port), "--bind", "127.0.0.1", "--dir", directory,
+      "--save", "", "--appendonly", "no", "--daemonize", "no",
+    ],
+    ready: /Ready to accept connections/,
+    signal: options.signal,
+  });
+  cleanup.use(process);
+  return owned(cleanup, { address: formatAddress(endpoint), process });
 }

@@ -1,12 +1,12 @@
 /**
- * A Redis behind a tunnel: ours throughout, or as the environment gives it.
+ * Starts a tunnel to a Redis: ours throughout, or as the environment gives it.
  *
  * @module
  */
 
 import { type Endpoint, parseAddress } from "./addresses.ts";
 import { external } from "./external.ts";
-import { startBroker } from "./nats_server.ts";
+import { owned } from "./owned.ts";
 import { startRedis } from "./redis_server.ts";
 import { startTunnel } from "./roles.ts";
 
@@ -30,14 +30,9 @@ export async function startRedisTunnel(
     };
   }
   await using cleanup = new AsyncDisposableStack();
-  const nats = cleanup.use(await startBroker());
   const redis = cleanup.use(await startRedis());
-  const tunnel = cleanup.use(
-    await startTunnel({ nats, target: redis.address, ...options }),
+  const { endpoint } = cleanup.use(
+    await startTunnel({ target: redis.address, ...options }),
   );
-  const owned = cleanup.move();
-  return {
-    endpoint: tunnel.endpoint,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+  return owned(cleanup, { endpoint });
 }

@@ -1,12 +1,14 @@
 /**
- * The two roles as real processes, with the permissions the project's tasks
- * give them.
+ * Starts the two roles as real processes, with the permissions the project's
+ * tasks give them.
  *
  * @module
  */
 
 import { parseAddress } from "./addresses.ts";
-import type { Broker } from "./nats_server.ts";
+import { type Broker, startBroker } from "./nats_server.ts";
+import { owned } from "./owned.ts";
+import { startEcho, type Target } from "./targets.ts";
 import {
   type LineOptions,
   type Process,
@@ -29,7 +31,7 @@ export interface LogEntry {
 
 /** How a role is started beyond what the helper says itself. */
 export interface RoleOptions extends Pick<SpawnOptions, "name" | "cwd"> {
-  /** The top of the checkout whose role it is; default this one. */
+  /** The top of another checkout to start it from; default this one's. */
   readonly project?: URL | undefined;
   /** Further flags; they replace those of the helper. */
   readonly args?: readonly string[];
@@ -123,7 +125,7 @@ export async function spawnRole(
   role: RoleName,
   options: RoleOptions = {},
 ): Promise<Process> {
-  const { name = role, args = [], cwd, project = PROJECT } = options;
+  const { name = role, args = [], project = PROJECT, cwd } = options;
   const env = { ...await baseEnvironment(), ...options.env };
   return spawn(Deno.execPath(), {
     name,
@@ -139,15 +141,8 @@ export async function startServer(
   natsUrl: string,
   options: RoleOptions = {},
 ): Promise<Role> {
-  const process = await spawnRole("server", {
-    ...options,
-    args: flags([
-      ["--nats-url", natsUrl],
-      ["--listen-addr", "127.0.0.1:0"],
-      ["--log-format", "json"],
-    ], options.args),
-  });
-  return await readied(process, async (role) => {
+  const ours = { "--nats-url": natsUrl };
+  return await startRole("server", { ours, ...options }, async (role) => {
     await role.statusAddress(options);
     await role.entry(({ msg }) => msg === "ready", options);
     return role;
@@ -159,26 +154,51 @@ export async function startClient(
   natsUrl: string,
   options: RoleOptions & { readonly target: string },
 ): Promise<ClientRole> {
-  const process = await spawnRole("client", {
-    ...options,
-    args: flags([
-      ["--nats-url", natsUrl],
-      ["--listen-addr", "127.0.0.1:0"],
-      ["--remote-addr", options.target],
-      ["--log-format", "json"],
-    ], options.args),
-  });
-  return await readied(process, async (role) => {
+  const ours = { "--nats-url": natsUrl, "--remote-addr": options.target };
+  return await startRole("client", { ours, ...options }, async (role) => {
     const { address } = await role.entry(
       ({ msg }) => msg === "listening",
       options,
     );
-    return new ClientRole(process, String(address));
+    return new ClientRole(role.process, String(address));
   });
+}
+
+/** Starts a role that logs JSON and listens where the OS says, and waits for readiness. */
+async function startRole<T extends Role>(
+  name: RoleName,
+  options: RoleOptions & { readonly ours: Readonly<Record<string, string>> },
+  ready: (role: Role) => Promise<T>,
+): Promise<T> {
+  const { ours, args = [] } = options;
+  const flags = {
+    ...ours,
+    "--listen-addr": "127.0.0.1:0",
+    "--log-format": "json",
+  };
+  const kept = Object.entries(flags).filter(([flag]) =>
+    !args.some((word) => word === flag || word.startsWith(`${flag}=`))
+  );
+  const process = await spawnRole(name, {
+    ...options,
+    args: [...kept.flat(), ...args],
+  });
+  try {
+    return await ready(new Role(process));
+  } catch (error) {
+    await process.kill();
+    throw error;
+  }
 }
 
 /** A server and a client on one broker. */
 export interface Tunnel extends AsyncDisposable {
+  /** The broker's URL. */
+  readonly natsUrl: string;
+  /** The target that echoes, unless another was given. */
+  readonly echo: Target;
+  /** Flags that put another role on the same subjects. */
+  readonly subjects: readonly string[];
   /** The process that dials the target. */
   readonly server: Role;
   /** The process that listens. */
@@ -191,10 +211,10 @@ export interface Tunnel extends AsyncDisposable {
 
 /** What a tunnel is made of. */
 export interface TunnelOptions {
-  /** The broker. */
-  readonly nats: Pick<Broker, "url" | "shared">;
-  /** `host:port` the server dials. */
-  readonly target: string;
+  /** The broker; by default one of its own, or that of the environment. */
+  readonly nats?: Pick<Broker, "url" | "shared">;
+  /** `host:port` the server dials; by default a target of its own that echoes. */
+  readonly target?: string;
   /** Broker URL of the server role, when not that of `nats` (a fault relay's). */
   readonly serverNats?: string;
   /** Broker URL of the client role, when not that of `nats`. */
@@ -203,18 +223,21 @@ export interface TunnelOptions {
   readonly serverArgs?: readonly string[];
   /** Further flags of the client. */
   readonly clientArgs?: readonly string[];
-  /** The top of the checkout whose roles they are; default this one. */
+  /** The top of another checkout to start both from; default this one's. */
   readonly project?: URL | undefined;
   /** Ends the wait for readiness. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Starts both roles; connections to `address` reach `target` when this resolves. */
-export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
-  const { nats, target, serverArgs = [], clientArgs = [] } = options;
-  const { project, signal } = options;
-  const subjects = nats.shared ? ownSubjects() : [];
+export async function startTunnel(
+  options: TunnelOptions = {},
+): Promise<Tunnel> {
+  const { serverArgs = [], clientArgs = [], project, signal } = options;
   await using cleanup = new AsyncDisposableStack();
+  const echo = cleanup.use(startEcho());
+  const nats = options.nats ?? cleanup.use(await startBroker({ signal }));
+  const subjects = nats.shared ? ownSubjects() : [];
   const server = cleanup.use(
     await startServer(options.serverNats ?? nats.url, {
       project,
@@ -226,18 +249,20 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
     await startClient(options.clientNats ?? nats.url, {
       project,
       signal,
-      target,
+      target: options.target ?? echo.address,
       args: [...subjects, ...clientArgs],
     }),
   );
-  const owned = cleanup.move();
-  return {
+  const { address, endpoint } = client;
+  return owned(cleanup, {
+    echo,
+    natsUrl: nats.url,
+    subjects,
     server,
     client,
-    address: client.address,
-    endpoint: client.endpoint,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+    address,
+    endpoint,
+  });
 }
 
 /** Flags that keep a pair of roles apart from others on the same broker. */
@@ -247,30 +272,6 @@ export function ownSubjects(): readonly string[] {
   return [
     "--request-subject", `test.${id}.request`, "--data-prefix", `test.${id}.data`,
   ];
-}
-
-/** The flags of a helper, without those that the caller gives, and the caller's. */
-function flags(
-  ours: readonly (readonly [flag: string, value: string])[],
-  given: readonly string[] = [],
-): string[] {
-  const kept = ours.filter(([flag]) =>
-    !given.some((word) => word === flag || word.startsWith(`${flag}=`))
-  );
-  return [...kept.flat(), ...given];
-}
-
-/** Waits for readiness; on failure the process is ended. */
-async function readied<T extends Role>(
-  process: Process,
-  wait: (role: Role) => Promise<T>,
-): Promise<T> {
-  try {
-    return await wait(new Role(process));
-  } catch (error) {
-    await process.kill();
-    throw error;
-  }
 }
 
 function parseEntry(line: string): LogEntry | undefined {
@@ -300,16 +301,13 @@ export async function runArguments(
     await Deno.readTextFile(new URL("deno.json", project)),
   );
   const task: unknown = config.tasks?.[role];
-  const command = typeof task === "object" && task !== null && "command" in task
-    ? task.command
-    : task;
-  const words = typeof command === "string" ? command.split(/\s+/) : [];
+  const words = typeof task === "string" ? task.split(/\s+/) : [];
   const script = words.indexOf(`${role}.ts`);
   if (
     words[0] !== "deno" || words[1] !== "run" || script !== words.length - 1
   ) {
     throw new Error(
-      `Task "${role}" of deno.json is not "deno run ... ${role}.ts" but "${command}"`,
+      `Task "${role}" of deno.json is not "deno run ... ${role}.ts" but "${task}"`,
     );
   }
   return [

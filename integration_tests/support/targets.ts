@@ -1,5 +1,5 @@
 /**
- * TCP servers in this process, for tunnels to lead to.
+ * Serves TCP in this process, for tunnels to lead to.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { type Endpoint, endpointOf, formatAddress } from "./addresses.ts";
 import { Changes, type WaitOptions } from "./changes.ts";
 import { ByteSource, type Digest } from "./hash.ts";
 import {
+  chunksOf,
   close,
   isDisconnect,
   receiveAll,
@@ -23,9 +24,6 @@ export interface TargetOptions {
 
 /** What a target does with one connection; it is closed when this returns. */
 export type Serve = (conn: Deno.TcpConn) => Promise<void>;
-
-/** Bytes per read of the echo target. */
-const READ_SIZE = 64 * 1024;
 
 /** A listening TCP server that treats each connection alike. */
 export class Target implements AsyncDisposable {
@@ -119,46 +117,24 @@ export class Target implements AsyncDisposable {
   }
 }
 
-/** Sends back what it gets; its EOF follows the client's, after the last byte. */
-export function startEcho(options: TargetOptions = {}): Target {
-  return new Target(async (conn) => {
-    const buffer = new Uint8Array(READ_SIZE);
-    for (;;) {
-      const count = await conn.read(buffer);
-      if (count === null) break;
-      await writeAll(conn, buffer.subarray(0, count));
-    }
-    await conn.closeWrite();
-  }, options);
-}
-
-/** Speaks first: sends `banner`, then echoes. */
-export function startBanner(
-  banner: Uint8Array,
-  options: TargetOptions = {},
+/** Sends back what it gets, after `banner`; its EOF follows the client's, after the last byte. */
+export function startEcho(
+  options: TargetOptions & { readonly banner?: Uint8Array } = {},
 ): Target {
+  const { banner = new Uint8Array(0) } = options;
   return new Target(async (conn) => {
     await writeAll(conn, banner);
-    const buffer = new Uint8Array(READ_SIZE);
-    for (;;) {
-      const count = await conn.read(buffer);
-      if (count === null) break;
-      await writeAll(conn, buffer.subarray(0, count));
-    }
+    for await (const bytes of chunksOf(conn)) await writeAll(conn, bytes);
     await conn.closeWrite();
   }, options);
 }
 
 /** Sends the `length` bytes of `seed`, then EOF, then waits for the client's EOF. */
-export function startSource(
-  seed: number,
-  length: number,
-  options: TargetOptions = {},
-): Target {
+export function startSource(seed: number, length: number): Target {
   return new Target(async (conn) => {
     await sendAll(conn, new ByteSource(seed, length));
     await receiveAll(conn);
-  }, options);
+  });
 }
 
 /** A target that takes bytes and remembers their digests. */
@@ -167,7 +143,7 @@ export class Sink extends Target {
   readonly #arrived: Changes;
 
   /** Starts listening; `reply` is what it sends after the client's EOF. */
-  constructor(reply: Uint8Array, options: TargetOptions = {}) {
+  constructor(reply: Uint8Array) {
     const digests: Digest[] = [];
     const arrived = new Changes();
     super(async (conn) => {
@@ -175,7 +151,7 @@ export class Sink extends Target {
       arrived.notify();
       await writeAll(conn, reply);
       await conn.closeWrite();
-    }, options);
+    });
     this.#digests = digests;
     this.#arrived = arrived;
   }
@@ -192,11 +168,8 @@ export class Sink extends Target {
 }
 
 /** Hashes all it gets until EOF, then sends `reply` and its own EOF. */
-export function startSink(
-  reply: Uint8Array = new Uint8Array(),
-  options: TargetOptions = {},
-): Sink {
-  return new Sink(reply, options);
+export function startSink(reply: Uint8Array = new Uint8Array()): Sink {
+  return new Sink(reply);
 }
 
 /** A target whose connections are held until told otherwise. */
@@ -204,13 +177,13 @@ export class Stalled extends Target {
   readonly #release: () => void;
 
   /** Starts listening. */
-  constructor(options: TargetOptions = {}) {
+  constructor() {
     const released = Promise.withResolvers<void>();
     super(async (conn) => {
       await released.promise;
       await receiveAll(conn);
       await conn.closeWrite();
-    }, options);
+    });
     this.#release = released.resolve;
   }
 
@@ -227,14 +200,6 @@ export class Stalled extends Target {
 }
 
 /** Accepts and does not read a byte until released: a stalled reader. */
-export function startStalled(options: TargetOptions = {}): Stalled {
-  return new Stalled(options);
-}
-
-/** Reads and throws away all it gets. */
-export function startDiscard(options: TargetOptions = {}): Target {
-  return new Target(async (conn) => {
-    await receiveAll(conn);
-    await conn.closeWrite();
-  }, options);
+export function startStalled(): Stalled {
+  return new Stalled();
 }

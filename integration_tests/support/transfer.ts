@@ -1,5 +1,5 @@
 /**
- * Moving bytes over TCP connections in tests, with their digests.
+ * Moves bytes over TCP connections in tests, with their digests.
  *
  * @module
  */
@@ -35,6 +35,19 @@ export async function dial(
 /** Closes `conn`, or does nothing if it is closed. */
 export function close(conn: Disposable): void {
   conn[Symbol.dispose]();
+}
+
+/** What arrives until EOF, piece by piece; a piece is valid until the next is asked for. */
+export async function* chunksOf(
+  conn: Deno.Conn,
+  size: number = READ_SIZE,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const buffer = new Uint8Array(size);
+  for (;;) {
+    const count = await conn.read(buffer);
+    if (count === null) return;
+    yield buffer.subarray(0, count);
+  }
 }
 
 /** Writes all of `data`. */
@@ -104,25 +117,16 @@ export async function readExactly(
 
 /** All that arrives until EOF. */
 export async function readToEnd(conn: Deno.Conn): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
   let total = 0;
-  for (;;) {
-    const buffer = new Uint8Array(READ_SIZE);
-    const count = await conn.read(buffer);
-    if (count === null) break;
-    total += count;
+  for await (const piece of chunksOf(conn)) {
+    total += piece.length;
     if (total > MAX_COLLECTED) {
       throw new RangeError(`More than ${MAX_COLLECTED} bytes before EOF`);
     }
-    pieces.push(buffer.slice(0, count));
+    pieces.push(piece.slice());
   }
-  const all = new Uint8Array(total);
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
+  return await new Blob(pieces).bytes();
 }
 
 /** How a connection ended, as its reader sees it. */
@@ -132,14 +136,10 @@ export type Ending = "eof" | "reset";
 export async function readEnding(
   conn: Deno.Conn,
 ): Promise<{ readonly ending: Ending; readonly bytes: number }> {
-  const buffer = new Uint8Array(READ_SIZE);
   let bytes = 0;
   try {
-    for (;;) {
-      const count = await conn.read(buffer);
-      if (count === null) return { ending: "eof", bytes };
-      bytes += count;
-    }
+    for await (const { length } of chunksOf(conn)) bytes += length;
+    return { ending: "eof", bytes };
   } catch (error) {
     if (!isDisconnect(error)) throw error;
     return { ending: "reset", bytes };
@@ -148,11 +148,15 @@ export async function readEnding(
 
 /** Whether an error means that the other side, or we ourselves, cut a connection. */
 export function isDisconnect(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.ConnectionAborted ||
-    error instanceof Deno.errors.BrokenPipe ||
-    error instanceof Deno.errors.NotConnected ||
-    error instanceof Deno.errors.UnexpectedEof ||
-    error instanceof Deno.errors.BadResource ||
-    error instanceof Deno.errors.Interrupted;
+  return DISCONNECTS.some((kind) => error instanceof kind);
 }
+
+const DISCONNECTS = [
+  Deno.errors.ConnectionReset,
+  Deno.errors.ConnectionAborted,
+  Deno.errors.BrokenPipe,
+  Deno.errors.NotConnected,
+  Deno.errors.UnexpectedEof,
+  Deno.errors.BadResource,
+  Deno.errors.Interrupted,
+];

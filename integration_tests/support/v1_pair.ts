@@ -1,10 +1,11 @@
 /**
- * A program of ours with one of the original's, on a broker of their own.
+ * Starts a program of ours with one of the original's, on a broker of their own.
  *
  * @module
  */
 
 import { type NatsServer, startNatsServer } from "./nats_server.ts";
+import { owned } from "./owned.ts";
 import {
   type ClientRole,
   type Role,
@@ -18,51 +19,33 @@ import {
   type V1ServerOptions,
 } from "./v1_peer.ts";
 
-/** The original's client and our server, on a broker of their own. */
-export interface OldClient extends AsyncDisposable {
+/** A client and a server on a broker of their own. */
+export interface Pair<Client, Server> extends AsyncDisposable {
   /** The broker. */
   readonly nats: NatsServer;
-  /** The original's. */
-  readonly client: V1Client;
-  /** Ours. */
-  readonly server: Role;
+  readonly client: Client;
+  readonly server: Server;
 }
 
-/** Starts both; ready when this resolves. */
+/** Starts the original's client and our server; ready when this resolves. */
 export async function oldClient(
   options: V1ClientOptions & { readonly serverArgs?: readonly string[] },
-): Promise<OldClient> {
+): Promise<Pair<V1Client, Role>> {
   await using stack = new AsyncDisposableStack();
   const nats = stack.use(await startNatsServer());
   const { serverArgs = [] } = options;
   const server = stack.use(await startServer(nats.url, { args: serverArgs }));
   const client = stack.use(await V1Client.start(nats.url, options));
-  const owned = stack.move();
-  return {
-    nats,
-    client,
-    server,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+  return owned(stack, { nats, client, server });
 }
 
-/** Our client and the original's server, on a broker of their own. */
-export interface OldServer extends AsyncDisposable {
-  /** The broker. */
-  readonly nats: NatsServer;
-  /** Ours. */
-  readonly client: ClientRole;
-  /** The original's. */
-  readonly server: V1Server;
-}
-
-/** Starts both; ready when this resolves. */
+/** Starts our client and the original's server; ready when this resolves. */
 export async function oldServer(
   options: V1ServerOptions & {
     readonly target: string;
     readonly clientArgs?: readonly string[];
   },
-): Promise<OldServer> {
+): Promise<Pair<ClientRole, V1Server>> {
   await using stack = new AsyncDisposableStack();
   const nats = stack.use(await startNatsServer());
   const server = stack.use(await V1Server.start(nats.url, options));
@@ -70,11 +53,5 @@ export async function oldServer(
   const client = stack.use(
     await startClient(nats.url, { target, args: clientArgs }),
   );
-  const owned = stack.move();
-  return {
-    nats,
-    client,
-    server,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+  return owned(stack, { nats, client, server });
 }

@@ -1,14 +1,15 @@
 /**
- * The Go original's client and server, played in this process: what they say
- * to the letter, and the races they have. They share no code with ours.
+ * Plays the Go original's client and server in this process: what they say to
+ * the letter, and the races they have. They share no code with ours.
  *
  * @module
  */
 
 import { type Endpoint, parseAddress } from "./addresses.ts";
-import { Changes, type WaitOptions } from "./changes.ts";
+import { Changes, pause, type WaitOptions } from "./changes.ts";
 import { RawNats } from "./raw_nats.ts";
-import { close, isDisconnect, writeAll } from "./transfer.ts";
+import { Target } from "./targets.ts";
+import { chunksOf, close, isDisconnect, writeAll } from "./transfer.ts";
 
 /** Bytes the original reads at once; of a longer message it drops the rest. */
 const READ_SIZE = 32 * 1024;
@@ -60,11 +61,6 @@ function bytesOf({ Data }: V1Message): Uint8Array {
   return Data === null ? new Uint8Array(0) : Uint8Array.fromBase64(Data);
 }
 
-/** Waits, as a slow program or a long way would make it. */
-async function pass(ms: number): Promise<void> {
-  if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 /** Messages for one connection, of which there is room for 100. */
 class Queue {
   readonly #messages: V1Message[] = [];
@@ -79,17 +75,42 @@ class Queue {
     this.#changes.notify();
   }
 
-  /** The next message; undefined after the end. */
-  async next(): Promise<V1Message | undefined> {
-    await this.#changes.until(() => this.#messages.length > 0 || this.#ended, {
-      signal: new AbortController().signal,
-    });
-    return this.#ended ? undefined : this.#messages.shift();
+  /** The messages as they come, until the end. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<V1Message> {
+    const { signal } = new AbortController(); // not the test's
+    for (;;) {
+      await this.#changes.until(
+        () => this.#messages.length > 0 || this.#ended,
+        { signal },
+      );
+      const message = this.#messages.shift();
+      if (message === undefined || this.#ended) return;
+      yield message;
+    }
   }
 
   end(): void {
     this.#ended = true;
     this.#changes.notify();
+  }
+}
+
+/** Hands on what arrives until the connection ends, as much at once as the original reads. */
+async function readAll(
+  conn: Deno.TcpConn,
+  onBytes: (bytes: Uint8Array) => void,
+): Promise<void> {
+  await untilCut(async () => {
+    for await (const bytes of chunksOf(conn, READ_SIZE)) onBytes(bytes);
+  });
+}
+
+/** Runs `body`, for which it is no failure that the connection is cut. */
+async function untilCut(body: () => Promise<void>): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    if (!isDisconnect(error)) throw error;
   }
 }
 
@@ -207,9 +228,13 @@ export class V1Server implements AsyncDisposable {
     this.#connections.add(conn);
     const queue = new Queue();
     this.#queues.add(queue);
-    const down = this.#fromTarget(id, conn);
+    const down = readAll(
+      conn,
+      (bytes) =>
+        this.#nats.publish(`p.data.to_client.${id}`, encode(id, bytes, {})),
+    );
     const up = (async (): Promise<void> => {
-      await pass(subscribeDelay);
+      await pause(subscribeDelay);
       // It never unsubscribes.
       this.#nats.subscribe(`p.data.to_server.${id}`, ({ data }) => {
         queue.push(decode(data));
@@ -225,35 +250,15 @@ export class V1Server implements AsyncDisposable {
     this.#changes.notify();
   }
 
-  async #fromTarget(id: string, conn: Deno.TcpConn): Promise<void> {
-    const buffer = new Uint8Array(READ_SIZE);
-    try {
-      for (;;) {
-        const count = await conn.read(buffer);
-        if (count === null) return;
-        this.#nats.publish(
-          `p.data.to_client.${id}`,
-          encode(id, buffer.subarray(0, count), {}),
-        );
-      }
-    } catch (error) {
-      if (!isDisconnect(error)) throw error;
-    }
-  }
-
   async #toTarget(conn: Deno.TcpConn, queue: Queue): Promise<void> {
     const { writeDelay = 0 } = this.#options;
-    try {
-      for (;;) {
-        const message = await queue.next();
-        if (message === undefined) return;
+    await untilCut(async () => {
+      for await (const message of queue) {
         if (message.Metadata?.type === "close") this.#closes++;
-        await pass(writeDelay);
+        await pause(writeDelay);
         await writeAll(conn, bytesOf(message)); // a close is zero bytes
       }
-    } catch (error) {
-      if (!isDisconnect(error)) throw error;
-    }
+    });
   }
 }
 
@@ -273,21 +278,20 @@ export class V1Client implements AsyncDisposable {
   readonly endpoint: Endpoint;
   readonly #nats: RawNats;
   readonly #options: V1ClientOptions;
-  readonly #listener: Deno.TcpListener;
-  readonly #connections = new Set<Deno.TcpConn>();
-  readonly #running = new Set<Promise<void>>();
-  readonly #accepting: Promise<void>;
+  readonly #listener: Target;
   readonly #ids: string[] = [];
   #dropped = 0;
   #cutOff = 0;
+  #stopped: Promise<void> | undefined;
 
   private constructor(nats: RawNats, options: V1ClientOptions) {
     this.#nats = nats;
     this.#options = options;
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { hostname, port } = this.#listener.addr;
-    this.endpoint = { hostname, port };
-    this.#accepting = this.#accept();
+    this.#listener = new Target(async (conn) => {
+      const id = await this.#open();
+      if (id !== undefined) await this.#relay(conn, id);
+    });
+    this.endpoint = this.#listener.endpoint;
   }
 
   /** Starts one, on a port the OS chooses. */
@@ -306,40 +310,14 @@ export class V1Client implements AsyncDisposable {
   }
 
   /** Its process ends: nobody is told anything. */
-  async stop(): Promise<void> {
-    await this.#nats.close();
-    try {
-      this.#listener.close();
-    } catch (error) {
-      if (!(error instanceof Deno.errors.BadResource)) throw error;
-    }
-    await this.#accepting;
-    for (const conn of this.#connections) close(conn);
-    await Promise.all(this.#running);
+  stop(): Promise<void> {
+    return this.#stopped ??= this.#nats.close().then(() =>
+      this.#listener[Symbol.asyncDispose]()
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
-  }
-
-  async #accept(): Promise<void> {
-    for await (const conn of this.#listener) {
-      this.#connections.add(conn);
-      const running = this.#serve(conn);
-      this.#running.add(running);
-      void running.then(() => this.#running.delete(running));
-    }
-  }
-
-  async #serve(conn: Deno.TcpConn): Promise<void> {
-    try {
-      conn.setNoDelay(true);
-      const id = await this.#open();
-      if (id !== undefined) await this.#relay(conn, id);
-    } finally {
-      close(conn);
-      this.#connections.delete(conn);
-    }
   }
 
   /** Asks for a tunnel; undefined where its NATS library refuses the subject. */
@@ -356,7 +334,7 @@ export class V1Client implements AsyncDisposable {
     const id = new TextDecoder().decode(bytesOf(reply));
     if (id === "" || /\s/.test(id)) return undefined;
     this.#ids.push(id);
-    await pass(this.#options.subscribeDelay ?? 0);
+    await pause(this.#options.subscribeDelay ?? 0);
     return id;
   }
 
@@ -366,8 +344,18 @@ export class V1Client implements AsyncDisposable {
       `p.data.to_client.${id}`,
       ({ data }) => queue.push(decode(data)),
     );
-    const down = this.#toApplication(conn, queue);
-    const up = this.#fromApplication(conn, id);
+    const down = untilCut(async () => {
+      for await (const message of queue) {
+        const bytes = bytesOf(message);
+        this.#cutOff += Math.max(0, bytes.length - READ_SIZE);
+        await writeAll(conn, bytes.subarray(0, READ_SIZE));
+      }
+    });
+    const up = readAll(
+      conn,
+      (bytes) =>
+        this.#nats.publish(`p.data.to_server.${id}`, encode(id, bytes, null)),
+    );
     await Promise.race([down, up]);
     queue.end();
     close(conn);
@@ -377,42 +365,12 @@ export class V1Client implements AsyncDisposable {
     const { closeDelay = 0 } = this.#options;
     if (closeDelay > 0) {
       await this.#nats.flush();
-      await pass(closeDelay);
+      await pause(closeDelay);
     }
     this.#nats.publish(
       `p.data.to_server.${id}`,
       encode(id, null, { type: "close" }),
     );
     await this.#nats.flush();
-  }
-
-  async #toApplication(conn: Deno.TcpConn, queue: Queue): Promise<void> {
-    try {
-      for (;;) {
-        const message = await queue.next();
-        if (message === undefined) return;
-        const bytes = bytesOf(message);
-        this.#cutOff += Math.max(0, bytes.length - READ_SIZE);
-        await writeAll(conn, bytes.subarray(0, READ_SIZE));
-      }
-    } catch (error) {
-      if (!isDisconnect(error)) throw error;
-    }
-  }
-
-  async #fromApplication(conn: Deno.TcpConn, id: string): Promise<void> {
-    const buffer = new Uint8Array(READ_SIZE);
-    try {
-      for (;;) {
-        const count = await conn.read(buffer);
-        if (count === null) return;
-        this.#nats.publish(
-          `p.data.to_server.${id}`,
-          encode(id, buffer.subarray(0, count), null),
-        );
-      }
-    } catch (error) {
-      if (!isDisconnect(error)) throw error;
-    }
   }
 }
