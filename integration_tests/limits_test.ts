@@ -11,7 +11,7 @@ import {
   warm,
 } from "./support/chaos_stage.ts";
 import { TIGHT_SOCKETS, TightSockets } from "./support/chaos_tight.ts";
-import { formatAddress } from "./support/addresses.ts";
+import { formatAddress, parseAddress } from "./support/addresses.ts";
 import { ByteSource } from "./support/hash.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { openFiles, residentBytes } from "./support/proc_stats.ts";
@@ -23,6 +23,7 @@ import {
   isDisconnect,
   readEnding,
   readExactly,
+  readToEnd,
   receiveAll,
   sendAll,
   writeAll,
@@ -371,6 +372,34 @@ integrationTest(
     await stage.whenIdle();
     await stage.expectServing();
     await stage.expectNoLeaks(before);
+  },
+  { ignore: prlimit === undefined },
+);
+
+integrationTest(
+  "limits: a status page asked for while descriptors are short ends nothing",
+  async () => {
+    await using stage = await startStage();
+    await warm(stage);
+    for (const role of ROLES) {
+      const { pid } = stage[role].process;
+      const address = parseAddress(await stage[role].statusAddress());
+      await limitFiles(pid, await openFiles(pid));
+      const request = new TextEncoder().encode("GET /health HTTP/1.1\r\n\r\n");
+      using waiting = await dial(address);
+      await writeAll(waiting, request);
+      const mark = stage[role].process.mark();
+      await stage[role].entry(
+        ({ msg }) => msg === "cannot accept a connection",
+        {
+          since: mark,
+        },
+      );
+      await limitFiles(pid, 1024);
+      const answer = new TextDecoder().decode(await readToEnd(waiting));
+      assert.match(answer, /^HTTP\/1\.1 200 OK/);
+    }
+    await stage.expectServing();
   },
   { ignore: prlimit === undefined },
 );

@@ -37,6 +37,19 @@ export interface ListenOptions {
   readonly onAcceptError: (message: string) => void;
 }
 
+/** What is listened for, for people. */
+interface Purpose {
+  /** What cannot be done when the address cannot be bound; the address follows. */
+  readonly what: string;
+  /** What to do when the port is taken. */
+  readonly hint: string;
+}
+
+const FOR_TUNNELS: Purpose = {
+  what: "listen on",
+  hint: "stop its owner or choose another (0 for any)",
+};
+
 /**
  * Listens for connections; at `localhost` on both address families.
  *
@@ -45,6 +58,14 @@ export interface ListenOptions {
 export function listen(
   address: Address,
   options: ListenOptions,
+): SocketListener {
+  return listenFor(address, { ...options, ...FOR_TUNNELS });
+}
+
+/** The same for something else than tunnels: `what` it is and a `hint`, for the error. */
+export function listenFor(
+  address: Address,
+  options: ListenOptions & Purpose,
 ): SocketListener {
   const listeners = bind(address, options);
   const [first] = listeners;
@@ -137,14 +158,17 @@ function isShortage(error: unknown): boolean {
  * @throws {RunError} when it cannot, naming `flag`.
  */
 export function checkListenable(address: Address, flag: string): void {
-  for (const listener of bind(address, { flag })) listener.close();
+  const what = `${FOR_TUNNELS.what} ${flag}`;
+  for (const listener of bind(address, { ...FOR_TUNNELS, what })) {
+    listener.close();
+  }
 }
 
 function bind(
   address: Address,
-  options: { readonly reusePort?: boolean; readonly flag?: string },
+  options: Purpose & { readonly reusePort?: boolean },
 ): [Deno.TcpListener, ...Deno.TcpListener[]] {
-  const { reusePort, flag } = options;
+  const { reusePort, what, hint } = options;
   const listenOn = (hostname: string, port = address.port): Deno.TcpListener =>
     Deno.listen({
       hostname,
@@ -158,11 +182,10 @@ function bind(
     return [listenOn(address.host)];
   } catch (cause) {
     const why = cause instanceof Deno.errors.AddrInUse
-      ? "the port is in use; stop its owner or choose another (0 for any)"
+      ? `the port is in use; ${hint}`
       : messageOf(cause);
     const shown = formatAddress(address);
-    const where = flag === undefined ? shown : `${flag} ${shown}`;
-    throw new RunError(`Cannot listen on ${where}: ${why}`, { cause });
+    throw new RunError(`Cannot ${what} ${shown}: ${why}`, { cause });
   }
 }
 
@@ -170,12 +193,16 @@ function bind(
 function listenEverywhere(
   listenOn: (hostname: string) => Deno.TcpListener,
 ): Deno.TcpListener {
-  try {
-    return listenOn("::");
-  } catch (error) {
-    if (error instanceof Deno.errors.AddrInUse) throw error;
-    return listenOn("0.0.0.0");
+  const net = { name: "net", host: "[::]" } as const;
+  // Not asked for where it is not given: the question would wait on a terminal.
+  if (Deno.permissions.querySync(net).state === "granted") {
+    try {
+      return listenOn("::");
+    } catch (error) {
+      if (error instanceof Deno.errors.AddrInUse) throw error;
+    }
   }
+  return listenOn("0.0.0.0");
 }
 
 /** Listens on one port of both loopback addresses, or of those that there are. */

@@ -6,8 +6,12 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { type Address, formatAddress } from "../base/address.ts";
-import { messageOf, RunError } from "../base/errors.ts";
+import { type Address, parseAddress } from "../base/address.ts";
+import { BufferPool } from "../base/buffer_pool.ts";
+import { systemClock } from "../base/clock.ts";
+import { Throttle } from "../base/throttle.ts";
+import { listenFor } from "../net/listen.ts";
+import { type HttpRequest, type HttpResponse, serveHttp } from "./http.ts";
 import { formatMetrics, type Metric, METRICS_CONTENT_TYPE } from "./metrics.ts";
 
 /** What a process, or a worker of one, says of itself. */
@@ -36,6 +40,9 @@ export interface StatusServer extends AsyncDisposable {
   readonly address: Address;
 }
 
+/** Time between two lines about accepts that fail, in ms. */
+const ACCEPT_ERROR_MS = 10_000;
+
 /**
  * Serves the status.
  *
@@ -43,68 +50,43 @@ export interface StatusServer extends AsyncDisposable {
  */
 export function serveStatus(options: StatusOptions): StatusServer {
   const { address, flag, read } = options;
-  const controller = new AbortController();
-  let server: HttpServer;
-  try {
-    server = listen(address, {
-      signal: controller.signal,
-      onListen: () => {},
-      handler: (request) => respond(request, read),
-    });
-  } catch (cause) {
-    const why = cause instanceof Deno.errors.AddrInUse
-      ? "the port is in use; choose another, or off"
-      : messageOf(cause);
-    throw new RunError(
-      `Cannot serve the status on ${flag} ${formatAddress(address)}: ${why}`,
-      { cause },
-    );
-  }
-  const { hostname: host, port } = server.addr;
+  const log = getLogger(["sproxy", "status"]);
+  const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
+  const listener = listenFor(address, {
+    what: `serve the status on ${flag}`,
+    hint: "choose another, or off",
+    pool: new BufferPool(),
+    clock: systemClock,
+    onAcceptError: (why) => {
+      const count = acceptErrors.note(systemClock.now());
+      if (count === undefined) return;
+      log.warn("cannot accept a connection", { why, count });
+    },
+  });
+  const serving = serveHttp(listener, {
+    clock: systemClock,
+    answer: (request) => respond(request, read),
+    refuse: (status) => json(status, { status: "bad request" }),
+  });
   return {
-    address: { host, port },
+    address: parseAddress(listener.address),
     async [Symbol.asyncDispose](): Promise<void> {
-      // Aborting cuts off a reader that has stopped; shutdown() would wait for
-      // it for ever, and then crash when aborted (Deno 2.9.6).
-      controller.abort();
-      await server.finished;
+      listener[Symbol.dispose]();
+      await serving;
     },
   };
 }
 
-type HttpServer = Deno.HttpServer<Deno.NetAddr>;
-
-/** Listens at the address, for an empty host on IPv6 and IPv4 if it can. */
-function listen(
-  { host, port }: Address,
-  options: Deno.ServeInit<Deno.NetAddr> & Deno.ServeTcpOptions,
-): HttpServer {
-  const serve = (hostname: string): HttpServer =>
-    Deno.serve({ ...options, hostname, port });
-  if (host !== "") return serve(host);
-  const net = { name: "net", host: `[::]:${port}` } as const;
-  if (Deno.permissions.querySync(net).state === "granted") {
-    try {
-      return serve("::");
-    } catch (error) {
-      if (error instanceof Deno.errors.AddrInUse) throw error;
-      // Whatever else is wrong will be wrong with IPv4 too, or does not matter.
-    }
-  }
-  return serve("0.0.0.0");
-}
-
 /** The answer to one request. */
-function respond(request: Request, read: () => Status): Response {
-  const { method, url } = request;
-  const parsed = URL.parse(url); // null for a Host header that is none
-  if (parsed === null) return json(400, { status: "bad request" });
-  const page = PAGES.get(parsed.pathname);
+function respond(
+  { method, path }: HttpRequest,
+  read: () => Status,
+): HttpResponse {
+  const page = PAGES.get(path);
   if (page === undefined) return json(404, { status: "not found" });
   if (method !== "GET" && method !== "HEAD") {
-    const refusal = json(405, { status: "method not allowed" });
-    refusal.headers.set("allow", "GET, HEAD");
-    return refusal;
+    const allow = "GET, HEAD";
+    return { ...json(405, { status: "method not allowed" }), allow };
   }
   try {
     return page(read);
@@ -115,30 +97,27 @@ function respond(request: Request, read: () => Status): Response {
 }
 
 /** What each path serves. */
-const PAGES: ReadonlyMap<string, (read: () => Status) => Response> = new Map([
-  ["/health", () => json(200, { status: "ok" })],
-  ["/ready", (read: () => Status) => {
-    const { notReadyReason: reason, details } = read();
-    return reason === undefined
-      ? json(200, { status: "ready", details })
-      : json(503, { status: "not ready", reason, details });
-  }],
-  [
-    "/metrics",
-    (read: () => Status) =>
-      page(200, formatMetrics(read().metrics), METRICS_CONTENT_TYPE),
-  ],
-]);
+const PAGES: ReadonlyMap<string, (read: () => Status) => HttpResponse> =
+  new Map([
+    ["/health", () => json(200, { status: "ok" })],
+    ["/ready", (read: () => Status) => {
+      const { notReadyReason: reason, details } = read();
+      return reason === undefined
+        ? json(200, { status: "ready", details })
+        : json(503, { status: "not ready", reason, details });
+    }],
+    [
+      "/metrics",
+      (read: () => Status) => ({
+        status: 200,
+        type: METRICS_CONTENT_TYPE,
+        body: formatMetrics(read().metrics),
+      }),
+    ],
+  ]);
 
 /** A response with `value` as JSON. */
-function json(status: number, value: unknown): Response {
-  return page(status, JSON.stringify(value) + "\n", "application/json");
-}
-
-/** A response that no cache keeps. */
-function page(status: number, body: string, type: string): Response {
-  return new Response(body, {
-    status,
-    headers: { "content-type": type, "cache-control": "no-store" },
-  });
+function json(status: number, value: unknown): HttpResponse {
+  const body = JSON.stringify(value) + "\n";
+  return { status, type: "application/json", body };
 }

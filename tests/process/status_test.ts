@@ -215,3 +215,35 @@ Deno.test("serveStatus() goes on after garbage", async () => {
   }
   assert.equal((await ask(server, "/health")).status, 200);
 });
+
+Deno.test("serveStatus() answers beside a thousand half requests, and keeps none of them for ever", async () => {
+  await using server = serve();
+  const { host: hostname, port } = server.address;
+  const half = new TextEncoder().encode("GET /health HTTP/1.1\r\nHost: ");
+  const conns: Deno.TcpConn[] = [];
+  try {
+    for (let i = 0; i < 1_000; i++) {
+      const conn = await Deno.connect({ hostname, port });
+      conns.push(conn);
+      await conn.write(half);
+    }
+    assert.equal((await ask(server, "/health")).status, 200);
+    // The oldest have gone to make room.
+    const [oldest] = conns;
+    assert.ok(oldest);
+    const ending = await oldest.read(new Uint8Array(1)).catch(() => null);
+    assert.equal(ending, null);
+  } finally {
+    for (const conn of conns) conn.close();
+  }
+});
+
+Deno.test("serveStatus() says so of a request that is too long", async () => {
+  await using server = serve();
+  const { host: hostname, port } = server.address;
+  using conn = await Deno.connect({ hostname, port });
+  const long = `GET /health HTTP/1.1\r\nX: ${"x".repeat(9_000)}\r\n\r\n`;
+  await conn.write(new TextEncoder().encode(long));
+  const answer = await new Response(conn.readable).text();
+  assert.match(answer, /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n/);
+});

@@ -1,0 +1,156 @@
+/**
+ * A small HTTP/1.1 server for the status: one request a connection.
+ *
+ * Not `Deno.serve`: when descriptors run out it ends with an error that
+ * nobody can catch in time, it keeps half a request for ever, and it takes as
+ * many connections as come (Deno 2.9.6). A status page must not cost a tunnel.
+ *
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import {
+  directOf,
+  type DirectSocket,
+  type SocketListener,
+} from "../net/socket.ts";
+
+/** Connections at once: probes and scrapers of a busy cluster. With more the oldest goes. */
+const MAX_CONNECTIONS = 32;
+
+/** How long a connection may take, request and answer, in ms. */
+const CONNECTION_MS = 5_000;
+
+/** Longest request line with its headers, in bytes; nobody needs more to ask for a status. */
+const MAX_REQUEST_BYTES = 8 * 1024;
+
+/** How long the asker may take to close once it has the answer, in ms. */
+const LINGER_MS = 500;
+
+/** A request, as far as a status page depends on it. */
+export interface HttpRequest {
+  /** Its method, in capitals. */
+  readonly method: string;
+  /** The path, without its query. */
+  readonly path: string;
+}
+
+/** The answer to a request. */
+export interface HttpResponse {
+  /** The status code. */
+  readonly status: number;
+  /** What the body is. */
+  readonly type: string;
+  /** The body. */
+  readonly body: string;
+  /** The methods there are, where another was used. */
+  readonly allow?: string;
+}
+
+const STATUS_TEXTS: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+/** Serves the connections of `listener` until it is disposed; then cuts those that are open. */
+export async function serveHttp(
+  listener: SocketListener,
+  options: {
+    readonly clock: Clock;
+    /** Answers a request at once; must not throw. */
+    readonly answer: (request: HttpRequest) => HttpResponse;
+    /** Answers what is no request. */
+    readonly refuse: (status: 400 | 431) => HttpResponse;
+  },
+): Promise<void> {
+  const open = new Set<DirectSocket>();
+  for await (const socket of listener.accept()) {
+    const connection = directOf(socket);
+    open.add(connection);
+    if (open.size > MAX_CONNECTIONS) {
+      for (const oldest of open) {
+        oldest.close();
+        open.delete(oldest);
+        break;
+      }
+    }
+    void serveConnection(connection, options)
+      .finally(() => open.delete(connection));
+  }
+  for (const connection of open) connection.close();
+}
+
+async function serveConnection(
+  connection: DirectSocket,
+  { clock, answer, refuse }: Parameters<typeof serveHttp>[1],
+): Promise<void> {
+  using _deadline = clock.after(CONNECTION_MS, () => connection.close());
+  try {
+    const head = await readHead(connection);
+    if (head === undefined) return;
+    const request = head === "" ? undefined : parseRequest(head);
+    const response = request === undefined
+      ? refuse(head === "" ? 431 : 400)
+      : answer(request);
+    const withBody = request?.method !== "HEAD";
+    await connection.writer.write(encode(response, withBody));
+    await connection.writer.close();
+    // Closed while bytes are unread, a socket takes back what it has sent.
+    using _linger = clock.after(LINGER_MS, () => connection.close());
+    while (!(await connection.reader.read()).done);
+  } catch {
+    // The asker has gone, or took too long: nobody is left to be told.
+  } finally {
+    connection.close();
+  }
+}
+
+/** The request line and headers; empty when they are too long, undefined at an early end. */
+async function readHead(connection: DirectSocket): Promise<string | undefined> {
+  const decoder = new TextDecoder("latin1");
+  let text = "";
+  for (;;) {
+    const { done, value } = await connection.reader.read();
+    if (done) return undefined;
+    text += decoder.decode(value);
+    const end = text.indexOf("\r\n\r\n");
+    if (end >= 0 && end <= MAX_REQUEST_BYTES) return text.slice(0, end);
+    if (text.length > MAX_REQUEST_BYTES) return "";
+  }
+}
+
+/** The request that `head` begins; undefined when it is none (RFC 9112, 3). */
+function parseRequest(head: string): HttpRequest | undefined {
+  const [, method, target] =
+    /^([A-Z]+) (\S+) HTTP\/1\.[01](?:\r\n|$)/.exec(head) ?? [];
+  if (method === undefined || target === undefined) return undefined;
+  const path = target.startsWith("/")
+    ? target.split("?")[0]
+    : URL.parse(target)?.pathname;
+  return path === undefined ? undefined : { method, path };
+}
+
+function encode(response: HttpResponse, withBody: boolean): Uint8Array {
+  const { status, type, body, allow } = response;
+  const encoder = new TextEncoder();
+  const bytes = encoder.encode(body);
+  const head = encoder.encode([
+    `HTTP/1.1 ${status} ${STATUS_TEXTS[status] ?? ""}`,
+    `content-type: ${type}`,
+    `content-length: ${bytes.length}`,
+    "cache-control: no-store",
+    ...(allow === undefined ? [] : [`allow: ${allow}`]),
+    "connection: close",
+    "",
+    "",
+  ].join("\r\n"));
+  if (!withBody) return head;
+  const all = new Uint8Array(head.length + bytes.length);
+  all.set(head);
+  all.set(bytes, head.length);
+  return all;
+}
