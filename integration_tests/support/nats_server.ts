@@ -55,6 +55,9 @@ const RESTART_PAUSE = 100;
 /** Pause between looks at the monitoring port, in ms. */
 const MONITOR_PAUSE = 20;
 
+/** The name of its configuration file. */
+const CONFIG_NAME = "nats.conf";
+
 /** A running, or for the moment killed, nats-server. */
 export class NatsServer implements Broker {
   readonly #command: string;
@@ -62,6 +65,8 @@ export class NatsServer implements Broker {
   readonly #options: NatsServerOptions;
   #process: Process;
   #ports: Ports;
+  /** The ports as its file has them: they may not change while it runs. */
+  #configured = ANY;
 
   private constructor(
     command: string,
@@ -147,6 +152,7 @@ export class NatsServer implements Broker {
           this.#ports,
         );
         this.#process = process;
+        this.#configured = this.#ports;
         return;
       } catch (error) {
         // Somebody's outgoing connection may be using our old port just now.
@@ -155,6 +161,21 @@ export class NatsServer implements Broker {
         await pause(RESTART_PAUSE);
       }
     }
+  }
+
+  /** Replaces its configuration while it runs; resolves once it has taken that on. */
+  async reload(options: Pick<NatsServerOptions, "config">): Promise<void> {
+    const settings = { ...this.#options, ...options };
+    await Deno.writeTextFile(
+      `${this.#directory}/${CONFIG_NAME}`,
+      configText(this.#directory, settings, this.#configured),
+    );
+    const since = this.#process.mark();
+    Deno.kill(this.#process.pid, "SIGHUP");
+    await this.#process.waitForLine(
+      (line) => line.includes("Reloaded server configuration"),
+      { since },
+    );
   }
 
   /** How many subscriptions its clients hold, the server's own not counted. */
@@ -306,7 +327,7 @@ async function launch(
   options: NatsServerOptions,
   ports: Ports,
 ): Promise<{ readonly process: Process; readonly ports: Ports }> {
-  const file = `${directory}/nats.conf`;
+  const file = `${directory}/${CONFIG_NAME}`;
   await Deno.writeTextFile(file, configText(directory, options, ports));
   const process = spawn(command, {
     name: options.name ?? "nats-server",

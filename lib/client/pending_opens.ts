@@ -268,7 +268,16 @@ export class PendingOpens implements Disposable {
     else this.#fail(entry, entry.refusal ?? NOBODY_ELSE);
   }
 
-  #onLink({ type }: LinkEvent): void {
+  #onLink(event: LinkEvent): void {
+    const { type } = event;
+    const { request } = this.#options.subjects;
+    if (type === "denied" && event.subject === request) {
+      this.cancel({
+        code: "denied",
+        text: `NATS refuses what is published to ${request}`,
+      });
+    }
+    if (type !== "up" && type !== "down") return;
     if (type === "up") this.#upAt = this.#options.clock.now();
     // What was asked may be lost with the link: no silence of a server's.
     for (const entry of [...this.#entries]) this.#ask(entry);

@@ -67,6 +67,16 @@ export interface BusSubscription extends Disposable {
 export type LinkEvent =
   /** Connected (again); subscriptions are in place; maxPayload may have changed. */
   | { readonly type: "up"; readonly server: string }
+  /** The broker takes messages of another size from now on; the link stays up. */
+  | { readonly type: "limit"; readonly maxPayload: number }
+  /** Which subscriptions the broker refuses has changed; see {@linkcode Bus.refusedSubjects}. */
+  | { readonly type: "subscriptions" }
+  /** The broker refuses what is published to `subject`: it is lost. */
+  | {
+    readonly type: "denied";
+    readonly subject: string;
+    readonly reason: string;
+  }
   /** The connection is lost; what was queued or in flight may be lost with it. */
   | { readonly type: "down"; readonly reason: string }
   /** The bus has ended for good (closed, or NATS refused us for good). */
@@ -78,6 +88,8 @@ export interface Bus {
   readonly maxPayload: number;
   /** Whether messages published now reach the broker's socket. */
   readonly connected: boolean;
+  /** Subjects of subscriptions that the broker refuses; it is asked again now and then. */
+  readonly refusedSubjects: readonly string[];
   /** Bytes published and not yet handed to the operating system. */
   readonly pendingBytes: number;
   /** Whether `pendingBytes` is at or over the high-water mark: stop reading sockets. */

@@ -14,6 +14,8 @@ import type {
   PublishOptions,
 } from "./bus.ts";
 import type { Encodable } from "../base/encodable.ts";
+import { backoffDelay } from "../base/backoff.ts";
+import { Throttle } from "../base/throttle.ts";
 import { messageOf } from "../base/errors.ts";
 import { PublishEncoder } from "./encoder.ts";
 import { type LinkOwner, NatsLink } from "./link.ts";
@@ -49,6 +51,15 @@ export interface NatsBus extends Bus, AsyncDisposable {
 
 /** How long `close` tries to send what is queued, unless told otherwise, in ms. */
 const DEFAULT_CLOSE_TIMEOUT = 1000;
+
+/** Time between two lines about one subject whose messages are refused, in ms. */
+const DENIED_LINE_MS = 60_000;
+
+/** Subjects of refused messages that are remembered for the log. */
+const MAX_DENIED_SUBJECTS = 1024;
+
+/** Waits before a refused subscription is asked for again, in ms: rules change by hand. */
+const ASK_AGAIN = { base: 1_000, cap: 30_000 } as const;
 
 const log = getLogger(["sproxy", "nats"]);
 
@@ -89,7 +100,12 @@ class CoreNatsBus implements NatsBus, LinkOwner {
   #messagesOut = 0;
   #bytesOut = 0;
   #earlierWrites = 0;
-  #lastRefusal = "";
+  /** Subjects whose messages were refused, and when the log was last told. */
+  readonly #denials = new Map<string, Throttle>();
+  /** Subjects that were told to be refused. */
+  readonly #refused = new Set<string>();
+  #refusals = 0;
+  #askAgain: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: NatsOptions) {
     this.#options = options;
@@ -114,6 +130,10 @@ class CoreNatsBus implements NatsBus, LinkOwner {
 
   get congested(): boolean {
     return this.#outbox?.congested ?? false;
+  }
+
+  get refusedSubjects(): readonly string[] {
+    return [...this.#refused];
   }
 
   start(): Promise<void> {
@@ -197,6 +217,13 @@ class CoreNatsBus implements NatsBus, LinkOwner {
     this.#maxPayload = transport.info?.maxPayload ?? 0;
     this.#ups++;
     notify(this.#linkListeners, { type: "up", server: transport.server });
+    this.#tellRestored();
+  }
+
+  limitChanged({ info }: NatsTransport): void {
+    const { maxPayload = 0 } = info ?? {};
+    this.#maxPayload = maxPayload;
+    notify(this.#linkListeners, { type: "limit", maxPayload });
   }
 
   down(reason: string): void {
@@ -219,14 +246,58 @@ class CoreNatsBus implements NatsBus, LinkOwner {
   }
 
   publishRefused(subject: string, reason: string): void {
-    // A broker says it for each message: once is enough until it says another.
-    if (reason === this.#lastRefusal) return;
-    this.#lastRefusal = reason;
-    log.error("NATS refuses our messages", { subject, why: reason });
+    notify(this.#linkListeners, { type: "denied", subject, reason });
+    // A broker says it for each message.
+    let throttle = this.#denials.get(subject);
+    if (throttle === undefined) {
+      if (this.#denials.size >= MAX_DENIED_SUBJECTS) this.#denials.clear();
+      throttle = new Throttle(DENIED_LINE_MS);
+      this.#denials.set(subject, throttle);
+    }
+    const count = throttle.note(performance.now());
+    if (count === undefined) return;
+    log.error("NATS refuses our messages", { subject, why: reason, count });
   }
 
   refused(subject: string, reason: string): void {
-    guarded(() => this.#options.onSubscriptionError?.(subject, reason));
+    // Told once, however often it is asked for.
+    if (!this.#refused.has(subject)) {
+      this.#refused.add(subject);
+      guarded(() => this.#options.onSubscriptionError?.(subject, reason));
+      notify(this.#linkListeners, { type: "subscriptions" });
+    }
+    if (this.#closing) return;
+    const delay = backoffDelay(this.#refusals++, {
+      ...ASK_AGAIN,
+      random: this.#options.random ?? Math.random,
+    });
+    clearTimeout(this.#askAgain);
+    this.#askAgain = setTimeout(() => void this.#restore(), delay);
+  }
+
+  /** Holds the subscriptions that are wanted against those that there are. */
+  async #restore(): Promise<void> {
+    if (!this.connected) return; // done with the next connection
+    this.#link.subscriptions.restore();
+    try {
+      await this.#link.flush();
+    } catch (error) {
+      log.debug("lost while it was asked for subscriptions", { error });
+      return;
+    }
+    this.#tellRestored();
+  }
+
+  /** Tells of subscriptions that the broker refused and now has. */
+  #tellRestored(): void {
+    const refused = this.#link.subscriptions.refused;
+    for (const subject of this.#refused) {
+      if (refused.includes(subject)) continue;
+      this.#refused.delete(subject);
+      this.#refusals = 0;
+      log.info("NATS takes a subscription that it refused", { subject });
+      notify(this.#linkListeners, { type: "subscriptions" });
+    }
   }
 
   handlerFailed(subject: string, error: unknown): void {
@@ -234,6 +305,7 @@ class CoreNatsBus implements NatsBus, LinkOwner {
   }
 
   async #close(timeout: number, reason?: string): Promise<void> {
+    clearTimeout(this.#askAgain);
     if (this.connected && timeout > 0) {
       const flushed = this.#link.flush();
       this.#forgetOutbox();

@@ -18,6 +18,8 @@ import { messageOf, RunError } from "../base/errors.ts";
 import {
   coreOptions,
   type FailedAttempt,
+  type Login,
+  loginOf,
   type NatsOptions,
   type NatsTls,
 } from "./options.ts";
@@ -37,6 +39,8 @@ export interface LinkOwner extends SubscriptionHost {
   drained(): void;
   /** The link is up: subscriptions are in place. */
   up(transport: NatsTransport): void;
+  /** The broker takes messages of another size now. */
+  limitChanged(transport: NatsTransport): void;
   /** The link that was up is lost. */
   down(reason: string): void;
   /** An attempt to connect failed. */
@@ -67,8 +71,6 @@ const NO_PUBLISHER: Publisher = { publish: () => {} };
 
 /** The link of one bus. */
 export class NatsLink implements TransportHost {
-  /** How to speak TLS; undefined when only a broker that demands it gets it. */
-  readonly tls: NatsTls | undefined;
   /** What came in so far. */
   readonly counts: LinkCounts = { messagesIn: 0, bytesIn: 0, dropped: 0 };
   /** The subscriptions, which come back with each connection. */
@@ -81,6 +83,7 @@ export class NatsLink implements TransportHost {
   readonly #firstUp = Promise.withResolvers<void>();
   /** The connection that nats-core made last, and the one that is up. */
   #latest: NatsTransport | undefined;
+  #login: Login;
   #up: NatsTransport | undefined;
   #upSince = 0;
   #everUp = false;
@@ -101,8 +104,11 @@ export class NatsLink implements TransportHost {
     this.#options = options;
     this.#owner = owner;
     this.#random = options.random ?? Math.random;
-    const { core, tls } = coreOptions(options, () => this.#delay);
-    this.tls = tls;
+    this.#login = loginOf(options);
+    const core = coreOptions(options, {
+      delay: () => this.#delay,
+      login: () => this.#login,
+    });
     adoptTransports(core, this);
     setTransportFactory({ factory: () => new NatsTransport() });
     this.#core = new ProtocolHandler(core, NO_PUBLISHER);
@@ -168,9 +174,24 @@ export class NatsLink implements TransportHost {
     this.#latest = transport;
   }
 
+  /** See {@linkcode TransportHost.tlsNow}. */
+  tlsNow(): NatsTls | undefined {
+    const { refresh } = this.#options;
+    if (refresh !== undefined) {
+      this.#login = loginOf({ ...this.#options, ...refresh() });
+    }
+    return this.#login.tls;
+  }
+
   /** See {@linkcode TransportHost.drained}. */
   drained(): void {
     this.#owner.drained();
+  }
+
+  /** See {@linkcode TransportHost.limitChanged}. */
+  limitChanged(transport: NatsTransport): void {
+    // One that is not up yet tells its limit when it is.
+    if (transport === this.#up) this.#owner.limitChanged(transport);
   }
 
   /** See {@linkcode TransportHost.ended}. */

@@ -74,6 +74,12 @@ export interface NatsOptions {
    * the broker demands it.
    */
   readonly tls?: NatsTls;
+  /**
+   * Reads credentials and TLS anew, before each attempt to connect: they may
+   * have been rotated. Must give the same kinds as before. When it throws, the
+   * attempt has failed, with the error's message for its reason.
+   */
+  readonly refresh?: () => Pick<NatsOptions, "credentials" | "tls">;
   /** What the broker's monitoring calls this connection. */
   readonly name?: string;
   /**
@@ -90,8 +96,8 @@ export interface NatsOptions {
   /** Called for each failed attempt to connect, the first time and later. */
   readonly onAttemptFailed?: (attempt: FailedAttempt) => void;
   /**
-   * Called when the broker refuses a subscription. It is asked for again
-   * after the next reconnect.
+   * Called when the broker refuses a subscription. It is asked for again, with
+   * growing pauses and after each reconnect.
    */
   readonly onSubscriptionError?: (subject: string, reason: string) => void;
   /** A number in [0, 1) for the back-off's jitter. Default `Math.random`. */
@@ -114,56 +120,70 @@ const MAX_PINGS_OUT = 2;
  */
 const DEFAULT_DIAL_TIMEOUT = 5000;
 
-/** Options of nats-core, and what it does not know. */
-export interface CoreOptions {
-  /** What nats-core is given. */
-  readonly core: ConnectionOptions;
+/** What a login needs, ready to be used. */
+export interface Login {
+  /** Answers the broker's question who we are; undefined when nobody. */
+  readonly authenticator: Authenticator | undefined;
   /** How to speak TLS; undefined when only a broker that demands it gets it. */
   readonly tls: NatsTls | undefined;
 }
 
 /**
- * Translates `options` for nats-core, which asks `delay` how many ms must lie
- * between two attempts at one broker.
+ * The login that `options` give.
  *
- * @throws {UsageError} for a server that is none, or credentials that cannot
- * be used.
+ * @throws {UsageError} when the credentials or certificates cannot be used.
  */
-export function coreOptions(
-  options: NatsOptions,
-  delay: () => number,
-): CoreOptions {
-  const servers = options.servers.map(parseServer);
-  if (servers.length === 0) throw new UsageError("No NATS server is given");
-  const tls = options.tls ??
-    (servers.some(({ tls }) => tls) ? {} : undefined);
+export function loginOf(options: NatsOptions): Login {
+  const { credentials, tls } = options;
   if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
     throw new UsageError(
       "A TLS client certificate for NATS needs its key, and the key its certificate",
     );
   }
-  const authenticator = authenticatorOf(options.credentials);
+  const demanded = options.servers.some((text) => parseServer(text).tls);
   return {
-    tls,
-    core: parseOptions({
-      servers: servers.map(({ place }) => place),
-      noRandomize: true,
-      ...(authenticator && { authenticator }),
-      ...(tls && { tls: {} }),
-      ...(options.name !== undefined && { name: options.name }),
-      pingInterval: options.pingInterval ?? DEFAULT_PING_INTERVAL,
-      maxPingOut: MAX_PINGS_OUT,
-      timeout: options.dialTimeout ?? DEFAULT_DIAL_TIMEOUT,
-      // Never stop trying: not before the first connection, not after it,
-      // and not because a broker refuses us while its users are reloaded.
-      waitOnFirstConnect: true,
-      reconnect: true,
-      maxReconnectAttempts: -1,
-      ignoreAuthErrorAbort: true,
-      reconnectDelayHandler: delay,
-      noAsyncTraces: true,
-    }),
+    authenticator: authenticatorOf(credentials),
+    tls: tls ?? (demanded ? {} : undefined),
   };
+}
+
+/**
+ * Translates `options` for nats-core, which asks `delay` how many ms must lie
+ * between two attempts at one broker, and `login` how to log in each time.
+ *
+ * @throws {UsageError} for a server that is none.
+ */
+export function coreOptions(
+  options: NatsOptions,
+  { delay, login }: {
+    readonly delay: () => number;
+    readonly login: () => Login;
+  },
+): ConnectionOptions {
+  const servers = options.servers.map(parseServer);
+  if (servers.length === 0) throw new UsageError("No NATS server is given");
+  const { authenticator, tls } = login();
+  return parseOptions({
+    servers: servers.map(({ place }) => place),
+    noRandomize: true,
+    ...(authenticator && {
+      authenticator: (nonce?: string) =>
+        (login().authenticator ?? authenticator)(nonce),
+    }),
+    ...(tls && { tls: {} }),
+    ...(options.name !== undefined && { name: options.name }),
+    pingInterval: options.pingInterval ?? DEFAULT_PING_INTERVAL,
+    maxPingOut: MAX_PINGS_OUT,
+    timeout: options.dialTimeout ?? DEFAULT_DIAL_TIMEOUT,
+    // Never stop trying: not before the first connection, not after it,
+    // and not because a broker refuses us while its users are reloaded.
+    waitOnFirstConnect: true,
+    reconnect: true,
+    maxReconnectAttempts: -1,
+    ignoreAuthErrorAbort: true,
+    reconnectDelayHandler: delay,
+    noAsyncTraces: true,
+  });
 }
 
 /** `text` as `host:port`, and whether it demands TLS. */

@@ -13,7 +13,7 @@ import type { BusMessage, BusSubscription, MessageHandler } from "./bus.ts";
 
 /** Whom a table tells what goes wrong. */
 export interface SubscriptionHost {
-  /** The broker refuses `subject`. */
+  /** The broker refuses `subject`; it is asked again now and then. */
   refused(subject: string, reason: string): void;
   /** The handler of `subject` threw `error`. */
   handlerFailed(subject: string, error: unknown): void;
@@ -76,6 +76,12 @@ export class SubscriptionTable {
       this.#host.handlerFailed(entry.subject, error);
     }
     return true;
+  }
+
+  /** The subjects that the broker refuses. */
+  get refused(): string[] {
+    return [...this.#entries].filter(({ core }) => core === undefined)
+      .map(({ subject }) => subject);
   }
 
   /** Asks again for what the broker refused: its rules may have changed. */

@@ -39,10 +39,15 @@ export interface LinkCounts {
 
 /** What a transport needs from the bus it belongs to. */
 export interface TransportHost {
-  /** How to speak TLS; undefined when only a broker that demands it gets it. */
-  readonly tls: NatsTls | undefined;
   /** Counted up by every transport. */
   readonly counts: LinkCounts;
+  /**
+   * How to speak TLS this time; undefined when only a broker that demands it
+   * gets it. Credentials are read anew, too.
+   *
+   * @throws {Error} when they cannot be read or used.
+   */
+  tlsNow(): NatsTls | undefined;
   /**
    * `transport` is going to dial.
    *
@@ -53,6 +58,8 @@ export interface TransportHost {
   readonly subscriptions: SubscriptionTable;
   /** The outbox has room again. */
   drained(): void;
+  /** The broker of `transport`, which is open, takes messages of another size now. */
+  limitChanged(transport: NatsTransport): void;
   /** `transport` has ended: by itself, or because nats-core wants it so. */
   ended(transport: NatsTransport, end: TransportEnd): void;
 }
@@ -216,7 +223,7 @@ export class NatsTransport implements Transport {
     // A cluster's members may be known by address only; their certificates
     // are for the name of the one that was asked.
     const tlsName = server.tlsName || hostname;
-    const { tls } = host;
+    const tls = host.tlsNow();
     const plain = await dialBroker({ hostname, port, tls, signal });
     this.#take(plain);
     if (tls?.first) await this.#secure(plain, tlsName);
@@ -352,13 +359,13 @@ export class NatsTransport implements Transport {
     return this.#info;
   }
 
-  /** INFO again, while connected: its limits may have changed. */
+  /** INFO again: the limits of the account come after the login, and may change later. */
   #reread(): void {
     const before = this.#info?.maxPayload ?? 0;
-    const { maxPayload } = this.#readInfo();
-    // What is queued may be larger: queue it anew, on a new connection.
-    if (this.#state === "open" && maxPayload < before) {
-      this.#end(`it takes ${maxPayload} bytes a message now, not ${before}`);
+    const info = this.#readInfo();
+    if (info.maxPayload < MIN_MAX_PAYLOAD) this.#end(tooSmall(info));
+    else if (this.#state === "open" && info.maxPayload !== before) {
+      this.#host?.limitChanged(this);
     }
   }
 

@@ -1,15 +1,16 @@
 /**
  * From configuration to a connection to NATS: reads the files that hold
- * credentials and certificates, and reports what happens on the way.
+ * credentials and certificates before each attempt, and reports what happens on the way.
  *
  * @module
  */
 import { getLogger } from "@logtape/logtape";
 import { formatAddress } from "../base/address.ts";
 import type { NatsConfig } from "../config/config.ts";
+import { systemSources } from "../config/sources.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
-import type { NatsCredentials, NatsTls } from "../nats/options.ts";
+import type { NatsCredentials, NatsOptions } from "../nats/options.ts";
 import { quote } from "../base/text.ts";
 
 /**
@@ -29,14 +30,14 @@ export async function openNats(
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);
   const { servers, connectTimeout, pingInterval } = config;
-  const tls = readTls(config.tls);
+  const refresh = (): ReturnType<typeof readLogin> => readLogin(config);
   const bus = await connectNats({
     ...options,
     servers: servers.map((server) =>
       `${server.tls ? "tls" : "nats"}://${formatAddress(server)}`
     ),
-    credentials: readCredentials(config.auth),
-    ...(tls === undefined ? {} : { tls }),
+    ...refresh(),
+    refresh,
     connectTimeout,
     pingInterval,
     onAttemptFailed: ({ server, reason, failures }) =>
@@ -58,6 +59,24 @@ export async function openNats(
   return bus;
 }
 
+/** How to log in, as the files say now. */
+function readLogin(
+  { auth, tls }: NatsConfig,
+): Pick<NatsOptions, "credentials" | "tls"> {
+  const credentials = readCredentials(auth);
+  if (!tls.required) return { credentials };
+  const pem = (["ca", "cert", "key"] as const).flatMap((name) => {
+    const path = tls[name];
+    return path === undefined
+      ? []
+      : [[name, readFile(path, `nats-tls-${name}`)]];
+  });
+  return {
+    credentials,
+    tls: { ...Object.fromEntries(pem), first: tls.first },
+  };
+}
+
 function readCredentials(auth: NatsConfig["auth"]): NatsCredentials {
   switch (auth.kind) {
     case "none":
@@ -73,24 +92,19 @@ function readCredentials(auth: NatsConfig["auth"]): NatsCredentials {
   }
 }
 
-function readTls(tls: NatsConfig["tls"]): NatsTls | undefined {
-  if (!tls.required) return undefined;
-  const { ca, cert, key, first } = tls;
-  return {
-    ...(ca === undefined ? {} : { ca: readFile(ca, "nats-tls-ca") }),
-    ...(cert === undefined ? {} : { cert: readFile(cert, "nats-tls-cert") }),
-    ...(key === undefined ? {} : { key: readFile(key, "nats-tls-key") }),
-    first,
-  };
-}
-
+/** The text of a file, whatever system it was written on. */
 function readFile(path: string, flag: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (cause) {
-    throw new UsageError(
-      `Cannot read the file of --${flag}, ${quote(path)}: ${messageOf(cause)}`,
+  const refuse = (why: string, cause?: unknown): UsageError =>
+    new UsageError(
+      `Cannot read the file of --${flag}, ${quote(path)}: ${why}`,
       { cause },
     );
+  let text: string | undefined;
+  try {
+    text = systemSources().readTextFile(path);
+  } catch (cause) {
+    throw refuse(messageOf(cause), cause);
   }
+  if (text === undefined) throw refuse("there is no such file");
+  return text.replace(/^\uFEFF/, "").replaceAll(/\r\n?/g, "\n");
 }

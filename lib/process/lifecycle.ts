@@ -72,14 +72,17 @@ export function roleOptions(
   };
 }
 
+/** How long a refused publish counts against readiness, in ms: until then the next open will tell. */
+const DENIED_MS = 60_000;
+
 /** What a role says of itself while it starts, works and drains. */
 class RoleStatus {
   bus: NatsBus | undefined;
   counted: Counted | undefined;
   /** Whether start-up is complete. */
   started = false;
-  /** Which subscription NATS refuses, as a sentence. */
-  refusal: string | undefined;
+  /** Subjects to which NATS lets nothing be published, and when it last said so. */
+  readonly denied = new Map<string, number>();
   readonly #drain: AbortSignal;
 
   constructor(drain: AbortSignal) {
@@ -100,7 +103,15 @@ class RoleStatus {
   #notReadyReason(): string | undefined {
     if (this.#drain.aborted) return "draining";
     if (this.bus?.connected !== true) return "not connected to NATS";
-    return this.refusal ?? (this.started ? undefined : "starting");
+    const [refused] = this.bus.refusedSubjects;
+    if (refused !== undefined) {
+      return `NATS refuses the subscription to ${refused}`;
+    }
+    for (const [subject, at] of this.denied) {
+      if (systemClock.now() - at > DENIED_MS) this.denied.delete(subject);
+      else return `NATS refuses what is published to ${subject}`;
+    }
+    return this.started ? undefined : "starting";
   }
 }
 
@@ -133,7 +144,6 @@ export class RoleFrame implements AsyncDisposable {
       name: `tcp-sproxy ${role}`,
       signal: host.stop.drain,
       onSubscriptionError: (subject, why) => {
-        status.refusal = `NATS refuses the subscription to ${subject}`;
         getLogger(["sproxy", role]).error("NATS refuses a subscription", {
           subject,
           why,
@@ -141,8 +151,11 @@ export class RoleFrame implements AsyncDisposable {
       },
     });
     bus.onLink((event) => {
-      // Asked for again with the next connection.
-      if (event.type === "down") status.refusal = undefined;
+      if (event.type === "down") status.denied.clear();
+      // Without it no open goes out; other subjects are of one tunnel or client.
+      if (event.type === "denied" && event.subject === config.requestSubject) {
+        status.denied.set(event.subject, systemClock.now());
+      }
     });
     status.bus = bus;
     return new RoleFrame(bus, host.stop, status);
@@ -162,7 +175,8 @@ export class RoleFrame implements AsyncDisposable {
       drain.throwIfAborted();
       try {
         await bus.flush();
-        break;
+        if (bus.refusedSubjects.length === 0) break;
+        await this.#nextLink();
       } catch {
         // The link was lost meanwhile: once it is back they are asked for again.
         if (!bus.connected) await this.#nextLink();

@@ -392,14 +392,37 @@ export class Session implements Disposable {
   }
 
   #onLink(event: LinkEvent): void {
-    const now = this.#options.clock.now();
-    if (event.type === "up") {
-      const { maxPayload } = this.#options.bus;
-      this.#peers.linkUp(now);
-      for (const tunnel of this.#table) tunnel.linkUp(maxPayload, now);
-    } else {
-      this.#peers.linkDown(now);
-      for (const tunnel of this.#table) tunnel.linkDown(now);
+    const { bus, clock } = this.#options;
+    const now = clock.now();
+    switch (event.type) {
+      case "up":
+        this.#peers.linkUp(now);
+        for (const tunnel of this.#table) tunnel.linkUp(bus.maxPayload, now);
+        break;
+      case "limit":
+        for (const tunnel of this.#table) {
+          tunnel.setMaxPayload(event.maxPayload, now);
+        }
+        break;
+      case "denied":
+        this.#endDenied(event.subject, now);
+        break;
+      case "down":
+      case "closed":
+        this.#peers.linkDown(now);
+        for (const tunnel of this.#table) tunnel.linkDown(now);
+    }
+  }
+
+  /** Ends the tunnels whose frames the broker does not take: none will get through. */
+  #endDenied(subject: string, now: number): void {
+    const { subjects } = this.#options;
+    for (const tunnel of this.#table) {
+      if (subjects.data(this.#other, tunnel.info.id) !== subject) continue;
+      tunnel.abort({
+        code: "denied",
+        text: `NATS refuses what is published to ${subject}`,
+      }, now);
     }
   }
 

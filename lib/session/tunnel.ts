@@ -215,6 +215,11 @@ export class Tunnel {
     });
   }
 
+  /** The broker takes messages of at most so many bytes now. */
+  setMaxPayload(maxPayload: number, now: number): void {
+    this.#tell(now, () => this.#wire.setMaxPayload?.(maxPayload));
+  }
+
   /** The peer is gone: what has come from it is still handed over. */
   peerLost(reason: Reason, now: number): void {
     this.#tell(now, () => this.#wire.peerLost?.(reason, now));

@@ -140,6 +140,7 @@ export class MemoryBus implements Bus {
   connected = true;
   congested = false;
   pendingBytes = 0;
+  refusedSubjects: readonly string[] = [];
   readonly #broker: MemoryBroker;
   readonly #links = new Set<(event: LinkEvent) => void>();
   readonly #drains = new Set<() => void>();
@@ -228,6 +229,12 @@ export class MemoryBus implements Bus {
     if (this.connected) return;
     this.connected = true;
     this.#tell({ type: "up", server: "memory" });
+  }
+
+  /** Refuses what was published to `subject`, as a broker says it afterwards. */
+  deny(subject: string): void {
+    const reason = `Permissions Violation for Publish to "${subject}"`;
+    this.#tell({ type: "denied", subject, reason });
   }
 
   /** Ends congestion. */
