@@ -16,13 +16,12 @@ import {
   OPTIONS,
   optionsOf,
   type OptionValues,
-  type Role,
   type ValueOf,
 } from "./options.ts";
 import type { Sources } from "./sources.ts";
 import { MAX_WORKERS } from "./types.ts";
 import { UsageError } from "../base/errors.ts";
-import { MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
+import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
 import { quote } from "../base/text.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
 
@@ -37,7 +36,7 @@ type NameIn<K, P extends string> = K extends `${P}.${infer Name}`
   : never;
 
 /** The options of section `P` that role `R` has; without a role, those of both. */
-type Section<P extends string, R extends Role = never> = {
+type Section<P extends string, R extends Role = Role> = {
   readonly [K in OptionKeyOf<R> as NameIn<K, P>]: ValueOf<(typeof OPTIONS)[K]>;
 };
 
@@ -165,18 +164,17 @@ export interface OriginalText {
  * its default.
  */
 export function findGiven(
-  key: OptionKey,
   option: Option,
   inputs: ConfigInputs,
 ): OriginalText | undefined {
-  const flag = inputs.flags.get(key);
+  const flag = inputs.flags.get(option.key);
   if (flag !== undefined) return { text: flag, origin: `--${option.flag}` };
   // An empty variable counts as unset: compose files write NAME= for that.
   const variable = inputs.env(option.env);
   if (variable !== undefined && variable !== "") {
     return { text: variable, origin: `environment variable ${option.env}` };
   }
-  return textInFile(key, inputs.file);
+  return textInFile(option.key, inputs.file);
 }
 
 /** The options of section `prefix`, with the names they have there. */
@@ -262,25 +260,20 @@ function tlsConfig(values: OptionValues): NatsTlsConfig {
 
 /** The value of each option of `role`. */
 function parseValues(role: Role, inputs: ConfigInputs): Values {
-  const values = optionsOf(role).map(([key, option]) => {
+  const values = optionsOf(role).map((option) => {
+    const { key } = option;
     // A file is checked as a whole, also what a flag or variable overrides.
     const inFile = textInFile(key, inputs.file);
     if (inFile !== undefined) parse(option, inFile);
-    const chosen = findText(key, option, inputs);
+    const chosen = findGiven(option, inputs) ?? defaultOf(option);
     return [key, chosen === undefined ? undefined : parse(option, chosen)];
   });
   return Object.fromEntries(values) as Values;
 }
 
-/** The text that decides an option, or undefined when it is unset. */
-function findText(
-  key: OptionKey,
-  option: Option,
-  inputs: ConfigInputs,
-): OriginalText | undefined {
-  const given = findGiven(key, option, inputs);
-  if (given !== undefined || option.default === undefined) return given;
-  return { text: option.default, origin: `default of ${key}` };
+/** The text of an option's default, or undefined when it has none. */
+function defaultOf({ key, default: text }: Option): OriginalText | undefined {
+  return text === undefined ? undefined : { text, origin: `default of ${key}` };
 }
 
 /** What the config file says about an option. */

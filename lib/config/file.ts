@@ -9,13 +9,8 @@ import { redactUrl } from "./nats_login.ts";
 import type { Sources } from "./sources.ts";
 import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
-import {
-  type Option,
-  type OptionKey,
-  optionsOf,
-  otherRole,
-  type Role,
-} from "./options.ts";
+import { type Option, type OptionKey, optionsOf } from "./options.ts";
+import { otherRole, type Role } from "../wire/subjects.ts";
 import { closest, quote } from "../base/text.ts";
 
 /** A config file, read and checked; its values are still text. */
@@ -124,10 +119,10 @@ function collect(section: unknown, prefix: string, walk: Walk): void {
   const options = optionsOf(walk.role);
   for (const [name, value] of Object.entries(section)) {
     const at = prefix + name;
-    const option = options.find(([key]) => key === at);
+    const option = options.find(({ key }) => key === at);
     if (option !== undefined) {
       collectOption(value, option, walk);
-    } else if (options.some(([key]) => key.startsWith(`${at}.`))) {
+    } else if (options.some(({ key }) => key.startsWith(`${at}.`))) {
       collect(value, `${at}.`, walk);
     } else {
       throw unknownKey(at, walk);
@@ -138,22 +133,22 @@ function collect(section: unknown, prefix: string, walk: Walk): void {
 /** Puts the text of `value` into `walk.texts`. */
 function collectOption(
   value: unknown,
-  entry: readonly [OptionKey, Option],
+  option: Option,
   { path, texts }: Walk,
 ): void {
-  const [key] = entry;
+  const { key } = option;
   if (value === null || value === undefined) return;
   // A key may be nested or written with its dots, but not both.
   if (texts.has(key)) {
     throw new UsageError(`${key} is given twice in ${path}`);
   }
-  texts.set(key, textOf(value, entry, path));
+  texts.set(key, textOf(value, option, path));
 }
 
 /** The error for a key that the role does not have. */
 function unknownKey(at: string, { role, path }: Walk): UsageError {
-  const keys = optionsOf(role).map(([key]) => key);
-  const foreign = optionsOf(otherRole(role)).some(([key]) =>
+  const keys = optionsOf(role).map(({ key }) => key);
+  const foreign = optionsOf(otherRole(role)).some(({ key }) =>
     key === at || key.startsWith(`${at}.`)
   );
   const sections = new Set(keys.map((key) => key.split(".")[0] ?? key));
@@ -171,10 +166,10 @@ function unknownKey(at: string, { role, path }: Walk): UsageError {
 /** The text that `value` of a file stands for. */
 function textOf(
   value: unknown,
-  [key, option]: readonly [OptionKey, Option],
+  { key, type, secret }: Option,
   path: string,
 ): string {
-  const { fileType } = option.type;
+  const { fileType } = type;
   if (typeof value === "string") return value;
   const scalar = typeof value;
   if (fileType === scalar) return String(value);
@@ -187,7 +182,7 @@ function textOf(
       } where there must be a string`,
     );
   }
-  const shown = option.secret === true ? "a value" : describe(value);
+  const shown = secret === true ? "a value" : describe(value);
   throw new UsageError(
     `${key} in ${path}: ${shown} where there must be ` +
       (fileType === undefined

@@ -263,7 +263,7 @@ Deno.test("parseConfigFile() refuses unknown keys, with what was meant", () => {
 
 Deno.test("parseConfigFile() refuses a mapping for every option, by its key", () => {
   for (const role of ROLES) {
-    for (const [key] of optionsOf(role)) {
+    for (const { key } of optionsOf(role)) {
       const text = JSON.stringify({ [key]: { a: HIDDEN } });
       assertRefused(
         () => parseConfigFile(role, "a.json", text),
