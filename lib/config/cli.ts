@@ -15,7 +15,7 @@ import {
 } from "./config.ts";
 import { findConfigFile } from "./file.ts";
 import { renderHelp } from "./help.ts";
-import { redactUrl } from "./nats_login.ts";
+import { redactUrl } from "./nats_url.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
 import { type Option, type OptionKey, optionsOf } from "./options.ts";

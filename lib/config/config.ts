@@ -8,7 +8,6 @@
  */
 
 import type { ConfigFile } from "./file.ts";
-import { type NatsAuth, type NatsServer, resolveAuth } from "./nats_login.ts";
 import {
   type Option,
   type OptionKey,
@@ -20,6 +19,8 @@ import {
 } from "./options.ts";
 import type { Sources } from "./sources.ts";
 import { MAX_WORKERS } from "./types.ts";
+import type { Address } from "../base/address.ts";
+import type { Credentials } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
 import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
 import { quote } from "../base/text.ts";
@@ -52,9 +53,9 @@ export interface NatsTlsConfig extends Section<"nats.tls"> {
 /** How to reach NATS, and the subjects to use there. */
 export interface NatsConfig extends Omit<Section<"nats">, LoginKey> {
   /** The brokers, without credentials; at least one. */
-  readonly servers: readonly NatsServer[];
-  /** How to log in. */
-  readonly auth: NatsAuth;
+  readonly servers: readonly Address[];
+  /** How to log in; files by their paths. */
+  readonly auth: Credentials<string>;
   /** How to speak TLS. */
   readonly tls: NatsTlsConfig;
 }
@@ -135,7 +136,7 @@ export function buildConfig<R extends Role>(
     nats: {
       ...nats,
       servers: url.servers,
-      auth: resolveAuth({ urls: url, creds, nkey, user, password, token }),
+      auth: resolveAuth({ url, creds, nkey, user, password, token }),
       tls: tlsConfig(values),
     },
     log: section(values, "log"),
@@ -194,12 +195,29 @@ function section<P extends string>(
   return Object.fromEntries(entries) as Section<P>;
 }
 
+/** Options that are nothing without another, and how to give that one where no flag does. */
+const COMPANIONS: readonly (readonly [
+  set: OptionKeyOf,
+  needed: OptionKeyOf,
+  hint?: string,
+])[] = [
+  ["nats.user", "nats.password", " (NATS_PASSWORD)"],
+  ["nats.password", "nats.user"],
+  ["nats.tls.cert", "nats.tls.key"],
+  ["nats.tls.key", "nats.tls.cert"],
+];
+
 /**
  * What one option says of another.
  *
  * @throws {UsageError} naming two that do not go together.
  */
 function checkTogether(values: Values): void {
+  for (const [set, needed, hint = ""] of COMPANIONS) {
+    if (values[set] !== undefined && values[needed] === undefined) {
+      throw new UsageError(`${set} is set but ${needed}${hint} is not`);
+    }
+  }
   const request = values["nats.request_subject"];
   const prefix = values["nats.data_prefix"];
   if (`${request}.`.startsWith(`${prefix}.`)) {
@@ -243,18 +261,39 @@ function checkTogether(values: Values): void {
   }
 }
 
+/**
+ * The one way to log in that the options give.
+ *
+ * @throws {UsageError} when they give several.
+ */
+function resolveAuth(
+  { url, user, password, token, creds, nkey }: Pick<Section<"nats">, LoginKey>,
+): Credentials<string> {
+  const ways = new Map<string, Credentials<string>>();
+  if (url.auth.kind !== "none") {
+    ways.set("the credentials in nats.url", url.auth);
+  }
+  if (user !== undefined && password !== undefined) {
+    ways.set("nats.user", { kind: "password", user, password });
+  }
+  if (token !== undefined) ways.set("nats.token", { kind: "token", token });
+  if (creds !== undefined) {
+    ways.set("nats.creds", { kind: "creds", file: creds });
+  }
+  if (nkey !== undefined) ways.set("nats.nkey", { kind: "nkey", file: nkey });
+  const [auth = { kind: "none" }, another] = ways.values();
+  if (another === undefined) return auth;
+  throw new UsageError(
+    `There is more than one way to log in to NATS (${
+      [...ways.keys()].join(", ")
+    }): keep one of them`,
+  );
+}
+
 function tlsConfig(values: OptionValues): NatsTlsConfig {
   const tls = section(values, "nats.tls");
-  const { ca, cert, key, first } = tls;
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new UsageError(
-      cert === undefined
-        ? "nats.tls.key is set but nats.tls.cert is not"
-        : "nats.tls.cert is set but nats.tls.key is not",
-    );
-  }
-  const required = first || ca !== undefined || cert !== undefined ||
-    values["nats.url"].servers.some((server) => server.tls);
+  const required = tls.first || tls.ca !== undefined ||
+    tls.cert !== undefined || values["nats.url"].tls;
   return { ...tls, required };
 }
 

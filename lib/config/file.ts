@@ -5,7 +5,7 @@
  * @module
  */
 
-import { redactUrl } from "./nats_login.ts";
+import { redactUrl } from "./nats_url.ts";
 import type { Sources } from "./sources.ts";
 import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
 import { messageOf, UsageError } from "../base/errors.ts";

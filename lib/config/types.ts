@@ -6,7 +6,8 @@
  */
 
 import { type Address, parseAddress } from "../base/address.ts";
-import { type NatsUrls, parseNatsUrls, Secret } from "./nats_login.ts";
+import { Secret } from "../base/credentials.ts";
+import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
 import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
 import { quote } from "../base/text.ts";

@@ -101,8 +101,8 @@ export class NatsLink implements TransportHost {
     this.#options = options;
     this.#owner = owner;
     this.#random = options.random ?? Math.random;
-    const { core, tls } = coreOptions(options, () => this.#delay);
-    this.tls = tls;
+    const core = coreOptions(options, () => this.#delay);
+    this.tls = options.tls;
     adoptTransports(core, this);
     setTransportFactory({ factory: () => new NatsTransport() });
     this.#core = new ProtocolHandler(core, NO_PUBLISHER);

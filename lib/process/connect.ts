@@ -5,11 +5,12 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { formatAddress } from "../base/address.ts";
+import { type Credentials, Secret } from "../base/credentials.ts";
 import type { NatsConfig } from "../config/config.ts";
+import { readTextFile } from "../config/sources.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
-import type { NatsCredentials, NatsTls } from "../nats/options.ts";
+import type { NatsTls } from "../nats/options.ts";
 import { quote } from "../base/text.ts";
 
 /**
@@ -32,9 +33,7 @@ export async function openNats(
   const tls = readTls(config.tls);
   const bus = await connectNats({
     ...options,
-    servers: servers.map((server) =>
-      `${server.tls ? "tls" : "nats"}://${formatAddress(server)}`
-    ),
+    servers,
     credentials: readCredentials(config.auth),
     ...(tls === undefined ? {} : { tls }),
     connectTimeout,
@@ -58,35 +57,30 @@ export async function openNats(
   return bus;
 }
 
-function readCredentials(auth: NatsConfig["auth"]): NatsCredentials {
-  switch (auth.kind) {
-    case "none":
-      return auth;
-    case "password":
-      return { ...auth, password: auth.password.reveal() };
-    case "token":
-      return { kind: "token", token: auth.token.reveal() };
-    case "nkey":
-      return { kind: "nkey", seed: readFile(auth.path, "nats-nkey") };
-    case "creds":
-      return { kind: "creds", text: readFile(auth.path, "nats-creds") };
-  }
+function readCredentials(auth: NatsConfig["auth"]): Credentials {
+  if (!("file" in auth)) return auth;
+  const { kind, file } = auth;
+  return { kind, file: new Secret(readFile(file, `nats-${kind}`)) };
 }
 
 function readTls(tls: NatsConfig["tls"]): NatsTls | undefined {
   if (!tls.required) return undefined;
   const { ca, cert, key, first } = tls;
   return {
-    ...(ca === undefined ? {} : { ca: readFile(ca, "nats-tls-ca") }),
-    ...(cert === undefined ? {} : { cert: readFile(cert, "nats-tls-cert") }),
-    ...(key === undefined ? {} : { key: readFile(key, "nats-tls-key") }),
     first,
+    ...(ca !== undefined && { ca: readFile(ca, "nats-tls-ca") }),
+    ...(cert !== undefined && key !== undefined && {
+      identity: {
+        cert: readFile(cert, "nats-tls-cert"),
+        key: new Secret(readFile(key, "nats-tls-key")),
+      },
+    }),
   };
 }
 
 function readFile(path: string, flag: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    return readTextFile(path);
   } catch (cause) {
     throw new UsageError(
       `Cannot read the file of --${flag}, ${quote(path)}: ${messageOf(cause)}`,

@@ -210,8 +210,9 @@ Deno.test("the defaults are those of the original, for what it had", () => {
   const client = parseCommandLine("client", [], fakeSources());
   assert.ok(server.kind === "run" && client.kind === "run");
   assert.deepEqual(server.config.nats.servers, [
-    { host: "localhost", port: 4222, tls: false },
+    { host: "localhost", port: 4222 },
   ]);
+  assert.equal(server.config.nats.tls.required, false);
   assert.deepEqual(server.config.server.listenAddr, { host: "", port: 8080 });
   assert.equal(server.config.log.level, "info");
   assert.deepEqual(client.config.client, {
@@ -295,8 +296,8 @@ Deno.test("the config says how to log in, in one value", () => {
         password: "x",
       }],
       [{ NATS_TOKEN: "t" }, { kind: "token", token: "t" }],
-      [{ NATS_CREDS: "c" }, { kind: "creds", path: "c" }],
-      [{ NATS_NKEY: "n" }, { kind: "nkey", path: "n" }],
+      [{ NATS_CREDS: "c" }, { kind: "creds", file: "c" }],
+      [{ NATS_NKEY: "n" }, { kind: "nkey", file: "n" }],
     ] as const
   ) {
     const result = parseCommandLine("client", [], fakeSources({ env }));

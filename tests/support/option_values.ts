@@ -1,5 +1,5 @@
 /** Values for every option, and sources made of maps, for the tests of configuration. */
-import { Secret } from "../../lib/config/nats_login.ts";
+import { Secret } from "../../lib/base/credentials.ts";
 import type { Sources } from "../../lib/config/sources.ts";
 import type { OptionKey } from "../../lib/config/options.ts";
 
