@@ -103,7 +103,6 @@ type Request =
 /** The part of a parser's token that matters here. */
 interface FlagToken {
   readonly rawName: string;
-  readonly name: string;
   readonly value: string | undefined;
   readonly inlineValue: boolean | undefined;
 }

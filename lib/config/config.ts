@@ -76,26 +76,20 @@ export interface CommonConfig {
 }
 
 /** The configuration of role `R`; frozen all the way down. */
-interface RoleConfig<R extends Role> extends CommonConfig {
-  /** Which of the two it is. */
-  readonly role: R;
-  /** NATS. */
-  readonly nats: NatsConfig & Omit<Section<"nats", R>, LoginKey>;
-  /** Limits and times of tunnels. */
-  readonly tunnel: CommonConfig["tunnel"] & Section<"tunnel", R>;
-}
+type RoleConfig<R extends Role> =
+  & CommonConfig
+  & {
+    readonly role: R;
+    readonly nats: Omit<Section<"nats", R>, LoginKey>;
+    readonly tunnel: Section<"tunnel", R>;
+  }
+  & { readonly [P in R]: Section<P, R> };
 
 /** The server's configuration. */
-export interface ServerConfig extends RoleConfig<"server"> {
-  /** What only a server has. */
-  readonly server: Section<"server", "server">;
-}
+export type ServerConfig = RoleConfig<"server">;
 
 /** The client's configuration. */
-export interface ClientConfig extends RoleConfig<"client"> {
-  /** What only a client has. */
-  readonly client: Section<"client", "client">;
-}
+export type ClientConfig = RoleConfig<"client">;
 
 /** The configuration of each role. */
 export interface ConfigByRole {

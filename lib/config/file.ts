@@ -71,9 +71,37 @@ export function parseConfigFile(
   path: string,
   text: string,
 ): ConfigFile {
-  const tree = parseConfigText(path, text);
+  const options = optionsOf(role);
   const texts = new Map<OptionKey, string>();
-  collect(tree, "", { role, path, texts });
+  const collect = (section: unknown, prefix: string): void => {
+    // A section or key with nothing after it is like one that is not there.
+    if (section === null || section === undefined) return;
+    if (!isMapping(section)) {
+      const name = prefix === "" ? "The top level" : prefix.slice(0, -1);
+      throw new UsageError(
+        `${name} in ${path}: ${
+          describe(section)
+        } where there must be a mapping`,
+      );
+    }
+    for (const [name, value] of Object.entries(section)) {
+      const at = prefix + name;
+      const option = options.find(({ key }) => key === at);
+      if (option === undefined) {
+        if (!options.some(({ key }) => key.startsWith(`${at}.`))) {
+          throw unknownKey(at, { role, path });
+        }
+        collect(value, `${at}.`);
+      } else if (value !== null && value !== undefined) {
+        // A key may be nested or written with its dots, but not both.
+        if (texts.has(option.key)) {
+          throw new UsageError(`${at} is given twice in ${path}`);
+        }
+        texts.set(option.key, textOf(value, option, path));
+      }
+    }
+  };
+  collect(parseConfigText(path, text), "");
   return { path, texts };
 }
 
@@ -94,59 +122,11 @@ function read(
   }
 }
 
-/** What the walk through a file's tree carries along. */
-interface Walk {
-  readonly role: Role;
-  readonly path: string;
-  readonly texts: Map<OptionKey, string>;
-}
-
-/**
- * Puts the options of `section` into `walk.texts`. Its keys start with
- * `prefix`, which is empty or ends in a dot.
- */
-function collect(section: unknown, prefix: string, walk: Walk): void {
-  // A section or key with nothing after it is like one that is not there.
-  if (section === null || section === undefined) return;
-  if (!isMapping(section)) {
-    const name = prefix === "" ? "The top level" : prefix.slice(0, -1);
-    throw new UsageError(
-      `${name} in ${walk.path}: ${
-        describe(section)
-      } where there must be a mapping`,
-    );
-  }
-  const options = optionsOf(walk.role);
-  for (const [name, value] of Object.entries(section)) {
-    const at = prefix + name;
-    const option = options.find(({ key }) => key === at);
-    if (option !== undefined) {
-      collectOption(value, option, walk);
-    } else if (options.some(({ key }) => key.startsWith(`${at}.`))) {
-      collect(value, `${at}.`, walk);
-    } else {
-      throw unknownKey(at, walk);
-    }
-  }
-}
-
-/** Puts the text of `value` into `walk.texts`. */
-function collectOption(
-  value: unknown,
-  option: Option,
-  { path, texts }: Walk,
-): void {
-  const { key } = option;
-  if (value === null || value === undefined) return;
-  // A key may be nested or written with its dots, but not both.
-  if (texts.has(key)) {
-    throw new UsageError(`${key} is given twice in ${path}`);
-  }
-  texts.set(key, textOf(value, option, path));
-}
-
 /** The error for a key that the role does not have. */
-function unknownKey(at: string, { role, path }: Walk): UsageError {
+function unknownKey(
+  at: string,
+  { role, path }: { readonly role: Role; readonly path: string },
+): UsageError {
   const keys = optionsOf(role).map(({ key }) => key);
   const foreign = optionsOf(otherRole(role)).some(({ key }) =>
     key === at || key.startsWith(`${at}.`)
