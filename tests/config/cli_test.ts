@@ -4,9 +4,12 @@ import { optionsMarkdown } from "../../lib/config/help.ts";
 import { UsageError } from "../../lib/base/errors.ts";
 import { ALL_OPTIONS, optionsOf } from "../../lib/config/options.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
-import { fakeSources, HIDDEN } from "../support/option_values.ts";
-
-const ROLES = ["server", "client"] as const;
+import {
+  fakeSources,
+  HIDDEN,
+  parseRun,
+  ROLES,
+} from "../support/option_values.ts";
 
 /** The text that the command line prints. */
 function printed(
@@ -146,16 +149,14 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
 
 Deno.test("parseCommandLine() takes the last of a repeated flag", () => {
   const args = ["--log-level=error", "--log-level", "debug"];
-  const result = parseCommandLine("client", args, fakeSources());
-  assert.ok(result.kind === "run");
+  const result = parseRun("client", args);
   assert.equal(result.config.log.level, "debug");
   const files = { "/b.json": '{"log": {"level": "warn"}}' };
-  const last = parseCommandLine(
+  const last = parseRun(
     "client",
     ["--config=/a.json", "--config=/b.json"],
     fakeSources({ files }),
   );
-  assert.ok(last.kind === "run");
   assert.equal(last.configFile, "/b.json");
   assert.equal(last.config.log.level, "warn");
 });
@@ -170,8 +171,7 @@ Deno.test("parseCommandLine() reads switches with and without a value", () => {
       ["--refuse-v1=0", false],
     ] as const
   ) {
-    const result = parseCommandLine("client", [arg], fakeSources());
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", [arg]);
     assert.equal(result.config.tunnel.refuseV1, value, arg);
   }
 });
@@ -194,13 +194,11 @@ Deno.test("parseCommandLine() gives notice of reserved options and of secrets in
       [[], { env: { NATS_URL: `u:${HIDDEN}@h` } }, []],
     ] as const
   ) {
-    const result = parseCommandLine("client", args, fakeSources(sources));
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", args, fakeSources(sources));
     assert.deepEqual(result.notices, notices);
   }
   const args = ["--nats-url", `nats://u:${HIDDEN}@h`];
-  const result = parseCommandLine("server", args, fakeSources());
-  assert.ok(result.kind === "run");
+  const result = parseRun("server", args);
   const [notice, ...rest] = result.notices;
   assert.deepEqual(rest, []);
   assert.equal(notice?.level, "warn");

@@ -15,10 +15,10 @@ import {
   GOOD,
   HIDDEN,
   jsonFile,
+  parseRun,
   reveal,
+  ROLES,
 } from "../support/option_values.ts";
-
-const ROLES = ["server", "client"] as const;
 
 /** What gives options their values. */
 interface Given {
@@ -32,9 +32,7 @@ function configOf(role: Role, { args = [], env = {}, file }: Given): unknown {
   const files = file === undefined
     ? {}
     : { [`./.nats-proxy-${role}.json`]: jsonFile(file) };
-  const result = parseCommandLine(role, args, fakeSources({ env, files }));
-  assert.equal(result.kind, "run");
-  return result.kind === "run" ? reveal(result.config) : undefined;
+  return reveal(parseRun(role, args, fakeSources({ env, files })).config);
 }
 
 /** Asserts that it is refused, on one line that has `part`, without a secret. */
@@ -140,11 +138,12 @@ for (const role of ROLES) {
   });
 
   Deno.test(`${role}: the configuration is frozen all the way down`, () => {
-    const { config } = parseRun(role, {
+    const env = {
       NATS_USER: "ann",
       NATS_PASSWORD: "x",
       ALLOW_TARGET: "10.0.0.0/8:*",
-    });
+    };
+    const { config } = parseRun(role, [], fakeSources({ env }));
     const visit = (value: unknown, path: string): void => {
       if (typeof value !== "object" || value === null) return;
       assert.ok(Object.isFrozen(value), path);
@@ -168,16 +167,6 @@ for (const role of ROLES) {
     const table = optionsOf(role).map(({ env }) => env);
     assert.deepEqual([...read].sort(), [...table, "HOME"].sort());
   });
-}
-
-/** What the command line without flags gives in this environment. */
-function parseRun(
-  role: Role,
-  env: Readonly<Record<string, string>>,
-): { readonly config: unknown } {
-  const result = parseCommandLine(role, [], fakeSources({ env }));
-  assert.equal(result.kind, "run");
-  return result.kind === "run" ? result : { config: undefined };
 }
 
 Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", () => {
@@ -206,9 +195,8 @@ Deno.test("OPTIONS has no flag for a secret, and defaults that are good values",
 });
 
 Deno.test("the defaults are those of the original, for what it had", () => {
-  const server = parseCommandLine("server", [], fakeSources());
-  const client = parseCommandLine("client", [], fakeSources());
-  assert.ok(server.kind === "run" && client.kind === "run");
+  const server = parseRun("server", []);
+  const client = parseRun("client", []);
   assert.deepEqual(server.config.nats.servers, [
     { host: "localhost", port: 4222 },
   ]);
@@ -230,8 +218,7 @@ Deno.test("the defaults are those of the original, for what it had", () => {
 
 Deno.test("--allow-target adds up, and takes lists", () => {
   const args = ["--allow-target", "a:1", "--allow-target=b:2, c:3"];
-  const result = parseCommandLine("server", args, fakeSources());
-  assert.ok(result.kind === "run");
+  const result = parseRun("server", args);
   assert.deepEqual(
     result.config.server.allowTarget.map(({ text }) => text),
     ["a:1", "b:2", "c:3"],
@@ -300,8 +287,7 @@ Deno.test("the config says how to log in, in one value", () => {
       [{ NATS_NKEY: "n" }, { kind: "nkey", file: "n" }],
     ] as const
   ) {
-    const result = parseCommandLine("client", [], fakeSources({ env }));
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", [], fakeSources({ env }));
     assert.deepEqual(reveal(result.config.nats.auth), auth);
   }
 });
@@ -318,8 +304,7 @@ Deno.test("the config demands TLS when a URL or an option of TLS does", () => {
       [{ NATS_TLS_FIRST: "false" }, false],
     ] as const
   ) {
-    const result = parseCommandLine("client", [], fakeSources({ env }));
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", [], fakeSources({ env }));
     assert.equal(result.config.nats.tls.required, required);
   }
 });
@@ -328,8 +313,7 @@ Deno.test({
   name: "systemSources() takes what is not permitted as unset, without asking",
   permissions: { env: [], read: [] },
   fn(): void {
-    const result = parseCommandLine("client", [], systemSources());
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", [], systemSources());
     assert.equal(result.configFile, undefined);
     assert.throws(
       () => parseCommandLine("client", ["--config", "x.json"], systemSources()),
@@ -345,8 +329,7 @@ Deno.test({
     const before = Deno.env.get("LOG_LEVEL");
     Deno.env.set("LOG_LEVEL", "debug");
     try {
-      const result = parseCommandLine("client", [], systemSources());
-      assert.ok(result.kind === "run");
+      const result = parseRun("client", [], systemSources());
       assert.equal(result.config.log.level, "debug");
     } finally {
       if (before === undefined) Deno.env.delete("LOG_LEVEL");

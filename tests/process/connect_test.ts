@@ -1,9 +1,8 @@
 /** The files a login needs, on real ones that cannot be read. */
 import assert from "node:assert/strict";
 import { UsageError } from "../../lib/base/errors.ts";
-import { parseCommandLine } from "../../lib/config/cli.ts";
 import { openNats } from "../../lib/process/connect.ts";
-import { fakeSources } from "../support/option_values.ts";
+import { parseRun } from "../support/option_values.ts";
 
 /** What a role says that connects with the file at `path` for `flag`. */
 async function refusal(flag: string, path: string): Promise<string> {
@@ -11,11 +10,10 @@ async function refusal(flag: string, path: string): Promise<string> {
   if (flag === "nats-tls-key") {
     args.push("--nats-tls-cert=tests/testdata/tls/client.pem");
   }
-  const command = parseCommandLine("client", args, fakeSources());
-  assert.ok(command.kind === "run");
+  const { config } = parseRun("client", args);
   let message = "";
   await assert.rejects(
-    openNats(command.config.nats, {
+    openNats(config.nats, {
       name: "test",
       signal: AbortSignal.abort(new Error("it was read")),
       onSubscriptionError: () => {},
