@@ -63,14 +63,14 @@ export function parseCommandLine<R extends Role>(
 ): CommandLine<ConfigByRole[R]> {
   const program = sources.program ?? `${role}.ts`;
   try {
-    const request = readFlags(role, args);
-    switch (request.kind) {
+    const parsed = readFlags(role, args);
+    switch (parsed.kind) {
       case "help":
         return { kind: "help", text: renderHelp(role, program) };
       case "version":
         return { kind: "version", text: `tcp-sproxy ${role} ${VERSION}\n` };
       case "run": {
-        const { flags, configPath: path } = request;
+        const { flags, configPath: path } = parsed;
         const file = findConfigFile(role, { path, sources });
         const inputs = { flags, env: sources.env, file };
         return {
@@ -92,7 +92,7 @@ export function parseCommandLine<R extends Role>(
 }
 
 /** What the flags alone say. */
-type Request =
+type ParsedFlags =
   | { readonly kind: "help" | "version" }
   | {
     readonly kind: "run";
@@ -108,7 +108,7 @@ interface FlagToken {
 }
 
 /** Reads the flags in `args`, by the table of options. */
-function readFlags(role: Role, args: readonly string[]): Request {
+function readFlags(role: Role, args: readonly string[]): ParsedFlags {
   const options = new Map(
     optionsOf(role).flatMap((option) =>
       option.flag === undefined ? [] : [[option.flag, option]]
