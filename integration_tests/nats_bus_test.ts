@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import type { Bus, BusMessage } from "../lib/nats/bus.ts";
 import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
 import type { NatsOptions } from "../lib/nats/options.ts";
+import { Secret } from "../lib/base/credentials.ts";
+import { brokers } from "../tests/support/brokers.ts";
 import {
   BATCH_BYTES,
   HIGH_WATER_BYTES,
@@ -25,7 +27,7 @@ function connect(
   options: Partial<NatsOptions> = {},
 ): Promise<NatsBus> {
   return connectNats({
-    servers: [url],
+    servers: brokers(url),
     pingInterval: NEVER,
     connectTimeout: 60_000,
     ...options,
@@ -424,7 +426,7 @@ integrationTest("the first server that answers is taken", async () => {
   await dead.kill();
   const failed: string[] = [];
   await using bus = await connectNats({
-    servers: [dead.url, alive.url],
+    servers: brokers(dead.url, alive.url),
     onAttemptFailed: ({ server, reason }) => failed.push(`${server} ${reason}`),
   });
   assert.equal(bus.server, `127.0.0.1:${alive.port}`);
@@ -452,7 +454,7 @@ integrationTest("subjects the broker denies are told by name", async () => {
   });
   const refused = Promise.withResolvers<string>();
   await using bus = await connect(server.url, {
-    credentials: { kind: "password", user: "u", password: "p" },
+    credentials: { kind: "password", user: "u", password: new Secret("p") },
     onSubscriptionError: (subject) => refused.resolve(subject),
   });
   const log = new LinkLog(bus);

@@ -74,7 +74,7 @@ integrationTest(
       await client.entry(
         ({ msg, why }) =>
           msg === "cannot connect to NATS" &&
-          /--nats-nkey.*no such file/.test(String(why)),
+          /--nats-nkey.*no such file/i.test(String(why)),
         { since: mark },
       );
       await Deno.writeTextFile(file, OLD.seed);

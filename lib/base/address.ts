@@ -32,9 +32,6 @@ export const MAX_HOST_LENGTH = 253;
 /** The highest TCP port. */
 export const MAX_PORT = 65_535;
 
-/** The longest text of an IPv6 address: eight groups, the last two in dotted form. */
-const MAX_IP_LENGTH = 45;
-
 /**
  * The address in `text`.
  *
@@ -87,17 +84,17 @@ export function formatAddress(address: Address): string {
 
 /**
  * What keeps `host` from being a host to dial, in a few words, or undefined
- * when nothing does. Hosts are IP addresses (IPv6 without brackets) and names
- * of ASCII letters, digits, `.`, `-` and `_`.
+ * when nothing does. Hosts are IP addresses (IPv6 without brackets or zone)
+ * and names: labels of ASCII letters, digits, `-` and `_` with dots between,
+ * perhaps with the root's dot at the end. The rule is one for options,
+ * target patterns and what peers ask for.
  */
 export function hostProblem(host: string): string | undefined {
   if (host === "") return "it has no host";
   if (host.length > MAX_HOST_LENGTH) {
     return `its host is longer than ${MAX_HOST_LENGTH} characters`;
   }
-  if (parseIp(host) !== undefined || /^[A-Za-z0-9._-]+$/.test(host)) {
-    return undefined;
-  }
+  if (parseIp(host) !== undefined) return undefined;
   if (/[\s\p{Cc}]/u.test(host)) {
     return "its host has white space or control characters in it";
   }
@@ -105,7 +102,10 @@ export function hostProblem(host: string): string | undefined {
   if (/[^ -~]/.test(host)) {
     return "its host has characters outside ASCII; write its xn-- form";
   }
-  return "its host has characters that no host name has";
+  if (/[^\w.-]/.test(host)) {
+    return "its host has characters that no host name has";
+  }
+  return /^\.|\.\./.test(host) ? "its host has an empty label" : undefined;
 }
 
 /**
@@ -130,17 +130,14 @@ export function portProblem(
  * bytes of the IPv4 address: it is the same destination.
  */
 export function parseIp(text: string): readonly number[] | undefined {
-  if (text.length > MAX_IP_LENGTH) return undefined;
   if (!text.includes(":")) return parseIpv4(text);
-  const [head = "", tail, rest] = text.split("::");
-  if (rest !== undefined) return undefined;
-  const front = parseGroups(head, tail === undefined);
-  const back = parseGroups(tail ?? "", true);
-  if (front === undefined || back === undefined) return undefined;
-  const missing = 16 - front.length - back.length;
-  // "::" stands for one group of zeros or more.
-  if (tail === undefined ? missing !== 0 : missing < 2) return undefined;
-  const bytes = [...front, ...new Array<number>(missing).fill(0), ...back];
+  if (!/^[\da-f:.]+$/i.test(text)) return undefined;
+  // The runtime writes it in groups of hexadecimals, the longest zeros as "::".
+  const canonical = URL.parse(`http://[${text}]`)?.hostname.slice(1, -1);
+  if (canonical === undefined) return undefined;
+  const [front = [], back = []] = canonical.split("::").map(groupBytes);
+  const zeros = new Array<number>(16 - front.length - back.length).fill(0);
+  const bytes = [...front, ...zeros, ...back];
   const mapped = bytes.slice(0, 10).every((byte) => byte === 0) &&
     bytes[10] === 0xff && bytes[11] === 0xff;
   return mapped ? bytes.slice(12) : bytes;
@@ -155,25 +152,11 @@ function parseIpv4(text: string): readonly number[] | undefined {
   return valid && bytes.every((byte) => byte <= 255) ? bytes : undefined;
 }
 
-/** The bytes of colon-separated groups; the last may be dotted when `last` is set. */
-function parseGroups(
-  text: string,
-  last: boolean,
-): readonly number[] | undefined {
-  if (text === "") return [];
-  const groups = text.split(":");
-  const bytes: number[] = [];
-  for (const [index, group] of groups.entries()) {
-    if (/^[0-9a-f]{1,4}$/i.test(group)) {
-      const value = parseInt(group, 16);
-      bytes.push(value >> 8, value & 0xff);
-      continue;
-    }
-    const dotted = last && index === groups.length - 1
-      ? parseIpv4(group)
-      : undefined;
-    if (dotted === undefined) return undefined;
-    bytes.push(...dotted);
-  }
-  return bytes;
+/** The bytes of hexadecimal groups with colons between. */
+function groupBytes(groups: string): number[] {
+  if (groups === "") return [];
+  return groups.split(":").flatMap((group) => {
+    const value = parseInt(group, 16);
+    return [value >> 8, value & 0xff];
+  });
 }

@@ -191,9 +191,6 @@ function parseNetwork(text: string): HostRule {
 function checkName(name: string): void {
   const problem = hostProblem(name);
   if (problem !== undefined) throw new SyntaxError(problem);
-  if (/^\.|\.\./.test(name) || name === ".") {
-    throw new SyntaxError("its host has an empty label");
-  }
   if (parseIp(name)) throw new SyntaxError("its host is no domain");
   // "10.1" and "0x7f.1" are addresses to some resolvers and names to others.
   if (

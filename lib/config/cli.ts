@@ -15,16 +15,11 @@ import {
 } from "./config.ts";
 import { findConfigFile } from "./file.ts";
 import { renderHelp } from "./help.ts";
-import { redactUrl } from "./nats_login.ts";
+import { redactUrl } from "./nats_url.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
-import {
-  type Option,
-  type OptionKey,
-  optionsOf,
-  otherRole,
-  type Role,
-} from "./options.ts";
+import { type Option, type OptionKey, optionsOf } from "./options.ts";
+import { otherRole, type Role } from "../wire/subjects.ts";
 import { closest, escapeUnsafe, quote } from "../base/text.ts";
 
 /** The version of this program. */
@@ -68,14 +63,14 @@ export function parseCommandLine<R extends Role>(
 ): CommandLine<ConfigByRole[R]> {
   const program = sources.program ?? `${role}.ts`;
   try {
-    const request = readFlags(role, args);
-    switch (request.kind) {
+    const parsed = readFlags(role, args);
+    switch (parsed.kind) {
       case "help":
         return { kind: "help", text: renderHelp(role, program) };
       case "version":
         return { kind: "version", text: `tcp-sproxy ${role} ${VERSION}\n` };
       case "run": {
-        const { flags, configPath: path } = request;
+        const { flags, configPath: path } = parsed;
         const file = findConfigFile(role, { path, sources });
         const inputs = { flags, env: sources.env, file };
         return {
@@ -97,7 +92,7 @@ export function parseCommandLine<R extends Role>(
 }
 
 /** What the flags alone say. */
-type Request =
+type ParsedFlags =
   | { readonly kind: "help" | "version" }
   | {
     readonly kind: "run";
@@ -108,16 +103,15 @@ type Request =
 /** The part of a parser's token that matters here. */
 interface FlagToken {
   readonly rawName: string;
-  readonly name: string;
   readonly value: string | undefined;
   readonly inlineValue: boolean | undefined;
 }
 
 /** Reads the flags in `args`, by the table of options. */
-function readFlags(role: Role, args: readonly string[]): Request {
+function readFlags(role: Role, args: readonly string[]): ParsedFlags {
   const options = new Map(
-    optionsOf(role).flatMap(([key, option]) =>
-      option.flag === undefined ? [] : [[option.flag, { key, option }]]
+    optionsOf(role).flatMap((option) =>
+      option.flag === undefined ? [] : [[option.flag, option]]
     ),
   );
   const { tokens } = parseArgs({
@@ -125,7 +119,7 @@ function readFlags(role: Role, args: readonly string[]): Request {
     // Which flags take a value; judging them is done below, in our words.
     options: Object.fromEntries([
       ["config", { type: "string" }],
-      ...[...options].map(([flag, { option }]) => [
+      ...[...options].map(([flag, option]) => [
         flag,
         { type: isSwitch(option) ? "boolean" : "string" },
       ]),
@@ -143,13 +137,13 @@ function readFlags(role: Role, args: readonly string[]): Request {
     }
     if (arg === "-h" || arg === "--help") return { kind: "help" };
     if (arg === "--version") return { kind: "version" };
-    const known = options.get(token.name);
+    const option = options.get(token.name);
     if (token.rawName === "--config") {
       configPath = valueOf(token);
-    } else if (known === undefined || !token.rawName.startsWith("--")) {
+    } else if (option === undefined || !token.rawName.startsWith("--")) {
       throw unknownFlag(role, arg);
     } else {
-      const { key, option } = known;
+      const { key } = option;
       const value = valueOf(token, option);
       const before = option.repeatable === true ? flags.get(key) : undefined;
       flags.set(key, before === undefined ? value : `${before},${value}`);
@@ -193,20 +187,20 @@ function unknownFlag(role: Role, arg: string): UsageError {
 /** What the person who wrote the unknown `flag` may have wanted. */
 function hintFor(role: Role, flag: string): string {
   const wanted = flag.replace(/^-+/, "");
-  const secret = optionsOf(role).find(([key, option]) =>
-    option.secret === true && key.replaceAll(".", "-") === wanted
+  const secret = optionsOf(role).find(({ key, secret }) =>
+    secret === true && key.replaceAll(".", "-") === wanted
   );
   if (secret !== undefined) {
-    return ` (a secret is given by the variable ${secret[1].env})`;
+    return ` (a secret is given by the variable ${secret.env})`;
   }
   if (
-    optionsOf(otherRole(role)).some(([, { role, flag }]) =>
+    optionsOf(otherRole(role)).some(({ role, flag }) =>
       role !== "both" && flag === wanted
     )
   ) {
     return ` (only the ${otherRole(role)} has it)`;
   }
-  const flags = optionsOf(role).flatMap(([, option]) => option.flag ?? []);
+  const flags = optionsOf(role).flatMap(({ flag }) => flag ?? []);
   const near = closest(wanted, [...flags, "config", "help", "version"]);
   return near === undefined ? "" : ` (did you mean --${near}?)`;
 }
@@ -214,8 +208,8 @@ function hintFor(role: Role, flag: string): string {
 /** What about the configuration a person should know. */
 function collectNotices(role: Role, inputs: ConfigInputs): Notice[] {
   const notices: Notice[] = [];
-  for (const [key, option] of optionsOf(role)) {
-    const given = findGiven(key, option, inputs);
+  for (const option of optionsOf(role)) {
+    const given = findGiven(option, inputs);
     if (option.reserved === true && given !== undefined) {
       notices.push({
         level: "info",

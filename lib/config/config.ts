@@ -8,7 +8,6 @@
  */
 
 import type { ConfigFile } from "./file.ts";
-import { type NatsAuth, type NatsServer, resolveAuth } from "./nats_login.ts";
 import {
   type Option,
   type OptionKey,
@@ -16,13 +15,14 @@ import {
   OPTIONS,
   optionsOf,
   type OptionValues,
-  type Role,
   type ValueOf,
 } from "./options.ts";
 import type { Sources } from "./sources.ts";
 import { MAX_WORKERS } from "./types.ts";
+import type { Address } from "../base/address.ts";
+import type { Credentials } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
-import { MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
+import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
 import { quote } from "../base/text.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
 
@@ -37,7 +37,7 @@ type NameIn<K, P extends string> = K extends `${P}.${infer Name}`
   : never;
 
 /** The options of section `P` that role `R` has; without a role, those of both. */
-type Section<P extends string, R extends Role = never> = {
+type Section<P extends string, R extends Role = Role> = {
   readonly [K in OptionKeyOf<R> as NameIn<K, P>]: ValueOf<(typeof OPTIONS)[K]>;
 };
 
@@ -53,9 +53,9 @@ export interface NatsTlsConfig extends Section<"nats.tls"> {
 /** How to reach NATS, and the subjects to use there. */
 export interface NatsConfig extends Omit<Section<"nats">, LoginKey> {
   /** The brokers, without credentials; at least one. */
-  readonly servers: readonly NatsServer[];
-  /** How to log in. */
-  readonly auth: NatsAuth;
+  readonly servers: readonly Address[];
+  /** How to log in; files by their paths. */
+  readonly auth: Credentials<string>;
   /** How to speak TLS. */
   readonly tls: NatsTlsConfig;
 }
@@ -76,26 +76,20 @@ export interface CommonConfig {
 }
 
 /** The configuration of role `R`; frozen all the way down. */
-interface RoleConfig<R extends Role> extends CommonConfig {
-  /** Which of the two it is. */
-  readonly role: R;
-  /** NATS. */
-  readonly nats: NatsConfig & Omit<Section<"nats", R>, LoginKey>;
-  /** Limits and times of tunnels. */
-  readonly tunnel: CommonConfig["tunnel"] & Section<"tunnel", R>;
-}
+type RoleConfig<R extends Role> =
+  & CommonConfig
+  & {
+    readonly role: R;
+    readonly nats: Omit<Section<"nats", R>, LoginKey>;
+    readonly tunnel: Section<"tunnel", R>;
+  }
+  & { readonly [P in R]: Section<P, R> };
 
 /** The server's configuration. */
-export interface ServerConfig extends RoleConfig<"server"> {
-  /** What only a server has. */
-  readonly server: Section<"server", "server">;
-}
+export type ServerConfig = RoleConfig<"server">;
 
 /** The client's configuration. */
-export interface ClientConfig extends RoleConfig<"client"> {
-  /** What only a client has. */
-  readonly client: Section<"client", "client">;
-}
+export type ClientConfig = RoleConfig<"client">;
 
 /** The configuration of each role. */
 export interface ConfigByRole {
@@ -136,7 +130,7 @@ export function buildConfig<R extends Role>(
     nats: {
       ...nats,
       servers: url.servers,
-      auth: resolveAuth({ urls: url, creds, nkey, user, password, token }),
+      auth: resolveAuth({ url, creds, nkey, user, password, token }),
       tls: tlsConfig(values),
     },
     log: section(values, "log"),
@@ -165,18 +159,17 @@ export interface OriginalText {
  * its default.
  */
 export function findGiven(
-  key: OptionKey,
   option: Option,
   inputs: ConfigInputs,
 ): OriginalText | undefined {
-  const flag = inputs.flags.get(key);
+  const flag = inputs.flags.get(option.key);
   if (flag !== undefined) return { text: flag, origin: `--${option.flag}` };
   // An empty variable counts as unset: compose files write NAME= for that.
   const variable = inputs.env(option.env);
   if (variable !== undefined && variable !== "") {
     return { text: variable, origin: `environment variable ${option.env}` };
   }
-  return textInFile(key, inputs.file);
+  return textInFile(option.key, inputs.file);
 }
 
 /** The options of section `prefix`, with the names they have there. */
@@ -196,12 +189,29 @@ function section<P extends string>(
   return Object.fromEntries(entries) as Section<P>;
 }
 
+/** Options that are nothing without another, and how to give that one where no flag does. */
+const COMPANIONS: readonly (readonly [
+  set: OptionKeyOf,
+  needed: OptionKeyOf,
+  hint?: string,
+])[] = [
+  ["nats.user", "nats.password", " (NATS_PASSWORD)"],
+  ["nats.password", "nats.user"],
+  ["nats.tls.cert", "nats.tls.key"],
+  ["nats.tls.key", "nats.tls.cert"],
+];
+
 /**
  * What one option says of another.
  *
  * @throws {UsageError} naming two that do not go together.
  */
 function checkTogether(values: Values): void {
+  for (const [set, needed, hint = ""] of COMPANIONS) {
+    if (values[set] !== undefined && values[needed] === undefined) {
+      throw new UsageError(`${set} is set but ${needed}${hint} is not`);
+    }
+  }
   const request = values["nats.request_subject"];
   const prefix = values["nats.data_prefix"];
   if (`${request}.`.startsWith(`${prefix}.`)) {
@@ -245,42 +255,58 @@ function checkTogether(values: Values): void {
   }
 }
 
+/**
+ * The one way to log in that the options give.
+ *
+ * @throws {UsageError} when they give several.
+ */
+function resolveAuth(
+  { url, user, password, token, creds, nkey }: Pick<Section<"nats">, LoginKey>,
+): Credentials<string> {
+  const ways = new Map<string, Credentials<string>>();
+  if (url.auth.kind !== "none") {
+    ways.set("the credentials in nats.url", url.auth);
+  }
+  if (user !== undefined && password !== undefined) {
+    ways.set("nats.user", { kind: "password", user, password });
+  }
+  if (token !== undefined) ways.set("nats.token", { kind: "token", token });
+  if (creds !== undefined) {
+    ways.set("nats.creds", { kind: "creds", file: creds });
+  }
+  if (nkey !== undefined) ways.set("nats.nkey", { kind: "nkey", file: nkey });
+  const [auth = { kind: "none" }, another] = ways.values();
+  if (another === undefined) return auth;
+  throw new UsageError(
+    `There is more than one way to log in to NATS (${
+      [...ways.keys()].join(", ")
+    }): keep one of them`,
+  );
+}
+
 function tlsConfig(values: OptionValues): NatsTlsConfig {
   const tls = section(values, "nats.tls");
-  const { ca, cert, key, first } = tls;
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new UsageError(
-      cert === undefined
-        ? "nats.tls.key is set but nats.tls.cert is not"
-        : "nats.tls.cert is set but nats.tls.key is not",
-    );
-  }
-  const required = first || ca !== undefined || cert !== undefined ||
-    values["nats.url"].servers.some((server) => server.tls);
+  const required = tls.first || tls.ca !== undefined ||
+    tls.cert !== undefined || values["nats.url"].tls;
   return { ...tls, required };
 }
 
 /** The value of each option of `role`. */
 function parseValues(role: Role, inputs: ConfigInputs): Values {
-  const values = optionsOf(role).map(([key, option]) => {
+  const values = optionsOf(role).map((option) => {
+    const { key } = option;
     // A file is checked as a whole, also what a flag or variable overrides.
     const inFile = textInFile(key, inputs.file);
     if (inFile !== undefined) parse(option, inFile);
-    const chosen = findText(key, option, inputs);
+    const chosen = findGiven(option, inputs) ?? defaultOf(option);
     return [key, chosen === undefined ? undefined : parse(option, chosen)];
   });
   return Object.fromEntries(values) as Values;
 }
 
-/** The text that decides an option, or undefined when it is unset. */
-function findText(
-  key: OptionKey,
-  option: Option,
-  inputs: ConfigInputs,
-): OriginalText | undefined {
-  const given = findGiven(key, option, inputs);
-  if (given !== undefined || option.default === undefined) return given;
-  return { text: option.default, origin: `default of ${key}` };
+/** The text of an option's default, or undefined when it has none. */
+function defaultOf({ key, default: text }: Option): OriginalText | undefined {
+  return text === undefined ? undefined : { text, origin: `default of ${key}` };
 }
 
 /** What the config file says about an option. */

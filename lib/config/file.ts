@@ -5,17 +5,12 @@
  * @module
  */
 
-import { redactUrl } from "./nats_login.ts";
+import { redactUrl } from "./nats_url.ts";
 import type { Sources } from "./sources.ts";
 import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
-import {
-  type Option,
-  type OptionKey,
-  optionsOf,
-  otherRole,
-  type Role,
-} from "./options.ts";
+import { type Option, type OptionKey, optionsOf } from "./options.ts";
+import { otherRole, type Role } from "../wire/subjects.ts";
 import { closest, quote } from "../base/text.ts";
 
 /** A config file, read and checked; its values are still text. */
@@ -76,9 +71,37 @@ export function parseConfigFile(
   path: string,
   text: string,
 ): ConfigFile {
-  const tree = parseConfigText(path, text);
+  const options = optionsOf(role);
   const texts = new Map<OptionKey, string>();
-  collect(tree, "", { role, path, texts });
+  const collect = (section: unknown, prefix: string): void => {
+    // A section or key with nothing after it is like one that is not there.
+    if (section === null || section === undefined) return;
+    if (!isMapping(section)) {
+      const name = prefix === "" ? "The top level" : prefix.slice(0, -1);
+      throw new UsageError(
+        `${name} in ${path}: ${
+          describe(section)
+        } where there must be a mapping`,
+      );
+    }
+    for (const [name, value] of Object.entries(section)) {
+      const at = prefix + name;
+      const option = options.find(({ key }) => key === at);
+      if (option === undefined) {
+        if (!options.some(({ key }) => key.startsWith(`${at}.`))) {
+          throw unknownKey(at, { role, path });
+        }
+        collect(value, `${at}.`);
+      } else if (value !== null && value !== undefined) {
+        // A key may be nested or written with its dots, but not both.
+        if (texts.has(option.key)) {
+          throw new UsageError(`${at} is given twice in ${path}`);
+        }
+        texts.set(option.key, textOf(value, option, path));
+      }
+    }
+  };
+  collect(parseConfigText(path, text), "");
   return { path, texts };
 }
 
@@ -99,61 +122,13 @@ function read(
   }
 }
 
-/** What the walk through a file's tree carries along. */
-interface Walk {
-  readonly role: Role;
-  readonly path: string;
-  readonly texts: Map<OptionKey, string>;
-}
-
-/**
- * Puts the options of `section` into `walk.texts`. Its keys start with
- * `prefix`, which is empty or ends in a dot.
- */
-function collect(section: unknown, prefix: string, walk: Walk): void {
-  // A section or key with nothing after it is like one that is not there.
-  if (section === null || section === undefined) return;
-  if (!isMapping(section)) {
-    const name = prefix === "" ? "The top level" : prefix.slice(0, -1);
-    throw new UsageError(
-      `${name} in ${walk.path}: ${
-        describe(section)
-      } where there must be a mapping`,
-    );
-  }
-  const options = optionsOf(walk.role);
-  for (const [name, value] of Object.entries(section)) {
-    const at = prefix + name;
-    const option = options.find(([key]) => key === at);
-    if (option !== undefined) {
-      collectOption(value, option, walk);
-    } else if (options.some(([key]) => key.startsWith(`${at}.`))) {
-      collect(value, `${at}.`, walk);
-    } else {
-      throw unknownKey(at, walk);
-    }
-  }
-}
-
-/** Puts the text of `value` into `walk.texts`. */
-function collectOption(
-  value: unknown,
-  entry: readonly [OptionKey, Option],
-  { path, texts }: Walk,
-): void {
-  const [key] = entry;
-  if (value === null || value === undefined) return;
-  // A key may be nested or written with its dots, but not both.
-  if (texts.has(key)) {
-    throw new UsageError(`${key} is given twice in ${path}`);
-  }
-  texts.set(key, textOf(value, entry, path));
-}
-
 /** The error for a key that the role does not have. */
-function unknownKey(at: string, { role, path }: Walk): UsageError {
-  const keys = optionsOf(role).map(([key]) => key);
-  const foreign = optionsOf(otherRole(role)).some(([key]) =>
+function unknownKey(
+  at: string,
+  { role, path }: { readonly role: Role; readonly path: string },
+): UsageError {
+  const keys = optionsOf(role).map(({ key }) => key);
+  const foreign = optionsOf(otherRole(role)).some(({ key }) =>
     key === at || key.startsWith(`${at}.`)
   );
   const sections = new Set(keys.map((key) => key.split(".")[0] ?? key));
@@ -171,10 +146,10 @@ function unknownKey(at: string, { role, path }: Walk): UsageError {
 /** The text that `value` of a file stands for. */
 function textOf(
   value: unknown,
-  [key, option]: readonly [OptionKey, Option],
+  { key, type, secret }: Option,
   path: string,
 ): string {
-  const { fileType } = option.type;
+  const { fileType } = type;
   if (typeof value === "string") return value;
   const scalar = typeof value;
   if (fileType === scalar) return String(value);
@@ -187,7 +162,7 @@ function textOf(
       } where there must be a string`,
     );
   }
-  const shown = option.secret === true ? "a value" : describe(value);
+  const shown = secret === true ? "a value" : describe(value);
   throw new UsageError(
     `${key} in ${path}: ${shown} where there must be ` +
       (fileType === undefined

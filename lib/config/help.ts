@@ -7,12 +7,8 @@
 
 import { CONFIG_EXTENSIONS } from "./syntax.ts";
 import { configFileName } from "./file.ts";
-import {
-  type Option,
-  OPTION_ENTRIES,
-  optionsOf,
-  type Role,
-} from "./options.ts";
+import { ALL_OPTIONS, type Option, optionsOf } from "./options.ts";
+import type { Role } from "../wire/subjects.ts";
 
 /** Width of the help, in columns: that of a terminal nobody has widened. */
 const WIDTH = 80;
@@ -63,9 +59,9 @@ export function renderHelp(role: Role, program: string): string {
   const options = optionsOf(role);
   const sections = SECTIONS.map(([prefix, heading]): string[] => {
     const rows = options
-      .filter(([key]) => key.split(".")[0] === prefix)
-      .map(([key, option]) =>
-        renderRow(usageOf(option), `${option.help} (${details(key, option)})`)
+      .filter(({ key }) => key.split(".")[0] === prefix)
+      .map((option) =>
+        renderRow(usageOf(option), `${option.help} (${details(option)})`)
       );
     return rows.length === 0 ? [] : [`${heading}:`, ...rows, ""];
   });
@@ -98,12 +94,12 @@ export function renderHelp(role: Role, program: string): string {
  * that only `scope` has.
  */
 export function optionsMarkdown(scope: Role | "both"): string {
-  const rows = OPTION_ENTRIES
-    .filter(([, option]) => option.role === scope)
-    .map(([key, option]) => [
+  const rows = ALL_OPTIONS
+    .filter(({ role }) => role === scope)
+    .map((option) => [
       option.flag === undefined ? "" : code(usageOf(option)),
       code(option.env),
-      code(key),
+      code(option.key),
       option.default === undefined || option.default === ""
         ? ""
         : code(option.default),
@@ -130,9 +126,9 @@ function usageOf(option: Option): string {
 }
 
 /** Variable, key and default of an option. */
-function details(key: string, option: Option): string {
+function details(option: Option): string {
   const parts = option.flag === undefined ? ["variable only"] : [option.env];
-  parts.push(key);
+  parts.push(option.key);
   if (option.repeatable === true) parts.push("repeatable");
   if (option.default !== undefined && option.default !== "") {
     parts.push(`default ${option.default}`);

@@ -20,7 +20,10 @@ export interface Sources {
   readonly program?: string;
 }
 
-/** Largest config file, in bytes: a hundred times what one could need. */
+/**
+ * Largest file that is read, in bytes: a hundred config files or credentials,
+ * or four times the certificates of all public authorities.
+ */
 const MAX_FILE_SIZE = 1024 * 1024;
 
 /** Files by path, as they were when they were read; undefined where there was none. */
@@ -35,7 +38,7 @@ export function systemSources(files?: ReadFiles): Sources {
     env: readEnv,
     readTextFile(path: string): string | undefined {
       if (files?.has(path)) return files.get(path);
-      const text = readTextFile(path);
+      const text = findTextFile(path);
       files?.set(path, text);
       return text;
     },
@@ -51,26 +54,39 @@ function readEnv(variable: string): string | undefined {
   return state === "granted" ? Deno.env.get(variable) : undefined;
 }
 
-/** The text of a file, or undefined when there is none. */
-function readTextFile(path: string): string | undefined {
+/**
+ * The text of the file at `path`, which may be a pipe.
+ *
+ * @throws {Error} when there is none, or it cannot be read, is too large or
+ * is not UTF-8.
+ */
+export function readTextFile(path: string): string {
   const { state } = Deno.permissions.querySync({ name: "read", path });
   if (state !== "granted") {
     throw new Deno.errors.NotCapable(
       `no permission to read it (Deno gives it with --allow-read=${path})`,
     );
   }
+  using file = Deno.openSync(path);
+  const bytes = readBounded(file);
   try {
-    using file = Deno.openSync(path);
-    const decoder = new TextDecoder("utf-8", { fatal: true });
-    return decoder.decode(readBounded(file));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new Error("it is not UTF-8 text", { cause });
+  }
+}
+
+/** The text of a file, or undefined when there is none. */
+function findTextFile(path: string): string | undefined {
+  try {
+    return readTextFile(path);
   } catch (error) {
     if (isAbsent(error, path)) return undefined;
-    if (error instanceof TypeError) throw new Error("it is not UTF-8 text");
     throw error;
   }
 }
 
-/** All bytes of `file`, which may be a pipe. */
+/** All bytes of `file`. */
 function readBounded(file: Deno.FsFile): Uint8Array {
   const bytes = new Uint8Array(MAX_FILE_SIZE + 1);
   let length = 0;

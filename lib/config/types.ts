@@ -6,7 +6,8 @@
  */
 
 import { type Address, parseAddress } from "../base/address.ts";
-import { type NatsUrls, parseNatsUrls, Secret } from "./nats_login.ts";
+import { Secret } from "../base/credentials.ts";
+import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
 import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
 import { quote } from "../base/text.ts";
@@ -33,7 +34,7 @@ export interface OptionType<T> {
 }
 
 /** The lowest and the highest value, both allowed; in the unit of the option. */
-export interface Range {
+export interface Bounds {
   /** The lowest value. */
   readonly min: number;
   /** The highest value; without it, that of the type. */
@@ -47,7 +48,7 @@ export const MAX_SUBJECT_LENGTH = 128;
 export const MAX_WORKERS = 64;
 
 /** A duration in ms. */
-export function duration(range: Range): OptionType<number> {
+export function duration(range: Bounds): OptionType<number> {
   return {
     placeholder: "DURATION",
     fileType: "number",
@@ -56,7 +57,7 @@ export function duration(range: Range): OptionType<number> {
 }
 
 /** A number of bytes. */
-export function size(range: Range): OptionType<number> {
+export function size(range: Bounds): OptionType<number> {
   return {
     placeholder: "SIZE",
     fileType: "number",
@@ -65,7 +66,7 @@ export function size(range: Range): OptionType<number> {
 }
 
 /** A whole number. */
-export function integer(range: Range): OptionType<number> {
+export function integer(range: Bounds): OptionType<number> {
   return {
     placeholder: "N",
     fileType: "number",
@@ -200,7 +201,7 @@ export const targetRules: OptionType<readonly TargetRule[]> = {
 function inRange(
   text: string,
   value: number,
-  { min, max = Infinity }: Range,
+  { min, max = Infinity }: Bounds,
   format: (value: number) => string,
 ): number {
   if (value >= min && value <= max) return value;

@@ -13,7 +13,7 @@ import type { BrokerSocket, DialOptions, PlainSocket } from "./socket.ts";
  */
 export async function dialBroker(options: DialOptions): Promise<PlainSocket> {
   const { hostname, port, tls, signal } = options;
-  if (tls?.cert !== undefined) {
+  if (tls?.identity !== undefined) {
     // Deno.startTls takes no client certificate; node:tls does, and is loaded
     // only then.
     const { dialNodeSocket } = await import("./mtls_socket.ts");

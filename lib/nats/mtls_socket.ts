@@ -37,8 +37,10 @@ async function startTls(
     host,
     ...(isIP(host) === 0 && { servername: host }),
     ...(tls?.ca !== undefined && { ca: [...rootCertificates, tls.ca] }),
-    ...(tls?.cert !== undefined && { cert: tls.cert }),
-    ...(tls?.key !== undefined && { key: tls.key }),
+    ...(tls?.identity !== undefined && {
+      cert: tls.identity.cert,
+      key: tls.identity.key.reveal(),
+    }),
   });
   await ready(secure, "secureConnect", signal);
   return new NodeSocket(secure);

@@ -14,31 +14,16 @@ import {
   tokenAuthenticator,
   usernamePasswordAuthenticator,
 } from "@nats-io/nats-core/internal";
+import { type Address, formatAddress } from "../base/address.ts";
+import type { Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
-import { quote } from "../base/text.ts";
-
-/** How to log in to NATS. The secrets are values, not paths. */
-export type NatsCredentials =
-  | { readonly kind: "none" }
-  | {
-    readonly kind: "password";
-    readonly user: string;
-    readonly password: string;
-  }
-  | { readonly kind: "token"; readonly token: string }
-  /** `seed` is an nkey seed, `SU...`. */
-  | { readonly kind: "nkey"; readonly seed: string }
-  /** `text` is the content of a credentials file: a JWT and its nkey seed. */
-  | { readonly kind: "creds"; readonly text: string };
 
 /** How to speak TLS to the broker. All certificates and keys are PEM text. */
 export interface NatsTls {
   /** Certificates to trust beside those of the system. */
   readonly ca?: string;
-  /** Our own certificate chain, for brokers that ask for one; needs `key`. */
-  readonly cert?: string;
-  /** The key of `cert`. */
-  readonly key?: string;
+  /** Our own certificate chain with its key, for brokers that ask for one. */
+  readonly identity?: { readonly cert: string; readonly key: Secret };
   /**
    * Start with the TLS handshake instead of with the broker's plain INFO
    * line (nats-server: `handshake_first`; or a TLS proxy in front of it).
@@ -62,17 +47,13 @@ export interface FailedAttempt {
 /** Options of `connectNats`. */
 export interface NatsOptions {
   /**
-   * Brokers, as `nats://host:port`, `tls://host:port` or `host:port`, tried in
-   * this order: peers that name the same first one meet there, which spares
-   * their messages a hop between brokers.
+   * Brokers, tried in this order: peers that name the same first one meet
+   * there, which spares their messages a hop between brokers.
    */
-  readonly servers: readonly string[];
+  readonly servers: readonly Address[];
   /** How to log in; without it, not at all. */
-  readonly credentials?: NatsCredentials;
-  /**
-   * TLS. Without it, TLS is used when a server is written `tls://` or when
-   * the broker demands it.
-   */
+  readonly credentials?: Credentials;
+  /** TLS. Without it, TLS is used when the broker demands it. */
   readonly tls?: NatsTls;
   /**
    * Reads credentials and TLS anew, before each attempt to connect: they may
@@ -104,9 +85,6 @@ export interface NatsOptions {
   readonly random?: () => number;
 }
 
-/** The port of a broker that is written without one. */
-const DEFAULT_PORT = 4222;
-
 /** See {@linkcode NatsOptions.pingInterval}. */
 const DEFAULT_PING_INTERVAL = 2000;
 
@@ -131,27 +109,17 @@ export interface Login {
 /**
  * The login that `options` give.
  *
- * @throws {UsageError} when the credentials or certificates cannot be used.
+ * @throws {UsageError} when the credentials cannot be used.
  */
-export function loginOf(options: NatsOptions): Login {
-  const { credentials, tls } = options;
-  if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
-    throw new UsageError(
-      "A TLS client certificate for NATS needs its key, and the key its certificate",
-    );
-  }
-  const demanded = options.servers.some((text) => parseServer(text).tls);
-  return {
-    authenticator: authenticatorOf(credentials),
-    tls: tls ?? (demanded ? {} : undefined),
-  };
+export function loginOf({ credentials, tls }: NatsOptions): Login {
+  return { authenticator: authenticatorOf(credentials), tls };
 }
 
 /**
  * Translates `options` for nats-core, which asks `delay` how many ms must lie
  * between two attempts at one broker, and `login` how to log in each time.
  *
- * @throws {UsageError} for a server that is none.
+ * @throws {UsageError} without a server.
  */
 export function coreOptions(
   options: NatsOptions,
@@ -160,11 +128,11 @@ export function coreOptions(
     readonly login: () => Login;
   },
 ): ConnectionOptions {
-  const servers = options.servers.map(parseServer);
+  const { servers } = options;
   if (servers.length === 0) throw new UsageError("No NATS server is given");
   const { authenticator, tls } = login();
   return parseOptions({
-    servers: servers.map(({ place }) => place),
+    servers: servers.map(formatAddress),
     noRandomize: true,
     ...(authenticator && {
       authenticator: (nonce?: string) =>
@@ -186,49 +154,29 @@ export function coreOptions(
   });
 }
 
-/** `text` as `host:port`, and whether it demands TLS. */
-function parseServer(text: string): { place: string; tls: boolean } {
-  const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
-  const url = URL.parse(hasScheme ? text : `nats://${text}`);
-  if (url?.username || url?.password) {
-    throw new UsageError(
-      `The NATS server at ${url.host} is written with credentials: give them on their own`,
-    );
-  }
-  const tls = url?.protocol === "tls:";
-  if (!url || !url.hostname || (!tls && url.protocol !== "nats:")) {
-    throw new UsageError(
-      `${
-        quote(text)
-      } is no NATS server: write nats://host:port or tls://host:port`,
-    );
-  }
-  return { place: `${url.hostname}:${url.port || DEFAULT_PORT}`, tls };
-}
-
 /** What answers the broker's question who we are. */
 function authenticatorOf(
-  credentials: NatsCredentials = { kind: "none" },
+  credentials: Credentials = { kind: "none" },
 ): Authenticator | undefined {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const encoder = new TextEncoder();
   switch (credentials.kind) {
     case "none":
       return undefined;
     case "password":
       return usernamePasswordAuthenticator(
         credentials.user,
-        credentials.password,
+        credentials.password.reveal(),
       );
     case "token":
-      return tokenAuthenticator(credentials.token);
+      return tokenAuthenticator(credentials.token.reveal());
     case "nkey":
       return tried(
-        nkeyAuthenticator(bytes(credentials.seed.trim())),
+        nkeyAuthenticator(encoder.encode(credentials.file.reveal().trim())),
         "The NATS nkey seed is malformed: it must be the one line that begins with SU",
       );
     case "creds":
       return tried(
-        credsAuthenticator(bytes(credentials.text)),
+        credsAuthenticator(encoder.encode(credentials.file.reveal())),
         "The NATS credentials are malformed: they must hold a JWT and an nkey seed, each between its BEGIN and END lines",
       );
   }

@@ -5,12 +5,12 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { formatAddress } from "../base/address.ts";
+import { type Credentials, Secret } from "../base/credentials.ts";
 import type { NatsConfig } from "../config/config.ts";
-import { systemSources } from "../config/sources.ts";
+import { readTextFile } from "../config/sources.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
-import type { NatsCredentials, NatsOptions } from "../nats/options.ts";
+import type { NatsOptions, NatsTls } from "../nats/options.ts";
 import { quote } from "../base/text.ts";
 
 /**
@@ -33,9 +33,7 @@ export async function openNats(
   const refresh = (): ReturnType<typeof readLogin> => readLogin(config);
   const bus = await connectNats({
     ...options,
-    servers: servers.map((server) =>
-      `${server.tls ? "tls" : "nats"}://${formatAddress(server)}`
-    ),
+    servers,
     ...refresh(),
     refresh,
     connectTimeout,
@@ -64,47 +62,45 @@ function readLogin(
   { auth, tls }: NatsConfig,
 ): Pick<NatsOptions, "credentials" | "tls"> {
   const credentials = readCredentials(auth);
-  if (!tls.required) return { credentials };
-  const pem = (["ca", "cert", "key"] as const).flatMap((name) => {
-    const path = tls[name];
-    return path === undefined
-      ? []
-      : [[name, readFile(path, `nats-tls-${name}`)]];
-  });
+  return tls.required ? { credentials, tls: readTls(tls) } : { credentials };
+}
+
+function readCredentials(auth: NatsConfig["auth"]): Credentials {
+  if (!("file" in auth)) return auth;
+  const { kind, file } = auth;
+  return { kind, file: new Secret(readFile(file, `nats-${kind}`)) };
+}
+
+function readTls({ ca, cert, key, first }: NatsConfig["tls"]): NatsTls {
   return {
-    credentials,
-    tls: { ...Object.fromEntries(pem), first: tls.first },
+    first,
+    ...(ca !== undefined && { ca: readFile(ca, "nats-tls-ca") }),
+    ...(cert !== undefined && key !== undefined && {
+      identity: {
+        cert: readFile(cert, "nats-tls-cert"),
+        key: new Secret(readFile(key, "nats-tls-key")),
+      },
+    }),
   };
 }
 
-function readCredentials(auth: NatsConfig["auth"]): NatsCredentials {
-  switch (auth.kind) {
-    case "none":
-      return auth;
-    case "password":
-      return { ...auth, password: auth.password.reveal() };
-    case "token":
-      return { kind: "token", token: auth.token.reveal() };
-    case "nkey":
-      return { kind: "nkey", seed: readFile(auth.path, "nats-nkey") };
-    case "creds":
-      return { kind: "creds", text: readFile(auth.path, "nats-creds") };
-  }
-}
+/** What was read of pipes, as a shell makes them of `<(command)`: they can be read once. */
+const PIPES = new Map<string, string>();
 
 /** The text of a file, whatever system it was written on. */
 function readFile(path: string, flag: string): string {
-  const refuse = (why: string, cause?: unknown): UsageError =>
-    new UsageError(
-      `Cannot read the file of --${flag}, ${quote(path)}: ${why}`,
+  try {
+    const kept = PIPES.get(path);
+    if (kept !== undefined) return kept;
+    const { isFile } = Deno.statSync(path);
+    const text = readTextFile(path).replace(/^\uFEFF/, "")
+      .replaceAll(/\r\n?/g, "\n");
+    if (!isFile) PIPES.set(path, text);
+    return text;
+  } catch (cause) {
+    throw new UsageError(
+      `Cannot read the file of --${flag}, ${quote(path)}: ${messageOf(cause)}`,
       { cause },
     );
-  let text: string | undefined;
-  try {
-    text = systemSources().readTextFile(path);
-  } catch (cause) {
-    throw refuse(messageOf(cause), cause);
   }
-  if (text === undefined) throw refuse("there is no such file");
-  return text.replace(/^\uFEFF/, "").replaceAll(/\r\n?/g, "\n");
 }

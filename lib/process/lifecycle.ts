@@ -10,7 +10,7 @@ import { systemClock } from "../base/clock.ts";
 import { RunError } from "../base/errors.ts";
 import { formatDuration } from "../base/units.ts";
 import type { CommonConfig, NatsConfig } from "../config/config.ts";
-import type { Role } from "../config/options.ts";
+import type { Role } from "../wire/subjects.ts";
 import type { LinkEvent } from "../nats/bus.ts";
 import type { NatsBus } from "../nats/connection.ts";
 import type { EgressOptions } from "../server/server.ts";

@@ -11,7 +11,7 @@ import type { ConfigByRole } from "../config/config.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, printError, stackOf } from "./log.ts";
-import type { Role } from "../config/options.ts";
+import type { Role } from "../wire/subjects.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { processMetrics } from "./metrics.ts";
 import { isStop, watchSignals } from "./signals.ts";

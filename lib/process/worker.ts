@@ -13,7 +13,7 @@ import type {
   CommonConfig,
   ConfigByRole,
 } from "../config/config.ts";
-import type { Role } from "../config/options.ts";
+import type { Role } from "../wire/subjects.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, stackOf } from "./log.ts";

@@ -9,7 +9,7 @@ import type { Address } from "../base/address.ts";
 import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
-import type { Role } from "../config/options.ts";
+import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";

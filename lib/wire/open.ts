@@ -10,6 +10,7 @@
  * @module
  */
 import { CODEC_NAMES, type CodecName } from "./codec.ts";
+import { hostProblem } from "../base/address.ts";
 import {
   type ErrorCode,
   isErrorCode,
@@ -22,9 +23,6 @@ import { quote } from "../base/text.ts";
 
 /** The version of the native wire. */
 export const PROTOCOL_VERSION = 2;
-
-/** Longest target host, in characters (RFC 1035, 2.3.4: 255 octets with lengths). */
-const MAX_HOST_LENGTH = 253;
 
 /** Longest error text taken from a reply, in characters. */
 const MAX_ERROR_LENGTH = 1024;
@@ -155,7 +153,7 @@ export function decodeRequest(
   const field = (name: string): string =>
     header(name) ?? metadata?.[name] ?? "";
   const host = field("remote_host");
-  if (!isHost(host)) {
+  if (hostProblem(host) !== undefined) {
     throw malformed("remote_host", host, "a host name or address");
   }
   const portText = field("remote_port");
@@ -337,11 +335,6 @@ function codeOfText(text: string): ErrorCode {
   if (/refused/i.test(text)) return "refused";
   if (/timeout|timed out/i.test(text)) return "timeout";
   return "internal";
-}
-
-function isHost(host: string): boolean {
-  return host.length > 0 && host.length <= MAX_HOST_LENGTH &&
-    /^[\p{L}\p{N}._:%[\]-]+$/u.test(host);
 }
 
 function isId(id: string): boolean {

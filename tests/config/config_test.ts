@@ -3,12 +3,11 @@ import { parseCommandLine } from "../../lib/config/cli.ts";
 import { systemSources } from "../../lib/config/sources.ts";
 import { UsageError } from "../../lib/base/errors.ts";
 import {
-  OPTION_ENTRIES,
+  ALL_OPTIONS,
   type OptionKey,
-  OPTIONS,
   optionsOf,
-  type Role,
 } from "../../lib/config/options.ts";
+import type { Role } from "../../lib/wire/subjects.ts";
 import {
   BAD,
   COMPANIONS,
@@ -16,10 +15,10 @@ import {
   GOOD,
   HIDDEN,
   jsonFile,
+  parseRun,
   reveal,
+  ROLES,
 } from "../support/option_values.ts";
-
-const ROLES = ["server", "client"] as const;
 
 /** What gives options their values. */
 interface Given {
@@ -33,9 +32,7 @@ function configOf(role: Role, { args = [], env = {}, file }: Given): unknown {
   const files = file === undefined
     ? {}
     : { [`./.nats-proxy-${role}.json`]: jsonFile(file) };
-  const result = parseCommandLine(role, args, fakeSources({ env, files }));
-  assert.equal(result.kind, "run");
-  return result.kind === "run" ? reveal(result.config) : undefined;
+  return reveal(parseRun(role, args, fakeSources({ env, files })).config);
 }
 
 /** Asserts that it is refused, on one line that has `part`, without a secret. */
@@ -54,11 +51,13 @@ function assertRefused(role: Role, given: Given, part: string): void {
 for (const role of ROLES) {
   Deno.test(`${role}: every option is read from flag, variable and file, in that order`, () => {
     const plain = configOf(role, {});
-    for (const [key, option] of optionsOf(role)) {
+    for (const option of optionsOf(role)) {
+      const { key } = option;
       const companion = COMPANIONS[key];
-      const base = companion === undefined
+      const needed = ALL_OPTIONS.find(({ key }) => key === companion);
+      const base = needed === undefined
         ? {}
-        : { [OPTIONS[companion].env]: GOOD[companion][0] };
+        : { [needed.env]: GOOD[needed.key][0] };
       const [first, second] = GOOD[key];
       const env = { ...base, [option.env]: first };
       const wanted = configOf(role, { env });
@@ -93,7 +92,8 @@ for (const role of ROLES) {
   });
 
   Deno.test(`${role}: every bad value is refused by the name of its flag, variable or key`, () => {
-    for (const [key, option] of optionsOf(role)) {
+    for (const option of optionsOf(role)) {
+      const { key } = option;
       assert.ok(BAD[key].length > 0, `${key} has no bad value to try`);
       for (const value of BAD[key]) {
         if (option.flag !== undefined) {
@@ -118,7 +118,7 @@ for (const role of ROLES) {
 
   Deno.test(`${role}: an empty flag is an empty value, an empty variable is unset`, () => {
     const plain = configOf(role, {});
-    for (const [, option] of optionsOf(role)) {
+    for (const option of optionsOf(role)) {
       const env = { [option.env]: "" };
       assert.deepEqual(configOf(role, { env }), plain, option.env);
       if (option.flag === undefined) continue;
@@ -138,11 +138,12 @@ for (const role of ROLES) {
   });
 
   Deno.test(`${role}: the configuration is frozen all the way down`, () => {
-    const { config } = parseRun(role, {
+    const env = {
       NATS_USER: "ann",
       NATS_PASSWORD: "x",
       ALLOW_TARGET: "10.0.0.0/8:*",
-    });
+    };
+    const { config } = parseRun(role, [], fakeSources({ env }));
     const visit = (value: unknown, path: string): void => {
       if (typeof value !== "object" || value === null) return;
       assert.ok(Object.isFrozen(value), path);
@@ -163,40 +164,19 @@ for (const role of ROLES) {
         return sources.env(name);
       },
     });
-    const table = optionsOf(role).map(([, option]) => option.env);
+    const table = optionsOf(role).map(({ env }) => env);
     assert.deepEqual([...read].sort(), [...table, "HOME"].sort());
   });
-
-  Deno.test(`${role}: the task permits exactly the variables of the table`, async () => {
-    const url = new URL("../../deno.json", import.meta.url);
-    const { tasks } = JSON.parse(await Deno.readTextFile(url));
-    const [, list = ""] = /--allow-env=(\S+)/.exec(tasks[role]) ?? [];
-    const table = optionsOf(role).map(([, option]) => option.env);
-    assert.deepEqual(
-      list.split(",").sort(),
-      [...table, "HOME", "NO_COLOR"].sort(),
-    );
-  });
-}
-
-/** What the command line without flags gives in this environment. */
-function parseRun(
-  role: Role,
-  env: Readonly<Record<string, string>>,
-): { readonly config: unknown } {
-  const result = parseCommandLine(role, [], fakeSources({ env }));
-  assert.equal(result.kind, "run");
-  return result.kind === "run" ? result : { config: undefined };
 }
 
 Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", () => {
   for (const role of ROLES) {
     const options = optionsOf(role);
-    const flags = options.flatMap(([, { flag }]) => flag ?? []);
-    const variables = options.map(([, { env }]) => env);
+    const flags = options.flatMap(({ flag }) => flag ?? []);
+    const variables = options.map(({ env }) => env);
     assert.equal(new Set(flags).size, flags.length);
     assert.equal(new Set(variables).size, variables.length);
-    for (const [, { flag, env }] of options) {
+    for (const { flag, env } of options) {
       const pattern = flag?.toUpperCase().replaceAll("-", "_");
       // GNU screen sets WINDOW in every shell inside it.
       const wanted = pattern === "WINDOW" ? "TUNNEL_WINDOW" : pattern;
@@ -206,19 +186,21 @@ Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", 
 });
 
 Deno.test("OPTIONS has no flag for a secret, and defaults that are good values", () => {
-  for (const [key, option] of OPTION_ENTRIES) {
-    if (option.secret === true) assert.equal(option.flag, undefined, key);
+  for (const option of ALL_OPTIONS) {
+    if (option.secret === true) {
+      assert.equal(option.flag, undefined, option.key);
+    }
     if (option.default !== undefined) option.type.parse(option.default);
   }
 });
 
 Deno.test("the defaults are those of the original, for what it had", () => {
-  const server = parseCommandLine("server", [], fakeSources());
-  const client = parseCommandLine("client", [], fakeSources());
-  assert.ok(server.kind === "run" && client.kind === "run");
+  const server = parseRun("server", []);
+  const client = parseRun("client", []);
   assert.deepEqual(server.config.nats.servers, [
-    { host: "localhost", port: 4222, tls: false },
+    { host: "localhost", port: 4222 },
   ]);
+  assert.equal(server.config.nats.tls.required, false);
   assert.deepEqual(server.config.server.listenAddr, { host: "", port: 8080 });
   assert.equal(server.config.log.level, "info");
   assert.deepEqual(client.config.client, {
@@ -236,8 +218,7 @@ Deno.test("the defaults are those of the original, for what it had", () => {
 
 Deno.test("--allow-target adds up, and takes lists", () => {
   const args = ["--allow-target", "a:1", "--allow-target=b:2, c:3"];
-  const result = parseCommandLine("server", args, fakeSources());
-  assert.ok(result.kind === "run");
+  const result = parseRun("server", args);
   assert.deepEqual(
     result.config.server.allowTarget.map(({ text }) => text),
     ["a:1", "b:2", "c:3"],
@@ -302,12 +283,11 @@ Deno.test("the config says how to log in, in one value", () => {
         password: "x",
       }],
       [{ NATS_TOKEN: "t" }, { kind: "token", token: "t" }],
-      [{ NATS_CREDS: "c" }, { kind: "creds", path: "c" }],
-      [{ NATS_NKEY: "n" }, { kind: "nkey", path: "n" }],
+      [{ NATS_CREDS: "c" }, { kind: "creds", file: "c" }],
+      [{ NATS_NKEY: "n" }, { kind: "nkey", file: "n" }],
     ] as const
   ) {
-    const result = parseCommandLine("client", [], fakeSources({ env }));
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", [], fakeSources({ env }));
     assert.deepEqual(reveal(result.config.nats.auth), auth);
   }
 });
@@ -324,8 +304,7 @@ Deno.test("the config demands TLS when a URL or an option of TLS does", () => {
       [{ NATS_TLS_FIRST: "false" }, false],
     ] as const
   ) {
-    const result = parseCommandLine("client", [], fakeSources({ env }));
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", [], fakeSources({ env }));
     assert.equal(result.config.nats.tls.required, required);
   }
 });
@@ -334,8 +313,7 @@ Deno.test({
   name: "systemSources() takes what is not permitted as unset, without asking",
   permissions: { env: [], read: [] },
   fn(): void {
-    const result = parseCommandLine("client", [], systemSources());
-    assert.ok(result.kind === "run");
+    const result = parseRun("client", [], systemSources());
     assert.equal(result.configFile, undefined);
     assert.throws(
       () => parseCommandLine("client", ["--config", "x.json"], systemSources()),
@@ -351,8 +329,7 @@ Deno.test({
     const before = Deno.env.get("LOG_LEVEL");
     Deno.env.set("LOG_LEVEL", "debug");
     try {
-      const result = parseCommandLine("client", [], systemSources());
-      assert.ok(result.kind === "run");
+      const result = parseRun("client", [], systemSources());
       assert.equal(result.config.log.level, "debug");
     } finally {
       if (before === undefined) Deno.env.delete("LOG_LEVEL");

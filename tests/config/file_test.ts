@@ -6,11 +6,10 @@ import {
   findConfigFile,
   parseConfigFile,
 } from "../../lib/config/file.ts";
+import { parseConfigText } from "../../lib/config/syntax.ts";
 import { UsageError } from "../../lib/base/errors.ts";
 import { optionsOf } from "../../lib/config/options.ts";
-import { fakeSources, HIDDEN } from "../support/option_values.ts";
-
-const ROLES = ["server", "client"] as const;
+import { fakeSources, HIDDEN, ROLES } from "../support/option_values.ts";
 
 /** The options in a file, as an object. */
 function optionsIn(file: ConfigFile | undefined): Record<string, string> {
@@ -113,6 +112,24 @@ drain_timeout = "1m30s"
     assert.deepEqual(optionsIn(file), options, name);
     assert.equal(file.path, name);
   }
+});
+
+Deno.test("parseConfigText() reads all JSON as the runtime does", () => {
+  const text = fc.oneof(
+    fc.tuple(fc.jsonValue(), fc.constantFrom("", "  ", "\t"))
+      .map(([value, indent]) => JSON.stringify(value, null, indent)),
+    fc.constantFrom(
+      '\t{"a":\t1}\r\n',
+      '{"a"\n:\n[1,\n-0.5,1E+2]}',
+      String.raw`{"a":"\/\u00e9\ud83d\ude00\b\u0000","<<":{"b":null}}`,
+    ),
+  );
+  fc.assert(fc.property(text, (text) => {
+    assert.equal(
+      JSON.stringify(parseConfigText("a.json", text)),
+      JSON.stringify(JSON.parse(text)),
+    );
+  }));
 });
 
 Deno.test("parseConfigFile() takes an empty file as one without options", () => {
@@ -263,7 +280,7 @@ Deno.test("parseConfigFile() refuses unknown keys, with what was meant", () => {
 
 Deno.test("parseConfigFile() refuses a mapping for every option, by its key", () => {
   for (const role of ROLES) {
-    for (const [key] of optionsOf(role)) {
+    for (const { key } of optionsOf(role)) {
       const text = JSON.stringify({ [key]: { a: HIDDEN } });
       assertRefused(
         () => parseConfigFile(role, "a.json", text),

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Bus, BusMessage } from "../../lib/nats/bus.ts";
 import { connectNats, type NatsBus } from "../../lib/nats/connection.ts";
 import type { NatsOptions } from "../../lib/nats/options.ts";
+import { brokers } from "../support/brokers.ts";
 import { READ_BYTES } from "../../lib/nats/inbox.ts";
 import { LinkLog, payload } from "../support/link_log.ts";
 import {
@@ -19,7 +20,7 @@ function connect(
   options: Partial<NatsOptions> = {},
 ): Promise<NatsBus> {
   return connectNats({
-    servers: [broker.url],
+    servers: brokers(broker.url),
     dialTimeout: NEVER,
     pingInterval: NEVER,
     random: () => 0,
@@ -591,7 +592,7 @@ Deno.test("connectNats() goes to the first server that answers, and on to the ne
   });
   await using second = new ScriptedBroker(afterLogin((c) => c.serve()));
   await using bus = await connectNats({
-    servers: [dead, first.url, second.url],
+    servers: brokers(dead, first.url, second.url),
     pingInterval: NEVER,
     random: () => 0,
   });

@@ -4,6 +4,8 @@ import type { Bus, LinkEvent } from "../../lib/nats/bus.ts";
 import { RunError } from "../../lib/base/errors.ts";
 import { connectNats } from "../../lib/nats/connection.ts";
 import type { FailedAttempt, NatsOptions } from "../../lib/nats/options.ts";
+import { Secret } from "../../lib/base/credentials.ts";
+import { brokers } from "../support/brokers.ts";
 import {
   infoLine,
   type Script,
@@ -19,7 +21,7 @@ function optionsFor(
   failed: FailedAttempt[] = [],
 ): NatsOptions {
   return {
-    servers: [broker.url],
+    servers: brokers(broker.url),
     dialTimeout: NEVER,
     pingInterval: NEVER,
     random: () => 0,
@@ -54,7 +56,7 @@ Deno.test("connectNats() logs in and says who it is", async () => {
   await using bus = await connectNats({
     ...optionsFor(broker),
     name: "test client",
-    credentials: { kind: "password", user: "u", password: "p" },
+    credentials: { kind: "password", user: "u", password: new Secret("p") },
   });
   const { name, user, pass, headers, no_responders, verbose } = JSON.parse(
     (await said.promise).slice("CONNECT ".length),
@@ -297,7 +299,11 @@ Deno.test("connectNats() takes a refused login for final, and keeps the password
   await assert.rejects(
     connectNats({
       ...optionsFor(broker),
-      credentials: { kind: "password", user: "eve", password: "hunter2" },
+      credentials: {
+        kind: "password",
+        user: "eve",
+        password: new Secret("hunter2"),
+      },
     }),
     (error: unknown) =>
       error instanceof RunError &&

@@ -1,7 +1,14 @@
 /** Values for every option, and sources made of maps, for the tests of configuration. */
-import { Secret } from "../../lib/config/nats_login.ts";
+import assert from "node:assert/strict";
+import { Secret } from "../../lib/base/credentials.ts";
+import { type CommandLine, parseCommandLine } from "../../lib/config/cli.ts";
+import type { ConfigByRole } from "../../lib/config/config.ts";
 import type { Sources } from "../../lib/config/sources.ts";
 import type { OptionKey } from "../../lib/config/options.ts";
+import type { Role } from "../../lib/wire/subjects.ts";
+
+/** Both roles, for tests of what each of them does. */
+export const ROLES: readonly Role[] = ["server", "client"];
 
 /** Stands in bad values of options that may hold a secret; no message may have it. */
 export const HIDDEN = "hunter2";
@@ -144,6 +151,17 @@ export function fakeSources(
     readTextFile: (path) =>
       Object.hasOwn(files, path) ? files[path] : undefined,
   };
+}
+
+/** What a command line asks for that is one to run. */
+export function parseRun<R extends Role>(
+  role: R,
+  args: readonly string[],
+  sources: Sources = fakeSources(),
+): Extract<CommandLine<ConfigByRole[R]>, { readonly kind: "run" }> {
+  const result = parseCommandLine(role, args, sources);
+  assert.ok(result.kind === "run");
+  return result;
 }
 
 /** `value` with its secrets told, so that they can be compared. */

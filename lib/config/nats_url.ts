@@ -1,0 +1,103 @@
+/**
+ * Broker URLs: where the brokers are, and the credentials written there.
+ *
+ * @module
+ */
+
+import { type Address, tryParseAddress } from "../base/address.ts";
+import { type Credentials, Secret } from "../base/credentials.ts";
+import { quote } from "../base/text.ts";
+
+/** The port of a broker whose URL names none: that of NATS. */
+const DEFAULT_PORT = "4222";
+
+/** What a list of broker URLs says. */
+export interface NatsUrls {
+  /** The brokers, in the order written; at least one. */
+  readonly servers: readonly Address[];
+  /** Whether one of them demands TLS (`tls://`). */
+  readonly tls: boolean;
+  /** The credentials written in the URLs; kind `none` when there are none. */
+  readonly auth: Credentials<string>;
+}
+
+/**
+ * The brokers and credentials in `text`: comma-separated URLs, each
+ * `nats://host:port`, `tls://host:port` or `host:port` (port 4222 when left
+ * out), with `user:password@` or `token@` before the host.
+ *
+ * @throws {SyntaxError} naming `text`, without its credentials, and what is
+ * wrong with it.
+ */
+export function parseNatsUrls(text: string): NatsUrls {
+  const refuse = (problem: string): SyntaxError =>
+    new SyntaxError(`${quote(redactUrl(text))} is no NATS URL: ${problem}`);
+  const servers: Address[] = [];
+  let tls = false;
+  let auth: NatsUrls["auth"] = { kind: "none" };
+  for (const part of text.split(",")) {
+    if (part.trim() === "") throw refuse("it is empty, or a part of it is");
+    const [, scheme = "nats", userInfo, place = ""] =
+      /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:(.*)@)?(.*?)\/?$/is.exec(part.trim()) ??
+        [];
+    if (!/^(?:nats|tls)$/i.test(scheme)) {
+      throw refuse("its scheme is neither nats:// nor tls://");
+    }
+    if (/[/?#]/.test(place)) throw refuse("it has more than host and port");
+    const address = tryParseAddress(
+      /^[^:]+$|\]$/.test(place) ? `${place}:${DEFAULT_PORT}` : place,
+    );
+    if (typeof address === "string") throw refuse(address);
+    servers.push(address);
+    tls ||= scheme.toLowerCase() === "tls";
+    if (userInfo === undefined) continue;
+    const found = parseUserInfo(userInfo);
+    if (typeof found === "string") throw refuse(found);
+    if (auth.kind !== "none" && !sameLogin(auth, found)) {
+      throw refuse("it has different credentials for different servers");
+    }
+    auth = found;
+  }
+  return { servers, tls, auth };
+}
+
+/**
+ * `text`, which may be one URL or several, with everything that could be a
+ * secret replaced by `***`: whatever stands before the last `@`.
+ */
+export function redactUrl(text: string): string {
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1***@");
+}
+
+/** The credentials of a URL, or what is wrong with them. */
+function parseUserInfo(userInfo: string): NatsUrls["auth"] | string {
+  const colon = userInfo.indexOf(":");
+  const name = decode(colon < 0 ? userInfo : userInfo.slice(0, colon));
+  const password = decode(colon < 0 ? "" : userInfo.slice(colon + 1));
+  if (name === undefined || password === undefined) {
+    return "its credentials have a % that does not start a percent-encoding";
+  }
+  if (name === "") return "its credentials are empty or have no user name";
+  if (colon < 0) return { kind: "token", token: new Secret(name) };
+  if (password === "") return "its password is empty";
+  return { kind: "password", user: name, password: new Secret(password) };
+}
+
+/** `text` without its percent-encodings, or undefined when one is broken. */
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether two URLs log in as the same user with the same secret. */
+function sameLogin(a: NatsUrls["auth"], b: NatsUrls["auth"]): boolean {
+  if (a.kind === "password" && b.kind === "password") {
+    return a.user === b.user && a.password.reveal() === b.password.reveal();
+  }
+  return a.kind === "token" && b.kind === "token" &&
+    a.token.reveal() === b.token.reveal();
+}
