@@ -404,11 +404,8 @@ integrationTest(
       );
       const text = JSON.stringify(entry);
       assert.ok(text.includes(tunnel.echo.address), text);
-      assert.equal(
-        Object.values(entry).filter((value) => value === HELLO.length).length,
-        2,
-        `5 bytes each way are not in ${text}`,
-      );
+      const { sent, received } = entry;
+      assert.deepEqual([sent, received], [HELLO.length, HELLO.length], text);
     }
   },
 );
