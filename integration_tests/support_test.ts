@@ -1,7 +1,7 @@
 /** The harness itself: what other tests rely on. */
 import assert from "node:assert/strict";
 import { formatAddress, parseAddress } from "./support/addresses.ts";
-import { Changes } from "./support/changes.ts";
+import { Changes, within } from "./support/changes.ts";
 import { ByteSource, digestOf, sha256 } from "./support/hash.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsCluster, startNatsServer } from "./support/nats_server.ts";
@@ -52,6 +52,19 @@ Deno.test("Changes.until() ends with the signal's reason", async () => {
   const waiting = changes.until(() => false, controller);
   controller.abort(new Error("enough"));
   await assert.rejects(waiting, /enough/);
+});
+
+Deno.test("within() gives up what hangs, after a last look at it", async () => {
+  const events: string[] = [];
+  await assert.rejects(
+    within(1, async (signal) => {
+      signal.addEventListener("abort", () => events.push("aborted"));
+      await new Promise(() => {});
+    }, () => Promise.resolve(void events.push("looked at"))),
+    /did not end within 0.001 s/,
+  );
+  assert.deepEqual(events, ["looked at", "aborted"]);
+  assert.equal(await within(60_000, () => Promise.resolve(7)), 7);
 });
 
 integrationTest(

@@ -38,13 +38,13 @@ export async function abortable<T>(
 }
 
 /**
- * Waits for `ms` milliseconds: how long something is away, or the pause
- * between two looks at what can only be asked for.
+ * Waits for `ms` milliseconds, for 0 not at all: how long something is away, or
+ * the pause between two looks at what can only be asked for.
  *
  * @throws {Error} an `AbortError` when `signal` aborts first.
  */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  await setTimeout(ms, undefined, signal && { signal });
+  if (ms > 0) await setTimeout(ms, undefined, signal && { signal });
 }
 
 /**

@@ -92,10 +92,9 @@ function readFile(path: string, flag: string): string {
   try {
     const kept = PIPES.get(path);
     if (kept !== undefined) return kept;
-    const { isFile } = Deno.statSync(path);
     const text = readTextFile(path).replace(/^\uFEFF/, "")
       .replaceAll(/\r\n?/g, "\n");
-    if (!isFile) PIPES.set(path, text);
+    if (!Deno.statSync(path).isFile) PIPES.set(path, text);
     return text;
   } catch (cause) {
     throw new UsageError(
