@@ -384,11 +384,11 @@ integrationTest(
     for (const role of ROLES) {
       const { pid } = stage[role].process;
       const address = parseAddress(await stage[role].statusAddress());
+      const mark = stage[role].process.mark();
       await limitFiles(pid, await openFiles(pid));
       const request = new TextEncoder().encode("GET /health HTTP/1.1\r\n\r\n");
       using waiting = await dial(address);
       await writeAll(waiting, request);
-      const mark = stage[role].process.mark();
       await stage[role].entry(
         ({ msg }) => msg === "cannot accept a connection",
         {

@@ -63,8 +63,13 @@ export function tryParseAddress(
   if (inside !== undefined && !inside.includes(":")) {
     return "brackets are for IPv6 addresses";
   }
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) {
+    return "it has a scheme; write host:port alone";
+  }
   if (inside === undefined && colon < 0) {
-    return "it has no port; write host:port";
+    return /^\d+$/.test(text)
+      ? `it has no host; write ${options.allowEmptyHost ? "" : "host"}:${text}`
+      : "it has no port; write host:port";
   }
   if (inside === undefined && host.includes(":")) {
     return "an IPv6 address goes in brackets, as in [::1]:8080";

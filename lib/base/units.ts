@@ -8,6 +8,7 @@ import { quote } from "./text.ts";
 
 /** Milliseconds in each unit a duration may have. */
 const MILLISECONDS: ReadonlyMap<string, number> = new Map([
+  ["d", 86_400_000],
   ["h", 3_600_000],
   ["m", 60_000],
   ["s", 1_000],
@@ -20,6 +21,10 @@ const BYTES: ReadonlyMap<string, number> = new Map([
   ["kb", 1_000],
   ["mb", 1_000_000],
   ["gb", 1_000_000_000],
+  // As Go, Docker and most programs read them: of 1024.
+  ["k", 2 ** 10],
+  ["m", 2 ** 20],
+  ["g", 2 ** 30],
   ["kib", 2 ** 10],
   ["mib", 2 ** 20],
   ["gib", 2 ** 30],
@@ -35,8 +40,8 @@ export const MAX_DURATION = 2 ** 31 - 1;
 const ROUNDING = 1e-6;
 
 /**
- * The milliseconds in `text`: numbers with the units `h`, `m`, `s` and `ms`,
- * as Go writes them (`1m30s`, `1.5s`, `500ms`), or plain `0`.
+ * The milliseconds in `text`: numbers with the units `d`, `h`, `m`, `s` and
+ * `ms`, as Go writes them (`1m30s`, `1.5s`, `500ms`), or plain `0`.
  *
  * @throws {SyntaxError} when `text` is not a duration.
  * @throws {RangeError} when it is not a whole number of ms, or longer than
@@ -44,7 +49,7 @@ const ROUNDING = 1e-6;
  */
 export function parseDuration(text: string): number {
   if (text === "0") return 0;
-  if (!/^(?:\d+(?:\.\d+)?(?:ms|[hms]))+$/.test(text)) {
+  if (!/^(?:\d+(?:\.\d+)?(?:ms|[dhms]))+$/.test(text)) {
     throw new SyntaxError(
       `${quote(text)} is not a duration: ` +
         (/^\d+(\.\d+)?$/.test(text) ? "it has no unit; " : "") +
@@ -52,7 +57,7 @@ export function parseDuration(text: string): number {
     );
   }
   let sum = 0;
-  for (const [, number, unit = ""] of text.matchAll(/([\d.]+)(ms|[hms])/g)) {
+  for (const [, number, unit = ""] of text.matchAll(/([\d.]+)(ms|[dhms])/g)) {
     sum += Number(number) * (MILLISECONDS.get(unit) ?? NaN);
   }
   const duration = Math.round(sum);
@@ -88,8 +93,8 @@ export function formatDuration(milliseconds: number): string {
 }
 
 /**
- * The bytes in `text`: a number, alone or with a unit, `KiB`, `MiB`, `GiB`
- * (of 1024), `KB`, `MB`, `GB` (of 1000) or `B`, in either case.
+ * The bytes in `text`: a number, alone or with a unit, `K`, `M`, `G`,
+ * `KiB`, `MiB`, `GiB` (of 1024), `KB`, `MB`, `GB` (of 1000) or `B`, in either case.
  *
  * @throws {SyntaxError} when `text` is not a size.
  * @throws {RangeError} when it is not a whole number of bytes, or too large

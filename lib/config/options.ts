@@ -296,7 +296,9 @@ export const OPTIONS = {
   },
   "log.level": {
     flag: "log-level",
-    type: types.choice(["debug", "info", "warn", "error"]),
+    type: types.choice(["debug", "info", "warn", "error"], {
+      warning: "warn",
+    }),
     default: "info",
     help: "Least level that is logged",
   },

@@ -95,14 +95,17 @@ export const boolean: OptionType<boolean> = {
   },
 };
 
-/** One of the words `choices`. */
+/** One of the words `choices`, in either case; `aliases` are other words for some. */
 export function choice<const T extends string>(
   choices: readonly T[],
+  aliases: Readonly<Record<string, T>> = {},
 ): OptionType<T> {
   return {
     placeholder: choices.join("|"),
     parse(text): T {
-      const found = choices.find((word) => word === text);
+      const word = text.toLowerCase();
+      const found = choices.find((choice) => choice === word) ??
+        (Object.hasOwn(aliases, word) ? aliases[word] : undefined);
       if (found !== undefined) return found;
       throw new SyntaxError(
         `${quote(text)} is none of ${choices.join(", ")}`,

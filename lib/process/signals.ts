@@ -1,9 +1,13 @@
 /**
  * The signals that end a process: the first asks for a drain, the second for
- * an end at once.
+ * an end at once. SIGHUP drains where there was a terminal, which is gone;
+ * without one it is a word to a service, whose files are read at each connect
+ * anyway. SIGUSR1 does nothing: left alone, the runtime opens its debugger.
  *
  * @module
  */
+
+import { getLogger } from "@logtape/logtape";
 
 /** How a process or a worker is told to end. */
 export interface StopSignals {
@@ -19,10 +23,11 @@ export function isStop(error: unknown, { drain }: StopSignals): boolean {
 }
 
 /** The part of `Deno` that listens to signals. */
-export type SignalSource = Pick<
-  typeof Deno,
-  "addSignalListener" | "removeSignalListener"
->;
+export interface SignalSource
+  extends Pick<typeof Deno, "addSignalListener" | "removeSignalListener"> {
+  /** Whether a person started the process in a terminal. */
+  readonly stdin: { isTerminal(): boolean };
+}
 
 /**
  * Listens for SIGINT and SIGTERM, or for the one of them that the platform
@@ -35,15 +40,23 @@ export function watchSignals(
   const drain = new AbortController();
   const now = new AbortController();
   using listeners = new DisposableStack();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  const hasTerminal = source.stdin.isTerminal();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
     const listener = (): void => {
+      if (signal === "SIGUSR1") return;
+      if (signal === "SIGHUP" && !hasTerminal) {
+        getLogger(["sproxy"]).info(
+          "SIGHUP: credentials and certificates are read at each connect",
+        );
+        return;
+      }
       const next = drain.signal.aborted ? now : drain;
       next.abort(new Error(`received ${signal}`));
     };
     try {
       source.addSignalListener(signal, listener);
     } catch (error) {
-      // Windows has no SIGTERM to listen for.
+      // Windows has but a few of them.
       if (!(error instanceof TypeError)) throw error;
       continue;
     }

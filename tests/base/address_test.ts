@@ -40,6 +40,9 @@ Deno.test("parseAddress() takes an empty host or port 0 only when told to", () =
 Deno.test("parseAddress() refuses what is no address, and says why", () => {
   for (
     const [text, problem] of [
+      ["6380", /it has no host; write host:6380$/],
+      ["tcp://host:1", /it has a scheme; write host:port alone$/],
+      ["redis://host:6379/0", /it has a scheme; write host:port alone$/],
       ["", /it has no port; write host:port$/],
       ["host", /it has no port; write host:port$/],
       ["host:", /it has no port$/],

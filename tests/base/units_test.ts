@@ -31,7 +31,7 @@ Deno.test("parseDuration() refuses what is no duration, and names it", () => {
       ["", /^"" is not a duration/],
       ["30", /^"30" is not a duration: it has no unit/],
       ["-1s", /^"-1s" is not a duration/],
-      ["1d", /^"1d" is not a duration/],
+      ["1w", /^"1w" is not a duration/],
       ["1S", /^"1S" is not a duration/],
       ["1 s", /^"1 s" is not a duration/],
       ["s", /^"s" is not a duration/],
@@ -83,7 +83,7 @@ Deno.test("parseSize() refuses what is no size, and names it", () => {
   for (
     const [text, problem] of [
       ["", /^"" is not a size/],
-      ["8M", /^"8M" is not a size/],
+      ["8T", /^"8T" is not a size/],
       ["-1", /^"-1" is not a size/],
       ["1 MiB", /^"1 MiB" is not a size/],
       ["MiB", /^"MiB" is not a size/],
@@ -103,4 +103,12 @@ Deno.test("formatSize() writes what parseSize() reads", () => {
   assert.equal(formatSize(8 * 1024 * 1024), "8MiB");
   assert.equal(formatSize(1_000), "1000B");
   assert.equal(formatSize(0), "0B");
+});
+
+Deno.test("durations and sizes are read as people write them elsewhere", () => {
+  assert.equal(parseDuration("1d"), 86_400_000);
+  assert.equal(parseDuration("1d12h"), 129_600_000);
+  for (const text of ["8M", "8m", "8MiB", "8mib"]) {
+    assert.equal(parseSize(text), 8 * 2 ** 20, text);
+  }
 });

@@ -5,6 +5,9 @@ import { type SignalSource, watchSignals } from "../../lib/process/signals.ts";
 class FakeSignals implements SignalSource {
   readonly listeners = new Map<Deno.Signal, Set<() => void>>();
   readonly #missing: Deno.Signal | undefined;
+  /** Whether a person started the process in a terminal. */
+  terminal = false;
+  readonly stdin = { isTerminal: (): boolean => this.terminal };
 
   /** Has every signal but `missing`. */
   constructor(missing?: Deno.Signal) {
@@ -55,7 +58,7 @@ Deno.test("watchSignals() drains on the first signal and ends on the second", ()
 Deno.test("watchSignals() stops listening when disposed, once", () => {
   const signals = new FakeSignals();
   const shutdown = watchSignals(signals);
-  assert.equal(signals.size, 2);
+  assert.equal(signals.size, 4);
   shutdown[Symbol.dispose]();
   shutdown[Symbol.dispose]();
   assert.equal(signals.size, 0);
@@ -66,9 +69,20 @@ Deno.test("watchSignals() stops listening when disposed, once", () => {
 Deno.test("watchSignals() does without a signal that the platform lacks", () => {
   const signals = new FakeSignals("SIGTERM");
   using shutdown = watchSignals(signals);
-  assert.equal(signals.size, 1);
+  assert.equal(signals.size, 3);
   signals.send("SIGINT");
   assert.ok(shutdown.drain.aborted);
+});
+
+Deno.test("watchSignals() drains on SIGHUP where the terminal is gone, and goes on as a service", () => {
+  for (const terminal of [true, false]) {
+    const signals = new FakeSignals();
+    signals.terminal = terminal;
+    using shutdown = watchSignals(signals);
+    signals.send("SIGUSR1");
+    signals.send("SIGHUP");
+    assert.equal(shutdown.drain.aborted, terminal);
+  }
 });
 
 Deno.test("watchSignals() passes on a failure that is not of the platform", () => {
@@ -77,6 +91,7 @@ Deno.test("watchSignals() passes on a failure that is not of the platform", () =
       throw new Error("broken");
     },
     removeSignalListener(): void {},
+    stdin: { isTerminal: () => false },
   };
   assert.throws(() => watchSignals(broken), /broken/);
 });
@@ -103,7 +118,9 @@ Deno.test({
       args: ["eval", code],
       stdin: "null",
       stdout: "piped",
+      stderr: "piped",
     }).spawn();
+    const said = new Response(child.stderr).text();
     const lines: string[] = [];
     // Each line is the child's word that it is ready for the next signal.
     const next: Deno.Signal[] = ["SIGTERM", "SIGINT"];
@@ -112,7 +129,10 @@ Deno.test({
     ) {
       lines.push(...text.trimEnd().split("\n"));
       const signal = next.shift();
-      if (signal !== undefined) child.kill(signal);
+      if (signal === undefined) continue;
+      // Of these it takes no heed; the runtime would open its debugger.
+      for (const other of ["SIGHUP", "SIGUSR1"] as const) child.kill(other);
+      child.kill(signal);
     }
     const { code: exitCode } = await child.status;
     assert.deepEqual(lines, [
@@ -121,5 +141,6 @@ Deno.test({
       "now: received SIGINT",
     ]);
     assert.equal(exitCode, 0);
+    assert.doesNotMatch(await said, /debugger/i);
   },
 });

@@ -69,7 +69,7 @@ export const COMPANIONS: { readonly [K in OptionKey]?: OptionKey } = {
   "nats.tls.key": "nats.tls.cert",
 };
 
-const NOT_DURATIONS = ["10", "-1s", "1d", "ten", "600h"];
+const NOT_DURATIONS = ["10", "-1s", "1w", "ten", "600h"];
 const NOT_INTERVALS = [...NOT_DURATIONS, "0", "9ms"];
 const NOT_COUNTS = ["0", "-1", "1.5", "1e3", "many", "1000001"];
 const NOT_SUBJECTS = ["a..b", ".a", "a.", "a.*", "a.>", "a b", "é", "a\nb"]
@@ -130,12 +130,12 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "tunnel.half_close_timeout": NOT_DURATIONS,
   "tunnel.max": NOT_COUNTS,
   "tunnel.max_opening": NOT_COUNTS,
-  "tunnel.window": ["16383", "49MiB", "8M", "-1", "lots"],
-  "tunnel.memory_budget": ["1023KiB", "49MiB", "8M", "-1", "lots"],
+  "tunnel.window": ["16383", "49MiB", "8T", "-1", "lots"],
+  "tunnel.memory_budget": ["1023KiB", "49MiB", "8T", "-1", "lots"],
   "tunnel.refuse_v1": NOT_BOOLEANS,
-  "tunnel.v1_rate": ["32767", "8M", "-1", "fast"],
-  "log.level": ["trace", "INFO", "warning", "in\nfo"],
-  "log.format": ["xml", "JSON"],
+  "tunnel.v1_rate": ["32767", "8T", "-1", "fast"],
+  "log.level": ["trace", "warned", "in\nfo"],
+  "log.format": ["xml", "json5"],
   "workers": ["0", "65", "-1", "all", "1.5"],
 };
 
