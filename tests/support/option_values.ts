@@ -121,7 +121,7 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "nats.request_subject": NOT_SUBJECTS,
   "nats.data_prefix": NOT_SUBJECTS,
   "nats.queue_group": NOT_SUBJECTS,
-  "tunnel.codec": ["xml", "Binary"],
+  "tunnel.codec": ["xml", "binaries"],
   "tunnel.drain_timeout": NOT_DURATIONS,
   "tunnel.resume_timeout": NOT_DURATIONS,
   "tunnel.peer_timeout": NOT_INTERVALS,
