@@ -35,6 +35,7 @@ import {
 } from "./tunnel.ts";
 import { TunnelTable } from "./table.ts";
 import { TunnelTimers } from "./timers.ts";
+import { logEnd, logOpen } from "./tunnel_log.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { V1Wire } from "./v1_wire.ts";
 
@@ -254,7 +255,7 @@ export class Session implements Disposable {
     this.#table.add(tunnel);
     tunnel.peer?.tunnels.add(tunnel);
     this.counters.opened++;
-    this.#log.debug("tunnel open", { id, peer: remote, target });
+    logOpen(tunnel);
     if (bus.connected) this.#queue.schedule(tunnel);
     else tunnel.linkDown(now);
     return tunnel;
@@ -281,20 +282,7 @@ export class Session implements Disposable {
       );
     }
     this.counters.closed(outcome.clean ? "ok" : outcome.reason.code, stats);
-    this.#log.info("tunnel closed", {
-      id: info.id,
-      peer: info.remote,
-      target: info.target,
-      sent: stats.bytesSent,
-      received: stats.bytesReceived,
-      ms: Math.round(now - info.openedAt),
-      ...(stats.replays > 0 ? { replays: stats.replays } : {}),
-      ...(outcome.clean ? { reason: "ok" } : {
-        reason: outcome.reason.code,
-        by: outcome.by,
-        why: outcome.reason.text,
-      }),
-    });
+    logEnd(tunnel, outcome, now);
     if (this.#table.size === 0) this.#onEmpty?.();
   };
 
