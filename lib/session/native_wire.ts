@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { getLogger } from "@logtape/logtape";
 import type { BusMessage, PublishOptions } from "../nats/bus.ts";
 import { type Codec, decodeFrame } from "../wire/codec.ts";
 import type { Reason } from "../base/errors.ts";
@@ -39,6 +40,8 @@ const DATA_LANE: PublishOptions = { lane: "data" };
 /** An ACK is credit, and credit never waits behind data. */
 const CONTROL_LANE: PublishOptions = { lane: "control" };
 
+const log = getLogger(["sproxy", "tunnel"]);
+
 /** Frames to and from a version 2 peer. */
 export class NativeWire implements Wire {
   /** The machine that decides. */
@@ -58,6 +61,7 @@ export class NativeWire implements Wire {
       now: home.clock.now(),
       path: peer.state.path,
       frameBytes: this.#frameBytes(home.bus.maxPayload),
+      onSmallerFrames: (bytes) => this.#onSmallerFrames(bytes),
       restProbe: restProbeOf(options.number),
     });
   }
@@ -94,10 +98,30 @@ export class NativeWire implements Wire {
     this.machine.setFrameBytes(this.#frameBytes(bytes));
   }
 
-  /** Payload of a DATA frame: as measured best, or what the broker takes if that is less. */
+  /** Payload of a DATA frame: as measured best, or what the brokers take if that is less. */
   #frameBytes(maxPayload: number): number {
-    const { codec, id } = this.#options;
+    const { codec, id, peer } = this.#options;
     const capacity = codec.payloadCapacity(id, maxPayload);
-    return Math.max(1, Math.min(FRAME_PAYLOAD_BYTES, capacity));
+    return Math.max(
+      1,
+      Math.min(FRAME_PAYLOAD_BYTES, capacity, peer.largestFrame),
+    );
+  }
+
+  /** Remembers for all tunnels with the peer what its way takes. */
+  #onSmallerFrames(bytes: number): void {
+    const { home, peer, id } = this.#options;
+    if (bytes >= peer.largestFrame) return;
+    if (peer.largestFrame === Infinity) {
+      log.warn(
+        "the same bytes were lost again and again: their frames are made smaller, as for a broker on the way with a lower max_payload",
+        { process: peer.token, id, bytes },
+      );
+    }
+    peer.largestFrame = bytes;
+    const now = home.clock.now();
+    for (const tunnel of peer.tunnels) {
+      tunnel.setMaxPayload(home.bus.maxPayload, now);
+    }
   }
 }

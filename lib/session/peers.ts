@@ -34,6 +34,8 @@ export interface Peer<T extends PeerTunnel> {
   readonly codec: Codec;
   /** Connection ID of the pair of processes. */
   readonly id: string;
+  /** Largest payload of a frame that comes through to it, in bytes, as far as is known. */
+  largestFrame: number;
 }
 
 /**
@@ -100,6 +102,7 @@ export class Peers<T extends PeerTunnel> {
         server: role === "client" ? token : own,
         number: PEER_NUMBER,
       }),
+      largestFrame: Infinity,
     };
     if (!bus.connected) peer.state.linkDown(now);
     this.#peers.set(token, peer);

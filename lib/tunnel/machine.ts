@@ -48,6 +48,17 @@ import type {
  */
 export const LINGER_MS = 5_000;
 
+/**
+ * Times in a row that bytes from one offset are sent again before their frames
+ * are halved, and then each time until they get through. A message that is larger than some broker on the way takes is
+ * lost each time, and its link cut for everybody (as with a path MTU, RFC
+ * 4821); what is lost by chance gets through sooner.
+ */
+const SAME_LOSSES = 3;
+
+/** Least payload of a frame that is halved, in bytes: no broker takes less. */
+const MIN_FRAME_BYTES = 1024;
+
 /** The state machine of one end of a tunnel. */
 export class TunnelState {
   readonly #pool: BufferPool;
@@ -75,6 +86,10 @@ export class TunnelState {
   #resetDue: Reason | undefined;
   #lingerUntil = Infinity;
 
+  /** The offset that was sent again last, and how often in a row. */
+  #lostAt = -1;
+  #lostTimes = 0;
+  readonly #onSmallerFrames: TunnelOptions["onSmallerFrames"];
   #replays = 0;
   #gaps = 0;
 
@@ -83,6 +98,7 @@ export class TunnelState {
     this.#pool = options.pool;
     this.#maxWindow = options.maxWindow;
     this.#frameBytes = options.frameBytes;
+    this.#onSmallerFrames = options.onSmallerFrames;
     this.#quiet = new IdleTimer(options);
     this.#prober = new ProbeTimer(options.path, options.now, options.restProbe);
     this.#send = new SendBuffer({
@@ -394,14 +410,14 @@ export class TunnelState {
     if (this.#outcome !== undefined) return;
     switch (frame.type) {
       case "ack":
-        if (frame.gap) this.#rewind(frame.ack);
+        if (frame.gap) this.#onLoss(frame.ack);
         break;
       case "ping":
         if (frame.resumed) this.#rewind(frame.ack);
         break;
       case "pong": {
         const sent = this.#prober.answered(frame.id);
-        if (frame.ack < sent && !frame.hold) this.#rewind(frame.ack);
+        if (frame.ack < sent && !frame.hold) this.#onLoss(frame.ack);
         this.#armProbe(now);
       }
     }
@@ -464,13 +480,27 @@ export class TunnelState {
     if (this.#receive.held === 0) this.#endByPeer(reason);
   }
 
-  /** Puts everything from `ack` on back in line, unless that is old news. */
-  #rewind(ack: number): void {
-    if (ack < this.#send.acked || ack >= this.#sent) return;
+  /** What was sent from `ack` on was lost, over a link that is up. */
+  #onLoss(ack: number): void {
+    if (!this.#rewind(ack)) return;
+    this.#lostTimes = ack === this.#lostAt ? this.#lostTimes + 1 : 1;
+    this.#lostAt = ack;
+    if (
+      this.#lostTimes < SAME_LOSSES || this.#frameBytes <= MIN_FRAME_BYTES
+    ) return;
+    const half = Math.max(MIN_FRAME_BYTES, Math.floor(this.#frameBytes / 2));
+    this.setFrameBytes(half);
+    this.#onSmallerFrames?.(half);
+  }
+
+  /** Puts everything from `ack` on back in line; false when that is old news. */
+  #rewind(ack: number): boolean {
+    if (ack < this.#send.acked || ack >= this.#sent) return false;
     this.#replays++;
     this.#send.rewind(ack);
     this.#prober.rewound(ack);
     if (this.#sendHalf === "ended") this.#finSent = false;
+    return true;
   }
 
   /** Sets the probe timer after news, by whether there is more to wait for. */

@@ -41,6 +41,8 @@ export interface TunnelOptions {
   readonly maxWindow: number;
   /** Payload bytes of one DATA frame. */
   readonly frameBytes: number;
+  /** Told when frames are made smaller because the same bytes were lost again and again. */
+  readonly onSmallerFrames?: (frameBytes: number) => void;
   /** Cut when no byte moved for so many ms; 0 = never. */
   readonly idleTimeout: number;
   /** Cut when one direction has ended and no byte moved for so many ms; 0 = never. */

@@ -58,6 +58,7 @@ export class SimulatedTunnel {
       window: setup.window,
       maxWindow: setup.maxWindow,
       frameBytes: setup.frameBytes,
+      onSmallerFrames: () => this.#messages.clear(), // they are cut anew
       idleTimeout: 0,
       halfCloseTimeout: 0,
       awaitPeer: end.role === "server",

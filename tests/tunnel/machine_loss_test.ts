@@ -219,3 +219,31 @@ Deno.test("nextTimeout has the end that answered an open ask after five seconds"
   state.receive(ack(0), 100);
   assert.equal(state.nextTimeout, 100 + REST_PROBE_MS);
 });
+
+Deno.test("receive() halves frames once the same bytes were lost again and again", () => {
+  const smaller: number[] = [];
+  const state = open({
+    frameBytes: 8_000,
+    onSmallerFrames: (bytes) => smaller.push(bytes),
+  });
+  state.read(new Uint8Array(8_000), 0);
+  drain(state, 0);
+  const lose = (): number[] => {
+    const { at, frames } = wake(state);
+    const sent = state.stats.replays;
+    const asked = frames.findLast(({ type }) => type === "ping");
+    assert.ok(asked?.type === "ping");
+    state.receive(pong(asked.id), at);
+    assert.equal(state.stats.replays, sent + 1);
+    return drain(state, at).flatMap((frame) =>
+      frame.type === "data" ? [frame.payload.length] : []
+    );
+  };
+  assert.deepEqual(lose(), [8_000]);
+  assert.deepEqual(lose(), [8_000]);
+  assert.deepEqual(lose(), [4_000, 4_000]);
+  assert.deepEqual(lose(), [2_000, 2_000, 2_000, 2_000]);
+  lose();
+  lose();
+  assert.deepEqual(smaller, [4_000, 2_000, 1024], "and no smaller");
+});
