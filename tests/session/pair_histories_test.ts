@@ -179,7 +179,7 @@ class Trial {
   async sever(): Promise<void> {
     const pair = this.#pair;
     const { apps, targets } = pair;
-    const known = this.#profile.lossy ? LOST_RESET_MS : END_MS;
+    const known = this.#profile.lossy ? LOST_RESET_MS : this.#endTime;
     await this.#within(
       known,
       "half a tunnel",
@@ -199,8 +199,17 @@ class Trial {
   async end(): Promise<void> {
     const pair = this.#pair;
     for (const each of [...pair.apps, ...pair.targets]) each.end();
-    const late = this.#profile.lossy ? RECOVERY_MS : END_MS;
-    await this.#within(late, "tunnels that do not end", () => !pair.busy);
+    await this.#within(
+      this.#endTime,
+      "tunnels that do not end",
+      () => !pair.busy,
+    );
+  }
+
+  /** How long an end may take, with what has still to go before it. */
+  get #endTime(): number {
+    const slow = this.#profile.lossy || this.#messages("peer lost").length > 0;
+    return slow ? RECOVERY_MS : END_MS;
   }
 
   /** Waits until `done`, for `ms` or until a peer that left counts as lost. */
