@@ -135,7 +135,8 @@ export class Peers<T extends PeerTunnel> {
     for (const peer of [...this.#peers.values()]) {
       const idleSince = this.#idleSince.get(peer);
       if (idleSince !== undefined) {
-        if (now >= idleSince + IDLE_PEER_MS) this.forget(peer);
+        const old = now >= idleSince + IDLE_PEER_MS;
+        if (old && this.#options.bus.connected) this.forget(peer);
         continue;
       }
       const reason = verdicts ? peer.state.verdict(now) : undefined;
@@ -151,12 +152,11 @@ export class Peers<T extends PeerTunnel> {
 
   /** Our link is back: every peer is told, so that it asks after its tunnels. */
   linkUp(now: number): void {
-    for (const peer of [...this.#peers.values()]) {
-      if (this.#idleSince.has(peer)) this.forget(peer); // the way may be another
-      else {
-        peer.state.linkUp(now);
-        this.#ping(peer, now, true);
-      }
+    for (const peer of this.#peers.values()) {
+      peer.state.linkUp(now);
+      this.#ping(peer, now, true);
+      // One without tunnels too: the RESET of the last may have been lost.
+      if (this.#idleSince.has(peer)) this.#idleSince.set(peer, now);
     }
   }
 

@@ -182,6 +182,24 @@ Deno.test("Peers.linkUp() tells every peer at once that this side is back", () =
   assert.ok(next?.frame.type === "ping" && !next.frame.resumed);
 });
 
+Deno.test("Peers.linkUp() tells a peer without tunnels too, however long and often the link was down", () => {
+  const bench = new Bench();
+  const { peers, bus } = bench;
+  const { peer, tunnel } = bench.add("a");
+  peer.tunnels.delete(tunnel);
+  peers.releaseIfIdle(peer, 0);
+  for (const down of [0, 42_000]) {
+    bus.cut(); // and with it, perhaps, the RESET of the last tunnel
+    peers.linkDown(down);
+    peers.sweep(down + 40_000);
+    bus.restore();
+    peers.linkUp(down + 41_000);
+    peers.sweep(down + 41_500);
+    const [told] = bench.take();
+    assert.ok(told?.frame.type === "ping" && told.frame.resumed);
+  }
+});
+
 Deno.test("Peers.receive() answers a ping, and tells tunnels of one that has resumed", () => {
   const bench = new Bench();
   const { peer, tunnel } = bench.add("a");

@@ -118,6 +118,22 @@ for (const side of ["client", "server"] as const) {
   });
 }
 
+Deno.test("Session finds out at once about a tunnel whose RESET was lost with the link, though the next is open", async () => {
+  using bench = await SessionBench.start();
+  await bench.wait(1_000); // at rest: neither end waits for anything
+  bench.broker.filter = () => false;
+  bench.target.reset();
+  await bench.settle();
+  bench.broker.filter = () => true;
+  bench.server.bus.cut();
+  assert.ok(bench.target.closed && !bench.app.closed);
+  bench.server.bus.restore();
+  const next = await bench.open();
+  await bench.wait(1_000);
+  assert.ok(bench.app.closed);
+  assert.ok(!next.app.closed);
+});
+
 Deno.test("Session goes on when both links were cut, and one end came meanwhile", async () => {
   using bench = await SessionBench.start();
   const bytes = pattern(300_000);

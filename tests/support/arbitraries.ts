@@ -11,12 +11,25 @@ import {
   MAX_RESET_TEXT_BYTES,
 } from "../../lib/wire/frame.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
-import type { BusSetup, Faults, Operation, Pace } from "./simulated_bus.ts";
+import type {
+  BusSetup,
+  Faults,
+  Operation,
+  Pace,
+  Place,
+} from "./simulated_bus.ts";
+import type { PairOperation, PairSetup } from "./simulated_pair.ts";
 
 /** A start and what happens then. */
 export interface History {
   readonly setup: BusSetup;
   readonly operations: readonly Operation[];
+}
+
+/** The same for two whole processes. */
+export interface PairHistory {
+  readonly setup: PairSetup;
+  readonly operations: readonly PairOperation[];
 }
 
 /** What kind of trouble a history is full of. */
@@ -172,6 +185,52 @@ export function histories(profile: Profile): fc.Arbitrary<History> {
       }),
     });
   });
+}
+
+/** A tunnel is cut, and so is the link before anybody hears of it, for `ms`. */
+function lostWord(at: Place, ms: number): readonly PairOperation[] {
+  const { role } = at;
+  return [
+    { type: "fail", at },
+    { type: "down", role },
+    { type: "wait", ms },
+    { type: "up", role },
+  ];
+}
+
+/** Histories of the given kind, of two whole processes. */
+export function pairHistories(profile: Profile): fc.Arbitrary<PairHistory> {
+  const more = fc.oneof<fc.WeightedArbitrary<readonly PairOperation[]>[]>(
+    { weight: 4, arbitrary: fc.constant([{ type: "connect" }]) },
+    {
+      weight: profile.resets ? 1 : 0,
+      arbitrary: role.map((role) => [{ type: "leave", role }]),
+    },
+    {
+      weight: profile.resets && profile.cuts ? 6 : 0,
+      arbitrary: fc.tuple(place, fc.constantFrom(1, 100, 2_000, 40_000))
+        .map(([at, ms]) => lostWord(at, ms)),
+    },
+  );
+  return histories(profile).chain(({ setup, operations }) =>
+    fc.record({
+      setup: fc.record({
+        patient: fc.constantFrom(true, true, true, false),
+        opened: fc.constantFrom(true, true, false),
+        hasty: fc.boolean(),
+        dialTime: fc.constantFrom(0, 0, 0, 700),
+        highWater: fc.constantFrom(Infinity, Infinity, 4, 40)
+          .map((many) => many * setup.frameBytes),
+      }).map((own) => ({ ...setup, ...own })),
+      operations: fc.array(fc.record({ at: fc.nat({ max: 30 }), more }), {
+        maxLength: 3,
+      }).map((added) => {
+        const all: PairOperation[] = [...operations];
+        for (const { at, more } of added) all.splice(at, 0, ...more);
+        return all;
+      }),
+    })
+  );
 }
 
 /** Offsets: small ones, and those near what a number can hold. */

@@ -177,18 +177,23 @@ export class FakeSocket implements Socket, DirectSocket {
 export class FakeListener implements SocketListener {
   readonly address = "127.0.0.1:1";
   readonly #changed = new Gate();
-  #backlog: FakeSocket[] = [];
+  #backlog: Socket[] = [];
   #open = true;
 
   /** A new connection. */
   connect(): FakeSocket {
     const socket = new FakeSocket();
-    this.#backlog.push(socket);
-    this.#changed.open();
+    this.offer(socket);
     return socket;
   }
 
-  async *accept(): AsyncGenerator<FakeSocket> {
+  /** A new connection, made elsewhere. */
+  offer(socket: Socket): void {
+    this.#backlog.push(socket);
+    this.#changed.open();
+  }
+
+  async *accept(): AsyncGenerator<Socket> {
     for (;;) {
       const socket = this.#backlog.shift();
       if (socket !== undefined) yield socket;

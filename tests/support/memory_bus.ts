@@ -222,6 +222,7 @@ export class MemoryBus implements Bus {
     if (!this.connected) return;
     this.#lose();
     this.#tell({ type: "down", reason });
+    if (this.congested) this.drained();
   }
 
   /** Brings the link back. */

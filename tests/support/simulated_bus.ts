@@ -2,10 +2,10 @@
  * Two processes with their tunnels and applications on a bus that loses,
  * repeats, reorders, delays and cuts, on a clock that only moves when told.
  *
- * Everything follows from the seed, so a failure replays. The two ends do
- * what a session does: one event, then everything that follows from it; one
- * timer per tunnel; an epitaph for frames that come after the end; and, when
- * the link is back, a word to the peer. Bytes are checked where they are
+ * Everything follows from the seed, so a failure replays. The two ends do what
+ * the machines need of a session: one event, then everything that follows from
+ * it; one timer per tunnel; an answer to frames that come after the end. (What
+ * a session does beside is tried by `simulated_pair.ts`, with the real one.) Bytes are checked where they are
  * written, slabs are poisoned when they are given back, and the bounds on
  * memory are checked after every event.
  */

@@ -2,7 +2,6 @@
  * One process on the simulated bus: its link, its memory and its tunnels.
  */
 import assert from "node:assert/strict";
-import type { Frame } from "../../lib/wire/frame.ts";
 import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
 import { PathEstimate } from "../../lib/tunnel/rtt.ts";
 import { PIECE_OVERHEAD_BYTES } from "../../lib/tunnel/send_buffer.ts";
@@ -13,9 +12,6 @@ import { POISON, PoisoningPool } from "./simulation_parts.ts";
 
 /** Messages lost of those that were on their way from the one cut off, at most. */
 const MAX_LOST_BY_CUT = 40;
-
-/** Time between two words to the peer that the link is back, until it answers, in ms. */
-const PEER_PING_MS = 2_000;
 
 /** One process. */
 export class SimulatedEnd {
@@ -34,8 +30,6 @@ export class SimulatedEnd {
   readonly #lostFrom: number[] = [];
   #messages = 0;
   #lastArrival = 0;
-  #resumePing = 0;
-  #resumeAnswered = true;
   /** Largest and smallest frame ever allowed here, in bytes. */
   #largestFrame: number;
   #smallestFrame: number;
@@ -89,8 +83,16 @@ export class SimulatedEnd {
     if (this.linked) return;
     this.linked = true;
     for (const { state } of this.applications) state.linkUp(this.#bus.now);
-    this.#resumeAnswered = false;
-    this.#sayResumed();
+    this.#driveAll();
+    this.#other.#peerResumed();
+  }
+
+  /** The word of it that a session repeats until it is heard. */
+  #peerResumed(): void {
+    if (!this.linked) return;
+    for (const { state } of this.applications) {
+      state.peerResumed(this.#bus.now);
+    }
     this.#driveAll();
   }
 
@@ -109,13 +111,9 @@ export class SimulatedEnd {
 
   deliver(number: number, bytes: Uint8Array): void {
     const frame = this.#bus.codec.decode(bytes);
-    assert.ok(frame, "a frame of ours is not known");
-    if (number === 0) this.#deliverPeerFrame(frame);
-    else {
-      const application = this.applications[number - 1];
-      assert.ok(application);
-      application.deliver(frame);
-    }
+    const application = this.applications[number - 1];
+    assert.ok(frame && application, "a frame of ours is not known");
+    application.deliver(frame);
     bytes.fill(POISON); // the read buffer is used again
   }
 
@@ -154,37 +152,5 @@ export class SimulatedEnd {
 
   #driveAll(): void {
     for (const application of this.applications) application.drive();
-  }
-
-  /** Tells the peer that frames for us were lost, until it has heard. */
-  #sayResumed(): void {
-    if (!this.linked || this.#resumeAnswered) return;
-    this.#bus.publish(this, 0, {
-      type: "ping",
-      id: ++this.#resumePing,
-      sent: 0,
-      ack: 0,
-      limit: 0,
-      resumed: true,
-    });
-    this.#bus.after(PEER_PING_MS, () => this.#sayResumed());
-  }
-
-  #deliverPeerFrame(frame: Frame): void {
-    if (frame.type === "pong") this.#resumeAnswered = true;
-    if (frame.type !== "ping") return;
-    const { id } = frame;
-    this.#bus.publish(this, 0, {
-      type: "pong",
-      id,
-      sent: 0,
-      ack: 0,
-      limit: 0,
-      hold: false,
-    });
-    for (const { state } of this.applications) {
-      state.peerResumed(this.#bus.now);
-    }
-    this.#driveAll();
   }
 }
