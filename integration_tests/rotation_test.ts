@@ -151,7 +151,7 @@ integrationTest(
     assert.match(text, /refuses the subscription to proxy\.request/);
     const isReady = ({ msg }: LogEntry): boolean => msg === "ready";
     assert.ok(!server.entries().some(isReady), "it says that it is ready");
-    await nats.reload({ config: onlyUser("u") });
+    await nats.reload(onlyUser("u"));
     await server.entry(isReady);
     assert.equal((await ready(server)).status, 200);
     await using client = await startClient(url, { target: echo.address });

@@ -62,11 +62,11 @@ const CONFIG_NAME = "nats.conf";
 export class NatsServer implements Broker {
   readonly #command: string;
   readonly #directory: string;
-  readonly #options: NatsServerOptions;
+  #options: NatsServerOptions;
   #process: Process;
   #ports: Ports;
-  /** The ports as its file has them: they may not change while it runs. */
-  #configured = ANY;
+  /** The ports as its configuration file has them: a reload may not change them. */
+  #written: Ports = ANY;
 
   private constructor(
     command: string,
@@ -139,10 +139,16 @@ export class NatsServer implements Broker {
     this.#process.resume();
   }
 
-  /** Kills it if it runs, and starts it anew on the same ports; ready when this resolves. */
-  async restart(options: WaitOptions = {}): Promise<void> {
+  /**
+   * Kills it if it runs, and starts it anew on the same ports, if wanted with
+   * another `config`; ready when this resolves.
+   */
+  async restart(
+    options: WaitOptions & Pick<NatsServerOptions, "config"> = {},
+  ): Promise<void> {
     await this.kill();
     const settings = { ...this.#options, ...options };
+    this.#options = settings;
     for (let attempt = 1;; attempt++) {
       try {
         const { process } = await launch(
@@ -152,7 +158,7 @@ export class NatsServer implements Broker {
           this.#ports,
         );
         this.#process = process;
-        this.#configured = this.#ports;
+        this.#written = this.#ports;
         return;
       } catch (error) {
         // Somebody's outgoing connection may be using our old port just now.
@@ -163,19 +169,25 @@ export class NatsServer implements Broker {
     }
   }
 
-  /** Replaces its configuration while it runs; resolves once it has taken that on. */
-  async reload(options: Pick<NatsServerOptions, "config">): Promise<void> {
-    const settings = { ...this.#options, ...options };
+  /**
+   * Takes `config` in place of the further lines of its configuration, without
+   * a restart. Users whose rules change stay connected where it lets them.
+   *
+   * @throws {Error} when it refuses to.
+   */
+  async reload(config: string): Promise<void> {
+    this.#options = { ...this.#options, config };
     await Deno.writeTextFile(
       `${this.#directory}/${CONFIG_NAME}`,
-      configText(this.#directory, settings, this.#configured),
+      configText(this.#directory, this.#options, this.#written),
     );
     const since = this.#process.mark();
-    Deno.kill(this.#process.pid, "SIGHUP");
-    await this.#process.waitForLine(
-      (line) => line.includes("Reloaded server configuration"),
+    this.#process.signal("SIGHUP");
+    const line = await this.#process.waitForLine(
+      (line) => /Reloaded server configuration|Failed to reload/.test(line),
       { since },
     );
+    if (line.includes("Failed")) throw new Error(line);
   }
 
   /** How many subscriptions its clients hold, the server's own not counted. */

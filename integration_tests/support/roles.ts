@@ -37,6 +37,8 @@ export interface RoleOptions extends Pick<SpawnOptions, "name" | "cwd"> {
   readonly args?: readonly string[];
   /** Environment variables; a role inherits nothing but what Deno needs. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A command that runs it, with its arguments, such as `prlimit --nofile=64`. */
+  readonly through?: readonly string[];
   /** Ends the wait for readiness. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -127,12 +129,37 @@ export async function spawnRole(
 ): Promise<Process> {
   const { name = role, args = [], project = PROJECT, cwd } = options;
   const env = { ...await baseEnvironment(), ...options.env };
-  return spawn(Deno.execPath(), {
+  const command = [
+    ...options.through ?? [],
+    Deno.execPath(),
+    ...await runArguments(role, env, project),
+    ...args,
+  ];
+  return spawn(command[0] ?? "", {
     name,
-    args: [...await runArguments(role, env, project), ...args],
+    args: command.slice(1),
     env,
     clearEnv: true,
     cwd: cwd ?? project.pathname,
+  });
+}
+
+/**
+ * Starts a role that logs JSON, and waits only until its status port listens:
+ * for roles that are not ready, or never will be.
+ */
+export async function launchRole(
+  role: RoleName,
+  natsUrl: string,
+  options: RoleOptions = {},
+): Promise<Role> {
+  const ours = {
+    "--nats-url": natsUrl,
+    ...(role === "client" && { "--status-addr": "127.0.0.1:0" }),
+  };
+  return await startRole(role, { ours, ...options }, async (role) => {
+    await role.statusAddress(options);
+    return role;
   });
 }
 

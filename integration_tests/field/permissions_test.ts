@@ -1,0 +1,264 @@
+/** What the broker forbids: subscriptions and publishes, from the start and in between, and given back. */
+import assert from "node:assert/strict";
+import { roundTrip } from "../support/chaos_flow.ts";
+import { metricValue } from "../support/chaos_stage.ts";
+import { comes, soon, whenReady } from "../support/field.ts";
+import { integrationTest } from "../support/integration_test.ts";
+import { type NatsServer, startNatsServer } from "../support/nats_server.ts";
+import { loginAs, type Rules, rulesConfig } from "../support/nats_users.ts";
+import {
+  type ClientRole,
+  launchRole,
+  type LogEntry,
+  type Role,
+  type RoleName,
+  startClient,
+  startServer,
+} from "../support/roles.ts";
+import { startEcho, type Target } from "../support/targets.ts";
+import { dial, readToEnd } from "../support/transfer.ts";
+
+const ROLES = ["client", "server"] as const;
+
+/** What the documents say that each role needs. */
+const NEEDED: Readonly<Record<RoleName, Required<Rules>>> = {
+  client: {
+    publish: ["proxy.request", "p.data.to_server.edge7.>"],
+    subscribe: ["p.data.to_client.edge7.>"],
+  },
+  server: {
+    publish: ["p.data.to_client.>", "_INBOX.>"],
+    subscribe: ["proxy.request", "p.data.to_server.>"],
+  },
+};
+
+/** A subject that no role uses. */
+const ELSEWHERE = ["elsewhere.>"];
+
+/** What a role needs less some of its subjects. */
+function without(role: RoleName, what: keyof Rules, subject: string): string {
+  const needed = NEEDED[role];
+  const left = needed[what].filter((one) => one !== subject);
+  assert.ok(left.length < needed[what].length);
+  const list = left.length > 0 ? left : ELSEWHERE;
+  return rulesConfig({ ...NEEDED, [role]: { ...needed, [what]: list } });
+}
+
+/** A broker with rules, both roles and a target. */
+interface Fenced extends AsyncDisposable {
+  readonly nats: NatsServer;
+  readonly echo: Target;
+  readonly server: Role;
+  readonly client: ClientRole;
+}
+
+const CLIENT_ARGS = [
+  ...["--client-id", "edge7", "--status-addr", "127.0.0.1:0"],
+];
+
+/** Starts all of it, with these rules or those that the documents name. */
+async function startFenced(config = rulesConfig(NEEDED)): Promise<Fenced> {
+  await using cleanup = new AsyncDisposableStack();
+  const nats = cleanup.use(await startNatsServer({ config }));
+  const echo = cleanup.use(startEcho());
+  const server = cleanup.use(
+    await startServer(nats.url, { env: loginAs("server") }),
+  );
+  const client = cleanup.use(
+    await startClient(nats.url, {
+      env: loginAs("client"),
+      target: echo.address,
+      args: CLIENT_ARGS,
+    }),
+  );
+  const owner = cleanup.move();
+  return {
+    nats,
+    echo,
+    server,
+    client,
+    [Symbol.asyncDispose]: () => owner.disposeAsync(),
+  };
+}
+
+/** How often a role has connected to NATS again. */
+async function reconnects(role: Role): Promise<number> {
+  const { text } = await role.status("/metrics");
+  return metricValue(text, "sproxy_nats_reconnects_total");
+}
+
+/** Lines that each connection may have of its own. */
+const OF_ONE_CONNECTION = ["open failed", "open refused", "tunnel closed"];
+
+/** Expects that the log of a role complains of `subject`, or subjects that begin so, and of none twice. */
+function expectSaidOnce(role: Role, subject: string): void {
+  const said = role.entries().filter(({ level, msg, ...rest }) =>
+    /warn|error/.test(level) && !OF_ONE_CONNECTION.includes(msg) &&
+    JSON.stringify([msg, rest]).includes(subject)
+  );
+  assert.ok(said.length > 0, `no line names ${subject}`);
+  const subjects = said.map((entry) => JSON.stringify(entry.subject));
+  assert.deepEqual(subjects, [...new Set(subjects)]);
+}
+
+/** A new tunnel works. */
+async function expectServing(client: ClientRole): Promise<void> {
+  using conn = await dial(client.endpoint);
+  await soon("a new tunnel works", roundTrip(conn));
+}
+
+integrationTest(
+  "the permissions that the documents name are enough",
+  async () => {
+    await using stage = await startFenced();
+    await expectServing(stage.client);
+    for (const role of ROLES) await whenReady(stage[role], 200);
+  },
+);
+
+for (
+  const [name, subject, started] of [
+    ["server", "proxy.request", "ready"],
+    ["server", "p.data.to_server.>", "ready"],
+    ["client", "p.data.to_client.edge7.>", "listening"],
+  ] as const
+) {
+  const prefix = subject.replace(/\.>$/, "");
+
+  integrationTest(
+    `a ${name} that may not subscribe to ${subject} is not "${started}", and is as soon as it may, without a new connection`,
+    async () => {
+      await using nats = await startNatsServer({
+        config: without(name, "subscribe", subject),
+      });
+      await using role = await launchRole(name, nats.url, {
+        env: loginAs(name),
+        args: name === "client" ? CLIENT_ARGS : [],
+      });
+      const text = await whenReady(role, 503, { matching: /subscription/ });
+      assert.ok(text.includes(prefix), text);
+      const isStarted = ({ msg }: LogEntry): boolean => msg === started;
+      assert.ok(
+        !role.entries().some(isStarted),
+        `it says "${started}" without its subscription`,
+      );
+      await nats.reload(rulesConfig(NEEDED));
+      await whenReady(role, 200, { limit: 12_000 });
+      await soon(`it says "${started}"`, role.entry(isStarted));
+      assert.equal(await reconnects(role), 0);
+    },
+  );
+
+  integrationTest(
+    `a ${name} that loses the right to subscribe to ${subject} is not ready, and works again once it is given back, without a new connection`,
+    async () => {
+      await using stage = await startFenced();
+      const { nats, client } = stage;
+      const role = stage[name];
+      await expectServing(client);
+      await nats.reload(without(name, "subscribe", subject));
+      const text = await whenReady(role, 503, { matching: /subscription/ });
+      assert.ok(text.includes(prefix), text);
+      await nats.reload(rulesConfig(NEEDED));
+      await whenReady(role, 200, { limit: 12_000 });
+      await expectServing(client);
+      assert.equal(await reconnects(role), 0);
+    },
+  );
+}
+
+integrationTest(
+  "a client that may not publish opens is told at once, says so once, and is not ready until it may",
+  async () => {
+    const subject = "proxy.request";
+    await using stage = await startFenced(
+      without("client", "publish", subject),
+    );
+    const { client, nats, echo } = stage;
+    for (let i = 0; i < 5; i++) {
+      const since = client.process.mark();
+      using conn = await dial(client.endpoint);
+      await soon("the connection ends", readToEnd(conn), 2_000);
+      const failed = await client.entry(({ msg }) => msg === "open failed", {
+        since,
+      });
+      assert.equal(failed.reason, "denied", JSON.stringify(failed));
+      assert.ok(String(failed.why).includes(subject), String(failed.why));
+    }
+    assert.equal(echo.accepted, 0);
+    expectSaidOnce(client, subject);
+    const text = await whenReady(client, 503);
+    assert.ok(text.includes(subject), text);
+    await nats.reload(rulesConfig(NEEDED));
+    await comes(async () => {
+      using conn = await dial(client.endpoint);
+      return await roundTrip(conn).then(() => undefined, String);
+    });
+    await whenReady(client, 200);
+  },
+);
+
+for (
+  const [name, other, subject] of [
+    ["client", "server", "p.data.to_server.edge7.>"],
+    ["server", "client", "p.data.to_client.>"],
+  ] as const
+) {
+  const prefix = subject.replace(/\.>$/, "");
+
+  integrationTest(
+    `tunnels whose ${name} loses the right to publish their data end at once, as "denied", with the subject`,
+    async () => {
+      await using stage = await startFenced();
+      const { nats, client, echo } = stage;
+      const role = stage[name];
+      const conns: Deno.TcpConn[] = [];
+      using all = new DisposableStack();
+      for (let i = 0; i < 3; i++) {
+        const conn = all.use(await dial(client.endpoint));
+        await roundTrip(conn);
+        conns.push(conn);
+      }
+      await nats.reload(without(name, "publish", subject));
+      const ends = conns.map((conn) => roundTrip(conn).catch(() => {}));
+      const ended = await soon(
+        `the ${name} ends a tunnel`,
+        role.entry(({ msg }) => msg === "tunnel closed"),
+        4_000,
+      );
+      assert.equal(ended.reason, "denied", JSON.stringify(ended));
+      assert.ok(String(ended.why).includes(prefix), JSON.stringify(ended));
+      if (name === "client") {
+        await soon("the applications are told", Promise.all(ends), 2_000);
+      } else await soon("the target is told", echo.whenOpenAtMost(0), 2_000);
+      const text = await whenReady(role, 503);
+      assert.ok(text.includes(prefix), text);
+      expectSaidOnce(role, prefix);
+      await nats.reload(rulesConfig(NEEDED));
+      await comes(async () => {
+        using conn = await dial(client.endpoint);
+        return await roundTrip(conn).then(() => undefined, String);
+      });
+      for (const one of [name, other]) await whenReady(stage[one], 200);
+    },
+  );
+}
+
+integrationTest(
+  "a server that may not publish its answers dials once and then takes no more opens, so that clients need not wait",
+  async () => {
+    const subject = "p.data.to_client.>";
+    await using stage = await startFenced(
+      without("server", "publish", subject),
+    );
+    const { client, server, echo } = stage;
+    using first = await dial(client.endpoint);
+    const text = await whenReady(server, 503);
+    assert.ok(text.includes("p.data.to_client"), text);
+    expectSaidOnce(server, "p.data.to_client");
+    using second = await dial(client.endpoint);
+    await soon("the second open fails", readToEnd(second), 4_000);
+    await soon("the first open fails", readToEnd(first));
+    assert.ok(echo.accepted <= 1, `it dialled ${echo.accepted} times`);
+  },
+);

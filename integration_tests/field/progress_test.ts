@@ -1,0 +1,250 @@
+/** A link that lives and carries nothing: frames too large for a broker in between, and ends that take nothing. */
+import assert from "node:assert/strict";
+import { expectEcho, roundTrip } from "../support/chaos_flow.ts";
+import { comes, soon } from "../support/field.ts";
+import { integrationTest } from "../support/integration_test.ts";
+import { startLeafAndHub } from "../support/leaf_nodes.ts";
+import { startNatsServer } from "../support/nats_server.ts";
+import { RawNats } from "../support/raw_nats.ts";
+import {
+  type LogEntry,
+  type Role,
+  startTunnel,
+  type Tunnel,
+} from "../support/roles.ts";
+import { startStalled } from "../support/targets.ts";
+import { dial, isDisconnect, writeAll } from "../support/transfer.ts";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** What is sent in each direction, in bytes. */
+const SIZE = 5 * MIB;
+
+/** Times a leaf link may be cut by what a tunnel sends, until it has learnt. */
+const MAX_CUTS = 8;
+
+const STATUS = ["--status-addr", "127.0.0.1:0"];
+
+/** The lines of a role's log that speak of a size in bytes. */
+function saidOfSize(role: Role): readonly LogEntry[] {
+  return role.entries().filter(({ level, msg, ...rest }) =>
+    /warn|error/.test(level) &&
+    /payload|too large|bytes a message|size of (a )?(frame|message)/i.test(
+      JSON.stringify([msg, rest]),
+    )
+  );
+}
+
+for (
+  const [what, at] of [
+    ["the client is on the leaf", "client"],
+    ["the server is on the leaf", "server"],
+  ] as const
+) {
+  for (const most of [16 * KIB, 4 * KIB]) {
+    integrationTest(
+      `all bytes arrive, and the log says why once, where a hub takes ${most} bytes a message and ${what} with 1 MiB`,
+      async () => {
+        await using brokers = await startLeafAndHub({ hubPayload: most });
+        const { hub, leaf, link } = brokers;
+        const small = at === "client" ? "server" : "client";
+        await using tunnel = await startTunnel({
+          nats: hub,
+          [`${at}Nats`]: leaf.url,
+          clientArgs: STATUS,
+        });
+        using conn = await dial(tunnel.endpoint);
+        await soon(
+          "all bytes come back",
+          expectEcho(conn, { seed: 1, size: SIZE }),
+          14_000,
+        );
+        assert.ok(link.cuts > 0, "nothing was too large");
+        assert.ok(link.cuts <= MAX_CUTS, `the link was cut ${link.cuts} times`);
+        assert.equal(saidOfSize(tunnel[at]).length, 1);
+        assert.equal(saidOfSize(tunnel[small]).length, 0);
+        // It is remembered for the peer: the next tunnel has nothing to learn.
+        const learnt = link.cuts;
+        using next = await dial(tunnel.endpoint);
+        await soon(
+          "the bytes of the next tunnel come back",
+          expectEcho(next, { seed: 2, size: MIB }),
+          4_000,
+        );
+        assert.equal(link.cuts, learnt);
+      },
+    );
+  }
+}
+
+/** Two brokers, and between them something that loses what is large: a path with a small MTU that tells nobody. */
+interface Narrow extends AsyncDisposable {
+  readonly tunnel: Tunnel;
+  /** Messages of data that were lost so far. */
+  lost(): number;
+}
+
+/** The type of a DATA frame: its first byte. */
+const DATA = 1;
+
+/** Starts a tunnel between whose ends DATA frames of more than `most` bytes are lost. */
+async function startNarrow(
+  most: number,
+  args: readonly string[] = [],
+): Promise<Narrow> {
+  await using cleanup = new AsyncDisposableStack();
+  const near = cleanup.use(await startNatsServer({ name: "nats-server near" }));
+  const far = cleanup.use(await startNatsServer({ name: "nats-server far" }));
+  const ends = {
+    near: cleanup.use(await RawNats.connect(near.url)),
+    far: cleanup.use(await RawNats.connect(far.url)),
+  };
+  let lost = 0;
+  const carry = (subject: string, from: RawNats, to: RawNats): void => {
+    from.subscribe(subject, (message) => {
+      const { data, reply, headers } = message;
+      if (data[0] === DATA && data.length > most) lost++;
+      else {
+        to.publish(message.subject, data, {
+          reply,
+          ...(Object.keys(headers).length > 0 && { headers }),
+        });
+      }
+    });
+  };
+  carry("proxy.request", ends.near, ends.far);
+  carry("p.data.to_server.>", ends.near, ends.far);
+  carry("p.data.to_client.>", ends.far, ends.near);
+  for (const end of [ends.near, ends.far]) await end.flush();
+  const tunnel = cleanup.use(
+    await startTunnel({
+      nats: near,
+      serverNats: far.url,
+      serverArgs: args,
+      clientArgs: [...STATUS, ...args],
+    }),
+  );
+  const owner = cleanup.move();
+  return {
+    tunnel,
+    lost: () => lost,
+    [Symbol.asyncDispose]: () => owner.disposeAsync(),
+  };
+}
+
+integrationTest(
+  "all bytes arrive where only small frames get through and nobody says why",
+  async () => {
+    await using narrow = await startNarrow(6_000);
+    using conn = await dial(narrow.tunnel.endpoint);
+    await soon(
+      "all bytes come back",
+      expectEcho(conn, { seed: 1, size: MIB }),
+      14_000,
+    );
+    assert.ok(narrow.lost() > 0);
+    const before = narrow.lost();
+    using next = await dial(narrow.tunnel.endpoint);
+    await soon(
+      "the bytes of the next tunnel come back",
+      expectEcho(next, { seed: 2, size: 64 * KIB }),
+      4_000,
+    );
+    assert.equal(narrow.lost(), before, "the peer's frames are small by now");
+  },
+);
+
+integrationTest(
+  "a tunnel none of whose bytes get through ends within the resume time, and not as if all was well",
+  async () => {
+    await using narrow = await startNarrow(40, [
+      ...["--resume-timeout", "5s", "--peer-timeout", "5s"],
+    ]);
+    const { tunnel } = narrow;
+    using conn = await dial(tunnel.endpoint);
+    await writeAll(conn, new Uint8Array(64 * KIB));
+    const closed = await soon(
+      "the tunnel is ended",
+      tunnel.client.entry(({ msg }) => msg === "tunnel closed"),
+      14_000,
+    );
+    assert.notEqual(closed.reason, "ok");
+    assert.notEqual(closed.why, undefined);
+    assert.ok(narrow.lost() > 0);
+  },
+);
+
+/** The number of tunnels whose far side takes nothing, as the status tells. */
+async function stalled(role: Role): Promise<number | undefined> {
+  const { text } = await role.status("/metrics");
+  const found = /^sproxy_\w*stall\w*(?:\{[^}]*\})? (\d+)$/m.exec(text);
+  return found === null ? undefined : Number(found[1]);
+}
+
+/** Writes until nothing more is taken. */
+async function fill(conn: Deno.TcpConn): Promise<void> {
+  try {
+    await writeAll(conn, new Uint8Array(64 * MIB));
+  } catch (error) {
+    if (!isDisconnect(error)) throw error;
+  }
+}
+
+integrationTest(
+  "a tunnel whose far side takes nothing for long is counted as stalled, and the log says so once",
+  async () => {
+    await using target = startStalled();
+    await using tunnel = await startTunnel({
+      target: target.address,
+      clientArgs: STATUS,
+    });
+    using conn = await dial(tunnel.endpoint);
+    const filling = fill(conn);
+    await comes(async () => {
+      const count = await stalled(tunnel.client);
+      return count === 1
+        ? undefined
+        : `${count} tunnels are said to be stalled`;
+    }, 14_000);
+    const lines = tunnel.client.entries().filter(({ msg }) =>
+      /takes nothing|stalled/.test(msg)
+    );
+    assert.equal(lines.length, 1);
+    target.release();
+    await comes(async () => {
+      const count = await stalled(tunnel.client);
+      return count === 0
+        ? undefined
+        : `${count} tunnels are said to be stalled`;
+    });
+    conn.close();
+    await filling;
+  },
+);
+
+integrationTest(
+  "a tunnel whose far process is silent is not taken for one whose far side takes nothing",
+  async () => {
+    await using tunnel = await startTunnel({
+      clientArgs: [...STATUS, "--resume-timeout", "5s"],
+    });
+    using conn = await dial(tunnel.endpoint);
+    await roundTrip(conn);
+    tunnel.server.process.pause();
+    const filling = fill(conn);
+    const closed = await soon(
+      "the tunnel is ended",
+      tunnel.client.entry(({ msg }) => msg === "tunnel closed"),
+      14_000,
+    );
+    assert.equal(closed.reason, "peer-gone");
+    assert.ok(
+      !tunnel.client.entries().some(({ msg }) =>
+        /takes nothing|stalled/.test(msg)
+      ),
+    );
+    assert.equal(await stalled(tunnel.client), 0);
+    await filling;
+  },
+);

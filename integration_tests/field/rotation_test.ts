@@ -1,0 +1,333 @@
+/** Files with keys and certificates that change while a role runs. */
+import assert from "node:assert/strict";
+import { roundTrip } from "../support/chaos_flow.ts";
+import { soon, whenReady } from "../support/field.ts";
+import { integrationTest } from "../support/integration_test.ts";
+import { type NatsServer, startNatsServer } from "../support/nats_server.ts";
+import {
+  type KeyUser,
+  keyUsersConfig,
+  makeKeyUser,
+} from "../support/nats_users.ts";
+import {
+  type ClientRole,
+  type Role,
+  type RoleName,
+  startClient,
+  startServer,
+} from "../support/roles.ts";
+import { startEcho } from "../support/targets.ts";
+import { dial } from "../support/transfer.ts";
+
+const ROLES = ["client", "server"] as const;
+
+const TLS = new URL("../../tests/testdata/tls/", import.meta.url);
+
+/** Pings often enough that a role sees at once that its broker has gone. */
+const QUICK = ["--nats-ping-interval", "250ms"];
+
+/** So that a login that never succeeds is seen soon. */
+const IMPATIENT = ["--nats-connect-timeout", "5s"];
+
+/** A directory of its own for a test, which a role may read. */
+class Folder implements AsyncDisposable {
+  readonly #path: string;
+
+  private constructor(path: string) {
+    this.#path = path;
+  }
+
+  static async make(): Promise<Folder> {
+    return new Folder(await Deno.makeTempDir({ prefix: "rotation-" }));
+  }
+
+  /** The path of a file in it. */
+  at(name: string): string {
+    return `${this.#path}/${name}`;
+  }
+
+  /** Writes a file in place, as an editor or `cp` does. */
+  async write(name: string, text: string): Promise<string> {
+    await Deno.writeTextFile(this.at(name), text);
+    return this.at(name);
+  }
+
+  /** Puts a file in another's place in one step, as a secrets manager does. */
+  async replace(name: string, text: string): Promise<void> {
+    await Deno.rename(await this.write(`${name}.new`, text), this.at(name));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.#path, { recursive: true });
+  }
+}
+
+/** A broker with two roles, one of which logs in with a file. */
+interface Rotating extends AsyncDisposable {
+  readonly folder: Folder;
+  readonly nats: NatsServer;
+  readonly role: Role;
+  readonly client: ClientRole;
+}
+
+/** How a file holds a key. */
+const KINDS = [
+  ["--nats-creds", (user: KeyUser) => user.creds],
+  ["--nats-nkey", (user: KeyUser) => `${user.seed}\n`],
+] as const;
+
+/** The user that is always let in: the other role, and who looks on. */
+const other = makeKeyUser();
+
+/** Starts both roles; the one called `name` logs in as `user`, with the file `key`. */
+async function start(
+  name: RoleName,
+  options: {
+    readonly flag: string;
+    readonly key: string;
+    readonly user: KeyUser;
+  },
+): Promise<Rotating> {
+  const { flag, key, user } = options;
+  await using cleanup = new AsyncDisposableStack();
+  const folder = cleanup.use(await Folder.make());
+  await folder.write("key", key);
+  await folder.write("other", other.seed);
+  const config = keyUsersConfig(user, other);
+  const nats = cleanup.use(await startNatsServer({ config }));
+  const echo = cleanup.use(startEcho());
+  const login = (role: RoleName): string[] =>
+    role === name
+      ? [flag, folder.at("key")]
+      : ["--nats-nkey", folder.at("other")];
+  // The tasks let a role read its home.
+  const rights = { env: { HOME: folder.at("") } };
+  const server = cleanup.use(
+    await startServer(nats.url, {
+      ...rights,
+      args: [...login("server"), ...QUICK],
+    }),
+  );
+  const client = cleanup.use(
+    await startClient(nats.url, {
+      ...rights,
+      target: echo.address,
+      args: [...login("client"), "--status-addr", "127.0.0.1:0", ...QUICK],
+    }),
+  );
+  const owner = cleanup.move();
+  return {
+    folder,
+    nats,
+    client,
+    role: name === "client" ? client : server,
+    [Symbol.asyncDispose]: () => owner.disposeAsync(),
+  };
+}
+
+/** Expects that the role is ready again, and that a new tunnel works. */
+async function expectBack({ role, client }: Rotating): Promise<void> {
+  const gone = role.process.status.then(() => {
+    throw new Error(`the ${role.process.name} has ended`);
+  });
+  await Promise.race([whenReady(role, 200), gone]);
+  using conn = await dial(client.endpoint);
+  await soon("a new tunnel works", roundTrip(conn));
+}
+
+for (const name of ROLES) {
+  for (const [flag, fileOf] of KINDS) {
+    integrationTest(
+      `rotation: a ${name} whose file of ${flag} was replaced comes back with the new key when the old one is revoked`,
+      async () => {
+        const [user, next] = [makeKeyUser(), makeKeyUser()];
+        await using stage = await start(name, {
+          flag,
+          key: fileOf(user),
+          user,
+        });
+        await stage.folder.replace("key", fileOf(next));
+        await stage.nats.reload(keyUsersConfig(next, other));
+        await stage.role.entry(({ msg }) => msg === "connection to NATS lost");
+        await expectBack(stage);
+      },
+    );
+  }
+}
+
+/** What stands in the file, or that there is none, before the new key does. */
+const MEANWHILE: readonly {
+  readonly what: string;
+  readonly text: string | undefined;
+  readonly named: boolean;
+}[] = [
+  { what: "with the old key", text: "old", named: false },
+  { what: "empty", text: "", named: true },
+  { what: "half-written", text: "half", named: true },
+  { what: "gone", text: undefined, named: true },
+];
+
+const [[flag, fileOf]] = KINDS;
+
+for (const { what, text, named } of MEANWHILE) {
+  integrationTest(
+    `rotation: a client whose file of ${flag} is ${what} when it must log in again${
+      named ? " names it," : ""
+    } tries again and comes back once the new key is there`,
+    async () => {
+      const [user, next] = [makeKeyUser(), makeKeyUser()];
+      await using stage = await start("client", {
+        flag,
+        key: fileOf(user),
+        user,
+      });
+      const { role, folder, nats } = stage;
+      if (text === undefined) await Deno.remove(folder.at("key"));
+      else {
+        const whole = fileOf(text === "old" ? user : next);
+        const length = text === ""
+          ? 0
+          : text === "half"
+          ? whole.length / 2
+          : whole.length;
+        await folder.write("key", whole.slice(0, length));
+      }
+      const since = role.process.mark();
+      await nats.reload(keyUsersConfig(next, other));
+      await soon(
+        named ? "the log names the file" : "a login is refused",
+        role.entry(
+          ({ msg, level, why }) =>
+            level !== "info" &&
+            (named
+              ? `${msg} ${why}`.includes(folder.at("key"))
+              : /authorization/i.test(String(why))),
+          { since },
+        ),
+      );
+      await folder.replace("key", fileOf(next));
+      await expectBack(stage);
+    },
+  );
+}
+
+/** A file of the test certificates. */
+function pem(name: string): string {
+  return Deno.readTextFileSync(new URL(name, TLS));
+}
+
+/** The configuration of a broker that shows, and with `verify` demands, a certificate of one authority. */
+function tlsConfig(prefix: string, verify: boolean): string {
+  const path = (name: string): string =>
+    JSON.stringify(new URL(`${prefix}${name}`, TLS).pathname);
+  return `tls { cert_file: ${path("server.pem")}, key_file: ${
+    path("server.key")
+  }, ca_file: ${path("ca.pem")}, verify: ${verify} }`;
+}
+
+for (const verify of [false, true]) {
+  integrationTest(
+    `rotation: a client comes back when the broker's authority${
+      verify ? ", its own certificate and its key were" : " was"
+    } replaced`,
+    async () => {
+      await using folder = await Folder.make();
+      const files = ["ca.pem", ...(verify ? ["client.pem", "client.key"] : [])];
+      for (const file of files) await folder.write(file, pem(file));
+      await using nats = await startNatsServer({
+        config: tlsConfig("", verify),
+      });
+      const url = `tls://localhost:${nats.port}`;
+      await using client = await startClient(url, {
+        env: { HOME: folder.at("") },
+        target: "127.0.0.1:1",
+        args: [
+          ...["--nats-tls-ca", folder.at("ca.pem")],
+          ...(verify
+            ? [
+              ...["--nats-tls-cert", folder.at("client.pem")],
+              ...["--nats-tls-key", folder.at("client.key")],
+            ]
+            : []),
+          ...["--status-addr", "127.0.0.1:0", ...QUICK, ...IMPATIENT],
+        ],
+      });
+      for (const file of files) await folder.replace(file, pem(`next-${file}`));
+      await nats.restart({ config: tlsConfig("next-", verify) });
+      await whenReady(client, 200);
+    },
+  );
+}
+
+integrationTest(
+  "a client certificate can be shown with the permissions that the tasks give",
+  async () => {
+    await using nats = await startNatsServer({ config: tlsConfig("", true) });
+    const path = (name: string): string => new URL(name, TLS).pathname;
+    await using server = await startServer(`tls://localhost:${nats.port}`, {
+      args: [
+        ...["--nats-tls-ca", path("ca.pem")],
+        ...["--nats-tls-cert", path("client.pem")],
+        ...["--nats-tls-key", path("client.key"), ...IMPATIENT],
+      ],
+    });
+    await whenReady(server, 200);
+  },
+);
+
+integrationTest(
+  "rotation: a certificate whose key is still the old one is only a delay",
+  async () => {
+    await using folder = await Folder.make();
+    const files = ["ca.pem", "client.pem", "client.key"];
+    for (const file of files) await folder.write(file, pem(file));
+    await using nats = await startNatsServer({ config: tlsConfig("", true) });
+    await using server = await startServer(`tls://localhost:${nats.port}`, {
+      env: { HOME: folder.at("") },
+      args: [
+        ...["--nats-tls-ca", folder.at("ca.pem")],
+        ...["--nats-tls-cert", folder.at("client.pem")],
+        ...["--nats-tls-key", folder.at("client.key"), ...QUICK, ...IMPATIENT],
+      ],
+    });
+    const since = server.process.mark();
+    await folder.replace("ca.pem", pem("next-ca.pem"));
+    await folder.replace("client.pem", pem("next-client.pem"));
+    await nats.restart({ config: tlsConfig("next-", true) });
+    const failed = ({ msg }: { readonly msg: string }): boolean =>
+      msg === "cannot connect to NATS";
+    await soon("an attempt fails", server.entry(failed, { since }));
+    await folder.replace("client.key", pem("next-client.key"));
+    await whenReady(server, 200);
+  },
+);
+
+for (const name of ROLES) {
+  integrationTest(
+    `rotation: SIGHUP to a ${name} that is a service reads its files again, says which one it cannot use, and cuts nothing`,
+    async () => {
+      const [user, next] = [makeKeyUser(), makeKeyUser()];
+      const flag = "--nats-nkey";
+      await using stage = await start(name, { flag, key: user.seed, user });
+      const { role, folder, client, nats } = stage;
+      using conn = await dial(client.endpoint);
+      await roundTrip(conn);
+      await folder.write("key", "SU");
+      const since = role.process.mark();
+      role.process.signal("SIGHUP");
+      await soon(
+        "the log names the file",
+        role.entry(
+          (entry) => JSON.stringify(entry).includes(folder.at("key")),
+          { since },
+        ),
+      );
+      await soon("the tunnel goes on", roundTrip(conn));
+      await folder.replace("key", next.seed);
+      role.process.signal("SIGHUP");
+      await nats.reload(keyUsersConfig(next, other));
+      await soon("the tunnel goes on", roundTrip(conn));
+      assert.equal(role.process.ended, false);
+    },
+  );
+}

@@ -1,0 +1,127 @@
+/**
+ * Bounds what tests of the field wait for, so that one that hangs says what
+ * did not happen; and sends what no well-behaved peer sends.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { locate } from "../../tools/find_or_install.ts";
+import type { Endpoint } from "./addresses.ts";
+import { pause } from "./changes.ts";
+import { currentSignal } from "./integration_test.ts";
+import { run } from "./processes.ts";
+import type { Role } from "./roles.ts";
+
+/** How long what comes by itself may take on a busy machine, in ms. */
+export const SOON = 8_000;
+
+/** Pause between looks at what can only be asked for, in ms. */
+const LOOK_PAUSE = 50;
+
+/**
+ * What `work` gives, but within `limit` ms.
+ *
+ * @throws {Error} saying that `what` did not happen.
+ */
+export async function soon<T>(
+  what: string,
+  work: Promise<T>,
+  limit: number = SOON,
+): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new Error(`${what}: not within ${limit / 1000} s`)),
+    limit,
+  );
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+    // It may fail later: nobody waits for it any more.
+    work.catch(() => {});
+  }
+}
+
+/**
+ * Looks again and again until `probe` gives no complaint.
+ *
+ * @throws {Error} the last complaint, after `limit` ms.
+ */
+export async function comes(
+  probe: () => Promise<string | undefined>,
+  limit: number = SOON,
+): Promise<void> {
+  const end = performance.now() + limit;
+  for (;;) {
+    const complaint = await probe();
+    if (complaint === undefined) return;
+    if (performance.now() > end) {
+      throw new Error(`${complaint}, after ${limit / 1000} s`);
+    }
+    await pause(LOOK_PAUSE, currentSignal());
+  }
+}
+
+/** Waits until `/ready` of a role answers `status`, and gives the answer's text. */
+export async function whenReady(
+  role: Role,
+  status: 200 | 503,
+  options: { readonly matching?: RegExp; readonly limit?: number } = {},
+): Promise<string> {
+  const { matching = /^/, limit } = options;
+  let text = "";
+  await comes(async () => {
+    const answer = await role.status("/ready");
+    text = answer.text.trim();
+    return answer.status === status && matching.test(text)
+      ? undefined
+      : `/ready of the ${role.process.name} answers ${answer.status} ${text} and not ${status} ${matching.source}`;
+  }, limit);
+  return text;
+}
+
+/** Connects and cuts the connection with a TCP reset; resolves when it is sent. */
+export async function connectAndReset(
+  { hostname, port }: Endpoint,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const socket = connect(port, hostname);
+  socket.once("error", reject);
+  socket.once("connect", () => socket.resetAndDestroy());
+  socket.once("close", () => resolve());
+  await promise;
+}
+
+/** Where `prlimit` is; undefined where there is none. */
+export const PRLIMIT: string | undefined = await locate("prlimit");
+
+/** Where `unshare` is, if it can make namespaces here: that takes root. */
+export const UNSHARE: string | undefined = await mountNamespaces();
+
+/** Lets a running process have `most` open files at a time. */
+export async function limitFiles(pid: number, most: number): Promise<void> {
+  const { status, output } = await run(PRLIMIT ?? "prlimit", {
+    args: ["--pid", String(pid), `--nofile=${most}:`],
+  });
+  assert.equal(status.code, 0, output);
+}
+
+/** What runs a command with `hosts` as the system's hosts file, for {@linkcode RoleOptions.through}. */
+export function withHosts(file: string): readonly string[] {
+  const script = `mount --bind "$0" /etc/hosts && exec "$@"`;
+  return [UNSHARE ?? "unshare", "--mount", "sh", "-c", script, file];
+}
+
+async function mountNamespaces(): Promise<string | undefined> {
+  const command = await locate("unshare");
+  if (command === undefined) return undefined;
+  const { success } = await new Deno.Command(command, {
+    args: ["--mount", "true"],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).output();
+  return success ? command : undefined;
+}
