@@ -6,7 +6,7 @@
  */
 
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, rootCertificates } from "node:tls";
+import { connect as connectTls } from "node:tls";
 import type { BrokerSocket, DialOptions, PlainSocket } from "./socket.ts";
 
 /** Connects as `dialBroker` does. */
@@ -36,7 +36,8 @@ async function startTls(
     // TLS has server names only.
     host,
     ...(isIP(host) === 0 && { servername: host }),
-    ...(tls?.ca !== undefined && { ca: [...rootCertificates, tls.ca] }),
+    // Alone: to read the runtime's own authorities beside it takes --allow-sys.
+    ...(tls?.ca !== undefined && { ca: [tls.ca] }),
     ...(tls?.identity !== undefined && {
       cert: tls.identity.cert,
       key: tls.identity.key.reveal(),
