@@ -42,4 +42,9 @@ export type Credentials<F = Secret> =
   }
   | { readonly kind: "token"; readonly token: Secret }
   /** A credentials file has a JWT and its nkey seed, an nkey file the seed alone, `SU...`. */
-  | { readonly kind: "creds" | "nkey"; readonly file: F };
+  | {
+    readonly kind: "creds" | "nkey";
+    readonly file: F;
+    /** Where the file was read, for errors. */
+    readonly path?: string;
+  };

@@ -306,10 +306,11 @@ export class NatsLink implements TransportHost {
         return;
       case "error": {
         const { error } = status;
-        if (
-          error instanceof PermissionViolationError &&
-          error.operation === "publish"
-        ) this.#owner.publishRefused(error.subject, error.message);
+        if (!(error instanceof PermissionViolationError)) return;
+        const { operation, subject, message } = error;
+        if (operation === "publish") {
+          this.#owner.publishRefused(subject, message);
+        } else this.subscriptions.refuse(subject, message);
       }
     }
   }

@@ -15,6 +15,7 @@ import {
   usernamePasswordAuthenticator,
 } from "@nats-io/nats-core/internal";
 import { type Address, formatAddress } from "../base/address.ts";
+import { quote } from "../base/text.ts";
 import type { Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
 
@@ -169,14 +170,22 @@ function authenticatorOf(
     case "nkey":
       return tried(
         nkeyAuthenticator(encoder.encode(credentials.file.reveal().trim())),
-        "The NATS nkey seed is malformed: it must be the one line that begins with SU",
+        `The NATS nkey seed${
+          at(credentials.path)
+        } is malformed: it must be the one line that begins with SU`,
       );
     case "creds":
       return tried(
         credsAuthenticator(encoder.encode(credentials.file.reveal())),
-        "The NATS credentials are malformed: they must hold a JWT and an nkey seed, each between its BEGIN and END lines",
+        `The NATS credentials${
+          at(credentials.path)
+        } are malformed: they must hold a JWT and an nkey seed, each between its BEGIN and END lines`,
       );
   }
+}
+
+function at(path: string | undefined): string {
+  return path === undefined ? "" : ` in ${quote(path)}`;
 }
 
 /**

@@ -84,6 +84,20 @@ export class SubscriptionTable {
       .map(({ subject }) => subject);
   }
 
+  /**
+   * The broker has taken a subject away. When its rules change it leaves out
+   * the queue group, and nats-core does not find the subscription.
+   */
+  refuse(subject: string, reason: string): void {
+    for (const entry of this.#entries) {
+      if (entry.subject !== subject || entry.core === undefined) continue;
+      const { core } = entry;
+      this.#forget(entry);
+      core.unsubscribe();
+      this.#host.refused(subject, reason);
+    }
+  }
+
   /** Asks again for what the broker refused: its rules may have changed. */
   restore(): void {
     for (const entry of this.#entries) {

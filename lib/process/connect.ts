@@ -68,7 +68,11 @@ function readLogin(
 function readCredentials(auth: NatsConfig["auth"]): Credentials {
   if (!("file" in auth)) return auth;
   const { kind, file } = auth;
-  return { kind, file: new Secret(readFile(file, `nats-${kind}`)) };
+  return {
+    kind,
+    file: new Secret(readFile(file, `nats-${kind}`)),
+    path: file,
+  };
 }
 
 function readTls({ ca, cert, key, first }: NatsConfig["tls"]): NatsTls {

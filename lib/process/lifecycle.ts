@@ -81,8 +81,8 @@ class RoleStatus {
   counted: Counted | undefined;
   /** Whether start-up is complete. */
   started = false;
-  /** Subjects to which NATS lets nothing be published, and when it last said so. */
-  readonly denied = new Map<string, number>();
+  /** Subjects to which NATS lets nothing be published, since when, and the tunnels opened until then. */
+  readonly #denied = new Map<string, { since: number; opened: number }>();
   readonly #drain: AbortSignal;
 
   constructor(drain: AbortSignal) {
@@ -100,6 +100,21 @@ class RoleStatus {
     return { notReadyReason: this.#notReadyReason(), metrics };
   }
 
+  /** NATS does not let anything be published to `subject`. */
+  deny(subject: string): void {
+    const since = systemClock.now();
+    this.#denied.set(subject, { since, opened: this.#opened });
+  }
+
+  /** Another connection may have other rules. */
+  forgetDenied(): void {
+    this.#denied.clear();
+  }
+
+  get #opened(): number {
+    return this.counted?.session.counters.opened ?? 0;
+  }
+
   #notReadyReason(): string | undefined {
     if (this.#drain.aborted) return "draining";
     if (this.bus?.connected !== true) return "not connected to NATS";
@@ -107,8 +122,10 @@ class RoleStatus {
     if (refused !== undefined) {
       return `NATS refuses the subscription to ${refused}`;
     }
-    for (const [subject, at] of this.denied) {
-      if (systemClock.now() - at > DENIED_MS) this.denied.delete(subject);
+    for (const [subject, { since, opened }] of this.#denied) {
+      const over = systemClock.now() - since > DENIED_MS;
+      // A tunnel that was opened since shows that it may be published again.
+      if (over || this.#opened > opened) this.#denied.delete(subject);
       else return `NATS refuses what is published to ${subject}`;
     }
     return this.started ? undefined : "starting";
@@ -151,10 +168,10 @@ export class RoleFrame implements AsyncDisposable {
       },
     });
     bus.onLink((event) => {
-      if (event.type === "down") status.denied.clear();
+      if (event.type === "down") status.forgetDenied();
       // Without it no open goes out; other subjects are of one tunnel or client.
       if (event.type === "denied" && event.subject === config.requestSubject) {
-        status.denied.set(event.subject, systemClock.now());
+        status.deny(event.subject);
       }
     });
     status.bus = bus;
