@@ -1,7 +1,7 @@
 /** A link that lives and carries nothing: frames too large for a broker in between, and ends that take nothing. */
 import assert from "node:assert/strict";
-import { expectEcho, roundTrip } from "../support/chaos_flow.ts";
-import { comes, soon } from "../support/field.ts";
+import { expectEcho } from "../support/chaos_flow.ts";
+import { soon } from "../support/field.ts";
 import { integrationTest } from "../support/integration_test.ts";
 import { startLeafAndHub } from "../support/leaf_nodes.ts";
 import { startNatsServer } from "../support/nats_server.ts";
@@ -12,8 +12,7 @@ import {
   startTunnel,
   type Tunnel,
 } from "../support/roles.ts";
-import { startStalled } from "../support/targets.ts";
-import { dial, isDisconnect, writeAll } from "../support/transfer.ts";
+import { dial, writeAll } from "../support/transfer.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -30,7 +29,7 @@ const STATUS = ["--status-addr", "127.0.0.1:0"];
 function saidOfSize(role: Role): readonly LogEntry[] {
   return role.entries().filter(({ level, msg, ...rest }) =>
     /warn|error/.test(level) &&
-    /payload|too large|bytes a message|size of (a )?(frame|message)/i.test(
+    /payload|large|frame/i.test(
       JSON.stringify([msg, rest]),
     )
   );
@@ -172,79 +171,5 @@ integrationTest(
     assert.notEqual(closed.reason, "ok");
     assert.notEqual(closed.why, undefined);
     assert.ok(narrow.lost() > 0);
-  },
-);
-
-/** The number of tunnels whose far side takes nothing, as the status tells. */
-async function stalled(role: Role): Promise<number | undefined> {
-  const { text } = await role.status("/metrics");
-  const found = /^sproxy_\w*stall\w*(?:\{[^}]*\})? (\d+)$/m.exec(text);
-  return found === null ? undefined : Number(found[1]);
-}
-
-/** Writes until nothing more is taken. */
-async function fill(conn: Deno.TcpConn): Promise<void> {
-  try {
-    await writeAll(conn, new Uint8Array(64 * MIB));
-  } catch (error) {
-    if (!isDisconnect(error)) throw error;
-  }
-}
-
-integrationTest(
-  "a tunnel whose far side takes nothing for long is counted as stalled, and the log says so once",
-  async () => {
-    await using target = startStalled();
-    await using tunnel = await startTunnel({
-      target: target.address,
-      clientArgs: STATUS,
-    });
-    using conn = await dial(tunnel.endpoint);
-    const filling = fill(conn);
-    await comes(async () => {
-      const count = await stalled(tunnel.client);
-      return count === 1
-        ? undefined
-        : `${count} tunnels are said to be stalled`;
-    }, 14_000);
-    const lines = tunnel.client.entries().filter(({ msg }) =>
-      /takes nothing|stalled/.test(msg)
-    );
-    assert.equal(lines.length, 1);
-    target.release();
-    await comes(async () => {
-      const count = await stalled(tunnel.client);
-      return count === 0
-        ? undefined
-        : `${count} tunnels are said to be stalled`;
-    });
-    conn.close();
-    await filling;
-  },
-);
-
-integrationTest(
-  "a tunnel whose far process is silent is not taken for one whose far side takes nothing",
-  async () => {
-    await using tunnel = await startTunnel({
-      clientArgs: [...STATUS, "--resume-timeout", "5s"],
-    });
-    using conn = await dial(tunnel.endpoint);
-    await roundTrip(conn);
-    tunnel.server.process.pause();
-    const filling = fill(conn);
-    const closed = await soon(
-      "the tunnel is ended",
-      tunnel.client.entry(({ msg }) => msg === "tunnel closed"),
-      14_000,
-    );
-    assert.equal(closed.reason, "peer-gone");
-    assert.ok(
-      !tunnel.client.entries().some(({ msg }) =>
-        /takes nothing|stalled/.test(msg)
-      ),
-    );
-    assert.equal(await stalled(tunnel.client), 0);
-    await filling;
   },
 );

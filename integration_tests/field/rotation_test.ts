@@ -1,5 +1,4 @@
 /** Files with keys and certificates that change while a role runs. */
-import assert from "node:assert/strict";
 import { roundTrip } from "../support/chaos_flow.ts";
 import { soon, whenReady } from "../support/field.ts";
 import { integrationTest } from "../support/integration_test.ts";
@@ -301,33 +300,3 @@ integrationTest(
     await whenReady(server, 200);
   },
 );
-
-for (const name of ROLES) {
-  integrationTest(
-    `rotation: SIGHUP to a ${name} that is a service reads its files again, says which one it cannot use, and cuts nothing`,
-    async () => {
-      const [user, next] = [makeKeyUser(), makeKeyUser()];
-      const flag = "--nats-nkey";
-      await using stage = await start(name, { flag, key: user.seed, user });
-      const { role, folder, client, nats } = stage;
-      using conn = await dial(client.endpoint);
-      await roundTrip(conn);
-      await folder.write("key", "SU");
-      const since = role.process.mark();
-      role.process.signal("SIGHUP");
-      await soon(
-        "the log names the file",
-        role.entry(
-          (entry) => JSON.stringify(entry).includes(folder.at("key")),
-          { since },
-        ),
-      );
-      await soon("the tunnel goes on", roundTrip(conn));
-      await folder.replace("key", next.seed);
-      role.process.signal("SIGHUP");
-      await nats.reload(keyUsersConfig(next, other));
-      await soon("the tunnel goes on", roundTrip(conn));
-      assert.equal(role.process.ended, false);
-    },
-  );
-}

@@ -5,17 +5,14 @@
  * @module
  */
 
-import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { locate } from "../../tools/find_or_install.ts";
 import type { Endpoint } from "./addresses.ts";
 import { pause } from "./changes.ts";
 import { currentSignal } from "./integration_test.ts";
-import { run } from "./processes.ts";
 import type { Role } from "./roles.ts";
 
 /** How long what comes by itself may take on a busy machine, in ms. */
-export const SOON = 8_000;
+const SOON = 8_000;
 
 /** Pause between looks at what can only be asked for, in ms. */
 const LOOK_PAUSE = 50;
@@ -92,36 +89,4 @@ export async function connectAndReset(
   socket.once("connect", () => socket.resetAndDestroy());
   socket.once("close", () => resolve());
   await promise;
-}
-
-/** Where `prlimit` is; undefined where there is none. */
-export const PRLIMIT: string | undefined = await locate("prlimit");
-
-/** Where `unshare` is, if it can make namespaces here: that takes root. */
-export const UNSHARE: string | undefined = await mountNamespaces();
-
-/** Lets a running process have `most` open files at a time. */
-export async function limitFiles(pid: number, most: number): Promise<void> {
-  const { status, output } = await run(PRLIMIT ?? "prlimit", {
-    args: ["--pid", String(pid), `--nofile=${most}:`],
-  });
-  assert.equal(status.code, 0, output);
-}
-
-/** What runs a command with `hosts` as the system's hosts file, for {@linkcode RoleOptions.through}. */
-export function withHosts(file: string): readonly string[] {
-  const script = `mount --bind "$0" /etc/hosts && exec "$@"`;
-  return [UNSHARE ?? "unshare", "--mount", "sh", "-c", script, file];
-}
-
-async function mountNamespaces(): Promise<string | undefined> {
-  const command = await locate("unshare");
-  if (command === undefined) return undefined;
-  const { success } = await new Deno.Command(command, {
-    args: ["--mount", "true"],
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).output();
-  return success ? command : undefined;
 }

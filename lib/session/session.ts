@@ -123,6 +123,7 @@ export class Session implements Disposable {
     this.#timers = new TunnelTimers(clock);
     this.#home = {
       ...options,
+      lossTimeout: resumeTimeout,
       pool: this.pool,
       sendBudget: new MemoryBudget(options.memoryBudget),
       receiveBudget: new MemoryBudget(options.memoryBudget),

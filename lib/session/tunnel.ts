@@ -48,6 +48,8 @@ export interface TunnelSettings {
 
 /** What all tunnels of a session share, and the callbacks of their session. */
 export interface TunnelHome extends TunnelSettings {
+  /** How long even the smallest frame may be lost each time, in ms; for ever by default. */
+  readonly lossTimeout?: number;
   /** Where large buffers come from and go back to. */
   readonly pool: BufferPool;
   /** Memory of the process for bytes sent and not acknowledged. */

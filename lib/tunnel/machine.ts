@@ -86,9 +86,11 @@ export class TunnelState {
   #resetDue: Reason | undefined;
   #lingerUntil = Infinity;
 
-  /** The offset that was sent again last, and how often in a row. */
+  /** The offset that was sent again last, how often in a row, and since when. */
   #lostAt = -1;
   #lostTimes = 0;
+  #lostSince = 0;
+  readonly #lossTimeout: number;
   readonly #onSmallerFrames: TunnelOptions["onSmallerFrames"];
   #replays = 0;
   #gaps = 0;
@@ -99,6 +101,7 @@ export class TunnelState {
     this.#maxWindow = options.maxWindow;
     this.#frameBytes = options.frameBytes;
     this.#onSmallerFrames = options.onSmallerFrames;
+    this.#lossTimeout = options.lossTimeout ?? Infinity;
     this.#quiet = new IdleTimer(options);
     this.#prober = new ProbeTimer(options.path, options.now, options.restProbe);
     this.#send = new SendBuffer({
@@ -410,14 +413,14 @@ export class TunnelState {
     if (this.#outcome !== undefined) return;
     switch (frame.type) {
       case "ack":
-        if (frame.gap) this.#onLoss(frame.ack);
+        if (frame.gap) this.#onLoss(frame.ack, now);
         break;
       case "ping":
         if (frame.resumed) this.#rewind(frame.ack);
         break;
       case "pong": {
         const sent = this.#prober.answered(frame.id);
-        if (frame.ack < sent && !frame.hold) this.#onLoss(frame.ack);
+        if (frame.ack < sent && !frame.hold) this.#onLoss(frame.ack, now);
         this.#armProbe(now);
       }
     }
@@ -481,13 +484,23 @@ export class TunnelState {
   }
 
   /** What was sent from `ack` on was lost, over a link that is up. */
-  #onLoss(ack: number): void {
+  #onLoss(ack: number, now: number): void {
     if (!this.#rewind(ack)) return;
-    this.#lostTimes = ack === this.#lostAt ? this.#lostTimes + 1 : 1;
-    this.#lostAt = ack;
-    if (
-      this.#lostTimes < SAME_LOSSES || this.#frameBytes <= MIN_FRAME_BYTES
-    ) return;
+    if (ack !== this.#lostAt) {
+      this.#lostAt = ack;
+      this.#lostTimes = 0;
+      this.#lostSince = now;
+    }
+    this.#lostTimes++;
+    if (this.#lostTimes < SAME_LOSSES) return;
+    if (this.#frameBytes <= MIN_FRAME_BYTES) {
+      if (now - this.#lostSince < this.#lossTimeout) return;
+      this.abort({
+        code: "nats-down",
+        text: `NATS loses what is sent from byte ${ack} on, again and again`,
+      });
+      return;
+    }
     const half = Math.max(MIN_FRAME_BYTES, Math.floor(this.#frameBytes / 2));
     this.setFrameBytes(half);
     this.#onSmallerFrames?.(half);
