@@ -88,8 +88,10 @@ export class NatsLink implements TransportHost {
   #upSince = 0;
   #everUp = false;
   #closing: Promise<void> | undefined;
-  /** Failed attempts and short links in a row, and the wait that follows from them, in ms. */
+  /** Attempts that failed since the link was up. */
   #failures = 0;
+  /** The same and short links, in a row, and the wait that follows from them, in ms. */
+  #setbacks = 0;
   #delay = 0;
   #lastFailure = "no attempt was made";
   /** Rejects when the link that is up is lost. */
@@ -202,8 +204,8 @@ export class NatsLink implements TransportHost {
     if (this.#closing) return;
     const wasUp = this.#up === transport;
     const lived = wasUp ? performance.now() - this.#upSince : 0;
-    this.#failures = lived >= GOOD_LINK_MS ? 0 : this.#failures + 1;
-    this.#delay = backoffDelay(Math.max(0, this.#failures - 1), {
+    this.#setbacks = lived >= GOOD_LINK_MS ? 0 : this.#setbacks + 1;
+    this.#delay = backoffDelay(Math.max(0, this.#setbacks - 1), {
       ...BACKOFF,
       random: this.#random,
     });
@@ -249,6 +251,7 @@ export class NatsLink implements TransportHost {
     this.#up = transport;
     this.#upSince = performance.now();
     this.#everUp = true;
+    this.#failures = 0;
     this.#loss = Promise.withResolvers<never>();
     // Nobody may be waiting for it.
     this.#loss.promise.catch(() => {});
@@ -269,7 +272,7 @@ export class NatsLink implements TransportHost {
     this.#owner.attemptFailed({
       server,
       reason: end.reason,
-      failures: this.#failures,
+      failures: ++this.#failures,
     });
     if (
       !this.#everUp && lastServerError !== undefined &&

@@ -37,10 +37,7 @@ export interface FailedAttempt {
   readonly server: string;
   /** One line: what happened. */
   readonly reason: string;
-  /**
-   * Failures in a row, this one included; a link that broke soon after it
-   * came up is one, too.
-   */
+  /** Attempts that failed since the link was up last, this one included. */
   readonly failures: number;
 }
 

@@ -146,6 +146,26 @@ Deno.test("who listens to a bus that has ended is told so at once", async () => 
   assert.deepEqual(log.types, ["closed"]);
 });
 
+Deno.test("a failed attempt after a short link counts as the first", async () => {
+  const failures: number[] = [];
+  await using broker = new ScriptedBroker(async (connection) => {
+    if (connection.number === 2 || connection.number === 3) return;
+    await connection.login();
+    await connection.until("PING");
+    await connection.send("PONG\r\n");
+    if (connection.number === 1) await connection.until("PUB ready");
+    else await connection.serve();
+  });
+  await using bus = await connect(broker, {
+    onAttemptFailed: (attempt) => void failures.push(attempt.failures),
+  });
+  const log = new LinkLog(bus);
+  ready(bus);
+  await log.until(2);
+  assert.deepEqual(log.types, ["down", "up"]);
+  assert.deepEqual(failures, [1, 2]);
+});
+
 Deno.test("bytes that are no NATS end the connection, not the bus", async () => {
   await using broker = new ScriptedBroker(
     onceReady((connection) => connection.send("MSG a b c d e f g\r\n")),
