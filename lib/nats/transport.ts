@@ -303,6 +303,8 @@ export class NatsTransport implements Transport {
     const count = await this.#socket.read(this.#inbox.room());
     if (count === null || this.isClosed) return false;
     this.#inbox.add(count);
+    // More follows: the connection outlived what the broker complained of.
+    this.#lastServerError = undefined;
     if (this.#host !== undefined) this.#host.counts.bytesIn += count;
     return true;
   }

@@ -166,6 +166,27 @@ Deno.test("a failed attempt after a short link counts as the first", async () =>
   assert.deepEqual(failures, [1, 2]);
 });
 
+Deno.test("an error is not blamed for an end that comes after messages", async () => {
+  const received = Promise.withResolvers<void>();
+  // More than one read takes: part of it comes after the error was read.
+  const size = 3 * READ_BYTES;
+  await using broker = new ScriptedBroker(afterLogin(async (connection) => {
+    const sid = sidOf(await connection.until("SUB a"));
+    await connection.send(`-ERR 'Invalid Subject'\r\nMSG a ${sid} ${size}\r\n`);
+    await connection.send(new Uint8Array(size));
+    await connection.send("\r\n");
+    await received.promise;
+  }));
+  await using bus = await connect(broker);
+  const log = new LinkLog(bus);
+  bus.subscribe("a", () => received.resolve());
+  await log.until(2);
+  assert.deepEqual(log.events[0], {
+    type: "down",
+    reason: `NATS at ${broker.address}: it closed the connection`,
+  });
+});
+
 Deno.test("bytes that are no NATS end the connection, not the bus", async () => {
   await using broker = new ScriptedBroker(
     onceReady((connection) => connection.send("MSG a b c d e f g\r\n")),
