@@ -18,9 +18,7 @@ export async function dialNodeSocket(
   await ready(tcp, "connect", signal);
   const plain = new NodeSocket(tcp);
   return {
-    read: (target) => plain.read(target),
-    write: (bytes) => plain.write(bytes),
-    [Symbol.dispose]: () => plain[Symbol.dispose](),
+    socket: plain,
     startTls: (name) => startTls(plain, name, options),
   };
 }
