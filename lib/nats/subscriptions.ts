@@ -185,15 +185,12 @@ export class SubscriptionTable {
 
   async #drain(entry: Entry): Promise<void> {
     if (!this.#entries.delete(entry)) return;
-    const { core } = entry;
-    core?.unsubscribe();
     try {
-      await this.#core.flush();
+      await entry.core?.drain();
     } catch {
-      // The link is lost: nothing more is on its way.
+      // The bus is closed: nothing more is on its way.
     }
-    if (core !== undefined) this.#bySid.delete(core.getID());
-    entry.core = undefined;
+    this.#forget(entry);
   }
 
   #forget(entry: Entry): void {
