@@ -1,11 +1,29 @@
 /**
- * The bus over a real broker: nats-core keeps the link, and messages go past
- * it, between our buffers and the socket.
+ * The bus over a real broker: nats-core dials, logs in, pings and dials again;
+ * here is decided when the link is up, down or hopeless. Messages go past
+ * nats-core, between our buffers and the socket.
+ *
+ * Its few timers are the runtime's, not `base/clock.ts`: nats-core times dials
+ * and pings with those, and a clock of tests could not move them.
  *
  * @module
  */
 
 import { getLogger } from "@logtape/logtape";
+import {
+  deadline,
+  PermissionViolationError,
+  ProtocolHandler,
+  type Publisher,
+  QueuedIteratorImpl,
+  setTransportFactory,
+  type Status,
+} from "@nats-io/nats-core/internal";
+import { backoffDelay } from "../base/backoff.ts";
+import type { Encodable } from "../base/encodable.ts";
+import { messageOf, RunError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
+import { Throttle } from "../base/throttle.ts";
 import type {
   Bus,
   BusSubscription,
@@ -13,30 +31,27 @@ import type {
   MessageHandler,
   PublishOptions,
 } from "./bus.ts";
-import type { Encodable } from "../base/encodable.ts";
-import { backoffDelay } from "../base/backoff.ts";
-import { Throttle } from "../base/throttle.ts";
-import { messageOf } from "../base/errors.ts";
 import { PublishEncoder } from "./encoder.ts";
-import { type LinkOwner, NatsLink } from "./link.ts";
-import type { FailedAttempt, NatsOptions } from "./options.ts";
+import { guarded, Listeners } from "./listeners.ts";
+import {
+  coreOptions,
+  type Login,
+  loginOf,
+  type NatsOptions,
+  type NatsTls,
+} from "./options.ts";
 import type { Outbox } from "./outbox.ts";
-import type { NatsTransport } from "./transport.ts";
+import { SubscriptionTable } from "./subscriptions.ts";
+import {
+  adoptTransports,
+  NatsTransport,
+  type ReceivedCounts,
+  type TransportEnd,
+  type TransportHost,
+} from "./transport.ts";
 
 /** Counts since the bus was made. */
-export interface NatsStats {
-  /** Messages received. */
-  readonly messagesIn: number;
-  /** Messages published while connected. */
-  readonly messagesOut: number;
-  /** Bytes read from the broker, the protocol's own included. */
-  readonly bytesIn: number;
-  /** Bytes published, the protocol's own included. */
-  readonly bytesOut: number;
-  /** Messages for a subscription that is gone, or larger than the broker itself takes. */
-  readonly dropped: number;
-  /** Writes to the broker's socket. */
-  readonly writes: number;
+export interface NatsStats extends Readonly<ReceivedCounts> {
   /** Times the link came back after it was lost. */
   readonly reconnects: number;
 }
@@ -52,14 +67,27 @@ export interface NatsBus extends Bus, AsyncDisposable {
 /** How long `close` tries to send what is queued, unless told otherwise, in ms. */
 const DEFAULT_CLOSE_TIMEOUT = 1000;
 
+/** Waits between attempts, in ms: soon enough to resume promptly, rare enough for a broker that starts. */
+const BACKOFF = { base: 50, cap: 2000 };
+
+/**
+ * A link that lasted this long, in ms, was a good one, and the back-off begins
+ * anew after it; one that breaks sooner, again and again, is not hammered.
+ */
+const GOOD_LINK_MS = 5000;
+
 /** Time between two lines about one subject whose messages are refused, in ms. */
 const DENIED_LINE_MS = 60_000;
 
 /** Subjects of refused messages that are remembered for the log. */
 const MAX_DENIED_SUBJECTS = 1024;
 
-/** Waits before a refused subscription is asked for again, in ms: rules change by hand. */
-const ASK_AGAIN = { base: 1_000, cap: 30_000 } as const;
+/** Refusals of a login that trying again does not change. */
+const LOGIN_REFUSED =
+  /authorization violation|authentication (?:expired|revoked)/i;
+
+/** nats-core wants to know how to answer messages; it gets none to answer. */
+const NO_PUBLISHER: Publisher = { publish: () => {} };
 
 const log = getLogger(["sproxy", "nats"]);
 
@@ -74,7 +102,7 @@ const log = getLogger(["sproxy", "nats"]);
  */
 export async function connectNats(options: NatsOptions): Promise<NatsBus> {
   options.signal?.throwIfAborted();
-  const bus = new CoreNatsBus(options);
+  const bus = new NatsConnection(options);
   try {
     await bus.start();
   } catch (error) {
@@ -84,36 +112,68 @@ export async function connectNats(options: NatsOptions): Promise<NatsBus> {
   return bus;
 }
 
-class CoreNatsBus implements NatsBus, LinkOwner {
+class NatsConnection implements NatsBus, TransportHost {
+  readonly counts: ReceivedCounts = { messagesIn: 0, dropped: 0 };
+  readonly subscriptions: SubscriptionTable;
+
+  readonly drained = (): void => this.#drainListeners.notify();
+
   readonly #options: NatsOptions;
-  readonly #link: NatsLink;
+  readonly #core: ProtocolHandler;
+  readonly #random: () => number;
+  #login: Login;
   readonly #encoder = new PublishEncoder();
-  readonly #linkListeners = new Set<(event: LinkEvent) => void>();
-  readonly #drainListeners = new Set<() => void>();
-  /** Where to publish to; undefined while the link is down. */
+  readonly #linkListeners = new Listeners<LinkEvent>();
+  readonly #drainListeners = new Listeners<void>();
+  readonly #firstUp = Promise.withResolvers<void>();
+  /** The connection that nats-core made last, and the one that is up. */
+  #latest: NatsTransport | undefined;
+  #up: NatsTransport | undefined;
+  #upSince = 0;
+  #ups = 0;
+  /** Rejects when the link that is up is lost. */
+  #loss: PromiseWithResolvers<never> | undefined;
+  /** Where to publish to; undefined while the link is down, and once the bus closes. */
   #outbox: Outbox | undefined;
   #maxPayload = 0;
+  /** Attempts that failed since the link was up. */
+  #failures = 0;
+  /** The same and short links, in a row, and the wait that follows from them, in ms. */
+  #setbacks = 0;
+  #delay = 0;
+  #lastFailure = "no attempt was made";
+  /** Subjects whose messages were refused, and when the log was last told. */
+  readonly #denials = new Map<string, Throttle>();
   #closing: Promise<void> | undefined;
   /** The last event, once the bus has ended. */
   #ended: LinkEvent | undefined;
-  #ups = 0;
-  #messagesOut = 0;
-  #bytesOut = 0;
-  #earlierWrites = 0;
-  /** Subjects whose messages were refused, and when the log was last told. */
-  readonly #denials = new Map<string, Throttle>();
-  /** Subjects that were told to be refused. */
-  readonly #refused = new Set<string>();
-  #refusals = 0;
-  #askAgain: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: NatsOptions) {
     this.#options = options;
-    this.#link = new NatsLink(options, this);
+    this.#random = options.random ?? Math.random;
+    this.#login = loginOf(options);
+    const core = coreOptions(options, {
+      delay: () => this.#delay,
+      login: () => this.#login,
+    });
+    adoptTransports(core, this);
+    setTransportFactory({ factory: () => new NatsTransport() });
+    this.#core = new ProtocolHandler(core, NO_PUBLISHER);
+    this.#core.listeners.push(
+      new StatusListener((status) => this.#onStatus(status)),
+    );
+    this.subscriptions = new SubscriptionTable(this.#core, {
+      random: this.#random,
+      events: {
+        refused: (subject, reason) =>
+          guarded(() => options.onSubscriptionError?.(subject, reason)),
+        changed: () => this.#linkListeners.notify({ type: "subscriptions" }),
+      },
+    });
   }
 
   get server(): string {
-    return this.#link.server;
+    return this.#latest?.server ?? "";
   }
 
   get maxPayload(): number {
@@ -133,11 +193,26 @@ class CoreNatsBus implements NatsBus, LinkOwner {
   }
 
   get refusedSubjects(): readonly string[] {
-    return [...this.#refused];
+    return this.subscriptions.refused;
   }
 
-  start(): Promise<void> {
-    return this.#link.start();
+  /** Waits for the first link; see {@linkcode connectNats}. */
+  async start(): Promise<void> {
+    const { connectTimeout = 0, signal } = this.#options;
+    const { promise, reject } = this.#firstUp;
+    const abort = (): void => reject(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    const timer = connectTimeout > 0
+      ? setTimeout(() => reject(this.#timeUp(connectTimeout)), connectTimeout)
+      : undefined;
+    void this.#dial();
+    void this.#watchEnd();
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
   }
 
   publish(
@@ -156,11 +231,7 @@ class CoreNatsBus implements NatsBus, LinkOwner {
     }
     const lane = options?.lane ?? "data";
     const batch = outbox.reserve(lane, size);
-    const start = batch.end;
-    const end = encoder.write(batch.bytes, start);
-    this.#messagesOut++;
-    this.#bytesOut += end - start;
-    outbox.commit(lane, end);
+    outbox.commit(lane, encoder.write(batch.bytes, batch.end));
     return true;
   }
 
@@ -169,21 +240,28 @@ class CoreNatsBus implements NatsBus, LinkOwner {
     handler: MessageHandler,
     options: { readonly queue?: string } = {},
   ): BusSubscription {
-    return this.#link.subscriptions.add(subject, handler, options);
+    return this.subscriptions.add(subject, handler, options);
   }
 
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void {
     const ended = this.#ended;
     if (ended !== undefined) guarded(() => listener(ended));
-    else listen(this.#linkListeners, listener, signal);
+    else this.#linkListeners.add(listener, signal);
   }
 
   onDrain(listener: () => void, signal?: AbortSignal): void {
-    listen(this.#drainListeners, listener, signal);
+    this.#drainListeners.add(listener, signal);
   }
 
-  flush(): Promise<void> {
-    return this.#link.flush();
+  async flush(): Promise<void> {
+    const outbox = this.#up?.outbox;
+    const loss = this.#loss;
+    if (outbox === undefined || loss === undefined) {
+      throw new Error("NATS is not connected");
+    }
+    // The ping of nats-core goes by the control lane: it must not overtake.
+    await outbox.written();
+    await Promise.race([this.#core.flush(), loss.promise]);
   }
 
   close(timeout: number = DEFAULT_CLOSE_TIMEOUT): Promise<void> {
@@ -195,58 +273,147 @@ class CoreNatsBus implements NatsBus, LinkOwner {
   }
 
   stats(): NatsStats {
-    const { messagesIn, bytesIn, dropped } = this.#link.counts;
-    return {
-      messagesIn,
-      bytesIn,
-      dropped,
-      messagesOut: this.#messagesOut,
-      bytesOut: this.#bytesOut,
-      writes: this.#earlierWrites + (this.#outbox?.writes ?? 0),
-      reconnects: Math.max(0, this.#ups - 1),
-    };
+    return { ...this.counts, reconnects: Math.max(0, this.#ups - 1) };
   }
 
-  drained(): void {
-    notify(this.#drainListeners, undefined);
+  /** See {@linkcode TransportHost.tlsNow}. */
+  tlsNow(): NatsTls | undefined {
+    const { refresh } = this.#options;
+    if (refresh !== undefined) {
+      this.#login = loginOf({ ...this.#options, ...refresh() });
+    }
+    return this.#login.tls;
   }
 
-  up(transport: NatsTransport): void {
-    if (this.#closing) return;
-    this.#outbox = transport.outbox;
-    this.#maxPayload = transport.info?.maxPayload ?? 0;
-    this.#ups++;
-    notify(this.#linkListeners, { type: "up", server: transport.server });
-    this.#tellRestored();
+  /** See {@linkcode TransportHost.dialing}. */
+  dialing(transport: NatsTransport): void {
+    if (this.#closing) throw new Error("the bus is closed");
+    this.#latest = transport;
   }
 
-  limitChanged({ info }: NatsTransport): void {
-    const { maxPayload = 0 } = info ?? {};
+  /** See {@linkcode TransportHost.limitChanged}. */
+  limitChanged(transport: NatsTransport): void {
+    // One that is not up yet tells its limit when it is.
+    if (transport !== this.#up) return;
+    const { maxPayload } = transport;
     this.#maxPayload = maxPayload;
-    notify(this.#linkListeners, { type: "limit", maxPayload });
+    this.#linkListeners.notify({ type: "limit", maxPayload });
   }
 
-  down(reason: string): void {
-    const outbox = this.#forgetOutbox();
+  /** See {@linkcode TransportHost.ended}. */
+  ended(transport: NatsTransport, end: TransportEnd): void {
+    if (transport !== this.#latest) return;
+    // Left alone, nats-core would wait for an answer until its time is over.
+    if (end.from === "greeting") this.#core.connectError?.(end.error);
+    const wasUp = this.#up === transport;
+    const lived = wasUp ? performance.now() - this.#upSince : 0;
+    this.#setbacks = lived >= GOOD_LINK_MS ? 0 : this.#setbacks + 1;
+    this.#delay = backoffDelay(Math.max(0, this.#setbacks - 1), {
+      ...BACKOFF,
+      random: this.#random,
+    });
+    this.#lastFailure = `NATS at ${transport.server}: ${end.reason}`;
+    if (wasUp) this.#goDown();
+    else if (!this.#closing) this.#attemptFailed(transport, end.reason);
+  }
+
+  async #dial(): Promise<void> {
+    try {
+      await this.#core.dialLoop();
+    } catch (error) {
+      // It tries for ever, so it ended because we closed it, or for a reason
+      // that core.closed tells, too.
+      this.#firstUp.reject(error);
+      return;
+    }
+    await this.#confirm();
+  }
+
+  /** nats-core ends by itself only when something is wrong with it or with us. */
+  async #watchEnd(): Promise<void> {
+    const error = await this.#core.closed;
+    if (this.#closing) return;
+    const reason = error ? messageOf(error) : "no reason given";
+    this.#firstUp.reject(new RunError(`The NATS client gave up: ${reason}`));
+    this.#closing = this.#close(0, reason);
+  }
+
+  /** nats-core has logged in and subscribed: up as soon as the broker has taken that in. */
+  async #confirm(): Promise<void> {
+    const transport = this.#latest;
+    if (transport?.state !== "open" || this.#closing) return;
+    this.subscriptions.restore();
+    try {
+      await this.#core.flush();
+    } catch {
+      // Lost again; the next connection confirms itself.
+      return;
+    }
+    if (transport.isClosed || this.#closing || this.#up === transport) return;
+    this.#up = transport;
+    this.#upSince = performance.now();
+    this.#ups++;
+    this.#failures = 0;
+    this.#loss = Promise.withResolvers<never>();
+    // Nobody may be waiting for it.
+    this.#loss.promise.catch(() => {});
+    this.#outbox = transport.outbox;
+    this.#maxPayload = transport.maxPayload;
+    this.#linkListeners.notify({ type: "up", server: transport.server });
+    this.subscriptions.settled();
+    this.#firstUp.resolve();
+  }
+
+  #goDown(): void {
+    const outbox = this.#outbox;
+    this.#up = this.#outbox = undefined;
+    this.#loss?.reject(new Error(this.#lastFailure));
     if (outbox === undefined) return;
-    notify(this.#linkListeners, { type: "down", reason });
+    this.#linkListeners.notify({ type: "down", reason: this.#lastFailure });
     if (outbox.congested) this.drained();
   }
 
-  attemptFailed(attempt: FailedAttempt): void {
-    guarded(() => this.#options.onAttemptFailed?.(attempt));
+  #attemptFailed(transport: NatsTransport, reason: string): void {
+    const { server, lastServerError = "" } = transport;
+    const failures = ++this.#failures;
+    guarded(() =>
+      this.#options.onAttemptFailed?.({ server, reason, failures })
+    );
+    if (this.#ups === 0 && LOGIN_REFUSED.test(lastServerError)) {
+      this.#firstUp.reject(
+        new RunError(
+          `NATS at ${server} refuses our login: ${
+            quote(lastServerError)
+          }. Check the user and password, token, nkey or credentials file`,
+        ),
+      );
+    }
   }
 
-  gaveUp(reason: string): void {
-    this.#closing ??= this.#close(0, reason);
+  #timeUp(timeout: number): RunError {
+    return new RunError(
+      `Could not connect to NATS within ${
+        timeout / 1000
+      } s. The last attempt: ${this.#lastFailure}`,
+    );
   }
 
-  leaving(server: string): void {
-    log.info("NATS is about to shut down", { server });
+  #onStatus(status: Status): void {
+    if (status.type === "reconnect") void this.#confirm();
+    else if (status.type === "ldm") {
+      log.info("NATS is about to shut down", { server: status.server });
+    } else if (
+      status.type === "error" &&
+      status.error instanceof PermissionViolationError
+    ) {
+      const { operation, subject, message } = status.error;
+      if (operation === "publish") this.#denied(subject, message);
+      else this.subscriptions.refuse(subject, message);
+    }
   }
 
-  publishRefused(subject: string, reason: string): void {
-    notify(this.#linkListeners, { type: "denied", subject, reason });
+  #denied(subject: string, reason: string): void {
+    this.#linkListeners.notify({ type: "denied", subject, reason });
     // A broker says it for each message.
     let throttle = this.#denials.get(subject);
     if (throttle === undefined) {
@@ -259,114 +426,40 @@ class CoreNatsBus implements NatsBus, LinkOwner {
     log.error("NATS refuses our messages", { subject, why: reason, count });
   }
 
-  refused(subject: string, reason: string): void {
-    // Told once, however often it is asked for.
-    if (!this.#refused.has(subject)) {
-      this.#refused.add(subject);
-      guarded(() => this.#options.onSubscriptionError?.(subject, reason));
-      notify(this.#linkListeners, { type: "subscriptions" });
-    }
-    if (this.#closing) return;
-    const delay = backoffDelay(this.#refusals++, {
-      ...ASK_AGAIN,
-      random: this.#options.random ?? Math.random,
-    });
-    clearTimeout(this.#askAgain);
-    this.#askAgain = setTimeout(() => void this.#restore(), delay);
-  }
-
-  /** Holds the subscriptions that are wanted against those that there are. */
-  async #restore(): Promise<void> {
-    if (!this.connected) return; // done with the next connection
-    this.#link.subscriptions.restore();
-    try {
-      await this.#link.flush();
-    } catch (error) {
-      log.debug("lost while it was asked for subscriptions", { error });
-      return;
-    }
-    this.#tellRestored();
-  }
-
-  /** Tells of subscriptions that the broker refused and now has. */
-  #tellRestored(): void {
-    const refused = this.#link.subscriptions.refused;
-    for (const subject of this.#refused) {
-      if (refused.includes(subject)) continue;
-      this.#refused.delete(subject);
-      this.#refusals = 0;
-      log.info("NATS takes a subscription that it refused", { subject });
-      notify(this.#linkListeners, { type: "subscriptions" });
-    }
-  }
-
-  handlerFailed(subject: string, error: unknown): void {
-    log.error("the handler of a message failed", { subject, error });
-  }
-
   async #close(timeout: number, reason?: string): Promise<void> {
-    clearTimeout(this.#askAgain);
-    if (this.connected && timeout > 0) {
-      const flushed = this.#link.flush();
-      this.#forgetOutbox();
-      await settledWithin(flushed, timeout);
-    }
-    this.#forgetOutbox();
-    await this.#link.close();
-    this.#ended = { type: "closed", ...(reason !== undefined && { reason }) };
-    notify(this.#linkListeners, this.#ended);
-  }
-
-  /** From now on nothing is published. */
-  #forgetOutbox(): Outbox | undefined {
-    const outbox = this.#outbox;
+    const flushed = this.connected && timeout > 0 ? this.flush() : undefined;
+    this.subscriptions.close();
+    // From now on nothing is published.
     this.#outbox = undefined;
-    this.#earlierWrites += outbox?.writes ?? 0;
-    return outbox;
+    if (flushed !== undefined) {
+      try {
+        await deadline(flushed, timeout);
+      } catch (error) {
+        log.debug("not all was sent before the end", { why: messageOf(error) });
+      }
+    }
+    this.#loss?.reject(new Error("The bus is closed"));
+    if (this.#latest === undefined) {
+      // nats-core cannot be closed before its first dial has begun.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    await this.#core.close();
+    this.#latest?.discard();
+    this.#ended = { type: "closed", ...(reason !== undefined && { reason }) };
+    this.#linkListeners.notify(this.#ended);
   }
 }
 
-/** Adds `listener` until `signal` aborts. */
-function listen<T>(
-  listeners: Set<(event: T) => void>,
-  listener: (event: T) => void,
-  signal: AbortSignal | undefined,
-): void {
-  if (signal?.aborted) return;
-  // A wrapper, so that one function can listen twice.
-  const entry = (event: T): void => listener(event);
-  listeners.add(entry);
-  signal?.addEventListener("abort", () => listeners.delete(entry), {
-    once: true,
-  });
-}
+/** Gets the status events of nats-core as they happen, not from a queue. */
+class StatusListener extends QueuedIteratorImpl<Status> {
+  readonly #notify: (status: Status) => void;
 
-/** Calls every listener; one that throws keeps no other from being called. */
-function notify<T>(listeners: Set<(event: T) => void>, event: T): void {
-  for (const listener of listeners) guarded(() => listener(event));
-}
-
-/** Runs what others gave us; its failure is theirs, and must not become ours. */
-function guarded(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    log.error("a listener of the NATS link failed", { error });
+  constructor(notify: (status: Status) => void) {
+    super();
+    this.#notify = notify;
   }
-}
 
-/** Waits for `promise`, but not longer than `timeout` ms. */
-async function settledWithin(
-  promise: Promise<void>,
-  timeout: number,
-): Promise<void> {
-  const { promise: timedOut, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, timeout);
-  try {
-    await Promise.race([promise, timedOut]);
-  } catch (error) {
-    log.debug("not all was sent before the end", { why: messageOf(error) });
-  } finally {
-    clearTimeout(timer);
+  override push(status: Status | (() => void)): void {
+    if (typeof status !== "function") this.#notify(status);
   }
 }

@@ -22,10 +22,8 @@ export async function dialBroker(options: DialOptions): Promise<PlainSocket> {
   const conn = await Deno.connect({ hostname, port, signal });
   conn.setNoDelay(true);
   return {
-    read: (target) => conn.read(target),
-    write: (bytes) => conn.write(bytes),
-    // Unlike close(), this may be called twice, and after startTls().
-    [Symbol.dispose]: () => conn[Symbol.dispose](),
+    // Unlike its close(), its disposal may come twice, and after startTls().
+    socket: conn,
     startTls: (name) => startTls(conn, name, options),
   };
 }

@@ -26,11 +26,11 @@ export class Inbox {
   /** Bytes not taken apart lie from `#start` to `#limit`. */
   #start = 0;
   #limit = 0;
-  /** Bytes to come of an operation that is passed over. */
+  /** Bytes to come of an operation that is skipped. */
   #skip = 0;
   /** Where the operation found last begins. */
   #found = 0;
-  #passedOver = 0;
+  #oversized = 0;
 
   /** Whether there are bytes behind the operation found last. */
   get hasMore(): boolean {
@@ -38,8 +38,8 @@ export class Inbox {
   }
 
   /** Messages that were larger than they may be. */
-  get passedOver(): number {
-    return this.#passedOver;
+  get oversized(): number {
+    return this.#oversized;
   }
 
   /** Where to read to. What an operation that is still incomplete needs, is there. */
@@ -62,14 +62,14 @@ export class Inbox {
   add(count: number): void {
     const skipped = Math.min(this.#skip, count);
     this.#skip -= skipped;
-    // While something is passed over, nothing else is in the buffer.
+    // While something is skipped, nothing else is in the buffer.
     this.#start += skipped;
     this.#limit += count;
   }
 
   /**
    * The next operation; `OP.incomplete` when there is no whole one. An
-   * operation of more than `maxPayload` bytes and its line is passed over:
+   * operation of more than `maxPayload` bytes and its line is skipped:
    * another broker of the cluster may let such through, and nobody must be
    * able to make us hold more than we must.
    *
@@ -81,7 +81,7 @@ export class Inbox {
     if (op === OP.incomplete) {
       const { needed } = this.parser;
       if (needed > maxPayload + MAX_LINE_BYTES) {
-        this.#passedOver++;
+        this.#oversized++;
         this.#skip = needed - (this.#limit - start);
         this.#start = this.#limit;
       }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { once } from "node:events";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { BrokerSocket, DialOptions, PlainSocket } from "./socket.ts";
@@ -16,12 +17,10 @@ export async function dialNodeSocket(
   const { hostname, port, signal } = options;
   const tcp = connectTcp({ host: hostname, port, noDelay: true });
   await ready(tcp, "connect", signal);
-  const plain = new NodeSocket(tcp);
+  const socket = new NodeSocket(tcp);
   return {
-    read: (target) => plain.read(target),
-    write: (bytes) => plain.write(bytes),
-    [Symbol.dispose]: () => plain[Symbol.dispose](),
-    startTls: (name) => startTls(plain, name, options),
+    socket,
+    startTls: (name) => startTls(socket, name, options),
   };
 }
 
@@ -31,7 +30,7 @@ async function startTls(
   { tls, signal }: DialOptions,
 ): Promise<BrokerSocket> {
   const secure = connectTls({
-    socket: plain.release(),
+    socket: await plain.release(),
     // What the certificate must be for. An address is not sent to the broker:
     // TLS has server names only.
     host,
@@ -53,67 +52,38 @@ async function ready(
   event: "connect" | "secureConnect",
   signal: AbortSignal,
 ): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const closed = (): void => reject(new Error("The connection was closed"));
-  const abort = (): void => reject(signal.reason);
-  socket.once(event, resolve).once("error", reject).once("close", closed);
-  signal.addEventListener("abort", abort, { once: true });
   try {
-    signal.throwIfAborted();
-    await promise;
+    await once(socket, event, { signal });
   } catch (error) {
     // Whatever else goes wrong with it now is of no interest.
     socket.on("error", () => {}).destroy();
     throw error;
-  } finally {
-    signal.removeEventListener("abort", abort);
-    socket.off(event, resolve).off("error", reject).off("close", closed);
   }
 }
 
 /** A node:net socket, read on demand. */
 class NodeSocket implements BrokerSocket {
   readonly #socket: Socket;
-  #chunk: Uint8Array | undefined;
-  #ended = false;
-  #error: Error | undefined;
-  #wake: (() => void) | undefined;
-
-  readonly #onData = (chunk: Uint8Array): void => {
-    this.#chunk = chunk;
-    this.#socket.pause();
-    this.#wake?.();
-  };
-  readonly #onEnd = (): void => {
-    this.#ended = true;
-    this.#wake?.();
-  };
-  readonly #onError = (error: Error): void => {
-    this.#error = error;
-    this.#wake?.();
-  };
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  #chunk: Uint8Array = new Uint8Array();
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.pause();
-    socket.on("data", this.#onData).on("end", this.#onEnd)
-      .on("close", this.#onEnd).on("error", this.#onError);
+    // The iterator tells of errors, too; those of writing come with the write.
+    socket.on("error", () => {});
+    this.#chunks = socket.iterator({ destroyOnReturn: false });
   }
 
   async read(target: Uint8Array): Promise<number | null> {
-    while (this.#chunk === undefined) {
-      if (this.#error) throw this.#error;
-      if (this.#ended) return null;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      this.#socket.resume();
-      await promise;
+    while (this.#chunk.length === 0) {
+      const next = await this.#chunks.next();
+      if (next.done) return null;
+      this.#chunk = next.value;
     }
-    const chunk = this.#chunk;
-    const count = Math.min(chunk.length, target.length);
-    target.set(count < chunk.length ? chunk.subarray(0, count) : chunk);
-    this.#chunk = count < chunk.length ? chunk.subarray(count) : undefined;
-    return count;
+    const part = this.#chunk.subarray(0, target.length);
+    this.#chunk = this.#chunk.subarray(part.length);
+    target.set(part);
+    return part.length;
   }
 
   write(bytes: Uint8Array): Promise<number> {
@@ -130,10 +100,8 @@ class NodeSocket implements BrokerSocket {
   }
 
   /** The socket itself, for somebody else to read. */
-  release(): Socket {
-    const socket = this.#socket;
-    socket.off("data", this.#onData).off("end", this.#onEnd)
-      .off("close", this.#onEnd).off("error", this.#onError);
-    return socket;
+  async release(): Promise<Socket> {
+    await this.#chunks.return?.();
+    return this.#socket;
   }
 }

@@ -10,17 +10,17 @@
  * @module
  */
 
+import type { BrokerSocket } from "./socket.ts";
+
 /** Which of the two queues: `control` is written first. */
 export type Lane = "control" | "data";
 
-/** Where an outbox writes, and whom it tells. */
-export interface OutboxHost {
-  /** Writes some of `bytes`; resolves to how many, at least 1. */
-  write(bytes: Uint8Array): Promise<number>;
+/** What an outbox calls. */
+export interface OutboxEvents {
   /** The pending bytes have fallen to the low-water mark after they had reached the high one. */
-  drained(): void;
+  readonly drained: () => void;
   /** Nothing more can be written, because of `error`. */
-  failed(error: unknown): void;
+  readonly failed: (error: unknown) => void;
 }
 
 /** A buffer with bytes to write from `start` to `end`, and room behind. */
@@ -63,7 +63,8 @@ const MAX_IDLE_BUFFERS = 4;
 
 /** The queue of one connection. */
 export class Outbox {
-  readonly #host: OutboxHost;
+  readonly #socket: Pick<BrokerSocket, "write">;
+  readonly #events: OutboxEvents;
   readonly #control = new LaneQueue(0);
   readonly #data = new LaneQueue(HEADROOM_BYTES);
   readonly #idle: Uint8Array[] = [];
@@ -76,11 +77,11 @@ export class Outbox {
   #closed = false;
   #dataQueued = 0;
   #dataWritten = 0;
-  #writes = 0;
 
-  /** Makes an empty outbox. */
-  constructor(host: OutboxHost) {
-    this.#host = host;
+  /** Makes an empty outbox in front of `socket`. */
+  constructor(socket: Pick<BrokerSocket, "write">, events: OutboxEvents) {
+    this.#socket = socket;
+    this.#events = events;
   }
 
   /** Bytes queued and not yet taken by the operating system. */
@@ -91,11 +92,6 @@ export class Outbox {
   /** Whether producers must stop until `drained`; after `close`, whether they had to. */
   get congested(): boolean {
     return this.#congested;
-  }
-
-  /** Writes done so far; messages per write tell how well batching works. */
-  get writes(): number {
-    return this.#writes;
   }
 
   /** A batch with room for `size` bytes at its `end`; `commit` must follow before anything else. */
@@ -117,7 +113,7 @@ export class Outbox {
     if (this.#pending >= HIGH_WATER_BYTES) {
       this.#congested = true;
       if (this.#pending > MAX_PENDING_BYTES) {
-        this.#host.failed(
+        this.#events.failed(
           new Error(`${this.#pending} bytes wait for it to read`),
         );
         return;
@@ -194,10 +190,9 @@ export class Outbox {
         if (batch === undefined) break;
         let rest = batch.bytes.subarray(batch.start, batch.end);
         for (;;) {
-          const count = await this.#host.write(rest);
+          const count = await this.#socket.write(rest);
           if (this.#closed) return;
           if (count < 1) throw new Error("nothing could be written");
-          this.#writes++;
           this.#settle(count);
           if (count === rest.length) break;
           rest = rest.subarray(count);
@@ -207,7 +202,7 @@ export class Outbox {
       }
       this.#writing = false;
     } catch (error) {
-      if (!this.#closed) this.#host.failed(error);
+      if (!this.#closed) this.#events.failed(error);
     }
   }
 
@@ -237,7 +232,7 @@ export class Outbox {
     this.#pending -= count;
     if (this.#congested && this.#pending <= LOW_WATER_BYTES) {
       this.#congested = false;
-      this.#host.drained();
+      this.#events.drained();
     }
   }
 

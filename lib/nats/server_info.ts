@@ -59,11 +59,14 @@ export function parseBrokerInfo(json: Uint8Array): BrokerInfo {
  */
 const MAX_WAITING = 4096;
 
-/** Hands operations to nats-core's reader, in order. */
-export class OperationQueue implements AsyncIterableIterator<Uint8Array> {
+/**
+ * Hands operations to nats-core's reader, in order. Its own queue would lose
+ * what comes just before the end.
+ */
+export class OperationQueue {
   readonly #waiting: Uint8Array[] = [];
   #ended = false;
-  #wake: (() => void) | undefined;
+  #wake = (): void => {};
 
   /**
    * Adds an operation; the queue owns its bytes.
@@ -75,30 +78,22 @@ export class OperationQueue implements AsyncIterableIterator<Uint8Array> {
       throw new NatsProtocolError("it floods us with operations");
     }
     this.#waiting.push(operation);
-    this.#wake?.();
+    this.#wake();
   }
 
   /** Ends the iteration, after what waits. */
   end(): void {
     this.#ended = true;
-    this.#wake?.();
+    this.#wake();
   }
 
-  /** The next operation. */
-  async next(): Promise<IteratorResult<Uint8Array, undefined>> {
-    while (this.#waiting.length === 0 && !this.#ended) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
+  /** The operations, for the one reader. */
+  async *read(): AsyncGenerator<Uint8Array, void> {
+    for (;;) {
+      const operation = this.#waiting.shift();
+      if (operation !== undefined) yield operation;
+      else if (this.#ended) return;
+      else await new Promise<void>((resolve) => this.#wake = resolve);
     }
-    const value = this.#waiting.shift();
-    return value === undefined
-      ? { done: true, value: undefined }
-      : { done: false, value };
-  }
-
-  /** Itself: there is one reader. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
-    return this;
   }
 }

@@ -15,8 +15,10 @@ export interface BrokerSocket extends Disposable {
   write(bytes: Uint8Array): Promise<number>;
 }
 
-/** A socket that can turn to TLS. */
-export interface PlainSocket extends BrokerSocket {
+/** A connection that can turn to TLS. */
+export interface PlainSocket {
+  /** The socket, without TLS. */
+  readonly socket: BrokerSocket;
   /**
    * Shakes hands, and checks the broker's certificate for `hostname`. The
    * plain socket is used up by it.

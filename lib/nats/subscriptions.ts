@@ -5,19 +5,26 @@
  * @module
  */
 
+import { getLogger } from "@logtape/logtape";
 import {
   type ProtocolHandler,
   SubscriptionImpl,
 } from "@nats-io/nats-core/internal";
+import { backoffDelay } from "../base/backoff.ts";
 import type { BusMessage, BusSubscription, MessageHandler } from "./bus.ts";
 
-/** Whom a table tells what goes wrong. */
-export interface SubscriptionHost {
-  /** The broker refuses `subject`; it is asked again now and then. */
-  refused(subject: string, reason: string): void;
-  /** The handler of `subject` threw `error`. */
-  handlerFailed(subject: string, error: unknown): void;
+/** What a table tells. */
+export interface SubscriptionEvents {
+  /** The broker refuses `subject`; called once, however often it is asked again. */
+  readonly refused: (subject: string, reason: string) => void;
+  /** Which subjects are refused has changed. */
+  readonly changed: () => void;
 }
+
+/** Waits before a refused subscription is asked for again, in ms: rules change by hand. */
+const ASK_AGAIN = { base: 1_000, cap: 30_000 } as const;
+
+const log = getLogger(["sproxy", "nats"]);
 
 /** One subscription. */
 interface Entry {
@@ -31,28 +38,41 @@ interface Entry {
 /** All subscriptions of a bus. nats-core asks for them again after a reconnect. */
 export class SubscriptionTable {
   readonly #core: ProtocolHandler;
-  readonly #host: SubscriptionHost;
+  readonly #events: SubscriptionEvents;
+  readonly #random: () => number;
   readonly #entries = new Set<Entry>();
   readonly #bySid = new Map<number, Entry>();
+  /** Subjects that were told to be refused. */
+  readonly #refused = new Set<string>();
+  #refusals = 0;
+  #askAgain: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
 
-  /** Makes an empty table over `core`. */
-  constructor(core: ProtocolHandler, host: SubscriptionHost) {
+  /** Makes an empty table over `core`; `random` is for the back-off's jitter. */
+  constructor(
+    core: ProtocolHandler,
+    options: {
+      readonly events: SubscriptionEvents;
+      readonly random: () => number;
+    },
+  ) {
     this.#core = core;
-    this.#host = host;
+    this.#events = options.events;
+    this.#random = options.random;
+  }
+
+  /** The subjects that the broker refuses; it is asked again now and then. */
+  get refused(): readonly string[] {
+    return [...this.#refused];
   }
 
   /** Subscribes; messages go to `handler` until the result is disposed of. */
   add(
     subject: string,
     handler: MessageHandler,
-    options: { readonly queue?: string } = {},
+    { queue }: { readonly queue?: string } = {},
   ): BusSubscription {
-    const entry: Entry = {
-      subject,
-      handler,
-      queue: options.queue,
-      core: undefined,
-    };
+    const entry: Entry = { subject, handler, queue, core: undefined };
     this.#entries.add(entry);
     this.#subscribe(entry);
     return {
@@ -73,15 +93,10 @@ export class SubscriptionTable {
     try {
       entry.handler(message);
     } catch (error) {
-      this.#host.handlerFailed(entry.subject, error);
+      const { subject } = entry;
+      log.error("the handler of a message failed", { subject, error });
     }
     return true;
-  }
-
-  /** The subjects that the broker refuses. */
-  get refused(): string[] {
-    return [...this.#entries].filter(({ core }) => core === undefined)
-      .map(({ subject }) => subject);
   }
 
   /**
@@ -90,11 +105,11 @@ export class SubscriptionTable {
    */
   refuse(subject: string, reason: string): void {
     for (const entry of this.#entries) {
-      if (entry.subject !== subject || entry.core === undefined) continue;
       const { core } = entry;
+      if (entry.subject !== subject || core === undefined) continue;
       this.#forget(entry);
       core.unsubscribe();
-      this.#host.refused(subject, reason);
+      this.#refuse(subject, reason);
     }
   }
 
@@ -105,6 +120,57 @@ export class SubscriptionTable {
     }
   }
 
+  /** The broker has taken in all that it was asked for: tells of what it no longer refuses. */
+  settled(): void {
+    for (const subject of this.#refused) {
+      if (this.#lacks(subject)) continue;
+      this.#refused.delete(subject);
+      this.#refusals = 0;
+      log.info("NATS takes a subscription that it refused", { subject });
+      this.#events.changed();
+    }
+  }
+
+  /** Asks for nothing more. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#askAgain);
+  }
+
+  #lacks(subject: string): boolean {
+    for (const entry of this.#entries) {
+      if (entry.subject === subject && entry.core === undefined) return true;
+    }
+    return false;
+  }
+
+  #refuse(subject: string, reason: string): void {
+    if (!this.#refused.has(subject)) {
+      this.#refused.add(subject);
+      this.#events.refused(subject, reason);
+      this.#events.changed();
+    }
+    if (this.#closed) return;
+    const delay = backoffDelay(this.#refusals++, {
+      ...ASK_AGAIN,
+      random: this.#random,
+    });
+    clearTimeout(this.#askAgain);
+    this.#askAgain = setTimeout(() => void this.#retry(), delay);
+  }
+
+  async #retry(): Promise<void> {
+    this.restore();
+    try {
+      await this.#core.flush();
+    } catch (error) {
+      // The next connection asks again.
+      log.debug("lost while it was asked for subscriptions", { error });
+      return;
+    }
+    this.settled();
+  }
+
   #subscribe(entry: Entry): void {
     const { subject, queue } = entry;
     const core = new SubscriptionImpl(this.#core, subject, {
@@ -113,7 +179,7 @@ export class SubscriptionTable {
       callback: (error) => {
         if (error === null || entry.core !== core) return;
         this.#forget(entry);
-        this.#host.refused(subject, error.message);
+        this.#refuse(subject, error.message);
       },
     });
     entry.core = core;
@@ -133,15 +199,12 @@ export class SubscriptionTable {
 
   async #drain(entry: Entry): Promise<void> {
     if (!this.#entries.delete(entry)) return;
-    const { core } = entry;
-    core?.unsubscribe();
     try {
-      await this.#core.flush();
+      await entry.core?.drain();
     } catch {
-      // The link is lost: nothing more is on its way.
+      // The bus is closed: nothing more is on its way.
     }
-    if (core !== undefined) this.#bySid.delete(core.getID());
-    entry.core = undefined;
+    this.#forget(entry);
   }
 
   #forget(entry: Entry): void {

@@ -27,12 +27,10 @@ import type { BrokerSocket, PlainSocket } from "./socket.ts";
 import type { SubscriptionTable } from "./subscriptions.ts";
 import { quote } from "../base/text.ts";
 
-/** Counts of what went through the connections of a bus. */
-export interface LinkCounts {
+/** Counts of what the connections of a bus received. */
+export interface ReceivedCounts {
   /** Messages received. */
   messagesIn: number;
-  /** Bytes read from the socket. */
-  bytesIn: number;
   /** Messages larger than the broker's maximum, or for a subscription that is gone. */
   dropped: number;
 }
@@ -40,7 +38,11 @@ export interface LinkCounts {
 /** What a transport needs from the bus it belongs to. */
 export interface TransportHost {
   /** Counted up by every transport. */
-  readonly counts: LinkCounts;
+  readonly counts: ReceivedCounts;
+  /** Gets the messages. */
+  readonly subscriptions: SubscriptionTable;
+  /** The outbox has room again. */
+  readonly drained: () => void;
   /**
    * How to speak TLS this time; undefined when only a broker that demands it
    * gets it. Credentials are read anew, too.
@@ -54,10 +56,6 @@ export interface TransportHost {
    * @throws {Error} when the bus has ended.
    */
   dialing(transport: NatsTransport): void;
-  /** Where messages go. */
-  readonly subscriptions: SubscriptionTable;
-  /** The outbox has room again. */
-  drained(): void;
   /** The broker of `transport`, which is open, takes messages of another size now. */
   limitChanged(transport: NatsTransport): void;
   /** `transport` has ended: by itself, or because nats-core wants it so. */
@@ -92,7 +90,7 @@ function tooSmall({ maxPayload }: BrokerInfo): string {
 
 const PONG = new TextEncoder().encode("PONG\r\n");
 
-/** The buses by the options that nats-core hands on to their transports. */
+/** The hosts by the options that nats-core hands on to their transports. */
 const hosts = new WeakMap<ConnectionOptions, TransportHost>();
 
 /** Makes the transports of a connection with `options` belong to `host`. */
@@ -117,14 +115,13 @@ export class NatsTransport implements Transport {
   #host: TransportHost | undefined;
   #server = "";
   /** How long nats-core waits for dial and login, in ms. */
-  #patience = 0;
+  #timeout = 0;
   #state: TransportState = "dialing";
   #socket: BrokerSocket | undefined;
   #outbox: Outbox | undefined;
   #encrypted = false;
   #wasOpen = false;
-  #info: BrokerInfo | undefined;
-  /** The last error the broker told us that concerns the whole connection. */
+  #maxPayload = 0;
   #lastServerError: string | undefined;
 
   /** How far it has come. */
@@ -137,9 +134,9 @@ export class NatsTransport implements Transport {
     return this.#server;
   }
 
-  /** What the broker said last about itself. */
-  get info(): BrokerInfo | undefined {
-    return this.#info;
+  /** Largest payload that the broker takes, in bytes. */
+  get maxPayload(): number {
+    return this.#maxPayload;
   }
 
   /** What waits to be written; undefined before there is a socket. */
@@ -147,7 +144,7 @@ export class NatsTransport implements Transport {
     return this.#outbox;
   }
 
-  /** The last error the broker told us that concerns the whole connection. */
+  /** The error that the broker sent last, if nothing followed and it is about the whole connection. */
   get lastServerError(): string | undefined {
     return this.#lastServerError;
   }
@@ -167,7 +164,7 @@ export class NatsTransport implements Transport {
     const host = hosts.get(options);
     if (host === undefined) throw new Error("No bus has these options");
     this.#server = server.listen;
-    this.#patience = options.timeout ?? 0;
+    this.#timeout = options.timeout ?? 0;
     host.dialing(this);
     this.#host = host;
     try {
@@ -176,12 +173,12 @@ export class NatsTransport implements Transport {
       this.#end(messageOf(error), error);
       throw error;
     }
-    void this.#pump();
+    void this.#pump(host);
   }
 
   /** Operations for nats-core, each whole. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
-    return this.#forCore;
+    return this.#forCore.read();
   }
 
   /** Queues operations of nats-core. */
@@ -192,7 +189,7 @@ export class NatsTransport implements Transport {
   /** Ends the connection; nats-core calls it when login fails and at the end. */
   close(error?: Error): Promise<void> {
     const reason = error instanceof TimeoutError
-      ? `no answer within ${this.#patience / 1000} s`
+      ? `no answer within ${this.#timeout / 1000} s`
       : error
       ? messageOf(error)
       : "it was closed";
@@ -202,9 +199,7 @@ export class NatsTransport implements Transport {
 
   /** Ends the connection; nats-core calls it when pings stay unanswered. */
   disconnect(): void {
-    this.#end(
-      this.#lastServerError ? this.#closedText() : "it answers no pings",
-    );
+    this.#lost("it answers no pings");
   }
 
   /** Resolves when a connection that was open has ended. */
@@ -225,8 +220,8 @@ export class NatsTransport implements Transport {
     const tlsName = server.tlsName || hostname;
     const tls = host.tlsNow();
     const plain = await dialBroker({ hostname, port, tls, signal });
-    this.#take(plain);
-    if (tls?.first) await this.#secure(plain, tlsName);
+    let socket = this.#own(plain.socket);
+    if (tls?.first) socket = await this.#secure(plain, tlsName);
     const info = await this.#greeting();
     if (!info.headers) throw new Error("it is older than NATS 2.2");
     if (info.maxPayload < MIN_MAX_PAYLOAD) throw new Error(tooSmall(info));
@@ -235,65 +230,58 @@ export class NatsTransport implements Transport {
       if (this.#inbox.hasMore) {
         throw new Error("it sends more before TLS than it may");
       }
-      await this.#secure(plain, tlsName);
+      socket = await this.#secure(plain, tlsName);
     }
     this.#state = "greeting";
-    this.#outbox = new Outbox({
-      write: (bytes) => this.#write(bytes),
-      drained: () => host.drained(),
-      failed: (error) => this.#end(`writing failed: ${messageOf(error)}`),
+    this.#maxPayload = info.maxPayload;
+    this.#outbox = new Outbox(socket, {
+      drained: host.drained,
+      failed: (error) => this.#lost(`writing failed: ${messageOf(error)}`),
     });
-    this.#operation(OP.info);
+    // Still that INFO: nats-core answers it with the login.
+    this.#forCore.push(this.#inbox.copy());
   }
 
-  #write(bytes: Uint8Array): Promise<number> {
-    if (this.#socket === undefined) throw new Error("it is closed");
-    return this.#socket.write(bytes);
-  }
-
-  async #secure(plain: PlainSocket, hostname: string): Promise<void> {
+  async #secure(plain: PlainSocket, hostname: string): Promise<BrokerSocket> {
     try {
-      this.#take(await plain.startTls(hostname));
+      const secure = this.#own(await plain.startTls(hostname));
+      this.#encrypted = true;
+      return secure;
     } catch (error) {
       throw new Error(`TLS failed: ${messageOf(error)}`, { cause: error });
     }
-    this.#encrypted = true;
   }
 
-  /** Owns `socket` from now on. */
-  #take(socket: BrokerSocket): void {
+  /** Ends `socket` with the transport; at once, when that has ended meanwhile. */
+  #own(socket: BrokerSocket): BrokerSocket {
     if (this.#state === "ended") {
       socket[Symbol.dispose]();
       throw new Error("it was closed");
     }
-    this.#socket = socket;
+    return this.#socket = socket;
   }
 
   /** Reads until the broker's first line is there. */
   async #greeting(): Promise<BrokerInfo> {
     for (;;) {
-      if (!await this.#fill()) throw new Error(this.#closedText());
+      if (!await this.#fill()) throw new Error("it closed the connection");
       const op = this.#inbox.next(0);
       if (op === OP.incomplete) continue;
       if (op !== OP.info) throw new Error("it does not begin with INFO");
-      return this.#readInfo();
+      return parseBrokerInfo(this.#inbox.argument());
     }
   }
 
   /** Reads and takes apart until the connection ends. */
-  async #pump(): Promise<void> {
+  async #pump(host: TransportHost): Promise<void> {
     try {
-      do this.#consume(); while (await this.#fill());
-      this.#end(this.#closedText());
+      do this.#consume(host); while (await this.#fill());
+      this.#lost("it closed the connection");
     } catch (error) {
-      this.#end(
-        error instanceof NatsProtocolError
-          ? `it breaks the protocol: ${error.message}`
-          : this.#lastServerError === undefined
-          ? `reading failed: ${messageOf(error)}`
-          : this.#closedText(),
-        error,
-      );
+      const text = messageOf(error);
+      if (error instanceof NatsProtocolError) {
+        this.#end(`it breaks the protocol: ${text}`, error);
+      } else this.#lost(`reading failed: ${text}`, error);
     }
   }
 
@@ -303,85 +291,73 @@ export class NatsTransport implements Transport {
     const count = await this.#socket.read(this.#inbox.room());
     if (count === null || this.isClosed) return false;
     this.#inbox.add(count);
-    // More follows: the connection outlived what the broker complained of.
+    // An error that ends the connection is the last thing the broker says.
     this.#lastServerError = undefined;
-    if (this.#host !== undefined) this.#host.counts.bytesIn += count;
     return true;
   }
 
   /** Takes apart what has been read. */
-  #consume(): void {
+  #consume(host: TransportHost): void {
     const inbox = this.#inbox;
-    const host = this.#host;
-    const maxPayload = this.#info?.maxPayload ?? 0;
-    const { passedOver } = inbox;
-    while (!this.isClosed && host !== undefined) {
-      const op = inbox.next(maxPayload);
+    const { counts, subscriptions } = host;
+    const { oversized } = inbox;
+    while (!this.isClosed) {
+      const op = inbox.next(this.#maxPayload);
       if (op === OP.message) {
-        host.counts.messagesIn++;
-        if (!host.subscriptions.deliver(inbox.parser.sid, inbox.message)) {
-          host.counts.dropped++;
+        counts.messagesIn++;
+        if (!subscriptions.deliver(inbox.parser.sid, inbox.message)) {
+          counts.dropped++;
         }
       } else if (op === OP.incomplete) {
-        host.counts.dropped += inbox.passedOver - passedOver;
+        counts.dropped += inbox.oversized - oversized;
         return;
-      } else this.#operation(op);
+      } else this.#operation(op, host);
     }
   }
 
   /** Takes note of the operation found last, and hands it to nats-core. */
-  #operation(op: Op): void {
-    // An error that ends the connection is the last thing the broker says.
-    if (op !== OP.error) this.#lastServerError = undefined;
-    switch (op) {
-      case OP.ping:
-        // At once, instead of when nats-core comes to read it.
-        this.#outbox?.push("control", PONG);
-        return;
-      case OP.pong:
-        if (this.#state === "greeting") {
-          this.#state = "open";
-          this.#wasOpen = true;
-        }
-        break;
-      case OP.error:
-        this.#noteError();
-        break;
-      case OP.info:
-        this.#reread();
-        break;
-      default:
-        return;
+  #operation(op: Op, host: TransportHost): void {
+    this.#lastServerError = op === OP.error ? this.#serverError() : undefined;
+    if (op === OP.ping) {
+      // Answer at once, instead of when nats-core comes to read it.
+      this.#outbox?.push("control", PONG);
+      return;
     }
+    if (op === OP.ok) return;
+    if (op === OP.pong && this.#state === "greeting") {
+      this.#state = "open";
+      this.#wasOpen = true;
+    } else if (op === OP.info) this.#updateInfo(host);
     this.#forCore.push(this.#inbox.copy());
   }
 
-  #readInfo(): BrokerInfo {
-    this.#info = parseBrokerInfo(this.#inbox.argument());
-    return this.#info;
-  }
-
   /** INFO again: the limits of the account come after the login, and may change later. */
-  #reread(): void {
-    const before = this.#info?.maxPayload ?? 0;
-    const info = this.#readInfo();
+  #updateInfo(host: TransportHost): void {
+    const before = this.#maxPayload;
+    const info = parseBrokerInfo(this.#inbox.argument());
+    this.#maxPayload = info.maxPayload;
     if (info.maxPayload < MIN_MAX_PAYLOAD) this.#end(tooSmall(info));
     else if (this.#state === "open" && info.maxPayload !== before) {
-      this.#host?.limitChanged(this);
+      host.limitChanged(this);
     }
   }
 
-  #noteError(): void {
+  /** The text of -ERR; undefined for a refused subject, which does not end the connection. */
+  #serverError(): string | undefined {
     const text = new TextDecoder().decode(this.#inbox.argument())
       .replaceAll(/^'|'$/g, "");
-    // A refused subject does not end the connection; all else does.
-    if (!/^permissions violation/i.test(text)) this.#lastServerError = text;
+    return /^permissions violation/i.test(text) ? undefined : text;
   }
 
-  #closedText(): string {
-    return this.#lastServerError === undefined
-      ? "it closed the connection"
-      : `it closed the connection: ${quote(this.#lastServerError)}`;
+  /** The connection broke: because of the broker's last error, if there is one. */
+  #lost(symptom: string, cause?: unknown): void {
+    const error = this.#lastServerError;
+    this.#end(
+      error === undefined
+        ? symptom
+        : `it closed the connection: ${quote(error)}`,
+      cause,
+    );
   }
 
   /** The one way out. */

@@ -73,7 +73,7 @@ Deno.test("next() finds whole messages however they are read", async () => {
           maxPayload,
         });
         assert.deepEqual(found, sizes);
-        assert.equal(inbox.passedOver, 0);
+        assert.equal(inbox.oversized, 0);
       },
     ),
     { numRuns: 50 },
@@ -96,7 +96,7 @@ Deno.test("next() passes over what is too large, and nothing else", async () => 
         // One that is all there costs nothing to hold, and is taken.
         const kept = found.filter((size) => size <= maxPayload);
         assert.deepEqual(kept, small);
-        assert.equal(found.length + inbox.passedOver, sizes.length);
+        assert.equal(found.length + inbox.oversized, sizes.length);
       },
     ),
     { numRuns: 50 },
@@ -128,7 +128,7 @@ Deno.test("room() never exceeds what the broker takes itself", () => {
   inbox.room().set(start);
   inbox.add(start.length);
   assert.equal(inbox.next(1024), OP.incomplete);
-  assert.equal(inbox.passedOver, 1);
+  assert.equal(inbox.oversized, 1);
   for (let i = 0; i < 100; i++) {
     assert.equal(inbox.room().length, READ_BYTES);
     inbox.add(READ_BYTES);

@@ -300,6 +300,47 @@ Deno.test("a disposed subscription gets nothing, and the broker is told", async 
   assert.equal(bus.stats().dropped, 1);
 });
 
+for (
+  const { what, answer } of [
+    {
+      what: "hears out what is on its way",
+      answer: async (connection: ScriptedConnection, sid: number) => {
+        await connection.send(`MSG a ${sid} 1\r\n1\r\n`);
+        await connection.until("PING");
+        await connection.send("PONG\r\n");
+        await connection.until("PUB ready");
+      },
+    },
+    { what: "ends with the link", answer: () => Promise.resolve() },
+  ]
+) {
+  Deno.test(`a drained subscription ${what}, and is not asked for again`, async () => {
+    const again: string[] = [];
+    await using broker = new ScriptedBroker(async (connection) => {
+      await connection.login();
+      if (connection.number > 1) {
+        return await connection.serve((line) => void again.push(line));
+      }
+      await connection.until("PING");
+      await connection.send("PONG\r\n");
+      const sid = sidOf(await connection.until("SUB a"));
+      await connection.until("UNSUB");
+      await answer(connection, sid);
+    });
+    await using bus = await connect(broker);
+    const log = new LinkLog(bus);
+    let received = 0;
+    const subscription = bus.subscribe("a", () => void received++);
+    await subscription.drain();
+    await subscription.drain();
+    assert.equal(received, what.startsWith("hears") ? 1 : 0);
+    if (bus.connected) ready(bus);
+    await log.until(2);
+    await bus.flush();
+    assert.deepEqual(again, []);
+  });
+}
+
 Deno.test("a message larger than the broker itself takes is passed over", async () => {
   const received: string[] = [];
   const done = Promise.withResolvers<void>();

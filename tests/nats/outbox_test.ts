@@ -34,6 +34,7 @@ class FakeSocket {
       };
       return promise;
     },
+  }, {
     drained: () => {
       this.drains++;
       this.onDrain();

@@ -6,6 +6,7 @@ import { connectNats } from "../../lib/nats/connection.ts";
 import type { FailedAttempt, NatsOptions } from "../../lib/nats/options.ts";
 import { Secret } from "../../lib/base/credentials.ts";
 import { brokers } from "../support/brokers.ts";
+import { payload } from "../support/link_log.ts";
 import {
   infoLine,
   type Script,
@@ -334,13 +335,16 @@ Deno.test("a login refused later does not end the bus", async () => {
     await connection.login();
     if (connection.number === 1) {
       await connection.until("PING");
-      return connection.send("PONG\r\n");
+      await connection.send("PONG\r\n");
+      return void await connection.until("PUB ready");
     }
     await connection.serve();
   });
   const failed: FailedAttempt[] = [];
   await using bus = await connectNats(optionsFor(broker, failed));
-  await linkEvent(bus, "up");
+  const up = linkEvent(bus, "up");
+  bus.publish("ready", payload(""));
+  await up;
   assert.equal(bus.connected, true);
   assert.ok(failed.length >= 2);
 });

@@ -148,6 +148,7 @@ export class MemoryBus implements Bus {
   #scheduled = false;
   /** Counts the links lost: what was under way on an old one never arrives. */
   epoch = 0;
+  #closed = false;
 
   constructor(broker: MemoryBroker) {
     this.#broker = broker;
@@ -191,6 +192,7 @@ export class MemoryBus implements Bus {
   }
 
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void {
+    if (this.#closed) return listener({ type: "closed" });
     this.#links.add(listener);
     signal?.addEventListener("abort", () => this.#links.delete(listener));
   }
@@ -213,6 +215,8 @@ export class MemoryBus implements Bus {
 
   close(): Promise<void> {
     this.#lose();
+    if (this.#closed) return Promise.resolve();
+    this.#closed = true;
     this.#tell({ type: "closed" });
     return Promise.resolve();
   }
