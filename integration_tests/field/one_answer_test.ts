@@ -29,7 +29,7 @@ integrationTest(
     for (let i = 0; i < RESETS; i++) await connectAndReset(client.endpoint);
     client.process.resume();
     using conn = await dial(client.endpoint);
-    await soon("the next connection is served", roundTrip(conn), 2_000);
+    await soon("the next connection is served", roundTrip(conn), 30_000);
     // Else nothing was tried: the system tells of a reset only at the accept.
     assert.ok(await stage.metric("client", "sproxy_accept_errors_total") > 0);
   },
@@ -80,7 +80,7 @@ for (
       });
       for (let i = 0; i < 10; i++) {
         using conn = await dial(client.endpoint);
-        await soon(`connection ${i} is served`, roundTrip(conn), 2_000);
+        await soon(`connection ${i} is served`, roundTrip(conn), 30_000);
       }
       await server.process.kill();
       using conn = await dial(client.endpoint);
@@ -115,7 +115,7 @@ for (
       });
       for (let i = 0; i < 3; i++) {
         using conn = await dial(client.endpoint);
-        await soon(`connection ${i} is served`, roundTrip(conn), 2_000);
+        await soon(`connection ${i} is served`, roundTrip(conn), 30_000);
       }
     },
   );
@@ -154,7 +154,7 @@ for (
       });
       for (let i = 0; i < 200; i++) {
         using conn = await dial(endpoint);
-        await soon(`connection ${i} is served`, roundTrip(conn), 2_000);
+        await soon(`connection ${i} is served`, roundTrip(conn), 30_000);
       }
     },
   );

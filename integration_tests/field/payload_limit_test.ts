@@ -74,7 +74,7 @@ for (
               await nats.reload(config(most));
             },
           }),
-          14_000,
+          60_000,
         );
         // The broker tells nobody; what was under way was too large for it.
         for (const role of [tunnel.server, tunnel.client]) {

@@ -178,7 +178,7 @@ integrationTest(
     for (let i = 0; i < 5; i++) {
       const since = client.process.mark();
       using conn = await dial(client.endpoint);
-      await soon("the connection ends", readToEnd(conn), 2_000);
+      await soon("the connection ends", readToEnd(conn), 30_000);
       const failed = await client.entry(({ msg }) => msg === "open failed", {
         since,
       });
@@ -224,13 +224,13 @@ for (
       const ended = await soon(
         `the ${name} ends a tunnel`,
         role.entry(({ msg }) => msg === "tunnel closed"),
-        4_000,
+        30_000,
       );
       assert.equal(ended.reason, "denied", JSON.stringify(ended));
       assert.ok(String(ended.why).includes(prefix), JSON.stringify(ended));
       if (name === "client") {
-        await soon("the applications are told", Promise.all(ends), 2_000);
-      } else await soon("the target is told", echo.whenOpenAtMost(0), 2_000);
+        await soon("the applications are told", Promise.all(ends), 30_000);
+      } else await soon("the target is told", echo.whenOpenAtMost(0), 30_000);
       expectSaidOnce(role, prefix);
       await nats.reload(rulesConfig(NEEDED));
       await comes(async () => {

@@ -57,7 +57,7 @@ for (
         await soon(
           "all bytes come back",
           expectEcho(conn, { seed: 1, size: SIZE }),
-          14_000,
+          60_000,
         );
         assert.ok(link.cuts > 0, "nothing was too large");
         assert.ok(link.cuts <= MAX_CUTS, `the link was cut ${link.cuts} times`);
@@ -69,7 +69,7 @@ for (
         await soon(
           "the bytes of the next tunnel come back",
           expectEcho(next, { seed: 2, size: MIB }),
-          4_000,
+          30_000,
         );
         assert.equal(link.cuts, learnt);
       },
@@ -140,7 +140,7 @@ integrationTest(
     await soon(
       "all bytes come back",
       expectEcho(conn, { seed: 1, size: MIB }),
-      14_000,
+      60_000,
     );
     assert.ok(narrow.lost() > 0);
     const before = narrow.lost();
@@ -148,7 +148,7 @@ integrationTest(
     await soon(
       "the bytes of the next tunnel come back",
       expectEcho(next, { seed: 2, size: 64 * KIB }),
-      4_000,
+      30_000,
     );
     assert.equal(narrow.lost(), before, "the peer's frames are small by now");
   },
@@ -166,7 +166,7 @@ integrationTest(
     const closed = await soon(
       "the tunnel is ended",
       tunnel.client.entry(({ msg }) => msg === "tunnel closed"),
-      14_000,
+      60_000,
     );
     assert.notEqual(closed.reason, "ok");
     assert.notEqual(closed.why, undefined);

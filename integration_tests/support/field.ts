@@ -12,7 +12,7 @@ import { currentSignal } from "./integration_test.ts";
 import type { Role } from "./roles.ts";
 
 /** How long what comes by itself may take on a busy machine, in ms. */
-const SOON = 8_000;
+const SOON = 30_000;
 
 /** Pause between looks at what can only be asked for, in ms. */
 const LOOK_PAUSE = 50;

@@ -503,6 +503,7 @@ export class TunnelState {
     }
     const half = Math.max(MIN_FRAME_BYTES, Math.floor(this.#frameBytes / 2));
     this.setFrameBytes(half);
+    this.#prober.progress(); // whether they get through is to be known soon
     this.#onSmallerFrames?.(half);
   }
 
