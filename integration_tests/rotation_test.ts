@@ -1,223 +1,344 @@
-/** What changes while processes run: credentials, certificates, permissions, limits. On a real broker. */
+/** Files with keys and certificates that change while a role runs. */
 import assert from "node:assert/strict";
+import { roundTrip } from "./support/chaos_flow.ts";
+import { soon, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { startNatsServer } from "./support/nats_server.ts";
+import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import {
-  type LogEntry,
-  ownSubjects,
-  Role,
-  spawnRole,
+  type KeyUser,
+  keyUsersConfig,
+  makeKeyUser,
+} from "./support/nats_users.ts";
+import {
+  type ClientRole,
+  type Role,
+  type RoleName,
   startClient,
   startServer,
 } from "./support/roles.ts";
 import { startEcho } from "./support/targets.ts";
-import {
-  dial,
-  readExactly,
-  readToEnd,
-  receiveAll,
-  sendAll,
-  writeAll,
-} from "./support/transfer.ts";
-import { ByteSource } from "./support/hash.ts";
+import { dial } from "./support/transfer.ts";
 
-const MESSAGE = new TextEncoder().encode("still here");
+const ROLES = ["client", "server"] as const;
 
-/** Two nkeys made for these tests: the old one and the new one. */
-const OLD = {
-  id: "UAEVWP4WLLT372M6U6Z6UGKJOASLWSSNZ72AK3QPHHVW2BP4GDUTYWC2",
-  seed: "SUANPIDF6T64MO2T5KEIH52M7VU63EDB3GGXCF7WEP2LSYGJYDX6ZMB63E",
-};
+const TLS = new URL("../tests/testdata/tls/", import.meta.url);
 
-/** A broker's configuration that lets one user in, by name. */
-function onlyUser(name: string): string {
-  return `authorization { users: [ { user: ${name}, password: pw } ] }`;
+/** Pings often enough that a role sees at once that its broker has gone. */
+const QUICK = ["--nats-ping-interval", "250ms"];
+
+/** So that a login that never succeeds is seen soon. */
+const IMPATIENT = ["--nats-connect-timeout", "5s"];
+
+/** A directory of its own for a test, which a role may read. */
+class Folder implements AsyncDisposable {
+  readonly #path: string;
+
+  private constructor(path: string) {
+    this.#path = path;
+  }
+
+  static async make(): Promise<Folder> {
+    return new Folder(await Deno.makeTempDir({ prefix: "rotation-" }));
+  }
+
+  /** The path of a file in it. */
+  at(name: string): string {
+    return `${this.#path}/${name}`;
+  }
+
+  /** Writes a file in place, as an editor or `cp` does. */
+  async write(name: string, text: string): Promise<string> {
+    await Deno.writeTextFile(this.at(name), text);
+    return this.at(name);
+  }
+
+  /** Puts a file in another's place in one step, as a secrets manager does. */
+  async replace(name: string, text: string): Promise<void> {
+    await Deno.rename(await this.write(`${name}.new`, text), this.at(name));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.#path, { recursive: true });
+  }
 }
 
-async function expectEcho(conn: Deno.TcpConn): Promise<void> {
-  await writeAll(conn, MESSAGE);
-  assert.deepEqual(await readExactly(conn, MESSAGE.length), MESSAGE);
+/** A broker with two roles, one of which logs in with a file. */
+interface Rotating extends AsyncDisposable {
+  readonly folder: Folder;
+  readonly nats: NatsServer;
+  readonly role: Role;
+  readonly client: ClientRole;
+}
+
+/** How a file holds a key. */
+const KINDS = [
+  ["--nats-creds", (user: KeyUser) => user.creds],
+  ["--nats-nkey", (user: KeyUser) => `${user.seed}\n`],
+] as const;
+
+/** The user that is always let in: the other role, and who looks on. */
+const other = makeKeyUser();
+
+/** Starts both roles; the one called `name` logs in as `user`, with the file `key`. */
+async function start(
+  name: RoleName,
+  options: {
+    readonly flag: string;
+    readonly key: string;
+    readonly user: KeyUser;
+  },
+): Promise<Rotating> {
+  const { flag, key, user } = options;
+  await using cleanup = new AsyncDisposableStack();
+  const folder = cleanup.use(await Folder.make());
+  await folder.write("key", key);
+  await folder.write("other", other.seed);
+  const config = keyUsersConfig(user, other);
+  const nats = cleanup.use(await startNatsServer({ config }));
+  const echo = cleanup.use(startEcho());
+  const login = (role: RoleName): string[] =>
+    role === name
+      ? [flag, folder.at("key")]
+      : ["--nats-nkey", folder.at("other")];
+  // The tasks let a role read its home.
+  const rights = { env: { HOME: folder.at("") } };
+  const server = cleanup.use(
+    await startServer(nats.url, {
+      ...rights,
+      args: [...login("server"), ...QUICK],
+    }),
+  );
+  const client = cleanup.use(
+    await startClient(nats.url, {
+      ...rights,
+      target: echo.address,
+      args: [...login("client"), "--status-addr", "127.0.0.1:0", ...QUICK],
+    }),
+  );
+  const owner = cleanup.move();
+  return {
+    folder,
+    nats,
+    client,
+    role: name === "client" ? client : server,
+    [Symbol.asyncDispose]: () => owner.disposeAsync(),
+  };
+}
+
+/** Expects that the role is ready again, and that a new tunnel works. */
+async function expectBack({ role, client }: Rotating): Promise<void> {
+  const gone = role.process.status.then(() => {
+    throw new Error(`the ${role.process.name} has ended`);
+  });
+  await Promise.race([whenReady(role, 200), gone]);
+  using conn = await dial(client.endpoint);
+  await soon("a new tunnel works", roundTrip(conn));
 }
 
 integrationTest(
   "credentials that were rotated are read at the next connect, and tunnels go on",
   async () => {
-    const directory = await Deno.makeTempDir({ prefix: "rotation-" });
-    const file = `${directory}/nkey`;
-    try {
-      // Written on Windows: a byte order mark and CRLF.
-      await Deno.writeTextFile(file, `\uFEFF${OLD.seed}\r\n`);
-      const nkeys = `authorization { users: [ { nkey: ${OLD.id} } ] }`;
-      await using nats = await startNatsServer({ config: nkeys });
-      await using echo = startEcho();
-      const options = {
-        args: ["--nats-nkey", file],
-        env: { HOME: directory },
-        target: echo.address,
-      };
-      await using _server = await startServer(nats.url, options);
-      await using client = await startClient(nats.url, options);
-      using conn = await dial(client.endpoint);
-      await expectEcho(conn);
-      // Half written: the next attempts fail, and say why.
-      await Deno.writeTextFile(file, OLD.seed.slice(0, 20));
-      const mark = client.process.mark();
-      await nats.kill();
-      await nats.restart();
-      const failed = await client.entry(
-        ({ msg, why }) =>
-          msg === "cannot connect to NATS" && /nkey seed/.test(String(why)),
-        { since: mark },
-      );
-      assert.ok(!JSON.stringify(failed).includes(OLD.seed.slice(0, 20)));
-      await Deno.remove(file);
-      await client.entry(
-        ({ msg, why }) =>
-          msg === "cannot connect to NATS" &&
-          /--nats-nkey.*no such file/i.test(String(why)),
-        { since: mark },
-      );
-      await Deno.writeTextFile(file, OLD.seed);
-      await expectEcho(conn);
-    } finally {
-      await Deno.remove(directory, { recursive: true });
-    }
-  },
-);
-
-/** The start of an account's configuration with a limit on payloads. */
-function limitedAccount(maxPayload: number): string {
-  return `accounts { A { limits { max_payload: ${maxPayload} },
-    users: [ { user: a, password: pw } ] } }`;
-}
-
-integrationTest(
-  "an account that takes less than its broker is no reason to connect again",
-  async () => {
-    await using nats = await startNatsServer({ config: limitedAccount(8192) });
+    await using folder = await Folder.make();
+    const user = makeKeyUser();
+    // Written on Windows: a byte order mark and CRLF.
+    const file = await folder.write("key", `\uFEFF${user.seed}\r\n`);
+    await using nats = await startNatsServer({ config: keyUsersConfig(user) });
     await using echo = startEcho();
-    const url = nats.url.replace("nats://", "nats://a:pw@");
-    const subjects = ownSubjects();
-    await using server = await startServer(url, { args: subjects });
-    await using client = await startClient(url, {
+    const options = {
+      args: ["--nats-nkey", file],
+      env: { HOME: folder.at("") },
       target: echo.address,
-      args: subjects,
-    });
+    };
+    await using _server = await startServer(nats.url, options);
+    await using client = await startClient(nats.url, options);
     using conn = await dial(client.endpoint);
-    const [got, sent] = await Promise.all([
-      receiveAll(conn),
-      sendAll(conn, new ByteSource(7, 3 << 20)),
-    ]);
-    assert.deepEqual(got, sent);
-    for (const role of [server, client]) {
-      const lost = role.entries().filter(({ msg }) => /lost|cannot/.test(msg));
-      assert.deepEqual(lost, []);
-    }
+    await roundTrip(conn);
+    // Half written: the next attempts fail, and say why.
+    await folder.write("key", user.seed.slice(0, 20));
+    const mark = client.process.mark();
+    await nats.kill();
+    await nats.restart();
+    const failed = await client.entry(
+      ({ msg, why }) =>
+        msg === "cannot connect to NATS" && /nkey seed/.test(String(why)),
+      { since: mark },
+    );
+    assert.ok(!JSON.stringify(failed).includes(user.seed.slice(0, 20)));
+    await Deno.remove(file);
+    await client.entry(
+      ({ msg, why }) =>
+        msg === "cannot connect to NATS" &&
+        /--nats-nkey.*no such file/i.test(String(why)),
+      { since: mark },
+    );
+    await folder.write("key", user.seed);
+    await roundTrip(conn);
   },
 );
 
-/** A user that may not do what `denied` says, as nats-server's `permissions`. */
-function permissions(denied: string): string {
-  return `authorization { users: [ { user: u, password: pw, permissions: {
-    publish: { deny: [${denied}] } } } ] }`;
+for (const name of ROLES) {
+  for (const [flag, fileOf] of KINDS) {
+    integrationTest(
+      `rotation: a ${name} whose file of ${flag} was replaced comes back with the new key when the old one is revoked`,
+      async () => {
+        const [user, next] = [makeKeyUser(), makeKeyUser()];
+        await using stage = await start(name, {
+          flag,
+          key: fileOf(user),
+          user,
+        });
+        await stage.folder.replace("key", fileOf(next));
+        await stage.nats.reload(keyUsersConfig(next, other));
+        await stage.role.entry(({ msg }) => msg === "connection to NATS lost");
+        await expectBack(stage);
+      },
+    );
+  }
 }
 
-async function ready(role: Role): Promise<{ status: number; text: string }> {
-  return await role.status("/ready");
+/** What stands in the file, or that there is none, before the new key does. */
+const MEANWHILE: readonly {
+  readonly what: string;
+  readonly text: string | undefined;
+  readonly named: boolean;
+}[] = [
+  { what: "with the old key", text: "old", named: false },
+  { what: "empty", text: "", named: true },
+  { what: "half-written", text: "half", named: true },
+  { what: "gone", text: undefined, named: true },
+];
+
+const [[flag, fileOf]] = KINDS;
+
+for (const { what, text, named } of MEANWHILE) {
+  integrationTest(
+    `rotation: a client whose file of ${flag} is ${what} when it must log in again${
+      named ? " names it," : ""
+    } tries again and comes back once the new key is there`,
+    async () => {
+      const [user, next] = [makeKeyUser(), makeKeyUser()];
+      await using stage = await start("client", {
+        flag,
+        key: fileOf(user),
+        user,
+      });
+      const { role, folder, nats } = stage;
+      if (text === undefined) await Deno.remove(folder.at("key"));
+      else {
+        const whole = fileOf(text === "old" ? user : next);
+        const length = text === ""
+          ? 0
+          : text === "half"
+          ? whole.length / 2
+          : whole.length;
+        await folder.write("key", whole.slice(0, length));
+      }
+      const since = role.process.mark();
+      await nats.reload(keyUsersConfig(next, other));
+      await soon(
+        named ? "the log names the file" : "a login is refused",
+        role.entry(
+          ({ msg, level, why }) =>
+            level !== "info" &&
+            (named
+              ? `${msg} ${why}`.includes(folder.at("key"))
+              : /authorization/i.test(String(why))),
+          { since },
+        ),
+      );
+      await folder.replace("key", fileOf(next));
+      await expectBack(stage);
+    },
+  );
 }
 
-integrationTest(
-  "a subscription that the broker refuses keeps a server from being ready until it is allowed",
-  async () => {
-    const refusing = `authorization { users: [ { user: u, password: pw,
-      permissions: { subscribe: { deny: ["proxy.request"] } } } ] }`;
-    await using nats = await startNatsServer({ config: refusing });
-    await using echo = startEcho();
-    const url = nats.url.replace("nats://", "nats://u:pw@");
-    await using server = new Role(
-      await spawnRole("server", {
+/** A file of the test certificates. */
+function pem(name: string): string {
+  return Deno.readTextFileSync(new URL(name, TLS));
+}
+
+/** The configuration of a broker that shows, and with `verify` demands, a certificate of one authority. */
+function tlsConfig(prefix: string, verify: boolean): string {
+  const path = (name: string): string =>
+    JSON.stringify(new URL(`${prefix}${name}`, TLS).pathname);
+  return `tls { cert_file: ${path("server.pem")}, key_file: ${
+    path("server.key")
+  }, ca_file: ${path("ca.pem")}, verify: ${verify} }`;
+}
+
+for (const verify of [false, true]) {
+  integrationTest(
+    `rotation: a client comes back when the broker's authority${
+      verify ? ", its own certificate and its key were" : " was"
+    } replaced`,
+    async () => {
+      await using folder = await Folder.make();
+      const files = ["ca.pem", ...(verify ? ["client.pem", "client.key"] : [])];
+      for (const file of files) await folder.write(file, pem(file));
+      await using nats = await startNatsServer({
+        config: tlsConfig("", verify),
+      });
+      const url = `tls://localhost:${nats.port}`;
+      await using client = await startClient(url, {
+        env: { HOME: folder.at("") },
+        target: "127.0.0.1:1",
         args: [
-          ...["--nats-url", url, "--listen-addr", "127.0.0.1:0"],
-          ...["--log-format", "json"],
+          ...["--nats-tls-ca", folder.at("ca.pem")],
+          ...(verify
+            ? [
+              ...["--nats-tls-cert", folder.at("client.pem")],
+              ...["--nats-tls-key", folder.at("client.key")],
+            ]
+            : []),
+          ...["--status-addr", "127.0.0.1:0", ...QUICK, ...IMPATIENT],
         ],
-      }),
-    );
-    const { subject } = await server.entry(({ msg }) =>
-      msg === "NATS refuses a subscription"
-    );
-    assert.equal(subject, "proxy.request");
-    const { status, text } = await ready(server);
-    assert.equal(status, 503);
-    assert.match(text, /refuses the subscription to proxy\.request/);
-    const isReady = ({ msg }: LogEntry): boolean => msg === "ready";
-    assert.ok(!server.entries().some(isReady), "it says that it is ready");
-    await nats.reload(onlyUser("u"));
-    await server.entry(isReady);
-    assert.equal((await ready(server)).status, 200);
-    await using client = await startClient(url, { target: echo.address });
-    using conn = await dial(client.endpoint);
-    await expectEcho(conn);
+      });
+      for (const file of files) await folder.replace(file, pem(`next-${file}`));
+      await nats.restart({ config: tlsConfig("next-", verify) });
+      await whenReady(client, 200);
+    },
+  );
+}
+
+integrationTest(
+  "a client certificate can be shown with the permissions that the tasks give",
+  async () => {
+    await using nats = await startNatsServer({ config: tlsConfig("", true) });
+    const path = (name: string): string => new URL(name, TLS).pathname;
+    await using server = await startServer(`tls://localhost:${nats.port}`, {
+      args: [
+        ...["--nats-tls-ca", path("ca.pem")],
+        ...["--nats-tls-cert", path("client.pem")],
+        ...["--nats-tls-key", path("client.key"), ...IMPATIENT],
+      ],
+    });
+    await whenReady(server, 200);
   },
 );
 
 integrationTest(
-  "a client that may not ask says so at once, and is not ready",
+  "rotation: a certificate whose key is still the old one is only a delay",
   async () => {
-    await using nats = await startNatsServer({
-      config: permissions(`"proxy.request"`),
+    await using folder = await Folder.make();
+    const files = ["ca.pem", "client.pem", "client.key"];
+    for (const file of files) await folder.write(file, pem(file));
+    await using nats = await startNatsServer({ config: tlsConfig("", true) });
+    await using server = await startServer(`tls://localhost:${nats.port}`, {
+      env: { HOME: folder.at("") },
+      args: [
+        ...["--nats-tls-ca", folder.at("ca.pem")],
+        ...["--nats-tls-cert", folder.at("client.pem")],
+        ...["--nats-tls-key", folder.at("client.key"), ...QUICK, ...IMPATIENT],
+      ],
     });
-    const url = nats.url.replace("nats://", "nats://u:pw@");
-    await using client = await startClient(url, {
-      target: "127.0.0.1:1",
-      args: ["--status-addr", "127.0.0.1:0"],
-    });
-    assert.equal((await ready(client)).status, 200);
-    for (let i = 0; i < 3; i++) {
-      const since = client.process.mark();
-      using conn = await dial(client.endpoint);
-      assert.equal((await readToEnd(conn)).length, 0);
-      const { reason, why, ms } = await client.entry(
-        ({ msg }) => msg === "open failed",
-        { since },
-      );
-      assert.equal(reason, "denied");
-      assert.match(String(why), /NATS refuses .*proxy\.request/);
-      assert.ok(Number(ms) < 2_000, `${ms} ms`);
-    }
-    const { status, text } = await ready(client);
-    assert.equal(status, 503);
-    assert.match(text, /refuses what is published to proxy\.request/);
-    assert.equal(
-      client.entries().filter(({ msg }) => /refuses our messages/.test(msg))
-        .length,
-      1,
-      "one line for a subject and minute",
-    );
-  },
-);
-
-integrationTest(
-  "tunnels whose frames the broker refuses end with denied, at both ends",
-  async () => {
-    await using nats = await startNatsServer({
-      config: permissions(`"p.data.to_client.*.*.*"`),
-    });
-    await using echo = startEcho();
-    const url = nats.url.replace("nats://", "nats://u:pw@");
-    // Answers to opens are on such subjects, too: the client may not hear any.
-    await using server = await startServer(url);
-    await using client = await startClient(url, {
-      target: echo.address,
-      args: ["--open-timeout", "1s"],
-    });
-    using conn = await dial(client.endpoint);
-    assert.equal((await readToEnd(conn)).length, 0);
-    await server.entry(({ msg, subject }) =>
-      /refuses our messages/.test(msg) &&
-      /^p\.data\.to_client/.test(String(subject))
-    );
-    const ended = await server.entry(({ msg }) => msg === "tunnel closed");
-    assert.equal(ended.reason, "denied");
-    assert.match(String(ended.why), /NATS refuses .*p\.data\.to_client/);
+    const since = server.process.mark();
+    await folder.replace("ca.pem", pem("next-ca.pem"));
+    await folder.replace("client.pem", pem("next-client.pem"));
+    await nats.restart({ config: tlsConfig("next-", true) });
+    const failed = ({ msg }: { readonly msg: string }): boolean =>
+      msg === "cannot connect to NATS";
+    await soon("an attempt fails", server.entry(failed, { since }));
+    await folder.replace("client.key", pem("next-client.key"));
+    await whenReady(server, 200);
   },
 );

@@ -11,7 +11,7 @@
 
 import { type Endpoint, parseAddress } from "./addresses.ts";
 import { Changes, type WaitOptions } from "./changes.ts";
-import { comes } from "./field.ts";
+import { comes } from "./waits.ts";
 import { type NatsServer, startNatsServer } from "./nats_server.ts";
 import { owned } from "./owned.ts";
 import { Target } from "./targets.ts";

@@ -1,5 +1,5 @@
 /**
- * Bounds what tests of the field wait for, so that one that hangs says what
+ * Bounds what tests wait for, so that one that hangs says what
  * did not happen; and sends what no well-behaved peer sends.
  *
  * @module

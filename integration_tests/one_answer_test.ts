@@ -1,20 +1,20 @@
 /** One error or one answer is not the only one: what else may come on a listener, a request subject and a log. */
 import assert from "node:assert/strict";
-import { roundTrip } from "../support/chaos_flow.ts";
-import { startStage, warm } from "../support/chaos_stage.ts";
-import { freePort } from "../support/addresses.ts";
-import { comes, connectAndReset, soon } from "../support/field.ts";
-import { integrationTest } from "../support/integration_test.ts";
-import { startNatsServer } from "../support/nats_server.ts";
-import { RawNats } from "../support/raw_nats.ts";
+import { roundTrip } from "./support/chaos_flow.ts";
+import { startStage, warm } from "./support/chaos_stage.ts";
+import { freePort } from "./support/addresses.ts";
+import { comes, connectAndReset, soon } from "./support/waits.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { startNatsServer } from "./support/nats_server.ts";
+import { RawNats } from "./support/raw_nats.ts";
 import {
   PROJECT,
   spawnRole,
   startClient,
   startServer,
-} from "../support/roles.ts";
-import { startEcho } from "../support/targets.ts";
-import { dial, readToEnd } from "../support/transfer.ts";
+} from "./support/roles.ts";
+import { startEcho } from "./support/targets.ts";
+import { dial, readToEnd } from "./support/transfer.ts";
 
 /** Connections that are reset before the client comes to accept them. */
 const RESETS = 40;

@@ -1,12 +1,12 @@
 /** Payload limits below the broker's: of an account, and lowered while tunnels run. */
 import assert from "node:assert/strict";
-import { expectEcho } from "../support/chaos_flow.ts";
-import { metricValue } from "../support/chaos_stage.ts";
-import { soon } from "../support/field.ts";
-import { integrationTest } from "../support/integration_test.ts";
-import { type NatsServer, startNatsServer } from "../support/nats_server.ts";
-import { type Role, startTunnel, type Tunnel } from "../support/roles.ts";
-import { dial } from "../support/transfer.ts";
+import { expectEcho } from "./support/chaos_flow.ts";
+import { metricValue } from "./support/chaos_stage.ts";
+import { soon } from "./support/waits.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
+import { type Role, startTunnel, type Tunnel } from "./support/roles.ts";
+import { dial } from "./support/transfer.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -1,18 +1,18 @@
-/** A link that lives and carries nothing: frames too large for a broker in between, and ends that take nothing. */
+/** A path that carries small messages only, as through a leaf node whose hub takes less: found out, or ended. */
 import assert from "node:assert/strict";
-import { expectEcho } from "../support/chaos_flow.ts";
-import { soon } from "../support/field.ts";
-import { integrationTest } from "../support/integration_test.ts";
-import { startLeafAndHub } from "../support/leaf_nodes.ts";
-import { startNatsServer } from "../support/nats_server.ts";
-import { RawNats } from "../support/raw_nats.ts";
+import { expectEcho } from "./support/chaos_flow.ts";
+import { soon } from "./support/waits.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { startLeafAndHub } from "./support/leaf_nodes.ts";
+import { startNatsServer } from "./support/nats_server.ts";
+import { RawNats } from "./support/raw_nats.ts";
 import {
   type LogEntry,
   type Role,
   startTunnel,
   type Tunnel,
-} from "../support/roles.ts";
-import { dial, writeAll } from "../support/transfer.ts";
+} from "./support/roles.ts";
+import { dial, writeAll } from "./support/transfer.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

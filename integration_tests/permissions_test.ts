@@ -1,11 +1,11 @@
 /** What the broker forbids: subscriptions and publishes, from the start and in between, and given back. */
 import assert from "node:assert/strict";
-import { roundTrip } from "../support/chaos_flow.ts";
-import { metricValue } from "../support/chaos_stage.ts";
-import { comes, soon, whenReady } from "../support/field.ts";
-import { integrationTest } from "../support/integration_test.ts";
-import { type NatsServer, startNatsServer } from "../support/nats_server.ts";
-import { loginAs, type Rules, rulesConfig } from "../support/nats_users.ts";
+import { roundTrip } from "./support/chaos_flow.ts";
+import { metricValue } from "./support/chaos_stage.ts";
+import { comes, soon, whenReady } from "./support/waits.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
+import { loginAs, type Rules, rulesConfig } from "./support/nats_users.ts";
 import {
   type ClientRole,
   launchRole,
@@ -14,9 +14,9 @@ import {
   type RoleName,
   startClient,
   startServer,
-} from "../support/roles.ts";
-import { startEcho, type Target } from "../support/targets.ts";
-import { dial, readToEnd } from "../support/transfer.ts";
+} from "./support/roles.ts";
+import { startEcho, type Target } from "./support/targets.ts";
+import { dial, readToEnd } from "./support/transfer.ts";
 
 const ROLES = ["client", "server"] as const;
 
