@@ -464,5 +464,15 @@ integrationTest("subjects the broker denies are told by name", async () => {
   bus.publish("no.pub", payload("x"));
   bus.publish("yes.pub", payload("x"));
   await inbox.until(1);
-  assert.deepEqual(log.types, ["subscriptions", "denied"]);
+  await log.until(2);
+  assert.deepEqual(log.events, [
+    { type: "subscriptions" },
+    {
+      type: "denied",
+      subject: "no.pub",
+      reason: 'Permissions Violation for Publish to "no.pub"',
+    },
+  ]);
+  assert.deepEqual(bus.refusedSubjects, ["no.sub"]);
+  assert.ok(bus.connected);
 });
