@@ -109,6 +109,11 @@ export class SimulatedEnd {
     }
   }
 
+  /** A tunnel made its own frames smaller. */
+  halved(bytes: number): void {
+    this.#smallestFrame = Math.min(this.#smallestFrame, bytes);
+  }
+
   deliver(number: number, bytes: Uint8Array): void {
     const frame = this.#bus.codec.decode(bytes);
     const application = this.applications[number - 1];
@@ -135,11 +140,11 @@ export class SimulatedEnd {
     assert.equal(this.receiveBudget.used, receive, "receive budget");
     const tunnels = this.applications.length;
     // Over the budget there may be a frame per tunnel; and what is held gets
-    // dearer when the broker wants smaller frames.
+    // dearer when frames get smaller: at most twice as many pieces as would do.
     const frame = this.#largestFrame + 2 * PIECE_OVERHEAD_BYTES;
     const dearer = this.#smallestFrame === this.#largestFrame
       ? 1
-      : 1 + PIECE_OVERHEAD_BYTES / this.#smallestFrame;
+      : 1 + 2 * PIECE_OVERHEAD_BYTES / this.#smallestFrame;
     assert.ok(
       send <= dearer * (setup.sendBudget + tunnels * frame),
       `${send} bytes held for resending`,

@@ -58,7 +58,10 @@ export class SimulatedTunnel {
       window: setup.window,
       maxWindow: setup.maxWindow,
       frameBytes: setup.frameBytes,
-      onSmallerFrames: () => this.#messages.clear(), // they are cut anew
+      onSmallerFrames: (bytes) => {
+        this.#messages.clear(); // what is cut anew is other messages
+        end.halved(bytes);
+      },
       idleTimeout: 0,
       halfCloseTimeout: 0,
       awaitPeer: end.role === "server",
