@@ -2,33 +2,18 @@
  * Random histories of version 1 tunnels on two real sessions: a target that is
  * told the end has read all, or the log tells of a cut; and nothing is left. (Version 1
  * sends nothing again, so links are cut here, but lose nothing otherwise.)
- *
- * `SPROXY_HISTORIES` says how many to try. A failure names its seed;
- * `SPROXY_SEED` tries that one again.
  */
 import assert from "node:assert/strict";
 import { Session } from "../../lib/session/session.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
-import { captureLog } from "../support/capture_log.ts";
-import { FakeClock } from "../support/fake_clock.ts";
-import { FakeSocket } from "../support/fake_socket.ts";
-import { MemoryBroker } from "../support/memory_bus.ts";
 import { SUBJECTS } from "../support/shell_pair.ts";
 import {
-  assertPattern,
-  patternAt,
-  randomFrom,
-} from "../support/simulation_parts.ts";
+  SeededHistory,
+  testHistories,
+  TunnelEnd,
+} from "../support/seeded_history.ts";
 
-/** Histories tried in an ordinary run. */
-const HISTORIES = Math.ceil(
-  Number(Deno.env.get("SPROXY_HISTORIES") ?? 10_000) / 25,
-);
-
-/** The one history to try again. */
-const REPLAY = Deno.env.get("SPROXY_SEED");
-
-/** Most bytes of one write of an application: less than the pattern. */
+/** Most bytes of one write of an application. */
 const MAX_WRITE = 60_000;
 
 const IDLE_MS = 600_000;
@@ -53,38 +38,14 @@ const UNTOLD = ["ok", "nats-down", "peer-gone"];
 
 const ROLES: readonly Role[] = ["client", "server"];
 
-/** One end of a tunnel: its application, and what that has sent. */
-class End {
-  readonly key: number;
-  readonly socket: FakeSocket;
-  sent = 0;
-  ended = false;
+/** One end of a tunnel, which may be broken off. */
+class End extends TunnelEnd {
   broken = false;
 
-  constructor(role: Role, number: number) {
-    this.key = 7_919 * number + (role === "client" ? 0 : 104_729);
-    this.socket = new FakeSocket(`${role}:${number}`);
-  }
-
-  send(length: number): void {
-    if (this.ended) return;
-    this.socket.send(patternAt(this.key, this.sent, length));
-    this.sent += length;
-  }
-
-  end(): void {
-    this.ended = true;
-    this.socket.end();
-  }
-
-  /** Fails unless this end has read a beginning of what `far` has sent, and all if `whole`. */
-  check(far: End, whole: boolean): void {
-    const { bytes, remote } = this.socket;
-    assert.ok(bytes.length <= far.sent, `${remote} read more than was sent`);
-    if (whole) assert.equal(bytes.length, far.sent, `${remote} is cut short`);
-    for (let at = 0; at < bytes.length; at += MAX_WRITE) {
-      assertPattern(far.key, at, bytes.subarray(at, at + MAX_WRITE));
-    }
+  /** The application resets the connection. */
+  reset(): void {
+    this.broken = true;
+    this.socket.reset();
   }
 }
 
@@ -92,18 +53,13 @@ class End {
 type Ends = Readonly<Record<Role, End>>;
 
 /** A history: everything in it follows from its seed. */
-class History implements Disposable {
-  readonly #seed: number;
-  readonly #random: () => number;
-  readonly #clock = new FakeClock();
-  readonly #broker = new MemoryBroker();
+class History extends SeededHistory {
   readonly #buses = {
-    client: this.#broker.connect(),
-    server: this.#broker.connect(),
+    client: this.broker.connect(),
+    server: this.broker.connect(),
   };
   readonly #sessions: Session[] = [];
   readonly #tunnels: readonly Ends[];
-  readonly #log = captureLog();
   readonly #rate: number;
   readonly #memory: number;
   /** Messages until the link of a bus is cut. */
@@ -114,19 +70,18 @@ class History implements Disposable {
   #unheard = false;
 
   constructor(seed: number) {
-    this.#seed = seed;
-    this.#random = randomFrom(seed);
-    this.#rate = 1 << (18 + this.#upTo(6));
-    this.#memory = 1 << (this.#chance(0.3) ? 16 : 22);
-    this.#tunnels = Array.from({ length: 1 + this.#upTo(2) }, (_, at) => ({
+    super(seed);
+    this.#rate = 1 << (18 + this.upTo(6));
+    this.#memory = 1 << (this.chance(0.3) ? 16 : 22);
+    this.#tunnels = Array.from({ length: 1 + this.upTo(2) }, (_, at) => ({
       client: new End("client", at + 1),
       server: new End("server", at + 1),
     }));
   }
 
-  async run(): Promise<void> {
+  override async run(): Promise<void> {
     await this.#meet();
-    for (let step = 5 + this.#upTo(30); step > 0; step--) {
+    for (let step = 5 + this.upTo(30); step > 0; step--) {
       await this.#step();
       for (const ends of this.#tunnels) this.#checkPrefixes(ends);
     }
@@ -134,24 +89,24 @@ class History implements Disposable {
     await this.#until(DELIVERY_MS, () => this.#tunnels.every(isDelivered));
     for (const ends of this.#tunnels) this.#checkDelivery(ends);
     // A target that goes on sending does not keep a tunnel open.
-    const ending = this.#chance(0.5) ? ROLES : ["client"] as const;
+    const ending = this.chance(0.5) ? ROLES : ["client"] as const;
     for (const ends of this.#tunnels) {
       for (const role of ending) ends[role].end();
     }
     await this.#until(END_MS, () => this.#sessions.every(isEmpty));
     for (const ends of this.#tunnels) this.#checkEnd(ends);
-    await this.#wait(AFTERMATH_MS);
+    await this.wait(AFTERMATH_MS);
     this.#checkNothingLeft();
   }
 
   /** Starts both processes, the server late now and then. */
   async #meet(): Promise<void> {
-    const late = this.#chance(0.3) ? this.#upTo(1.5 * LISTEN_MS) : 0;
+    const late = this.chance(0.3) ? this.upTo(1.5 * LISTEN_MS) : 0;
     for (const { client } of this.#tunnels) client.send(1);
     this.#start("client");
-    if (late > 0) await this.#wait(late);
+    if (late > 0) await this.wait(late);
     this.#start("server");
-    await this.#broker.settled();
+    await this.broker.settled();
     for (const { client, server } of this.#tunnels) {
       const { closed } = client.socket;
       if (late === 0) {
@@ -161,27 +116,14 @@ class History implements Disposable {
     this.#unheard = late > LISTEN_MS - RETRY_MS;
   }
 
-  [Symbol.dispose](): void {
+  override [Symbol.dispose](): void {
     for (const session of this.#sessions) session[Symbol.dispose]();
-    this.#log[Symbol.dispose]();
-  }
-
-  #chance(probability: number): boolean {
-    return this.#random() < probability;
-  }
-
-  /** A whole number from 0 to `most`. */
-  #upTo(most: number): number {
-    return Math.floor(this.#random() * (most + 1));
-  }
-
-  #wait(ms: number): Promise<void> {
-    return this.#clock.advance(ms, () => this.#broker.settled());
+    super[Symbol.dispose]();
   }
 
   async #until(limit: number, done: () => boolean): Promise<void> {
     for (let waited = 0; waited < limit && !done(); waited += 1_000) {
-      await this.#wait(1_000);
+      await this.wait(1_000);
     }
   }
 
@@ -189,7 +131,7 @@ class History implements Disposable {
   #start(role: Role): void {
     const session = new Session({
       bus: this.#buses[role],
-      clock: this.#clock,
+      clock: this.clock,
       role,
       token: role,
       subjects: SUBJECTS,
@@ -219,25 +161,23 @@ class History implements Disposable {
   }
 
   async #step(): Promise<void> {
-    const ends = this.#tunnels[this.#upTo(this.#tunnels.length - 1)];
-    const role: Role = this.#chance(0.5) ? "client" : "server";
+    const ends = this.#tunnels[this.upTo(this.#tunnels.length - 1)];
+    const role: Role = this.chance(0.5) ? "client" : "server";
     const bus = this.#buses[role];
     assert.ok(ends);
     const end = ends[role];
-    const dice = this.#random();
+    const dice = this.random();
     if (dice < 0.4) {
-      const writes = this.#chance(0.1) ? 1 + this.#upTo(MAX_WRITES) : 1;
-      for (let at = 0; at < writes; at++) end.send(1 + this.#upTo(MAX_WRITE));
+      const writes = this.chance(0.1) ? 1 + this.upTo(MAX_WRITES) : 1;
+      for (let at = 0; at < writes; at++) end.send(1 + this.upTo(MAX_WRITE));
     } else if (dice < 0.45) end.end();
     else if (dice < 0.55) end.socket.stall();
     else if (dice < 0.65) end.socket.flow();
-    else if (dice < 0.67) {
-      end.socket.reset();
-      end.broken = true;
-    } else if (dice < 0.7) {
+    else if (dice < 0.67) end.reset();
+    else if (dice < 0.7) {
       this.#cut = true;
-      this.#cutIn = this.#upTo(20);
-      this.#broker.filter = () => {
+      this.#cutIn = this.upTo(20);
+      this.broker.filter = () => {
         if (this.#cutIn-- === 0) queueMicrotask(() => bus.cut());
         return true;
       };
@@ -247,8 +187,8 @@ class History implements Disposable {
       bus.congested = bus.connected;
       this.#unheard = true;
     } else if (dice < 0.85) bus.drained();
-    else await this.#wait(this.#upTo(3_000));
-    await this.#broker.settled();
+    else await this.wait(this.upTo(3_000));
+    await this.broker.settled();
   }
 
   /** No more faults: links are up and free, and everybody reads. */
@@ -261,13 +201,9 @@ class History implements Disposable {
     }
   }
 
-  /** The log lines of the end of `end`: code and explanation. */
-  #closings({ socket }: End): Record<string, unknown>[] {
-    return this.#log.records
-      .filter(({ rawMessage, properties }) =>
-        rawMessage === "tunnel closed" && properties.peer === socket.remote
-      )
-      .map(({ properties }) => properties);
+  /** The log lines of the end of `end`: one. */
+  #closings({ socket }: End): Readonly<Record<string, unknown>>[] {
+    return this.closings.filter(({ peer }) => peer === socket.remote);
   }
 
   /** Whether no end of a tunnel was cut, for whatever reason. */
@@ -348,26 +284,19 @@ class History implements Disposable {
       const closed = [...closedByCode.values()].reduce((a, b) => a + b, 0);
       assert.equal(closed, opened, "tunnels opened and closed");
     }
-    for (const { level, properties } of this.#log.records) {
+    for (const { level, properties } of this.log.records) {
       assert.notEqual(level, "error", String(properties.error));
     }
-    assert.equal(this.#broker.subscriptions, 2, "subscriptions of sessions");
-    assert.equal(this.#clock.timers, 2, "timers beside the sweeps");
+    assert.equal(this.broker.subscriptions, 2, "subscriptions of sessions");
+    assert.equal(this.clock.timers, 2, "timers beside the sweeps");
   }
 
-  /** What to say of a failure: how to try it again, and what happened. */
-  get report(): string {
-    const again =
-      `SPROXY_SEED=${this.#seed} deno test -A tests/session/v1_histories_test.ts`;
-    const ends = this.#tunnels.flatMap(({ client, server }) => [client, server])
+  protected override get story(): readonly string[] {
+    return this.#tunnels.flatMap(({ client, server }) => [client, server])
       .map(({ socket, sent, ended, broken }) =>
         `${socket.remote}: sent ${sent}, read ${socket.received}, ended ` +
         `${ended}, told ${socket.ended}, broken ${broken}`
       );
-    const log = this.#log.records.map(({ rawMessage, properties }) =>
-      `${rawMessage} ${JSON.stringify(properties)}`
-    );
-    return [again, ...ends, ...log].join("\n  ");
   }
 }
 
@@ -382,16 +311,8 @@ function isEmpty(session: Session): boolean {
   return session.size === 0;
 }
 
-Deno.test("version 1 tunnels never end short and clean, and leave nothing behind, in random histories", async () => {
-  const seeds = REPLAY === undefined
-    ? Array.from({ length: HISTORIES }, (_, at) => at + 1)
-    : [Number(REPLAY)];
-  for (const seed of seeds) {
-    using history = new History(seed);
-    try {
-      await history.run();
-    } catch (cause) {
-      throw new Error(history.report, { cause });
-    }
-  }
-});
+testHistories(
+  "version 1 tunnels never end short and clean, and leave nothing behind, in random histories",
+  1 / 25,
+  (seed) => new History(seed),
+);
