@@ -122,7 +122,10 @@ const LOGINS: readonly {
   {
     what: "a credentials file",
     config: read("nats/operator.conf"),
-    right: { kind: "creds", file: new Secret(read("nats/user.creds")) },
+    right: {
+      kind: "creds",
+      file: new Secret(read("nats/user.creds").trimEnd()),
+    },
     wrong: { kind: "nkey", file: new Secret(NKEY.seed) },
     secret: NKEY.seed,
   },

@@ -176,7 +176,8 @@ function authenticatorOf(
       );
     case "creds":
       return tried(
-        credsAuthenticator(encoder.encode(credentials.file.reveal())),
+        // nats-core wants an end of line after the last one, too.
+        credsAuthenticator(encoder.encode(`${credentials.file.reveal()}\n`)),
         `The NATS credentials${
           at(credentials.path)
         } are malformed: they must hold a JWT and an nkey seed, each between its BEGIN and END lines`,

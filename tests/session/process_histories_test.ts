@@ -144,7 +144,7 @@ class History extends SeededHistory {
     const reader = this.chance(0.5) ? this.pick(this.#widows)?.end : end;
     const dice = this.random();
     if (dice < 0.25) await this.#connect();
-    else if (dice < 0.5) end?.send(1 + this.upTo(MAX_WRITE));
+    else if (dice < 0.5) end?.send(1 + this.upTo(MAX_WRITE - 1));
     else if (dice < 0.56) end?.end();
     else if (dice < 0.64) reader?.stall();
     else if (dice < 0.7) reader?.flow();
@@ -270,7 +270,7 @@ class History extends SeededHistory {
         : [target, app];
       if (near.process !== process) continue;
       far.stall();
-      near.send(1 + this.upTo(MAX_WRITE));
+      near.send(1 + this.upTo(MAX_WRITE - 1));
     }
     await this.broker.settled();
     return process;

@@ -169,7 +169,9 @@ class History extends SeededHistory {
     const dice = this.random();
     if (dice < 0.4) {
       const writes = this.chance(0.1) ? 1 + this.upTo(MAX_WRITES) : 1;
-      for (let at = 0; at < writes; at++) end.send(1 + this.upTo(MAX_WRITE));
+      for (let at = 0; at < writes; at++) {
+        end.send(1 + this.upTo(MAX_WRITE - 1));
+      }
     } else if (dice < 0.45) end.end();
     else if (dice < 0.55) end.socket.stall();
     else if (dice < 0.65) end.socket.flow();
