@@ -83,6 +83,14 @@ export interface Reason {
   readonly text: string;
 }
 
+/** NATS does not let anything be published to `subject`. */
+export function publishDenied(subject: string): Reason {
+  return {
+    code: "denied",
+    text: `NATS refuses what is published to ${subject}`,
+  };
+}
+
 /** A failure with a {@linkcode Reason} that may be sent to the peer. */
 export class TunnelError extends Error implements Reason {
   /** What stack traces call it. */

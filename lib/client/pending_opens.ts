@@ -6,7 +6,7 @@
 import type { Address } from "../base/address.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { CodecName } from "../wire/codec.ts";
-import type { ErrorCode, Reason } from "../base/errors.ts";
+import { type ErrorCode, publishDenied, type Reason } from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   decodeReply,
@@ -272,10 +272,7 @@ export class PendingOpens implements Disposable {
     const { type } = event;
     const { request } = this.#options.subjects;
     if (type === "denied" && event.subject === request) {
-      this.cancel({
-        code: "denied",
-        text: `NATS refuses what is published to ${request}`,
-      });
+      this.cancel(publishDenied(request));
     }
     if (type !== "up" && type !== "down") return;
     if (type === "up") this.#upAt = this.#options.clock.now();

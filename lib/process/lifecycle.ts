@@ -7,15 +7,14 @@
 import { getLogger } from "@logtape/logtape";
 import type { Address } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
-import { RunError } from "../base/errors.ts";
+import { publishDenied, RunError } from "../base/errors.ts";
 import { formatDuration } from "../base/units.ts";
 import type { CommonConfig, NatsConfig } from "../config/config.ts";
-import type { Role } from "../wire/subjects.ts";
 import type { LinkEvent } from "../nats/bus.ts";
 import type { NatsBus } from "../nats/connection.ts";
 import type { EgressOptions } from "../server/server.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
-import { Subjects } from "../wire/subjects.ts";
+import { type Role, Subjects } from "../wire/subjects.ts";
 import { openNats } from "./connect.ts";
 import { collectMetrics, type Counted } from "./metrics.ts";
 import { isStop, type StopSignals } from "./signals.ts";
@@ -81,8 +80,8 @@ class RoleStatus {
   counted: Counted | undefined;
   /** Whether start-up is complete. */
   started = false;
-  /** Subjects to which NATS lets nothing be published, since when, and the tunnels opened until then. */
-  readonly #denied = new Map<string, { since: number; opened: number }>();
+  /** Where NATS lets no open be published: the subject, since when, and the tunnels opened until then. */
+  #denied: { subject: string; since: number; opened: number } | undefined;
   readonly #drain: AbortSignal;
 
   constructor(drain: AbortSignal) {
@@ -100,15 +99,18 @@ class RoleStatus {
     return { notReadyReason: this.#notReadyReason(), metrics };
   }
 
-  /** NATS does not let anything be published to `subject`. */
+  /** NATS does not let opens be published to `subject`. */
   deny(subject: string): void {
-    const since = systemClock.now();
-    this.#denied.set(subject, { since, opened: this.#opened });
+    this.#denied = {
+      subject,
+      since: systemClock.now(),
+      opened: this.#opened,
+    };
   }
 
   /** Another connection may have other rules. */
   forgetDenied(): void {
-    this.#denied.clear();
+    this.#denied = undefined;
   }
 
   get #opened(): number {
@@ -122,11 +124,13 @@ class RoleStatus {
     if (refused !== undefined) {
       return `NATS refuses the subscription to ${refused}`;
     }
-    for (const [subject, { since, opened }] of this.#denied) {
-      const over = systemClock.now() - since > DENIED_MS;
+    if (this.#denied !== undefined) {
+      const { subject, since, opened } = this.#denied;
       // A tunnel that was opened since shows that it may be published again.
-      if (over || this.#opened > opened) this.#denied.delete(subject);
-      else return `NATS refuses what is published to ${subject}`;
+      if (
+        systemClock.now() - since <= DENIED_MS && this.#opened === opened
+      ) return publishDenied(subject).text;
+      this.#denied = undefined;
     }
     return this.started ? undefined : "starting";
   }

@@ -9,7 +9,7 @@ import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
 import { Counters, sumOf } from "./counters.ts";
-import { type Reason, TunnelError } from "../base/errors.ts";
+import { publishDenied, type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import { MemoryBudget } from "../tunnel/memory_budget.ts";
 import { NativeWire } from "./native_wire.ts";
@@ -407,11 +407,9 @@ export class Session implements Disposable {
   #endDenied(subject: string, now: number): void {
     const { subjects } = this.#options;
     for (const tunnel of this.#table) {
-      if (subjects.data(this.#other, tunnel.info.id) !== subject) continue;
-      tunnel.abort({
-        code: "denied",
-        text: `NATS refuses what is published to ${subject}`,
-      }, now);
+      if (subjects.data(this.#other, tunnel.info.id) === subject) {
+        tunnel.abort(publishDenied(subject), now);
+      }
     }
   }
 
