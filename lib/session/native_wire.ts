@@ -49,19 +49,21 @@ export class NativeWire implements Wire {
   /** The process at the other end. */
   readonly peer: Peer<Tunnel>;
   readonly #options: NativeWireOptions;
+  /** What the machine was told last. */
+  #frameBytes: number;
 
   /** The wire of a tunnel that both ends have agreed on. */
   constructor(options: NativeWireOptions) {
     const { home, peer } = options;
     this.#options = options;
     this.peer = peer;
+    this.#frameBytes = this.#fitting(home.bus.maxPayload);
     this.machine = new TunnelState({
       ...home,
       ...options,
       now: home.clock.now(),
       path: peer.state.path,
-      frameBytes: this.#frameBytes(home.bus.maxPayload),
-      onSmallerFrames: (bytes) => this.#onSmallerFrames(bytes),
+      frameBytes: this.#frameBytes,
       restProbe: restProbeOf(options.number),
     });
   }
@@ -80,7 +82,10 @@ export class NativeWire implements Wire {
   receive(message: BusMessage, now: number): void {
     this.peer.state.heard(now);
     const frame = decodeFrame(message.data);
-    if (frame !== undefined) this.machine.receive(frame, now);
+    if (frame === undefined) return;
+    this.machine.receive(frame, now);
+    const { frameBytes } = this.machine;
+    if (frameBytes < this.#frameBytes) this.#remember(frameBytes, now);
   }
 
   /** The peer is gone: as if it had sent RESET itself. */
@@ -95,11 +100,12 @@ export class NativeWire implements Wire {
 
   /** The broker now takes messages of at most `bytes`. */
   setMaxPayload(bytes: number): void {
-    this.machine.setFrameBytes(this.#frameBytes(bytes));
+    this.#frameBytes = this.#fitting(bytes);
+    this.machine.setFrameBytes(this.#frameBytes);
   }
 
   /** Payload of a DATA frame: as measured best, or what the brokers take if that is less. */
-  #frameBytes(maxPayload: number): number {
+  #fitting(maxPayload: number): number {
     const { codec, id, peer } = this.#options;
     const capacity = codec.payloadCapacity(id, maxPayload);
     return Math.max(
@@ -108,10 +114,9 @@ export class NativeWire implements Wire {
     );
   }
 
-  /** Remembers for all tunnels with the peer what its way takes. */
-  #onSmallerFrames(bytes: number): void {
+  /** The machine made its frames smaller: so must all tunnels with the peer. */
+  #remember(bytes: number, now: number): void {
     const { home, peer, id } = this.#options;
-    if (bytes >= peer.largestFrame) return;
     if (peer.largestFrame === Infinity) {
       log.warn(
         "the same bytes were lost again and again: their frames are made smaller, as for a broker on the way with a lower max_payload",
@@ -119,7 +124,6 @@ export class NativeWire implements Wire {
       );
     }
     peer.largestFrame = bytes;
-    const now = home.clock.now();
     for (const tunnel of peer.tunnels) {
       tunnel.setMaxPayload(home.bus.maxPayload, now);
     }

@@ -71,6 +71,7 @@ export interface TunnelHome extends TunnelSettings {
  */
 export type Machine = Omit<
   TunnelState,
+  | "frameBytes"
   | "held"
   | "peerResumed"
   | "pollFrame"

@@ -50,9 +50,10 @@ export const LINGER_MS = 5_000;
 
 /**
  * Times in a row that bytes from one offset are sent again before their frames
- * are halved, and then each time until they get through. A message that is larger than some broker on the way takes is
- * lost each time, and its link cut for everybody (as with a path MTU, RFC
- * 4821); what is lost by chance gets through sooner.
+ * are halved, and then each time until they get through. A message larger than
+ * some broker on the way takes is lost each time, and its link cut for
+ * everybody (as with a path MTU, RFC 4821); what is lost by chance gets
+ * through sooner.
  */
 const SAME_LOSSES = 3;
 
@@ -91,7 +92,6 @@ export class TunnelState {
   #lostTimes = 0;
   #lostSince = 0;
   readonly #lossTimeout: number;
-  readonly #onSmallerFrames: TunnelOptions["onSmallerFrames"];
   #replays = 0;
   #gaps = 0;
 
@@ -100,7 +100,6 @@ export class TunnelState {
     this.#pool = options.pool;
     this.#maxWindow = options.maxWindow;
     this.#frameBytes = options.frameBytes;
-    this.#onSmallerFrames = options.onSmallerFrames;
     this.#lossTimeout = options.lossTimeout ?? Infinity;
     this.#quiet = new IdleTimer(options);
     this.#prober = new ProbeTimer(options.path, options.now, options.restProbe);
@@ -141,6 +140,11 @@ export class TunnelState {
   /** The last acknowledgement given, for questions that come after the end. */
   get ack(): number {
     return this.#receive.ack;
+  }
+
+  /** Payload bytes of a DATA frame: as was set, or less once that was lost again and again. */
+  get frameBytes(): number {
+    return this.#frameBytes;
   }
 
   /** Counters. */
@@ -501,10 +505,9 @@ export class TunnelState {
       });
       return;
     }
-    const half = Math.max(MIN_FRAME_BYTES, Math.floor(this.#frameBytes / 2));
-    this.setFrameBytes(half);
+    const half = Math.floor(this.#frameBytes / 2);
+    this.setFrameBytes(Math.max(MIN_FRAME_BYTES, half));
     this.#prober.progress(); // whether they get through is to be known soon
-    this.#onSmallerFrames?.(half);
   }
 
   /** Puts everything from `ack` on back in line; false when that is old news. */

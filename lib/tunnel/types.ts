@@ -41,8 +41,6 @@ export interface TunnelOptions {
   readonly maxWindow: number;
   /** Payload bytes of one DATA frame. */
   readonly frameBytes: number;
-  /** Told when frames are made smaller because the same bytes were lost again and again. */
-  readonly onSmallerFrames?: (frameBytes: number) => void;
   /** Cut when even the smallest frame was lost each time for so many ms; never by default. */
   readonly lossTimeout?: number;
   /** Cut when no byte moved for so many ms; 0 = never. */

@@ -58,10 +58,6 @@ export class SimulatedTunnel {
       window: setup.window,
       maxWindow: setup.maxWindow,
       frameBytes: setup.frameBytes,
-      onSmallerFrames: (bytes) => {
-        this.#messages.clear(); // what is cut anew is other messages
-        end.halved(bytes);
-      },
       idleTimeout: 0,
       halfCloseTimeout: 0,
       awaitPeer: end.role === "server",
@@ -118,7 +114,12 @@ export class SimulatedTunnel {
   deliver(frame: Frame): void {
     if (this.state.outcome !== undefined) this.#answerStray(frame);
     else {
+      const { frameBytes } = this.state;
       this.state.receive(frame, this.#bus.now);
+      if (this.state.frameBytes < frameBytes) {
+        this.#messages.clear(); // what is cut anew is other messages
+        this.#end.halved(this.state.frameBytes);
+      }
       this.drive();
     }
   }

@@ -221,11 +221,8 @@ Deno.test("nextTimeout has the end that answered an open ask after five seconds"
 });
 
 Deno.test("receive() halves frames once the same bytes were lost again and again", () => {
-  const smaller: number[] = [];
-  const state = open({
-    frameBytes: 8_000,
-    onSmallerFrames: (bytes) => smaller.push(bytes),
-  });
+  const sizes: number[] = [];
+  const state = open({ frameBytes: 8_000 });
   state.read(new Uint8Array(8_000), 0);
   drain(state, 0);
   const lose = (): number[] => {
@@ -235,6 +232,7 @@ Deno.test("receive() halves frames once the same bytes were lost again and again
     assert.ok(asked?.type === "ping");
     state.receive(pong(asked.id), at);
     assert.equal(state.stats.replays, sent + 1);
+    sizes.push(state.frameBytes);
     return drain(state, at).flatMap((frame) =>
       frame.type === "data" ? [frame.payload.length] : []
     );
@@ -245,5 +243,9 @@ Deno.test("receive() halves frames once the same bytes were lost again and again
   assert.deepEqual(lose(), [2_000, 2_000, 2_000, 2_000]);
   lose();
   lose();
-  assert.deepEqual(smaller, [4_000, 2_000, 1024], "and no smaller");
+  assert.deepEqual(
+    sizes,
+    [8_000, 8_000, 4_000, 2_000, 1024, 1024],
+    "and no smaller",
+  );
 });
