@@ -100,8 +100,9 @@ export class SubscriptionTable {
   }
 
   /**
-   * The broker has taken a subject away. When its rules change it leaves out
-   * the queue group, and nats-core does not find the subscription.
+   * The broker refuses a subject, or takes it away. nats-core tells only the
+   * subscription of the same queue group, which a broker whose rules change
+   * leaves out.
    */
   refuse(subject: string, reason: string): void {
     for (const entry of this.#entries) {
@@ -175,12 +176,8 @@ export class SubscriptionTable {
     const { subject, queue } = entry;
     const core = new SubscriptionImpl(this.#core, subject, {
       ...(queue !== undefined && { queue }),
-      // Messages never come this way, only the end of a refused one.
-      callback: (error) => {
-        if (error === null || entry.core !== core) return;
-        this.#forget(entry);
-        this.#refuse(subject, error.message);
-      },
+      // Messages never come this way, and of refusals the table is told.
+      callback: () => {},
     });
     entry.core = core;
     this.#core.subscribe(core);
