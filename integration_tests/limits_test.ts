@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { locate } from "../tools/find_or_install.ts";
 import { medianRoundTrip, roundTrip } from "./support/chaos_flow.ts";
 import {
-  eventually,
   QUICK,
   type Stage,
   startStage,
@@ -13,6 +12,7 @@ import {
 import { TIGHT_SOCKETS, TightSockets } from "./support/chaos_tight.ts";
 import { formatAddress, parseAddress } from "./support/addresses.ts";
 import { ByteSource } from "./support/hash.ts";
+import { eventually } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { openFiles, residentBytes } from "./support/proc_stats.ts";
 import { run } from "./support/processes.ts";

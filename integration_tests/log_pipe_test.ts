@@ -1,5 +1,6 @@
 /** A log that nobody reads: standard error as a real pipe that fills up. */
 import assert from "node:assert/strict";
+import { roundTrip } from "./support/chaos_flow.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import {
@@ -11,7 +12,7 @@ import {
 } from "./support/roles.ts";
 import { freePort } from "./support/addresses.ts";
 import { startEcho } from "./support/targets.ts";
-import { dial, readExactly, writeAll } from "./support/transfer.ts";
+import { dial } from "./support/transfer.ts";
 
 /** Enough to fill the pipe (64 KiB) and what waits before it, at 400 bytes each. */
 const CONNECTIONS = 2_500;
@@ -114,14 +115,12 @@ async function startUnread(
   );
   await unread.readUntil(role === "client" ? /listening/ : /INFO {2}ready/);
   const owned = cleanup.move();
-  const message = new TextEncoder().encode("still here");
   return {
     unread,
     async use(connections): Promise<void> {
       for (let done = 0; done < connections; done++) {
         using conn = await dial({ hostname: "127.0.0.1", port });
-        await writeAll(conn, message);
-        assert.deepEqual(await readExactly(conn, message.length), message);
+        await roundTrip(conn);
       }
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

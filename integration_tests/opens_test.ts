@@ -1,8 +1,8 @@
-/** Opens where there is more than one server, or somebody who is none: on real processes. */
+/** Opens where there is more than one server: on real processes. */
 import assert from "node:assert/strict";
+import { roundTrip } from "./support/chaos_flow.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
-import { RawNats } from "./support/raw_nats.ts";
 import {
   type ClientRole,
   ownSubjects,
@@ -10,17 +10,12 @@ import {
   startServer,
 } from "./support/roles.ts";
 import { startEcho } from "./support/targets.ts";
-import { dial, readExactly, readToEnd, writeAll } from "./support/transfer.ts";
-
-const MESSAGE = new TextEncoder().encode("is anybody there?");
+import { dial, readToEnd } from "./support/transfer.ts";
 
 /** Whether a connection through `client` reaches the echo. */
 async function echoes(client: ClientRole): Promise<boolean> {
   using conn = await dial(client.endpoint);
-  await writeAll(conn, MESSAGE);
-  const [got] = await Promise.all([readExactly(conn, MESSAGE.length)])
-    .catch(() => [undefined]);
-  return got !== undefined && got.every((byte, at) => byte === MESSAGE[at]);
+  return await roundTrip(conn).then(() => true, () => false);
 }
 
 integrationTest(
@@ -72,39 +67,5 @@ integrationTest(
       );
       assert.equal(reason, "refused");
     }
-  },
-);
-
-integrationTest(
-  "opens go through though a JetStream stream captures the request subject",
-  async () => {
-    await using nats = await startNatsServer({ config: "jetstream {}" });
-    await using raw = await RawNats.connect(nats.url);
-    const created = await raw.request(
-      "$JS.API.STREAM.CREATE.CAPTURE",
-      JSON.stringify({
-        name: "CAPTURE",
-        subjects: ["proxy.>"],
-        storage: "memory",
-      }),
-    );
-    assert.match(new TextDecoder().decode(created.data), /"CAPTURE"/);
-    await using echo = startEcho();
-    await using server = await startServer(nats.url);
-    await using client = await startClient(nats.url, {
-      target: echo.address,
-      args: ["--open-timeout", "3s"],
-    });
-    for (let i = 0; i < 10; i++) {
-      assert.ok(await echoes(client), `connection ${i}`);
-    }
-    await server.process.kill();
-    using conn = await dial(client.endpoint);
-    assert.equal((await readToEnd(conn)).length, 0);
-    const { why } = await client.entry(({ msg }) => msg === "open failed");
-    assert.match(
-      String(why),
-      /no server .*the JetStream stream "CAPTURE" captures/,
-    );
   },
 );

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { pause } from "./support/changes.ts";
 import {
-  eventually,
   killBroker,
   QUICK,
   startStage,
@@ -11,6 +10,7 @@ import {
   warm,
 } from "./support/chaos_stage.ts";
 import { ByteSource, digestOf } from "./support/hash.ts";
+import { eventually } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { Sink, startSink, startSource, Target } from "./support/targets.ts";
 import { dial, readEnding, receiveAll, sendAll } from "./support/transfer.ts";

@@ -60,7 +60,7 @@ Deno.test("within() gives up what hangs, after a last look at it", async () => {
     within(1, async (signal) => {
       signal.addEventListener("abort", () => events.push("aborted"));
       await new Promise(() => {});
-    }, () => Promise.resolve(void events.push("looked at"))),
+    }, { onHang: () => Promise.resolve(void events.push("looked at")) }),
     /did not end within 0.001 s/,
   );
   assert.deepEqual(events, ["looked at", "aborted"]);

@@ -114,7 +114,7 @@ async function attempt(
     const result = await within(
       LIMIT,
       (signal) => body(signal, (stage) => watched = stage),
-      show,
+      { onHang: show },
     );
     say(`${name}: ok, ${result}, ${seconds()}`);
     return true;

@@ -214,7 +214,7 @@ async function runJob(
     const bytes = await within(
       LIMIT,
       (signal) => job(traffic, signal),
-      () => Promise.resolve(void (hung = true)),
+      { onHang: () => Promise.resolve(void (hung = true)) },
     );
     if (bytes === undefined) return;
     tally.done.set(name, (tally.done.get(name) ?? 0) + 1);

@@ -56,13 +56,17 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 export async function within<T>(
   limit: number,
   body: (signal: AbortSignal) => Promise<T>,
-  onHang: () => Promise<void> = () => Promise.resolve(),
+  { onHang = () => Promise.resolve(), complaint = "it did not end" }: {
+    readonly onHang?: () => Promise<void>;
+    /** What the error says is wrong, before the time. */
+    readonly complaint?: string;
+  } = {},
 ): Promise<T> {
   const controller = new AbortController();
   const hung = Promise.withResolvers<never>();
   const timer = globalThis.setTimeout(async () => {
     await onHang();
-    const error = new Error(`it did not end within ${limit / 1000} s`);
+    const error = new Error(`${complaint} within ${limit / 1000} s`);
     controller.abort(error);
     hung.reject(error);
   }, limit);

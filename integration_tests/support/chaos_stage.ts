@@ -15,7 +15,6 @@ import {
 } from "./chaos_flow.ts";
 import { type FaultRelay, startFaultRelay } from "./fault_relay.ts";
 import { pause } from "./changes.ts";
-import { currentSignal } from "./integration_test.ts";
 import {
   type NatsServer,
   type NatsServerOptions,
@@ -31,9 +30,7 @@ import {
 } from "./roles.ts";
 import { startEcho, type Target } from "./targets.ts";
 import { dial, receiveAll } from "./transfer.ts";
-
-/** Pause between looks at what can only be asked for, in ms. */
-const LOOK_PAUSE = 20;
+import { eventually } from "./waits.ts";
 
 /** Pings often enough that a test need not wait for them; a busy machine still answers in time. */
 export const QUICK: readonly string[] = [
@@ -286,22 +283,6 @@ export async function killBroker(
     await nats.kill();
     await pause(ms);
     await nats.restart();
-  }
-}
-
-/**
- * Looks again and again until `probe` holds; the test's limit ends it.
- *
- * @throws {Error} what `describe` says, when it never did.
- */
-export async function eventually(
-  probe: () => Promise<boolean>,
-  describe: () => string,
-): Promise<void> {
-  const signal = currentSignal();
-  while (!await probe()) {
-    if (signal?.aborted) throw new Error(describe(), { cause: signal.reason });
-    await pause(LOOK_PAUSE);
   }
 }
 

@@ -1,13 +1,13 @@
 /**
- * Bounds what tests wait for, so that one that hangs says what
- * did not happen; and sends what no well-behaved peer sends.
+ * Bounds what tests wait for, so that one that hangs says what did not happen;
+ * and sends what no well-behaved peer sends.
  *
  * @module
  */
 
 import { connect } from "node:net";
 import type { Endpoint } from "./addresses.ts";
-import { pause } from "./changes.ts";
+import { pause, within } from "./changes.ts";
 import { currentSignal } from "./integration_test.ts";
 import type { Role } from "./roles.ts";
 
@@ -15,7 +15,7 @@ import type { Role } from "./roles.ts";
 const SOON = 30_000;
 
 /** Pause between looks at what can only be asked for, in ms. */
-const LOOK_PAUSE = 50;
+const LOOK_PAUSE = 20;
 
 /**
  * What `work` gives, but within `limit` ms.
@@ -27,17 +27,27 @@ export async function soon<T>(
   work: Promise<T>,
   limit: number = SOON,
 ): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(new Error(`${what}: not within ${limit / 1000} s`)),
-    limit,
-  );
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
-    // It may fail later: nobody waits for it any more.
-    work.catch(() => {});
+  return await within(limit, () => work, { complaint: `${what}: not` });
+}
+
+/**
+ * Looks again and again until `probe` holds; `limit`, in ms, or the test's own
+ * ends it.
+ *
+ * @throws {Error} what `describe` says, when it never did.
+ */
+export async function eventually(
+  probe: () => Promise<boolean>,
+  describe: () => string,
+  limit = Infinity,
+): Promise<void> {
+  const signal = currentSignal();
+  const end = performance.now() + limit;
+  while (!await probe()) {
+    if (signal?.aborted || performance.now() > end) {
+      throw new Error(describe(), { cause: signal?.reason });
+    }
+    await pause(LOOK_PAUSE);
   }
 }
 
@@ -50,15 +60,12 @@ export async function comes(
   probe: () => Promise<string | undefined>,
   limit: number = SOON,
 ): Promise<void> {
-  const end = performance.now() + limit;
-  for (;;) {
-    const complaint = await probe();
-    if (complaint === undefined) return;
-    if (performance.now() > end) {
-      throw new Error(`${complaint}, after ${limit / 1000} s`);
-    }
-    await pause(LOOK_PAUSE, currentSignal());
-  }
+  let complaint: string | undefined;
+  await eventually(
+    async () => (complaint = await probe()) === undefined,
+    () => `${complaint}, after ${limit / 1000} s`,
+    limit,
+  );
 }
 
 /** Waits until `/ready` of a role answers `status`, and gives the answer's text. */

@@ -1,6 +1,7 @@
 /**
  * From configuration to a connection to NATS: reads the files that hold
- * credentials and certificates before each attempt, and reports what happens on the way.
+ * credentials and certificates before each attempt, and reports what happens on
+ * the way.
  *
  * @module
  */

@@ -71,12 +71,10 @@ export async function serveHttp(
   for await (const socket of listener.accept()) {
     const connection = directOf(socket);
     open.add(connection);
-    if (open.size > MAX_CONNECTIONS) {
-      for (const oldest of open) {
-        oldest.close();
-        open.delete(oldest);
-        break;
-      }
+    const [oldest] = open;
+    if (open.size > MAX_CONNECTIONS && oldest !== undefined) {
+      oldest.close();
+      open.delete(oldest);
     }
     void serveConnection(connection, options)
       .finally(() => open.delete(connection));
