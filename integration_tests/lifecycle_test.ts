@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { freePort } from "./support/addresses.ts";
 import { pause } from "./support/changes.ts";
+import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import type { Process } from "./support/processes.ts";
@@ -69,15 +70,6 @@ async function expectFailure(process: Process, culprit: string): Promise<void> {
   assert.equal((await process.status).code, 1, text);
   assert.ok(process.lines.at(-1)?.includes(culprit), text);
   assert.doesNotMatch(text, /^\s+at /m, "a stack trace");
-}
-
-/** A directory for config files, removed at the end. */
-async function tempDir(): Promise<{ readonly path: string } & AsyncDisposable> {
-  const path = await Deno.makeTempDir({ prefix: "config-" });
-  return {
-    path,
-    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
-  };
 }
 
 /** Looks at `/ready` until it answers `status`; the test's limit ends it. */
@@ -156,7 +148,7 @@ for (const role of ROLES) {
     async () => {
       await using env = await runRole(role, [], { env: { LOG_LEVEL: "loud" } });
       await expectUsageError(env, "LOG_LEVEL");
-      await using dir = await tempDir();
+      await using dir = await Folder.make();
       for (
         const [name, text, culprit] of [
           ["a.yaml", "nats:\n  uri: nats://127.0.0.1:1\n", "nats.uri"],
@@ -300,8 +292,8 @@ integrationTest(
     await using nats = await startNatsServer();
     await using target = startEcho();
     await using _server = await startServer(nats.url);
-    await using home = await tempDir();
-    await using here = await tempDir();
+    await using home = await Folder.make();
+    await using here = await Folder.make();
     const dead = "127.0.0.1:1";
     const file = (remote: string): string =>
       `nats:\n  url: ${nats.url}\nlog:\n  format: json\nclient:\n  listen_addr: 127.0.0.1:0\n  remote_addr: ${remote}\n`;

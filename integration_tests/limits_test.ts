@@ -1,6 +1,5 @@
 /** What is bounded stays bounded: memory, tunnels, opens, file descriptors, quiet time. */
 import assert from "node:assert/strict";
-import { locate } from "../tools/find_or_install.ts";
 import { medianRoundTrip, roundTrip } from "./support/chaos_flow.ts";
 import {
   QUICK,
@@ -17,6 +16,7 @@ import { integrationTest } from "./support/integration_test.ts";
 import { openFiles, residentBytes } from "./support/proc_stats.ts";
 import { run } from "./support/processes.ts";
 import type { RoleName } from "./support/roles.ts";
+import { PRLIMIT } from "./support/surroundings.ts";
 import { startStalled, Target } from "./support/targets.ts";
 import {
   dial,
@@ -314,11 +314,9 @@ integrationTest(
   },
 );
 
-const prlimit = await locate("prlimit");
-
 /** Lets a running process have `most` open files at a time. */
 async function limitFiles(pid: number, most: number): Promise<void> {
-  const { status, output } = await run(prlimit ?? "prlimit", {
+  const { status, output } = await run(PRLIMIT ?? "prlimit", {
     args: ["--pid", String(pid), `--nofile=${most}:`],
   });
   assert.equal(status.code, 0, output);
@@ -350,7 +348,7 @@ integrationTest(
     for (const conn of conns) conn.close();
     await stage.expectNoLeaks(before);
   },
-  { ignore: prlimit === undefined },
+  { ignore: PRLIMIT === undefined },
 );
 
 integrationTest(
@@ -373,7 +371,7 @@ integrationTest(
     await stage.expectServing();
     await stage.expectNoLeaks(before);
   },
-  { ignore: prlimit === undefined },
+  { ignore: PRLIMIT === undefined },
 );
 
 integrationTest(
@@ -401,7 +399,7 @@ integrationTest(
     }
     await stage.expectServing();
   },
-  { ignore: prlimit === undefined },
+  { ignore: PRLIMIT === undefined },
 );
 
 for (const role of ROLES) {

@@ -1,7 +1,8 @@
 /** Files with keys and certificates that change while a role runs. */
 import assert from "node:assert/strict";
 import { roundTrip } from "./support/chaos_flow.ts";
-import { soon, whenReady } from "./support/waits.ts";
+import { Folder } from "./support/folder.ts";
+import { comes, soon, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import {
@@ -26,41 +27,11 @@ const TLS = new URL("../tests/testdata/tls/", import.meta.url);
 /** Pings often enough that a role sees at once that its broker has gone. */
 const QUICK = ["--nats-ping-interval", "250ms"];
 
+/** How long one of several attempts to use a tunnel may take, in ms. */
+const ATTEMPT = 2_000;
+
 /** So that a login that never succeeds is seen soon. */
 const IMPATIENT = ["--nats-connect-timeout", "5s"];
-
-/** A directory of its own for a test, which a role may read. */
-class Folder implements AsyncDisposable {
-  readonly #path: string;
-
-  private constructor(path: string) {
-    this.#path = path;
-  }
-
-  static async make(): Promise<Folder> {
-    return new Folder(await Deno.makeTempDir({ prefix: "rotation-" }));
-  }
-
-  /** The path of a file in it. */
-  at(name: string): string {
-    return `${this.#path}/${name}`;
-  }
-
-  /** Writes a file in place, as an editor or `cp` does. */
-  async write(name: string, text: string): Promise<string> {
-    await Deno.writeTextFile(this.at(name), text);
-    return this.at(name);
-  }
-
-  /** Puts a file in another's place in one step, as a secrets manager does. */
-  async replace(name: string, text: string): Promise<void> {
-    await Deno.rename(await this.write(`${name}.new`, text), this.at(name));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.#path, { recursive: true });
-  }
-}
 
 /** A broker with two roles, one of which logs in with a file. */
 interface Rotating extends AsyncDisposable {
@@ -86,9 +57,10 @@ async function start(
     readonly flag: string;
     readonly key: string;
     readonly user: KeyUser;
+    readonly workers?: string;
   },
 ): Promise<Rotating> {
-  const { flag, key, user } = options;
+  const { flag, key, user, workers = "1" } = options;
   await using cleanup = new AsyncDisposableStack();
   const folder = cleanup.use(await Folder.make());
   await folder.write("key", key);
@@ -98,10 +70,10 @@ async function start(
   const echo = cleanup.use(startEcho());
   const login = (role: RoleName): string[] =>
     role === name
-      ? [flag, folder.at("key")]
+      ? [flag, folder.at("key"), "--workers", workers]
       : ["--nats-nkey", folder.at("other")];
   // The tasks let a role read its home.
-  const rights = { env: { HOME: folder.at("") } };
+  const rights = { env: { HOME: folder.path } };
   const server = cleanup.use(
     await startServer(nats.url, {
       ...rights,
@@ -131,8 +103,11 @@ async function expectBack({ role, client }: Rotating): Promise<void> {
     throw new Error(`the ${role.process.name} has ended`);
   });
   await Promise.race([whenReady(role, 200), gone]);
-  using conn = await dial(client.endpoint);
-  await soon("a new tunnel works", roundTrip(conn));
+  await comes(async () => {
+    using conn = await dial(client.endpoint);
+    return await soon("a new tunnel works", roundTrip(conn), ATTEMPT)
+      .then(() => undefined, String);
+  });
 }
 
 integrationTest(
@@ -146,7 +121,7 @@ integrationTest(
     await using echo = startEcho();
     const options = {
       args: ["--nats-nkey", file],
-      env: { HOME: folder.at("") },
+      env: { HOME: folder.path },
       target: echo.address,
     };
     await using _server = await startServer(nats.url, options);
@@ -194,6 +169,34 @@ for (const name of ROLES) {
       },
     );
   }
+}
+
+for (const name of ROLES) {
+  integrationTest(
+    `rotation: all workers of a ${name} come back with the new key`,
+    async () => {
+      const [user, next] = [makeKeyUser(), makeKeyUser()];
+      await using stage = await start(name, {
+        flag: "--nats-creds",
+        key: user.creds,
+        user,
+        workers: "2",
+      });
+      await whenReady(stage.role, 200, { matching: /"ready":2/ });
+      await stage.folder.replace("key", next.creds);
+      await stage.nats.reload(keyUsersConfig(next, other));
+      let lost = 0;
+      await soon(
+        "both lose their connection",
+        stage.role.entry(({ msg }) =>
+          msg === "connection to NATS lost" && ++lost === 2
+        ),
+      );
+      // Each connection may get to another worker.
+      for (let i = 0; i < 4; i++) await expectBack(stage);
+      await whenReady(stage.role, 200, { matching: /"ready":2/ });
+    },
+  );
 }
 
 /** What stands in the file, or that there is none, before the new key does. */
@@ -280,7 +283,7 @@ for (const verify of [false, true]) {
       });
       const url = `tls://localhost:${nats.port}`;
       await using client = await startClient(url, {
-        env: { HOME: folder.at("") },
+        env: { HOME: folder.path },
         target: "127.0.0.1:1",
         args: [
           ...["--nats-tls-ca", folder.at("ca.pem")],
@@ -324,7 +327,7 @@ integrationTest(
     for (const file of files) await folder.write(file, pem(file));
     await using nats = await startNatsServer({ config: tlsConfig("", true) });
     await using server = await startServer(`tls://localhost:${nats.port}`, {
-      env: { HOME: folder.at("") },
+      env: { HOME: folder.path },
       args: [
         ...["--nats-tls-ca", folder.at("ca.pem")],
         ...["--nats-tls-cert", folder.at("client.pem")],

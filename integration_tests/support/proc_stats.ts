@@ -29,3 +29,27 @@ export async function cpuSeconds(pid: number): Promise<number> {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
+
+/** How many TCP ports process `pid` listens on, IPv4 and IPv6 counted apart. */
+export async function listeningPorts(pid: number): Promise<number> {
+  const listening = new Set<string>();
+  for (const family of ["tcp", "tcp6"]) {
+    const table = await Deno.readTextFile(`/proc/${pid}/net/${family}`);
+    for (const line of table.split("\n").slice(1)) {
+      // Of its fields the fourth is the state (0A: it listens), the tenth the inode.
+      const fields = line.trim().split(/\s+/);
+      if (fields[3] === "0A") listening.add(`socket:[${fields[9]}]`);
+    }
+  }
+  let count = 0;
+  for await (const { name } of Deno.readDir(`/proc/${pid}/fd`)) {
+    try {
+      const target = await Deno.readLink(`/proc/${pid}/fd/${name}`);
+      if (listening.has(target)) count++;
+    } catch (error) {
+      // It was closed meanwhile.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return count;
+}

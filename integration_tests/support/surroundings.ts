@@ -1,0 +1,74 @@
+/**
+ * What the field has and loopback has not: a host that swallows everything,
+ * names of one's own, few open files.
+ *
+ * @module
+ */
+
+import { locate } from "../../tools/find_or_install.ts";
+import { type Endpoint, endpointOf } from "./addresses.ts";
+
+/** A listener at which a dial hangs: its queue is full, and what comes more is dropped. */
+export class BlackHole implements Disposable {
+  /** Where it is. */
+  readonly endpoint: Endpoint;
+  readonly #listener: Deno.TcpListener;
+  readonly #waiting = new DisposableStack();
+
+  private constructor(endpoint: Endpoint) {
+    this.#listener = Deno.listen({ ...endpoint, tcpBacklog: 1 });
+    this.endpoint = endpointOf(this.#listener);
+  }
+
+  /** Opens one; a dial hangs when this resolves. */
+  static async open(endpoint: Endpoint): Promise<BlackHole> {
+    const hole = new BlackHole(endpoint);
+    for (;;) {
+      const signal = AbortSignal.timeout(HANGING);
+      try {
+        hole.#waiting.use(await Deno.connect({ ...hole.endpoint, signal }));
+      } catch (error) {
+        if (!signal.aborted) throw error;
+        return hole;
+      }
+    }
+  }
+
+  /** From now on dials are refused. */
+  [Symbol.dispose](): void {
+    this.#waiting.dispose();
+    this.#listener.close();
+  }
+}
+
+/** A dial on loopback that takes so long, in ms, is one that hangs. */
+const HANGING = 300;
+
+/** Where `prlimit` is; undefined where there is none. */
+export const PRLIMIT: string | undefined = await locate("prlimit");
+
+/** Where `unshare` is, if it can make namespaces here: that takes root. */
+export const UNSHARE: string | undefined = await mountNamespaces();
+
+/**
+ * What runs a command that knows exactly the names of a hosts file, for
+ * {@linkcode RoleOptions.through}. Needs {@linkcode UNSHARE}.
+ */
+export function withHosts(file: string): readonly string[] {
+  const script = `mount --bind "$0" /etc/hosts &&
+    echo "hosts: files" > "$0.nsswitch" &&
+    mount --bind "$0.nsswitch" /etc/nsswitch.conf && exec "$@"`;
+  return [UNSHARE ?? "unshare", "--mount", "sh", "-c", script, file];
+}
+
+async function mountNamespaces(): Promise<string | undefined> {
+  const command = await locate("unshare");
+  if (command === undefined) return undefined;
+  const { success } = await new Deno.Command(command, {
+    args: ["--mount", "true"],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).output();
+  return success ? command : undefined;
+}
