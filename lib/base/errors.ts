@@ -39,7 +39,7 @@ export const WIRE_CODES = {
   "peer-gone": 10,
   /** NATS was away for longer than the resume time. */
   "nats-down": 11,
-  /** The local application cut its connection off (RST, write error). */
+  /** The connection of the application, or of the target, broke (RST, write error). */
   aborted: 12,
   /** No byte for longer than the idle timeout. */
   idle: 13,
@@ -79,8 +79,27 @@ export function isErrorCode(text: string): text is ErrorCode {
 export interface Reason {
   /** What kind of end it was. */
   readonly code: ErrorCode;
-  /** One sentence: what was tried, the value, what happened. */
+  /**
+   * One sentence: what was tried, the value, what happened. It is read at both
+   * ends, so it names roles and not "this end" or "the other".
+   */
   readonly text: string;
+}
+
+/** Who refused an open or cut a tunnel: this process, or the one at the other end, which said so. */
+export type Decider = "local" | "peer";
+
+/**
+ * `reason` as lines of the log tell it. A text is written where the decision
+ * falls; what the other end said is marked as its words, so that its
+ * "application" or its option is not taken for one of this end.
+ */
+export function blame(
+  by: Decider,
+  { code, text }: Reason,
+): { readonly reason: ErrorCode; readonly by: Decider; readonly why: string } {
+  const why = by === "peer" ? `the other end says: ${text}` : text;
+  return { reason: code, by, why };
 }
 
 /** NATS does not let anything be published to `subject`. */

@@ -7,7 +7,7 @@ import { getLogger } from "@logtape/logtape";
 import { formatAddress } from "../base/address.ts";
 import type { Bus } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Reason } from "../base/errors.ts";
+import { blame, type Decider, type Reason } from "../base/errors.ts";
 import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import {
@@ -73,7 +73,8 @@ export class Ingress implements Disposable {
       window: this.session.initialWindow,
       firstNumber: firstNumber(options.random),
       onOpen: (open, reply) => this.#onOpen(open, reply),
-      onFailed: (open, reason) => this.#reject(open.socket, reason, open),
+      onFailed: (open, reason, by) =>
+        this.#reject(open.socket, reason, { open, by }),
       onUnwanted: (id) => this.#disown(id),
       onDuplicateClientId: () => this.#warnOfSharedId(),
     });
@@ -120,8 +121,8 @@ export class Ingress implements Disposable {
     ) {
       this.#reject(socket, {
         code: "protocol",
-        text: `the server answered with a connection ID not asked for`,
-      }, open);
+        text: "the server answered with a connection ID not asked for",
+      }, { open });
       return;
     }
     this.session.addNative({
@@ -141,7 +142,7 @@ export class Ingress implements Disposable {
       this.#reject(socket, {
         code: "protocol",
         text: "the version 1 server answered with a version 2 connection ID",
-      }, open);
+      }, { open });
       return;
     }
     if (!this.#saidV1) {
@@ -159,14 +160,20 @@ export class Ingress implements Disposable {
   }
 
   /** Ends a local connection that gets no tunnel. */
-  #reject(socket: Socket, reason: Reason, open?: PendingOpen): void {
+  #reject(
+    socket: Socket,
+    reason: Reason,
+    { open, by = "local" }: {
+      readonly open?: PendingOpen;
+      readonly by?: Decider;
+    } = {},
+  ): void {
     closeSocket(socket);
     this.session.counters.refused(reason.code);
     this.#log.warn("open failed", {
       peer: socket.remote,
       target: this.#target,
-      reason: reason.code,
-      why: reason.text,
+      ...blame(by, reason),
       ...(open === undefined ? {} : {
         ms: Math.round(this.#clock.now() - open.startedAt),
         attempts: open.attempts,
@@ -194,7 +201,7 @@ export class Ingress implements Disposable {
       binaryCodec.encode(text, {
         type: "reset",
         code: "unknown-tunnel",
-        text: "the open came too late",
+        text: "nobody waits for this tunnel any more: its open took too long",
       }),
     );
   }

@@ -140,11 +140,18 @@ class RoleStatus {
 export class RoleFrame implements AsyncDisposable {
   /** The connection. */
   readonly bus: NatsBus;
+  readonly #role: Role;
   readonly #stop: StopSignals;
   readonly #status: RoleStatus;
 
-  private constructor(bus: NatsBus, stop: StopSignals, status: RoleStatus) {
+  private constructor(
+    bus: NatsBus,
+    role: Role,
+    stop: StopSignals,
+    status: RoleStatus,
+  ) {
     this.bus = bus;
+    this.#role = role;
     this.#stop = stop;
     this.#status = status;
   }
@@ -179,7 +186,7 @@ export class RoleFrame implements AsyncDisposable {
       }
     });
     status.bus = bus;
-    return new RoleFrame(bus, host.stop, status);
+    return new RoleFrame(bus, role, host.stop, status);
   }
 
   /**
@@ -250,7 +257,7 @@ export class RoleFrame implements AsyncDisposable {
     }
     session.shutDown({
       code: "shutdown",
-      text: "the process at the other end was stopped",
+      text: `the ${this.#role} was stopped`,
     });
     await this.atMostGoodbye(
       this.bus.close(now.aborted ? HURRIED_MS : GOODBYE_MS),

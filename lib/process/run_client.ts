@@ -63,7 +63,7 @@ export async function runClient(
   await accepting;
   ingress.cancelOpenings({
     code: "draining",
-    text: "this client is about to stop",
+    text: "the client is about to stop",
   });
   await frame.leave(session, tunnel.drainTimeout);
   log.info("stopped");

@@ -38,12 +38,12 @@ const MAX_V1_PEERS = 1024;
 
 const REFUSE_V1 = new TunnelError(
   "version",
-  "this server refuses version 1 clients (--refuse-v1)",
+  "the server refuses version 1 clients (--refuse-v1)",
 );
-const DRAINING = new TunnelError("draining", "this server is about to stop");
+const DRAINING = new TunnelError("draining", "the server is about to stop");
 const NATS_DOWN = new TunnelError(
   "nats-down",
-  "NATS went down while the target was dialled",
+  "the link to NATS went down while the target was dialled",
 );
 
 /** What a server's egress is made of. */
@@ -185,7 +185,7 @@ export class Egress implements Disposable {
     return tunnels < maxTunnelsPerClient ? undefined : {
       code: "limit",
       text:
-        `${maxTunnelsPerClient} tunnels are open for this client (--max-tunnels-per-client)`,
+        `${maxTunnelsPerClient} tunnels of this client are open or being opened (--max-tunnels-per-client)`,
     };
   }
 

@@ -39,7 +39,7 @@ const MAX_ANSWERS = 4096;
 /** The answer about a tunnel that this process never had, or has forgotten. */
 const UNKNOWN: Reason = {
   code: "unknown-tunnel",
-  text: "the process at the other end knows no such tunnel",
+  text: "no such tunnel is known; the process may have been restarted",
 };
 
 /** Where frames for closed tunnels are answered. */

@@ -6,7 +6,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { BusMessage, PublishOptions } from "../nats/bus.ts";
 import { type Codec, decodeFrame } from "../wire/codec.ts";
-import type { Reason } from "../base/errors.ts";
+import type { Decider, Reason } from "../base/errors.ts";
 import { type Frame, FRAME_PAYLOAD_BYTES } from "../wire/frame.ts";
 import { restProbeOf } from "../tunnel/probe_timer.ts";
 import type { Peer } from "./peers.ts";
@@ -88,9 +88,9 @@ export class NativeWire implements Wire {
     if (frameBytes < this.#frameBytes) this.#remember(frameBytes, now);
   }
 
-  /** The peer is gone: as if it had sent RESET itself. */
-  peerLost({ code, text }: Reason, now: number): void {
-    this.machine.receive({ type: "reset", code, text }, now);
+  /** The peer is gone, as `by` says. */
+  peerLost(reason: Reason, by: Decider, now: number): void {
+    this.machine.peerLost(reason, by, now);
   }
 
   /** The peer's link was away. */

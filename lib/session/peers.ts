@@ -6,7 +6,7 @@
  */
 import type { Bus, PublishOptions } from "../nats/bus.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { Reason } from "../base/errors.ts";
+import type { Decider, Reason } from "../base/errors.ts";
 import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
 import { Liveness, type PeerTimes } from "../tunnel/liveness.ts";
 import {
@@ -59,8 +59,8 @@ export interface PeersOptions<T extends PeerTunnel> {
   readonly token: string;
   /** Timeouts of a peer. */
   readonly times: PeerTimes;
-  /** Called when a peer counts as lost: its tunnels are to end. */
-  readonly onLost: (peer: Peer<T>, reason: Reason) => void;
+  /** Called when a peer counts as lost, or says that it leaves: its tunnels are to end. */
+  readonly onLost: (peer: Peer<T>, reason: Reason, by: Decider) => void;
 }
 
 /** The peers with which tunnels are shared. */
@@ -94,7 +94,7 @@ export class Peers<T extends PeerTunnel> {
     const { bus, role, token: own, times } = this.#options;
     const peer: Peer<T> = {
       token,
-      state: new Liveness(times, now),
+      state: new Liveness(times, otherRole(role), now),
       tunnels: new Set(),
       codec,
       id: formatId({
@@ -140,7 +140,7 @@ export class Peers<T extends PeerTunnel> {
         continue;
       }
       const reason = verdicts ? peer.state.verdict(now) : undefined;
-      if (reason !== undefined) this.#options.onLost(peer, reason);
+      if (reason !== undefined) this.#options.onLost(peer, reason, "local");
       else this.#ping(peer, now, false);
     }
   }
@@ -179,10 +179,11 @@ export class Peers<T extends PeerTunnel> {
         peer.state.pong(frame.id, now);
         break;
       case "reset":
-        this.#options.onLost(peer, {
-          code: "peer-gone",
-          text: `the other end has left: ${frame.text}`,
-        });
+        this.#options.onLost(
+          peer,
+          { code: frame.code, text: frame.text },
+          "peer",
+        );
         break;
       default:
         // DATA, ACK and FIN mean nothing here; a later version may think otherwise.

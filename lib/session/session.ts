@@ -9,7 +9,13 @@ import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
 import { Counters, sumOf } from "./counters.ts";
-import { publishDenied, type Reason, TunnelError } from "../base/errors.ts";
+import {
+  blame,
+  type Decider,
+  publishDenied,
+  type Reason,
+  TunnelError,
+} from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import { MemoryBudget } from "../tunnel/memory_budget.ts";
 import { NativeWire } from "./native_wire.ts";
@@ -44,8 +50,6 @@ const PEER_SWEEP_MS = 500;
 
 /** Options of a session. */
 export interface SessionOptions extends TunnelSettings {
-  /** Which side of the tunnels this process is. */
-  readonly role: Role;
   /** Token of this process in connection IDs. */
   readonly token: string;
   /** The subjects of this deployment. */
@@ -137,7 +141,7 @@ export class Session implements Disposable {
       role,
       token,
       times,
-      onLost: (peer, reason) => this.#endPeer(peer, reason),
+      onLost: (peer, reason, by) => this.#endPeer(peer, reason, by),
     });
     const { signal } = this.#stop;
     const subscription = bus.subscribe(
@@ -166,10 +170,14 @@ export class Session implements Disposable {
     const { maxTunnels, maxOpening } = this.#options;
     const limit = (text: string): Reason => ({ code: "limit", text });
     if (this.#table.size + opening >= maxTunnels) {
-      return limit(`${maxTunnels} tunnels are open (--max-tunnels)`);
+      return limit(
+        `${maxTunnels} tunnels are open or being opened (--max-tunnels, shared by all workers)`,
+      );
     }
     if (opening >= maxOpening) {
-      return limit(`${maxOpening} opens are under way (--max-opening)`);
+      return limit(
+        `${maxOpening} opens are under way (--max-opening, shared by all workers)`,
+      );
     }
     return undefined;
   }
@@ -413,18 +421,17 @@ export class Session implements Disposable {
     }
   }
 
-  #endPeer(peer: Peer<Tunnel>, reason: Reason): void {
+  #endPeer(peer: Peer<Tunnel>, reason: Reason, by: Decider): void {
     const now = this.#options.clock.now();
-    this.#log.warn("peer lost", {
+    this.#log.warn(by === "peer" ? "peer has left" : "peer lost", {
       process: peer.token,
       tunnels: peer.tunnels.size,
-      reason: reason.code,
-      why: reason.text,
+      ...blame(by, reason),
     });
     const tunnels = [...peer.tunnels];
     peer.tunnels.clear();
     this.#peers.forget(peer);
-    for (const tunnel of tunnels) tunnel.peerLost(reason, now);
+    for (const tunnel of tunnels) tunnel.peerLost(reason, by, now);
   }
 
   readonly #sweep = (): void => {

@@ -13,12 +13,18 @@ import { getLogger } from "@logtape/logtape";
 import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Bus, BusMessage } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
-import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
+import {
+  type Decider,
+  messageOf,
+  type Reason,
+  TunnelError,
+} from "../base/errors.ts";
 import type { MemoryBudget } from "../tunnel/memory_budget.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { TunnelState } from "../tunnel/machine.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
+import { localEnd, type Role } from "../wire/subjects.ts";
 
 /** The description of a tunnel in logs. */
 export interface TunnelInfo {
@@ -34,6 +40,8 @@ export interface TunnelInfo {
 
 /** What a process sets for all its tunnels. */
 export interface TunnelSettings {
+  /** Which side of the tunnels this process is. */
+  readonly role: Role;
   /** The way to NATS. */
   readonly bus: Bus;
   /** Where the time comes from. */
@@ -73,6 +81,7 @@ export type Machine = Omit<
   TunnelState,
   | "frameBytes"
   | "held"
+  | "peerLost"
   | "peerResumed"
   | "pollFrame"
   | "receive"
@@ -97,7 +106,7 @@ export interface Wire {
    */
   receive(message: BusMessage, now: number): void;
   /** The peer is gone: what has come from it is still handed over. */
-  peerLost?(reason: Reason, now: number): void;
+  peerLost?(reason: Reason, by: Decider, now: number): void;
   /** The peer's link was away. */
   peerResumed?(now: number): void;
   /** The broker now takes messages of at most `bytes`. */
@@ -224,8 +233,8 @@ export class Tunnel {
   }
 
   /** The peer is gone: what has come from it is still handed over. */
-  peerLost(reason: Reason, now: number): void {
-    this.#tell(now, () => this.#wire.peerLost?.(reason, now));
+  peerLost(reason: Reason, by: Decider, now: number): void {
+    this.#tell(now, () => this.#wire.peerLost?.(reason, by, now));
   }
 
   /** The peer's link was away. */
@@ -301,7 +310,7 @@ export class Tunnel {
 
   readonly #onReadError = (error: unknown): void => {
     const now = this.#home.clock.now();
-    this.#socketFailed("reading from the application", error, now);
+    this.#socketFailed((end) => `reading from ${end}`, error, now);
     this.step(now);
   };
 
@@ -314,9 +323,9 @@ export class Tunnel {
   readonly #onWriteError = (error: unknown): void => {
     const now = this.#home.clock.now();
     if (this.#writing === END) {
-      this.#socketFailed("ending the application's stream", error, now);
+      this.#socketFailed((end) => `ending the stream to ${end}`, error, now);
     } else {
-      this.#socketFailed("writing to the application", error, now);
+      this.#socketFailed((end) => `writing to ${end}`, error, now);
       this.#wrote(now); // gives its memory back
       this.#writing = END; // and never writes again
     }
@@ -336,9 +345,14 @@ export class Tunnel {
     }
   }
 
-  #socketFailed(what: string, error: unknown, now: number): void {
+  #socketFailed(
+    what: (end: string) => string,
+    error: unknown,
+    now: number,
+  ): void {
     if (this.#ended) return; // closing our own socket ends what it was doing
-    const text = `${what} failed: ${messageOf(error)}`;
+    const end = localEnd(this.#home.role);
+    const text = `${what(end)} failed: ${messageOf(error)}`;
     try {
       this.#machine.fail({ code: "aborted", text }, now);
     } catch (fault) {

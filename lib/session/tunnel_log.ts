@@ -4,6 +4,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
+import { blame } from "../base/errors.ts";
 import type { Tunnel } from "./tunnel.ts";
 import type { Outcome } from "../tunnel/types.ts";
 
@@ -28,10 +29,6 @@ export function logEnd(
     received: stats.bytesReceived,
     ms: Math.round(now - info.openedAt),
     ...(stats.replays > 0 ? { replays: stats.replays } : {}),
-    ...(outcome.clean ? { reason: "ok" } : {
-      reason: outcome.reason.code,
-      by: outcome.by,
-      why: outcome.reason.text,
-    }),
+    ...(outcome.clean ? { reason: "ok" } : blame(outcome.by, outcome.reason)),
   });
 }

@@ -41,10 +41,11 @@ export class IdleTimer {
   reason(halfClosed: boolean): Reason {
     const limit = this.#limit(halfClosed);
     return limit === this.#idle
-      ? { code: "idle", text: `no byte moved for ${limit} ms` }
+      ? { code: "idle", text: `no byte moved for ${limit} ms (--idle-timeout)` }
       : {
         code: "half-closed",
-        text: `one direction has ended and no byte moved for ${limit} ms`,
+        text:
+          `one direction has ended and no byte moved for ${limit} ms (--half-close-timeout)`,
       };
   }
 

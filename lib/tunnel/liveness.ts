@@ -5,6 +5,7 @@
  * @module
  */
 import type { Reason } from "../base/errors.ts";
+import type { Role } from "../wire/subjects.ts";
 import { PathEstimate } from "./rtt.ts";
 
 /** Timeouts of a peer, all in ms. */
@@ -27,6 +28,7 @@ export class Liveness {
   /** Round trip to the peer, fed by its PONGs. */
   readonly path: PathEstimate = new PathEstimate();
   readonly #times: PeerTimes;
+  readonly #role: Role;
   #heardAt: number;
   #absentSince: number | undefined;
   #downSince: number | undefined;
@@ -35,9 +37,10 @@ export class Liveness {
   #pingId = 0;
   #pingSentAt: number | undefined;
 
-  /** A peer heard from at `now`, over a link that is up. */
-  constructor(times: PeerTimes, now: number) {
+  /** A peer of this `role` that was heard from at `now`, over a link that is up. */
+  constructor(times: PeerTimes, role: Role, now: number) {
     this.#times = times;
+    this.#role = role;
     this.#heardAt = this.#upAt = now;
     this.#pingAt = now;
   }
@@ -91,12 +94,13 @@ export class Liveness {
     const { peerTimeout, resumeTimeout } = this.#times;
     if (this.#downSince !== undefined) {
       if (now < this.#downSince + resumeTimeout) return undefined;
-      const text = `NATS was unreachable for ${resumeTimeout} ms (resume time)`;
+      const text =
+        `the link to NATS was down for ${resumeTimeout} ms (--resume-timeout)`;
       return { code: "nats-down", text };
     }
     if (now >= (this.#absentSince ?? Infinity) + peerTimeout) {
       const text =
-        `no process listened at the other end for ${peerTimeout} ms (peer time)`;
+        `the ${this.#role} did not listen on NATS for ${peerTimeout} ms (--peer-timeout)`;
       return { code: "peer-gone", text };
     }
     // After an outage of ours the peer, too, may need a moment to be back.
@@ -106,7 +110,7 @@ export class Liveness {
     );
     if (now < silentUntil) return undefined;
     const text =
-      `the other end was silent for ${resumeTimeout} ms (resume time)`;
+      `nothing was heard of the ${this.#role} for ${resumeTimeout} ms (--resume-timeout)`;
     return { code: "peer-gone", text };
   }
 }

@@ -29,7 +29,7 @@
  */
 import type { BufferPool } from "../base/buffer_pool.ts";
 import { DelayedAck } from "./delayed_ack.ts";
-import { type Reason, TunnelError } from "../base/errors.ts";
+import { type Decider, type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import { ProbeTimer } from "./probe_timer.ts";
 import { IdleTimer } from "./idle_timer.ts";
@@ -60,6 +60,9 @@ const SAME_LOSSES = 3;
 /** Least payload of a frame that is halved, in bytes: no broker takes less. */
 const MIN_FRAME_BYTES = 1024;
 
+/** The outcome of a tunnel that was cut. */
+type Cut = Outcome & { readonly clean: false };
+
 /** The state machine of one end of a tunnel. */
 export class TunnelState {
   readonly #pool: BufferPool;
@@ -82,8 +85,8 @@ export class TunnelState {
 
   /** The local socket failed for this reason: reset once all is sent. */
   #failing: Reason | undefined;
-  /** The peer reset for this reason: end once all is written. */
-  #ending: Reason | undefined;
+  /** The peer has reset, or is gone, for this reason: end so once all is written. */
+  #ending: Cut | undefined;
   #resetDue: Reason | undefined;
   #lingerUntil = Infinity;
 
@@ -213,7 +216,7 @@ export class TunnelState {
     if (this.#outcome !== undefined) return;
     this.#quiet.moved(now);
     if (this.#ending !== undefined) {
-      if (this.#receive.held === 0) this.#endByPeer(this.#ending);
+      if (this.#receive.held === 0) this.#end(this.#ending);
       else this.#lingerUntil = now + LINGER_MS; // it reads: go on
       return;
     }
@@ -236,7 +239,7 @@ export class TunnelState {
    * delivered, then the peer is told `reason`.
    */
   fail(reason: Reason, now: number): void {
-    if (this.#ending) this.#endByPeer(this.#ending); // nobody takes the rest
+    if (this.#ending) this.#end(this.#ending); // nobody takes the rest
     if (this.#stopping) return;
     this.#failing = reason;
     this.#lingerUntil = now + LINGER_MS;
@@ -261,6 +264,13 @@ export class TunnelState {
     if (this.#outcome === undefined) this.#prober.resume(now);
   }
 
+  /** The peer is gone, as `by` says: what has come from it is still handed over. */
+  peerLost({ code, text }: Reason, by: Decider, now: number): void {
+    if (this.#outcome !== undefined) return;
+    // A reason that is an error would keep its stack.
+    this.#close({ clean: false, by, reason: { code, text } }, now);
+  }
+
   /** The peer's link was away: frames from here, a RESET too, may be lost. */
   peerResumed(now: number): void {
     if (this.#outcome === undefined) this.#prober.ask(now);
@@ -277,7 +287,7 @@ export class TunnelState {
     if (this.#outcome !== undefined) return;
     if (now >= this.#lingerUntil) {
       if (this.#failing) this.abort(this.#failing);
-      if (this.#ending) this.#endByPeer(this.#ending);
+      if (this.#ending) this.#end(this.#ending);
       return;
     }
     if (now >= this.#quiet.endsAt(this.#halfClosed)) {
@@ -396,7 +406,7 @@ export class TunnelState {
   #apply(frame: Frame, now: number): void {
     switch (frame.type) {
       case "reset":
-        this.#onReset({ code: frame.code, text: frame.text }, now);
+        this.peerLost(frame, "peer", now);
         return;
       case "data":
         this.#onData(frame.offset, frame.payload, now);
@@ -479,12 +489,13 @@ export class TunnelState {
     }
   }
 
-  #onReset(reason: Reason, now: number): void {
+  /** Nothing more comes from the peer, or goes to it. */
+  #close(cut: Cut, now: number): void {
     if (this.#ending !== undefined || this.settled) return;
     this.#send.clear();
-    this.#ending = reason;
+    this.#ending = cut;
     this.#lingerUntil = now + LINGER_MS;
-    if (this.#receive.held === 0) this.#endByPeer(reason);
+    if (this.#receive.held === 0) this.#end(cut);
   }
 
   /** What was sent from `ack` on was lost, over a link that is up. */
@@ -537,10 +548,6 @@ export class TunnelState {
     if (this.#sendHalf === "done" && this.#receiveHalf === "done") {
       this.#end({ clean: true });
     }
-  }
-
-  #endByPeer(reason: Reason): void {
-    this.#end({ clean: false, by: "peer", reason });
   }
 
   #end(outcome: Outcome): void {

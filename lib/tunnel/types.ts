@@ -4,7 +4,7 @@
  * @module
  */
 import type { BufferPool } from "../base/buffer_pool.ts";
-import type { Reason } from "../base/errors.ts";
+import type { Decider, Reason } from "../base/errors.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import type { PathEstimate } from "./rtt.ts";
 
@@ -17,7 +17,7 @@ export type Outcome =
   | {
     readonly clean: false;
     /** Who cut it. */
-    readonly by: "local" | "peer";
+    readonly by: Decider;
     readonly reason: Reason;
   };
 

@@ -23,7 +23,7 @@ import type { Message } from "../wire/message.ts";
 import { PathEstimate } from "./rtt.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { IdleTimer } from "./idle_timer.ts";
-import type { Role } from "../wire/subjects.ts";
+import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
 import { LINGER_MS } from "./machine.ts";
 import type { Outcome, TunnelOptions, TunnelStats } from "./types.ts";
 import { V1Pace } from "./v1_pace.ts";
@@ -224,7 +224,7 @@ export class V1State {
   wrote(chunk: Uint8Array, now: number): void {
     this.#in.wrote(chunk);
     this.#idle.moved(now);
-    if (this.#gone && now >= this.#goneUntil) this.#cut(this.#gone, "peer");
+    if (this.#gone && now >= this.#goneUntil) this.abort(this.#gone);
   }
 
   /** The end of stream was passed to the application. */
@@ -241,7 +241,7 @@ export class V1State {
 
   /** Ends the tunnel; a server is told that it is closed. */
   abort(reason: Reason): void {
-    this.#cut(reason, "local");
+    this.#end({ clean: false, by: "local", reason });
   }
 
   /** The link to NATS is down: what was under way is lost, and nobody can tell what. */
@@ -268,8 +268,7 @@ export class V1State {
       // An early version of the original takes data for requests now and then.
       this.abort({
         code: "protocol",
-        text:
-          "the version 1 peer answered data with an error, so bytes are lost",
+        text: `${this.#peer} answered data with an error, so bytes are lost`,
       });
       return;
     }
@@ -280,8 +279,9 @@ export class V1State {
     if (this.#in.accept(this.#in.received, data) !== "no-memory") return;
     this.abort({
       code: "limit",
-      text:
-        `a version 1 peer, which knows no flow control, sent faster than the application reads: ${this.#in.held} bytes wait`,
+      text: `${this.#peer}, which knows no flow control, sent faster than ${
+        localEnd(this.#options.role)
+      } reads: ${this.#in.held} bytes wait`,
     });
   }
 
@@ -307,9 +307,9 @@ export class V1State {
     this.#lingerUntil = now + LINGER_MS;
     this.#gone = {
       code: "peer-gone",
-      text: "the version 1 peer no longer listens",
+      text: `${this.#peer} no longer listens`,
     };
-    if (now >= this.#goneUntil) this.#cut(this.#gone, "peer");
+    if (now >= this.#goneUntil) this.abort(this.#gone);
   }
 
   /** Everything up to probe `id` has passed the broker, and no "no responders" came back. */
@@ -325,12 +325,11 @@ export class V1State {
     if (this.#outcome !== undefined) return;
     this.#pace.refill(now);
     if (this.#gone !== undefined && now >= this.#goneUntil) {
-      this.#cut(this.#gone, "peer");
+      this.abort(this.#gone);
     } else if (now >= this.#listenBy) {
       this.abort({
         code: "timeout",
-        text:
-          `the version 1 peer did not listen within ${this.#options.listenTimeout} ms; it may have failed to dial`,
+        text: this.#notListening,
       });
     } else if (now >= this.#drainUntil) this.#end({ clean: true });
     else if (now >= this.#quietUntil) this.#onQuiet(now);
@@ -371,6 +370,19 @@ export class V1State {
   /** Whether nothing that is sent reaches the peer any more. */
   get #peerUnreachable(): boolean {
     return this.#peerClosed || this.#gone !== undefined;
+  }
+
+  /** What to call the process at the other end. */
+  get #peer(): string {
+    return `the version 1 ${otherRole(this.#options.role)}`;
+  }
+
+  get #notListening(): string {
+    const { role, listenTimeout } = this.#options;
+    const text = `${this.#peer} did not listen within ${listenTimeout} ms`;
+    return role === "client"
+      ? `${text} (--open-timeout); it may have failed to dial`
+      : `${text} (--dial-timeout)`;
   }
 
   get #listenBy(): number {
@@ -427,10 +439,6 @@ export class V1State {
     this.#options.sendBudget.release(this.#outHeld);
     this.#outHeld = 0;
     this.#out = [];
-  }
-
-  #cut(reason: Reason, by: "local" | "peer"): void {
-    this.#end({ clean: false, by, reason });
   }
 
   #end(outcome: Outcome): void {

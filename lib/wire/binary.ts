@@ -138,11 +138,11 @@ function decode(data: Uint8Array): Frame | undefined {
     );
   }
   if (type === "reset") {
-    return {
+    return checkFrame({
       type,
       code: codeFromWire(byte(data, 2) * 256 + byte(data, 3)),
       text: decoder.decode(data.subarray(end, end + MAX_RESET_TEXT_BYTES)),
-    };
+    });
   }
   const flag = (byte(data, 1) & 1) === 1;
   const ack = readU64(data, end - 16);

@@ -125,12 +125,18 @@ export function resetTextBytes(text: string): Uint8Array {
 }
 
 /**
- * Checks what no codec can express: that the numbers of a frame fit together.
+ * Checks what no codec can express: that what a frame says fits together.
  *
  * @throws {TunnelError} `protocol`, naming the field and its value.
  */
 export function checkFrame(frame: Frame): Frame {
-  if (frame.type === "reset") return frame;
+  if (frame.type === "reset") {
+    if (frame.code !== "ok") return frame;
+    throw new TunnelError(
+      "protocol",
+      "reset frame with the code of a clean end",
+    );
+  }
   if (frame.limit < frame.ack - 1) {
     // limit >= every byte acknowledged; the FIN's own offset needs no credit
     throw new TunnelError(

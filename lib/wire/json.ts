@@ -113,11 +113,11 @@ function toFrame({ data, metadata }: Message): Frame | undefined {
       });
     case "reset": {
       const code = field(fields, "code");
-      return {
+      return checkFrame({
         type,
         code: isErrorCode(code) ? code : "internal",
         text: boundedText(fields.text ?? ""),
-      };
+      });
     }
     case "ping":
     case "pong": {

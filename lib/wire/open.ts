@@ -247,7 +247,7 @@ function decodeOurs(header: HeaderReader, body: Uint8Array): OpenReply {
     return {
       type: "refused",
       reason: {
-        code: isErrorCode(code) ? code : codeOfText(text),
+        code: isErrorCode(code) && code !== "ok" ? code : codeOfText(text),
         text: text.slice(0, MAX_ERROR_LENGTH),
       },
       server: native ? server : undefined,

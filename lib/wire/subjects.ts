@@ -50,6 +50,11 @@ export function otherRole(role: Role): Role {
   return role === "client" ? "server" : "client";
 }
 
+/** What a process of this role has at its socket, for people. */
+export function localEnd(role: Role): string {
+  return role === "client" ? "the application" : "the target";
+}
+
 /** The subjects of one deployment. */
 export class Subjects {
   /** Where opens are requested. */

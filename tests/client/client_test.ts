@@ -162,7 +162,7 @@ Deno.test("Ingress ends a connection at once, with a reason in the log, when the
   assert.equal(failed[0]?.properties.reason, "timeout");
   assert.equal(
     failed[0]?.properties.why,
-    "Dial target:5: connection timed out",
+    "the other end says: Dial target:5: connection timed out",
   );
 });
 
@@ -202,7 +202,7 @@ Deno.test("Ingress disowns a tunnel that was opened too late", async () => {
     frame: {
       type: "reset",
       code: "unknown-tunnel",
-      text: "the open came too late",
+      text: "nobody waits for this tunnel any more: its open took too long",
     },
   }]);
 });

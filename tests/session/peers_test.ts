@@ -1,7 +1,7 @@
 /** The table of peers: pings, who is lost and why, the goodbye. */
 import assert from "node:assert/strict";
 import { binaryCodec } from "../../lib/wire/binary.ts";
-import type { Reason } from "../../lib/base/errors.ts";
+import type { Decider, Reason } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
 import { type Peer, Peers, type PeerTunnel } from "../../lib/session/peers.ts";
 import { MemoryBroker } from "../support/memory_bus.ts";
@@ -26,7 +26,7 @@ class FakeTunnel implements PeerTunnel {
 class Bench {
   readonly broker = new MemoryBroker();
   readonly bus = this.broker.connect();
-  readonly lost: { peer: Peer<FakeTunnel>; reason: Reason }[] = [];
+  readonly lost: { peer: Peer<FakeTunnel>; reason: Reason; by: Decider }[] = [];
   readonly published: { subject: string; reply: string; frame: Frame }[] = [];
   readonly peers = new Peers<FakeTunnel>({
     bus: this.bus,
@@ -34,7 +34,7 @@ class Bench {
     role: "server",
     token: "server1",
     times: TIMES,
-    onLost: (peer, reason) => void this.lost.push({ peer, reason }),
+    onLost: (peer, reason, by) => void this.lost.push({ peer, reason, by }),
   });
 
   constructor() {
@@ -144,7 +144,10 @@ Deno.test("Peers.sweep() ends a silent peer after the resume time only", () => {
   assert.equal(bench.lost.length, 0);
   bench.peers.sweep(35_000);
   assert.equal(bench.lost[0]?.reason.code, "peer-gone");
-  assert.match(bench.lost[0]?.reason.text ?? "", /silent/);
+  assert.match(
+    bench.lost[0]?.reason.text ?? "",
+    /^nothing was heard of the client for 30000 ms/,
+  );
 });
 
 Deno.test("Peers.linkDown() gives NATS the resume time, and nothing is published meanwhile", () => {
@@ -234,8 +237,10 @@ Deno.test("Peers.receive() ends the tunnels of a peer that leaves, and ignores w
     { type: "reset", code: "shutdown", text: "stopped" },
     2,
   );
-  assert.equal(bench.lost[0]?.reason.code, "peer-gone");
-  assert.match(bench.lost[0]?.reason.text ?? "", /has left: stopped/);
+  assert.deepEqual(
+    bench.lost.map(({ reason, by }) => [reason, by]),
+    [[{ code: "shutdown", text: "stopped" }, "peer"]],
+  );
 });
 
 Deno.test("Peers.sayGoodbye() tells every peer", () => {

@@ -115,6 +115,7 @@ class Bench<M extends Script = Script> {
       socket: socket ?? this.app,
       wire: this.#wire,
       home: {
+        role: "client",
         bus: this.bus,
         clock: new FakeClock(),
         pool: new BufferPool(),
@@ -306,7 +307,7 @@ Deno.test("Tunnel tells the machine when ending the stream fails", async () => {
   bench.step();
   await turn();
   assert.deepEqual(machine.events, [
-    "fail aborted: ending the application's stream failed: Transport endpoint is not connected",
+    "fail aborted: ending the stream to the application failed: Transport endpoint is not connected",
   ]);
 });
 

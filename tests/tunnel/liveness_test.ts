@@ -14,18 +14,18 @@ function codeAt(peer: Liveness, now: number): string | undefined {
 }
 
 Deno.test("verdict() gives an absent peer the peer time", () => {
-  const peer = new Liveness(TIMES, 0);
+  const peer = new Liveness(TIMES, "server", 0);
   peer.noResponders(1_000);
   peer.noResponders(9_000); // said again: absent since the first time
   assert.equal(codeAt(peer, 10_999), undefined);
   assert.deepEqual(peer.verdict(11_000), {
     code: "peer-gone",
-    text: "no process listened at the other end for 10000 ms (peer time)",
+    text: "the server did not listen on NATS for 10000 ms (--peer-timeout)",
   });
 });
 
 Deno.test("verdict() forgets an absence once the peer is heard", () => {
-  const peer = new Liveness(TIMES, 0);
+  const peer = new Liveness(TIMES, "server", 0);
   peer.noResponders(1_000);
   peer.heard(10_000);
   assert.equal(codeAt(peer, 39_999), undefined);
@@ -35,17 +35,17 @@ Deno.test("verdict() forgets an absence once the peer is heard", () => {
 });
 
 Deno.test("verdict() gives a silent peer the resume time", () => {
-  const peer = new Liveness(TIMES, 0);
+  const peer = new Liveness(TIMES, "server", 0);
   peer.heard(5_000);
   assert.equal(codeAt(peer, 34_999), undefined);
   assert.deepEqual(peer.verdict(35_000), {
     code: "peer-gone",
-    text: "the other end was silent for 30000 ms (resume time)",
+    text: "nothing was heard of the server for 30000 ms (--resume-timeout)",
   });
 });
 
 Deno.test("verdict() gives a link that is down the resume time, whatever was said before", () => {
-  const peer = new Liveness(TIMES, 0);
+  const peer = new Liveness(TIMES, "server", 0);
   peer.noResponders(1_000);
   peer.linkDown(2_000);
   peer.linkDown(20_000); // still down, since the first time
@@ -53,12 +53,12 @@ Deno.test("verdict() gives a link that is down the resume time, whatever was sai
   assert.equal(codeAt(peer, 31_999), undefined);
   assert.deepEqual(peer.verdict(32_000), {
     code: "nats-down",
-    text: "NATS was unreachable for 30000 ms (resume time)",
+    text: "the link to NATS was down for 30000 ms (--resume-timeout)",
   });
 });
 
 Deno.test("verdict() leaves the peer a moment after an outage of ours", () => {
-  const peer = new Liveness(TIMES, 0);
+  const peer = new Liveness(TIMES, "server", 0);
   peer.linkDown(1_000);
   peer.noResponders(1_500);
   peer.linkUp(30_500);
@@ -70,7 +70,7 @@ Deno.test("verdict() leaves the peer a moment after an outage of ours", () => {
 });
 
 Deno.test("verdict() never waits longer than the resume time when that is the shorter", () => {
-  const peer = new Liveness({ ...TIMES, resumeTimeout: 3_000 }, 0);
+  const peer = new Liveness({ ...TIMES, resumeTimeout: 3_000 }, "server", 0);
   peer.linkDown(0);
   peer.linkUp(2_900);
   assert.equal(codeAt(peer, 5_899), undefined);
@@ -78,7 +78,7 @@ Deno.test("verdict() never waits longer than the resume time when that is the sh
 });
 
 Deno.test("pollPing() is due at once, then each interval, and at once after an outage", () => {
-  const peer = new Liveness(TIMES, 100);
+  const peer = new Liveness(TIMES, "server", 100);
   assert.equal(peer.pollPing(100), 1);
   assert.equal(peer.pollPing(100), undefined);
   assert.equal(peer.pollPing(2_099), undefined);
@@ -91,7 +91,7 @@ Deno.test("pollPing() is due at once, then each interval, and at once after an o
 });
 
 Deno.test("pong() measures the last ping only, and once", () => {
-  const peer = new Liveness(TIMES, 0);
+  const peer = new Liveness(TIMES, "server", 0);
   assert.equal(peer.path.minRtt, Infinity);
   peer.pong(1, 5);
   peer.pollPing(10);

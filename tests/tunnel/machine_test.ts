@@ -296,7 +296,10 @@ Deno.test("tick() cuts an idle tunnel, and neither pings nor acks count", () => 
   assert.deepEqual(state.outcome, {
     clean: false,
     by: "local",
-    reason: { code: "idle", text: "no byte moved for 1000 ms" },
+    reason: {
+      code: "idle",
+      text: "no byte moved for 1000 ms (--idle-timeout)",
+    },
   });
 });
 
@@ -331,7 +334,8 @@ Deno.test("tick() reaps a half-closed tunnel, and every byte puts that off", () 
   state.tick(52_799);
   assert.equal(state.outcome, undefined);
   state.tick(52_800);
-  const text = "one direction has ended and no byte moved for 1000 ms";
+  const text =
+    "one direction has ended and no byte moved for 1000 ms (--half-close-timeout)";
   const reason = { code: "half-closed", text };
   assert.deepEqual(state.outcome, { clean: false, by: "local", reason });
 });

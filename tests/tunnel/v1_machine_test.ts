@@ -120,7 +120,7 @@ const TABLE: Record<
       "sends close, ends protocol by local",
       "ends protocol by local",
     ],
-    "no responders": ["ends peer-gone by peer", "-"],
+    "no responders": ["ends peer-gone by local", "-"],
     "the link is down": [
       "sends close, ends nats-down by local",
       "ends nats-down by local",
@@ -147,28 +147,28 @@ const TABLE: Record<
   },
   "gone": {
     "bytes from the application": [
-      "writes held, ends peer-gone by peer",
+      "writes held, ends peer-gone by local",
       "writes held",
     ],
     "end from the application": [
-      "writes held, ends peer-gone by peer",
+      "writes held, ends peer-gone by local",
       "writes held",
     ],
     "bytes from the peer": [
-      "writes heldanswer, ends peer-gone by peer",
+      "writes heldanswer, ends peer-gone by local",
       "writes heldanswer",
     ],
     "nothing from the peer": [
-      "writes held, ends peer-gone by peer",
+      "writes held, ends peer-gone by local",
       "writes held",
     ],
     "a close from the peer": "writes held, tells the end",
     "an error from the peer": "ends protocol by local",
-    "no responders": ["writes held, ends peer-gone by peer", "writes held"],
+    "no responders": ["writes held, ends peer-gone by local", "writes held"],
     "the link is down": "ends nats-down by local",
     "the socket fails": "ends aborted by local",
-    "6 s pass": "ends peer-gone by peer",
-    "35 s pass": "ends peer-gone by peer",
+    "6 s pass": "ends peer-gone by local",
+    "35 s pass": "ends peer-gone by local",
   },
   "closed, bytes to be written": {
     "bytes from the application": "writes held, tells the end",
@@ -293,7 +293,7 @@ Deno.test("V1State cuts a tunnel whose client is gone without a close", () => {
   idle.wait(999);
   assert.equal(idle.outcome, undefined);
   idle.wait(1);
-  assert.equal(idle.outcome, "peer-gone by peer");
+  assert.equal(idle.outcome, "peer-gone by local");
 
   const read = listening("server");
   read.data("held");
@@ -302,7 +302,7 @@ Deno.test("V1State cuts a tunnel whose client is gone without a close", () => {
   assert.equal(read.outcome, undefined);
   read.write();
   assert.equal(read.written, "held");
-  assert.equal(read.outcome, "peer-gone by peer");
+  assert.equal(read.outcome, "peer-gone by local");
 
   const stalled = listening("server");
   stalled.data("held");
@@ -310,7 +310,7 @@ Deno.test("V1State cuts a tunnel whose client is gone without a close", () => {
   stalled.wait(4_999);
   assert.equal(stalled.outcome, undefined);
   stalled.wait(1);
-  assert.equal(stalled.outcome, "peer-gone by peer");
+  assert.equal(stalled.outcome, "peer-gone by local");
   assert.equal(stalled.receiveBudget.used, 0);
 });
 

@@ -173,7 +173,9 @@ function naive(data: Uint8Array): Frame | "skip" | "malformed" {
     }
   })();
   if (broken) return "malformed";
-  if (frame.type === "reset") return frame;
+  if (frame.type === "reset") {
+    return frame.code === "ok" ? "malformed" : frame;
+  }
   if (frame.limit + 1 < frame.ack) return "malformed";
   if (frame.type === "data") {
     const end = BigInt(frame.offset) + BigInt(frame.payload.length);
