@@ -6,7 +6,12 @@
 import type { Address } from "../base/address.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { CodecName } from "../wire/codec.ts";
-import { type ErrorCode, publishDenied, type Reason } from "../base/errors.ts";
+import {
+  type Decider,
+  type ErrorCode,
+  publishDenied,
+  type Reason,
+} from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   decodeReply,
@@ -25,8 +30,8 @@ import { formatId, OPEN_TOKEN } from "../wire/subjects.ts";
  */
 const OPEN_SILENCE_MS = 4_000;
 
-/** Times a request is sent, each to whichever server the queue group picks. */
-const MAX_ATTEMPTS = 3;
+/** Servers, each whichever the queue group picks, that may be busy or fall silent. */
+const MAX_TRIES = 3;
 
 /**
  * After our link came back servers may still be on their way: for so long "no
@@ -85,13 +90,17 @@ export interface PendingOpen {
   readonly socket: Socket;
   /** When the connection was accepted. */
   readonly startedAt: number;
-  /** Servers asked: one, and one more for each that was busy or fell silent. */
+  /** Requests sent. */
   readonly attempts: number;
 }
 
 interface Entry extends PendingOpen {
   number: number;
   attempts: number;
+  /** Servers that were busy or fell silent. */
+  failures: number;
+  /** Whether the server asked last has said that it dials. */
+  dialing: boolean;
   /** The number, and those of earlier requests, which may be answered yet. */
   readonly numbers: number[];
   /** Servers that have refused it. */
@@ -133,7 +142,7 @@ export interface PendingOpensOptions
   /** A tunnel may begin. */
   readonly onOpen: (open: PendingOpen, reply: OpenedReply) => void;
   /** An open came to nothing. */
-  readonly onFailed: (open: PendingOpen, reason: Reason) => void;
+  readonly onFailed: (open: PendingOpen, reason: Reason, by: Decider) => void;
   /** A server opened a tunnel nobody waits for any more. */
   readonly onUnwanted: (id: string) => void;
   /** A server answered an open that was never asked for here. */
@@ -176,7 +185,9 @@ export class PendingOpens implements Disposable {
       numbers: [],
       socket,
       startedAt: this.#options.clock.now(),
-      attempts: 1,
+      attempts: 0,
+      failures: 0,
+      dialing: false,
       refusedBy: [],
       refusal: undefined,
       again: 0,
@@ -202,7 +213,7 @@ export class PendingOpens implements Disposable {
 
   /** Gives all of them up. */
   cancel(reason: Reason): void {
-    for (const entry of [...this.#entries]) this.#fail(entry, reason);
+    for (const entry of [...this.#entries]) this.#fail(entry, reason, "local");
   }
 
   /** Stops timers; nothing more is asked or told. */
@@ -224,7 +235,8 @@ export class PendingOpens implements Disposable {
       if (!asked) onDuplicateClientId();
       else if (opened) onUnwanted(reply.id);
     } else if (reply.type === "v1" && this.#options.refuseV1) {
-      this.#wait(entry, NATIVE_GRACE_MS, () => this.#fail(entry, ONLY_V1));
+      const refuse = (): void => this.#fail(entry, ONLY_V1, "local");
+      this.#wait(entry, NATIVE_GRACE_MS, refuse);
     } else if (opened) {
       entry.number = number;
       this.#remove(entry);
@@ -232,6 +244,7 @@ export class PendingOpens implements Disposable {
     } else if (number !== entry.number) {
       // It was asked again since: what counts is the answer to that.
     } else if (reply.type === "dialing") {
+      entry.dialing = true;
       this.#awaitAnswer(entry);
     } else if (reply.type === "again") this.#askAnother(entry);
     else if (reply.type === "refused") this.#onRefused(entry, reply);
@@ -242,13 +255,12 @@ export class PendingOpens implements Disposable {
     { reason, server }: OpenReply & { readonly type: "refused" },
   ): void {
     entry.refusal = moreTelling(entry.refusal, reason);
-    if (isTransient(reason) && entry.attempts < MAX_ATTEMPTS) {
-      entry.attempts++;
+    if (isTransient(reason) && ++entry.failures < MAX_TRIES) {
       this.#wait(entry, RETRY_MS, () => this.#ask(entry));
     } else if (
       server === undefined || !DEPENDS_ON_SERVER.includes(reason.code)
     ) {
-      this.#fail(entry, entry.refusal);
+      this.#fail(entry, entry.refusal, "peer");
     } else {
       if (!entry.refusedBy.includes(server)) {
         entry.refusedBy.push(server);
@@ -265,7 +277,7 @@ export class PendingOpens implements Disposable {
       !alone && entry.refusedBy.length < MAX_SERVERS &&
       ++entry.again < MAX_AGAIN
     ) this.#ask(entry);
-    else this.#fail(entry, entry.refusal ?? NOBODY_ELSE);
+    else this.#fail(entry, entry.refusal ?? NOBODY_ELSE, "peer");
   }
 
   #onLink(event: LinkEvent): void {
@@ -289,12 +301,14 @@ export class PendingOpens implements Disposable {
     const { bus, subjects, token, target, window, codec } = this.#options;
     const number = this.#nextNumber++;
     entry.number = number;
+    entry.dialing = false;
     entry.numbers.push(number);
     this.#byNumber.set(number, entry);
     if (!bus.connected) {
       this.#wait(entry, Infinity, () => {});
       return;
     }
+    entry.attempts++;
     this.#awaitAnswer(entry);
     const { headers, body } = encodeRequest({
       ...target,
@@ -330,11 +344,14 @@ export class PendingOpens implements Disposable {
 
   #onDeadline(entry: Entry): void {
     const { bus, openTimeout } = this.#options;
+    const what = !bus.connected
+      ? "NATS is not connected, and the open was not answered"
+      : entry.dialing
+      ? "the server still dials the target, and the open was not answered"
+      : "no server answered the open";
     this.#giveUp(entry, {
       code: "timeout",
-      text: bus.connected
-        ? `no answer to the open in ${openTimeout} ms`
-        : `NATS was down for the ${openTimeout} ms an open may take`,
+      text: `${what} within ${openTimeout} ms (--open-timeout)`,
     });
   }
 
@@ -352,14 +369,13 @@ export class PendingOpens implements Disposable {
   }
 
   #onSilence(entry: Entry): void {
-    if (entry.attempts < MAX_ATTEMPTS) {
-      entry.attempts++;
+    if (++entry.failures < MAX_TRIES) {
       this.#ask(entry);
       return;
     }
     this.#giveUp(entry, {
       code: "timeout",
-      text: `the server that took the open fell silent, ${MAX_ATTEMPTS} times`,
+      text: `the server that took the open fell silent, ${MAX_TRIES} times`,
     });
   }
 
@@ -367,18 +383,17 @@ export class PendingOpens implements Disposable {
   #giveUp(entry: Entry, silence: Reason): void {
     const { refusal, foreign } = entry;
     const { request } = this.#options.subjects;
-    this.#fail(
-      entry,
-      refusal ?? (foreign === undefined ? silence : {
-        code: "no-server",
-        text: `no server answers on ${request}, but ${foreign}`,
-      }),
-    );
+    if (refusal !== undefined) this.#fail(entry, refusal, "peer");
+    else if (foreign === undefined) this.#fail(entry, silence, "local");
+    else {
+      const text = `no server answers on ${request}, but ${foreign}`;
+      this.#fail(entry, { code: "no-server", text }, "local");
+    }
   }
 
-  #fail(entry: Entry, reason: Reason): void {
+  #fail(entry: Entry, reason: Reason, by: Decider): void {
     this.#remove(entry);
-    this.#options.onFailed(entry, reason);
+    this.#options.onFailed(entry, reason, by);
   }
 
   #remove(entry: Entry): void {

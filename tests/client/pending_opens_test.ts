@@ -1,7 +1,7 @@
 /** Opens under way: what is asked, when it is asked again, and every answer. */
 import assert from "node:assert/strict";
 import type { BusMessage } from "../../lib/nats/bus.ts";
-import type { ErrorCode, Reason } from "../../lib/base/errors.ts";
+import type { Decider, ErrorCode, Reason } from "../../lib/base/errors.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import {
   decodeRequest,
@@ -37,7 +37,7 @@ class Bench {
   readonly server = this.broker.connect();
   readonly asked: Asked[] = [];
   readonly opened: { open: PendingOpen; reply: OpenReply }[] = [];
-  readonly failed: { open: PendingOpen; reason: Reason }[] = [];
+  readonly failed: { open: PendingOpen; reason: Reason; by: Decider }[] = [];
   readonly unwanted: string[] = [];
   foreign = 0;
   readonly opens: PendingOpens;
@@ -57,7 +57,8 @@ class Bench {
       refuseV1: false,
       onOpen: (open, reply) =>
         void this.opened.push({ open: { ...open }, reply }),
-      onFailed: (open, reason) => void this.failed.push({ open, reason }),
+      onFailed: (open, reason, by) =>
+        void this.failed.push({ open, reason, by }),
       onUnwanted: (id) => void this.unwanted.push(id),
       onDuplicateClientId: () => void this.foreign++,
       ...options,
@@ -295,7 +296,10 @@ Deno.test("PendingOpens asks another server when one falls silent, three in all"
   await bench.wait(1);
   assert.deepEqual(bench.codes, ["timeout"]);
   assert.match(bench.failed[0]?.reason.text ?? "", /silent/);
-  assert.equal(bench.failed[0]?.open.attempts, 3);
+  assert.deepEqual(
+    bench.failed.map(({ open, by }) => [open.attempts, by]),
+    [[3, "local"]],
+  );
 });
 
 Deno.test("PendingOpens waits for a server that says it still dials", async () => {
@@ -451,7 +455,7 @@ Deno.test("PendingOpens asks once NATS is back, and says so when it is not", asy
   await bench.start();
   await bench.wait(15_000);
   assert.deepEqual(bench.codes, ["timeout"]);
-  assert.match(bench.failed[0]?.reason.text ?? "", /NATS was down/);
+  assert.match(bench.failed[0]?.reason.text ?? "", /^NATS is not connected/);
 });
 
 Deno.test("PendingOpens asks again when the link is lost under a request", async () => {
@@ -532,3 +536,115 @@ Deno.test("PendingOpens that refuses version 1 waits a second for a server of ve
   assert.deepEqual(bench.codes, ["version"]);
   assert.equal(bench.asked.length, 3);
 });
+
+/** Opens that fail: how, who says so, and after how many requests. */
+const FAILURES: Readonly<
+  Record<string, readonly [(bench: Bench) => Promise<void>, string]>
+> = {
+  "there is no server": [
+    async (bench) => {
+      bench.stopServers();
+      await bench.start();
+    },
+    "no-server by local after 1: no server listens on proxy.request; start one, or check its --nats-url and --request-subject",
+  ],
+  "NATS is away all the time": [
+    async (bench) => {
+      bench.bus.cut();
+      await bench.start();
+      await bench.wait(15_000);
+    },
+    "timeout by local after 0: NATS is not connected, and the open was not answered within 15000 ms (--open-timeout)",
+  ],
+  "NATS goes away": [
+    async (bench) => {
+      await bench.start();
+      bench.bus.cut();
+      await bench.wait(15_000);
+    },
+    "timeout by local after 1: NATS is not connected, and the open was not answered within 15000 ms (--open-timeout)",
+  ],
+  "the server still dials": [
+    async (bench) => {
+      await bench.start();
+      for (let i = 0; i < 15; i++) {
+        await bench.answer(0, DIALING);
+        await bench.wait(1_000);
+      }
+    },
+    "timeout by local after 1: the server still dials the target, and the open was not answered within 15000 ms (--open-timeout)",
+  ],
+  "servers fall silent": [
+    async (bench) => {
+      await bench.start();
+      await bench.wait(12_000);
+    },
+    "timeout by local after 3: the server that took the open fell silent, 3 times",
+  ],
+  "the link comes back too late for an answer": [
+    async (bench) => {
+      await bench.start();
+      bench.bus.cut();
+      await bench.wait(14_000);
+      bench.bus.restore();
+      await bench.wait(1_000);
+    },
+    "timeout by local after 2: no server answered the open within 15000 ms (--open-timeout)",
+  ],
+  "a server is busy, and the link is lost before it is asked again": [
+    async (bench) => {
+      await bench.start();
+      await bench.answer(0, BUSY);
+      bench.opens.cancel({ code: "draining", text: "the client stops" });
+    },
+    "draining by local after 1: the client stops",
+  ],
+  "all servers are busy": [
+    async (bench) => {
+      await bench.start();
+      for (const at of [0, 1, 2]) {
+        await bench.answer(at, BUSY);
+        await bench.wait(200);
+      }
+    },
+    "draining by peer after 3: about to stop",
+  ],
+  "every server refuses it": [
+    async (bench) => {
+      await bench.start();
+      for (const [at, server] of ["a", "b", "c", "d"].entries()) {
+        const reason = { code: "refused", text: `no, says ${server}` } as const;
+        await bench.answer(at, encodeRefusal(reason, server));
+      }
+    },
+    "refused by peer after 4: no, says a",
+  ],
+  "one refuses it and another falls silent": [
+    async (bench) => {
+      await bench.start();
+      await bench.answer(0, REFUSED);
+      await bench.wait(12_000);
+    },
+    "refused by peer after 4: connection refused",
+  ],
+  "NATS refuses the request": [
+    async (bench) => {
+      await bench.start();
+      bench.bus.deny("proxy.request");
+    },
+    "denied by local after 1: NATS refuses what is published to proxy.request",
+  ],
+};
+
+for (const [what, [play, expected]] of Object.entries(FAILURES)) {
+  Deno.test(`PendingOpens says who failed an open, why, and after how many requests: ${what}`, async () => {
+    const bench = new Bench();
+    await play(bench);
+    assert.deepEqual(
+      bench.failed.map(({ open: { attempts }, reason: { code, text }, by }) =>
+        `${code} by ${by} after ${attempts}: ${text}`
+      ),
+      [expected],
+    );
+  });
+}
