@@ -16,6 +16,9 @@ const MAX_WAITING = 256 * 1024;
 /** Pause before a full pipe that does not block is tried again, in ms: nothing says when it has room. */
 const RETRY_MS = 20;
 
+/** The byte that ends a line. */
+const LINE_END = 0x0a;
+
 /** What a writer of lines is made of. */
 export interface LineWriterOptions {
   /** Writes some of the bytes and resolves to how many; default standard error. */
@@ -29,7 +32,6 @@ export class LineWriter {
   readonly #write: (bytes: Uint8Array) => Promise<number>;
   readonly #droppedLine: (count: number) => string;
   #waiting = "";
-  #lines = 0;
   #dropped = 0;
   /** Whether what was written last ended within a line. */
   #torn = false;
@@ -48,7 +50,6 @@ export class LineWriter {
       return;
     }
     this.#waiting += line;
-    this.#lines++;
     this.#writing ??= this.#run();
   }
 
@@ -63,22 +64,28 @@ export class LineWriter {
   async #run(): Promise<void> {
     // The lines of one turn go in one write.
     await Promise.resolve();
-    while (this.#lines > 0) {
-      const [lines, dropped] = [this.#lines, this.#dropped];
+    while (this.#waiting !== "") {
+      const dropped = this.#dropped;
       // What was dropped came after what waits.
       const text = this.#waiting +
         (dropped > 0 ? this.#droppedLine(dropped) : "");
       this.#waiting = "";
-      this.#lines = this.#dropped = 0;
-      if (!await this.#writeAll(text)) this.#dropped += dropped + lines;
+      this.#dropped = 0;
+      const lost = await this.#writeAll(text);
+      // The last to be lost is the line that tells of those dropped before.
+      if (lost > 0) this.#dropped += lost + (dropped > 0 ? dropped - 1 : 0);
     }
     this.#writing = undefined;
   }
 
-  /** Writes `text`; false when that fails: without a log there is nowhere to tell. */
-  async #writeAll(text: string): Promise<boolean> {
+  /**
+   * Writes `text`, as far as that can be done: without a log there is nowhere to
+   * tell. Resolves to how many of its lines were not written whole.
+   */
+  async #writeAll(text: string): Promise<number> {
     // A line that was cut off must not run into the next.
-    const bytes = new TextEncoder().encode(this.#torn ? `\n${text}` : text);
+    const gap = this.#torn ? "\n" : "";
+    const bytes = new TextEncoder().encode(gap + text);
     let written = 0;
     while (written < bytes.length) {
       try {
@@ -89,6 +96,10 @@ export class LineWriter {
       }
     }
     if (written > 0) this.#torn = written < bytes.length;
-    return written === bytes.length;
+    const rest = bytes.subarray(Math.max(written, gap.length));
+    return rest.reduce(
+      (lines, byte) => byte === LINE_END ? lines + 1 : lines,
+      0,
+    );
   }
 }

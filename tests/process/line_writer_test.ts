@@ -122,6 +122,32 @@ Deno.test("LineWriter starts a new line after one that was cut off, and counts w
   assert.equal(text, "the first \ntwo\n1 dropped\n");
 });
 
+Deno.test("LineWriter counts of lines that were written in part only those that are not there", async () => {
+  let room = 12;
+  let text = "";
+  const writer = new LineWriter({
+    droppedLine,
+    write: (bytes) => {
+      if (room === 0) return Promise.reject(new Deno.errors.BrokenPipe("full"));
+      const taken = bytes.subarray(0, room);
+      room -= taken.length;
+      text += decoder.decode(taken);
+      return Promise.resolve(taken.length);
+    },
+  });
+  const push = async (...lines: string[]): Promise<void> => {
+    for (const line of lines) writer.push(`${line}\n`);
+    await writer.flush(1_000);
+  };
+  await push("one", "two", "three", "four"); // up to "thre"
+  await push("five"); // not even the end of "thre"
+  room = 6; // that, "six", and no word of those dropped
+  await push("six");
+  room = Infinity;
+  await push("seven");
+  assert.equal(text, "one\ntwo\nthre\nsix\n3\nseven\n3 dropped\n");
+});
+
 Deno.test("LineWriter.flush() does not wait for a reader that has stopped", async () => {
   const reader = new Reader();
   const { write } = reader;
