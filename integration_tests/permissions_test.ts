@@ -5,6 +5,7 @@ import { metricValue } from "./support/chaos_stage.ts";
 import { comes, soon, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
+import { RawNats } from "./support/raw_nats.ts";
 import { loginAs, type Rules, rulesConfig } from "./support/nats_users.ts";
 import {
   type ClientRole,
@@ -20,6 +21,9 @@ import { dial, readToEnd } from "./support/transfer.ts";
 
 const ROLES = ["client", "server"] as const;
 
+/** How soon an open fails that nobody can answer, once the server knows, in ms. */
+const AT_ONCE = 4_000;
+
 /** What the documents say that each role needs. */
 const NEEDED: Readonly<Record<RoleName, Required<Rules>>> = {
   client: {
@@ -32,6 +36,9 @@ const NEEDED: Readonly<Record<RoleName, Required<Rules>>> = {
   },
 };
 
+/** The same, and a user that may do all. */
+const ALL: Readonly<Record<string, Rules>> = { ...NEEDED, other: {} };
+
 /** A subject that no role uses. */
 const ELSEWHERE = ["elsewhere.>"];
 
@@ -41,7 +48,7 @@ function without(role: RoleName, what: keyof Rules, subject: string): string {
   const left = needed[what].filter((one) => one !== subject);
   assert.ok(left.length < needed[what].length);
   const list = left.length > 0 ? left : ELSEWHERE;
-  return rulesConfig({ ...NEEDED, [role]: { ...needed, [what]: list } });
+  return rulesConfig({ ...ALL, [role]: { ...needed, [what]: list } });
 }
 
 /** A broker with rules, both roles and a target. */
@@ -57,7 +64,7 @@ const CLIENT_ARGS = [
 ];
 
 /** Starts all of it, with these rules or those that the documents name. */
-async function startFenced(config = rulesConfig(NEEDED)): Promise<Fenced> {
+async function startFenced(config = rulesConfig(ALL)): Promise<Fenced> {
   await using cleanup = new AsyncDisposableStack();
   const nats = cleanup.use(await startNatsServer({ config }));
   const echo = cleanup.use(startEcho());
@@ -142,7 +149,7 @@ for (
         !role.entries().some(isStarted),
         `it says "${started}" without its subscription`,
       );
-      await nats.reload(rulesConfig(NEEDED));
+      await nats.reload(rulesConfig(ALL));
       await whenReady(role, 200, { limit: 12_000 });
       await soon(`it says "${started}"`, role.entry(isStarted));
       assert.equal(await reconnects(role), 0);
@@ -159,7 +166,7 @@ for (
       await nats.reload(without(name, "subscribe", subject));
       const text = await whenReady(role, 503, { matching: /subscription/ });
       assert.ok(text.includes(prefix), text);
-      await nats.reload(rulesConfig(NEEDED));
+      await nats.reload(rulesConfig(ALL));
       await whenReady(role, 200, { limit: 12_000 });
       await expectServing(client);
       assert.equal(await reconnects(role), 0);
@@ -189,7 +196,7 @@ integrationTest(
     expectSaidOnce(client, subject);
     const text = await whenReady(client, 503);
     assert.ok(text.includes(subject), text);
-    await nats.reload(rulesConfig(NEEDED));
+    await nats.reload(rulesConfig(ALL));
     await comes(async () => {
       using conn = await dial(client.endpoint);
       return await roundTrip(conn).then(() => undefined, String);
@@ -207,7 +214,7 @@ for (
   const prefix = subject.replace(/\.>$/, "");
 
   integrationTest(
-    `tunnels whose ${name} loses the right to publish their data end at once, as "denied", with the subject`,
+    `tunnels whose ${name} loses the right to publish their data end at once, as "denied", with the subject, and it is not ready until it may`,
     async () => {
       await using stage = await startFenced();
       const { nats, client, echo } = stage;
@@ -232,12 +239,119 @@ for (
         await soon("the applications are told", Promise.all(ends), 30_000);
       } else await soon("the target is told", echo.whenOpenAtMost(0), 30_000);
       expectSaidOnce(role, prefix);
-      await nats.reload(rulesConfig(NEEDED));
+      const text = await whenReady(role, 503);
+      assert.ok(text.includes(subject), text);
+      const dialled = echo.accepted;
+      using late = await dial(client.endpoint);
+      await soon("one more ends at once", readToEnd(late), AT_ONCE);
+      assert.equal(echo.accepted, dialled, "a target is dialled for it");
+      await nats.reload(rulesConfig(ALL));
       await comes(async () => {
         using conn = await dial(client.endpoint);
         return await roundTrip(conn).then(() => undefined, String);
       });
       for (const one of [name, other]) await whenReady(stage[one], 200);
+    },
+  );
+}
+
+integrationTest(
+  "a server that may not publish its answers dials once, is not ready, and leaves opens to others until it may",
+  async () => {
+    await using stage = await startFenced(
+      without("server", "publish", "p.data.to_client.>"),
+    );
+    const { nats, echo, server, client } = stage;
+    using first = await dial(client.endpoint);
+    const text = await whenReady(server, 503, { limit: AT_ONCE });
+    assert.ok(text.includes("p.data.to_client.>"), text);
+    using second = await dial(client.endpoint);
+    await soon("the second open fails", readToEnd(second), AT_ONCE);
+    await soon("the first open fails", readToEnd(first), 15_000);
+    assert.equal(echo.accepted, 1);
+    await soon("its target is told", echo.whenOpenAtMost(0), AT_ONCE);
+    expectSaidOnce(server, "p.data.to_client");
+    await using other = await startServer(nats.url, {
+      env: loginAs("other"),
+    });
+    for (let i = 0; i < 8; i++) await expectServing(client);
+    await other.process.stop();
+    await nats.reload(rulesConfig(ALL));
+    await whenReady(server, 200, { limit: 12_000 });
+    await expectServing(client);
+    assert.equal(await reconnects(server), 0);
+  },
+);
+
+/** A request with a number that was there before would be a repetition. */
+let asked = 0;
+
+/** Requests an open of `target` as nobody of ours would, for an answer on `reply`. */
+function ask(
+  raw: RawNats,
+  options: {
+    readonly target: string;
+    readonly reply: string;
+    readonly native: boolean;
+  },
+): void {
+  const { reply, native } = options;
+  const [remote_host = "", remote_port = ""] = options.target.split(":");
+  const headers = {
+    remote_host,
+    remote_port,
+    ...(native && {
+      "sproxy-version": "2",
+      "sproxy-client": "evil",
+      "sproxy-tunnel": String(++asked),
+      "sproxy-window": "65536",
+      "sproxy-codec": "binary",
+    }),
+  };
+  const body = `{"ID":"","Reply":"","Data":null,"Metadata":null}`;
+  raw.publish("proxy.request", body, { headers, reply });
+}
+
+for (
+  const [what, allowed] of [
+    ["all clients but no inbox", "p.data.to_client.>"],
+    ["only the client that it has answered", "p.data.to_client.edge7.>"],
+  ] as const
+) {
+  integrationTest(
+    `nobody can make a server unready by asking for answers that it may not give: it may answer ${what}`,
+    async () => {
+      await using stage = await startFenced(
+        rulesConfig({
+          ...ALL,
+          server: { ...NEEDED.server, publish: [allowed] },
+        }),
+      );
+      const { nats, echo, server, client } = stage;
+      await expectServing(client);
+      const url = new URL(nats.url);
+      const { NATS_USER, NATS_PASSWORD } = loginAs("other");
+      [url.username, url.password] = [NATS_USER ?? "", NATS_PASSWORD ?? ""];
+      await using raw = await RawNats.connect(url.href);
+      for (
+        const [reply, native] of [
+          ["elsewhere.x", false],
+          ["_INBOX.evil.1", false],
+          ["p.data.to_server.evil.x.7", true],
+          ["p.data.to_client", true],
+          ...allowed === "p.data.to_client.>"
+            ? []
+            : [["p.data.to_client.evil.open.7", true]] as const,
+        ] as const
+      ) {
+        ask(raw, { target: echo.address, reply, native });
+        await soon(
+          `the server is refused on ${reply}`,
+          server.entry(({ subject }) => subject === reply),
+        );
+        await expectServing(client);
+        await whenReady(server, 200, { limit: 1 });
+      }
     },
   );
 }

@@ -59,9 +59,9 @@ export interface Rules {
 /** The password of the users of {@linkcode rulesConfig}. */
 const PASSWORD = "field";
 
-/** The configuration of two users, `client` and `server`, and what each may do. */
+/** The configuration of the users `client`, `server` and any others, and what each may do. */
 export function rulesConfig(
-  rules: { readonly client?: Rules; readonly server?: Rules } = {},
+  rules: Readonly<Record<string, Rules>> = {},
 ): string {
   const user = (name: string, rules: Rules = {}): string => {
     const list = (subjects: readonly string[] | undefined): string =>
@@ -71,8 +71,10 @@ export function rulesConfig(
     }, subscribe: ${list(rules.subscribe)} } }`;
   };
   return `authorization { users: [
-  ${user("client", rules.client)}
-  ${user("server", rules.server)}
+  ${
+    Object.entries({ client: {}, server: {}, ...rules })
+      .map(([name, rules]) => user(name, rules)).join("\n  ")
+  }
 ] }`;
 }
 

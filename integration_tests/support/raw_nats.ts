@@ -51,10 +51,11 @@ export class RawNats implements AsyncDisposable {
   #writing = false;
   #closed = false;
 
-  private constructor(conn: Deno.TcpConn) {
+  private constructor(conn: Deno.TcpConn, user: string, pass: string) {
     this.#conn = conn;
+    const login = user === "" ? "" : `"user":"${user}","pass":"${pass}",`;
     this.#send(
-      `CONNECT {"verbose":false,"pedantic":false,"lang":"test","version":"0","headers":true,"no_responders":true,"protocol":1}\r\n`,
+      `CONNECT {${login}"verbose":false,"pedantic":false,"lang":"test","version":"0","headers":true,"no_responders":true,"protocol":1}\r\n`,
     );
     this.#running = this.#run();
     this.subscribe(`${this.#inbox}.*`, (message) => {
@@ -63,12 +64,12 @@ export class RawNats implements AsyncDisposable {
     });
   }
 
-  /** Connects to `nats://host:port`; subscriptions are in place after a flush. */
+  /** Connects to `nats://[user:password@]host:port`; subscriptions are in place after a flush. */
   static async connect(url: string): Promise<RawNats> {
-    const { hostname, port } = new URL(url);
+    const { hostname, port, username, password } = new URL(url);
     const conn = await Deno.connect({ hostname, port: Number(port) });
     conn.setNoDelay(true);
-    const nats = new RawNats(conn);
+    const nats = new RawNats(conn, username, password);
     await nats.flush();
     return nats;
   }

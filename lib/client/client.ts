@@ -16,13 +16,20 @@ import {
   type PendingOpen,
   PendingOpens,
 } from "./pending_opens.ts";
+import { Reach } from "../session/reach.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import {
   closeSocket,
   type Socket,
   type SocketListener,
 } from "../net/socket.ts";
-import { firstNumber, OPEN_TOKEN, parseId } from "../wire/subjects.ts";
+import { PEER_NUMBER } from "../wire/frame.ts";
+import {
+  firstNumber,
+  formatId,
+  OPEN_TOKEN,
+  parseId,
+} from "../wire/subjects.ts";
 import { V1_WARNING } from "../tunnel/v1_machine.ts";
 
 /** Shortest time between two warnings of a shared client ID, in ms. */
@@ -46,6 +53,8 @@ export class Ingress implements Disposable {
   readonly #clock: Clock;
   readonly #target: string;
   readonly #opens: PendingOpens;
+  /** Whether the broker lets servers be sent data. */
+  readonly #servers: Reach;
   readonly #log = getLogger(["sproxy", "open"]);
   #saidV1 = false;
   readonly #foreignAnswers = new Throttle(SHARED_ID_WARNING_MS);
@@ -68,6 +77,17 @@ export class Ingress implements Disposable {
         return this.#opens.has(id.number);
       },
     });
+    const { subjects, token } = options;
+    this.#servers = new Reach({
+      ...options,
+      pattern: subjects.data("server", `${token}.>`),
+      subjectOf: (server) =>
+        subjects.data(
+          "server",
+          formatId({ client: token, server, number: PEER_NUMBER }),
+        ),
+      onChange: () => {},
+    });
     this.#opens = new PendingOpens({
       ...options,
       window: this.session.initialWindow,
@@ -85,6 +105,11 @@ export class Ingress implements Disposable {
     return this.#opens.size;
   }
 
+  /** Why no connection gets a tunnel, beside the link; undefined when they do. */
+  get notReadyReason(): string | undefined {
+    return this.#servers.refusal?.text;
+  }
+
   /** Accepts connections until the listener is disposed. */
   async serve(listener: SocketListener): Promise<void> {
     for await (const socket of listener.accept()) this.#onAccept(socket);
@@ -98,13 +123,16 @@ export class Ingress implements Disposable {
   /** Ends the session. */
   [Symbol.dispose](): void {
     this.#opens[Symbol.dispose]();
+    this.#servers[Symbol.dispose]();
     this.session[Symbol.dispose]();
   }
 
   #onAccept(socket: Socket): void {
-    const limit = this.session.limitReached(this.#opens.size);
-    if (limit === undefined) this.#opens.start(socket);
-    else this.#reject(socket, limit);
+    // A tunnel that cannot be sent anything is not worth a dial.
+    const why = this.#servers.refusal ??
+      this.session.limitReached(this.#opens.size);
+    if (why === undefined) this.#opens.start(socket);
+    else this.#reject(socket, why);
   }
 
   #onOpen(open: PendingOpen, reply: OpenedReply): void {

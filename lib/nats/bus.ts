@@ -106,6 +106,19 @@ export interface Bus {
     message: Encodable,
     options?: PublishOptions,
   ): boolean;
+  /**
+   * Publishes a message to find out whether the broker takes it: here a refusal
+   * is the answer, and no event. What the broker itself says to the message,
+   * such as "no responders", has been heard by then.
+   *
+   * @throws {Error} when the link is down, or lost meanwhile.
+   * @throws {RangeError} when the message is larger than `maxPayload`.
+   */
+  mayPublish(
+    subject: string,
+    message: Encodable,
+    options?: PublishOptions,
+  ): Promise<boolean>;
   /** Subscribes, with a queue group or without; survives reconnects. */
   subscribe(
     subject: string,

@@ -142,6 +142,8 @@ class NatsConnection implements NatsBus, TransportHost {
   #setbacks = 0;
   #delay = 0;
   #lastFailure = "no attempt was made";
+  /** Subjects that are asked for by publishing, and whether the broker refused. */
+  readonly #asked = new Map<string, { refused: boolean }>();
   /** Subjects whose messages were refused, and when the log was last told. */
   readonly #denials = new Map<string, Throttle>();
   #closing: Promise<void> | undefined;
@@ -233,6 +235,22 @@ class NatsConnection implements NatsBus, TransportHost {
     const batch = outbox.reserve(lane, size);
     outbox.commit(lane, encoder.write(batch.bytes, batch.end));
     return true;
+  }
+
+  async mayPublish(
+    subject: string,
+    message: Encodable,
+    options?: PublishOptions,
+  ): Promise<boolean> {
+    const question = { refused: false };
+    this.#asked.set(subject, question);
+    try {
+      this.publish(subject, message, options);
+      await this.flush();
+    } finally {
+      if (this.#asked.get(subject) === question) this.#asked.delete(subject);
+    }
+    return !question.refused;
   }
 
   subscribe(
@@ -413,6 +431,11 @@ class NatsConnection implements NatsBus, TransportHost {
   }
 
   #denied(subject: string, reason: string): void {
+    const question = this.#asked.get(subject);
+    if (question !== undefined) {
+      question.refused = true;
+      return;
+    }
     this.#linkListeners.notify({ type: "denied", subject, reason });
     // A broker says it for each message.
     let throttle = this.#denials.get(subject);

@@ -132,7 +132,7 @@ class RoleStatus {
       ) return publishDenied(subject).text;
       this.#denied = undefined;
     }
-    return this.started ? undefined : "starting";
+    return this.started ? this.counted?.notReadyReason : "starting";
   }
 }
 

@@ -34,6 +34,8 @@ export interface Counted {
   readonly session: Session;
   /** Opens under way. */
   readonly opening: number;
+  /** Why no tunnel can be opened, beside the link and the subscriptions. */
+  readonly notReadyReason?: string | undefined;
 }
 
 /** The metrics of a role and its connection to NATS as they are now. */

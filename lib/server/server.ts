@@ -5,9 +5,19 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
-import type { Bus, BusMessage, BusSubscription } from "../nats/bus.ts";
+import type {
+  Bus,
+  BusMessage,
+  BusSubscription,
+  LinkEvent,
+} from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
-import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
+import {
+  messageOf,
+  publishDenied,
+  type Reason,
+  TunnelError,
+} from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   decodeRequest,
@@ -18,6 +28,7 @@ import {
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
+import { Reach, type ReachOptions } from "../session/reach.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import { closeSocket, type Socket } from "../net/socket.ts";
 import {
@@ -27,7 +38,10 @@ import {
   isSubject,
   makeToken,
   MAX_ID_LENGTH,
+  OPEN_TOKEN,
+  parseId,
 } from "../wire/subjects.ts";
+import { PEER_NUMBER } from "../wire/frame.ts";
 import { V1_WARNING } from "../tunnel/v1_machine.ts";
 
 /** When a client first hears that the dial goes on, and how often after that, in ms. */
@@ -35,6 +49,9 @@ const DIALING_NOTICE_MS = { first: 500, next: 1_000 } as const;
 
 /** Version 1 peers remembered as warned of; with more the log has told enough. */
 const MAX_V1_PEERS = 1024;
+
+/** Where version 1 clients are answered: the original's library makes inboxes, and so do all others. */
+const INBOXES = "_INBOX.";
 
 const REFUSE_V1 = new TunnelError(
   "version",
@@ -77,7 +94,11 @@ export class Egress implements Disposable {
   readonly #bus: Bus;
   readonly #clock: Clock;
   readonly #log = getLogger(["sproxy", "open"]);
-  readonly #subscription: BusSubscription;
+  /** Undefined while the broker refuses every answer: others are to get the opens. */
+  #subscription: BusSubscription | undefined;
+  /** Whether the broker lets clients be spoken to, and inboxes be answered. */
+  readonly #clients: Reach;
+  readonly #inboxes: Reach;
   readonly #stop = new AbortController();
   /** IDs of the tunnels whose targets are being dialled. */
   readonly #dialing = new Set<string>();
@@ -93,16 +114,33 @@ export class Egress implements Disposable {
     this.#clock = options.clock;
     this.#nextV1Number = firstNumber(options.random);
     this.session = new Session({ ...options, role: "server" });
-    this.#subscription = this.#bus.subscribe(
-      options.subjects.request,
-      (message) => this.#onRequest(message),
-      { queue: options.queueGroup },
-    );
+    const { subjects, token } = options;
+    this.#clients = this.#reach({
+      pattern: subjects.data("client", ">"),
+      subjectOf: (client) =>
+        subjects.data(
+          "client",
+          formatId({ client, server: token, number: PEER_NUMBER }),
+        ),
+      onChange: () => this.#onReach(),
+    });
+    this.#inboxes = this.#reach({
+      pattern: `${INBOXES}>`,
+      subjectOf: (inbox) => INBOXES + inbox,
+      onChange: () => {},
+    });
+    this.#bus.onLink((event) => this.#onLink(event), this.#stop.signal);
+    this.#join();
   }
 
   /** Dials under way. */
   get opening(): number {
     return this.#dialing.size;
+  }
+
+  /** Why no open is answered, beside the link; undefined when they are. */
+  get notReadyReason(): string | undefined {
+    return this.#clients.refusal?.text;
   }
 
   /**
@@ -113,14 +151,59 @@ export class Egress implements Disposable {
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#stop.abort(DRAINING);
-    await this.#subscription.drain();
+    await this.#subscription?.drain();
   }
 
   /** Gives up dials under way and ends the session. */
   [Symbol.dispose](): void {
     this.#stop.abort(DRAINING);
-    this.#subscription[Symbol.dispose]();
+    this.#subscription?.[Symbol.dispose]();
+    this.#clients[Symbol.dispose]();
+    this.#inboxes[Symbol.dispose]();
     this.session[Symbol.dispose]();
+  }
+
+  #reach(
+    options: Pick<ReachOptions, "pattern" | "subjectOf" | "onChange">,
+  ): Reach {
+    return new Reach({ ...this.#options, ...options });
+  }
+
+  /** Takes part in the queue group of opens. */
+  #join(): void {
+    const { subjects, queueGroup } = this.#options;
+    this.#subscription = this.#bus.subscribe(
+      subjects.request,
+      (message) => this.#onRequest(message),
+      { queue: queueGroup },
+    );
+  }
+
+  /** A server that nobody hears would keep opens from those that can answer them. */
+  #onReach(): void {
+    const { refusal } = this.#clients;
+    if (this.#draining) return;
+    if (refusal === undefined) {
+      this.#join();
+      return;
+    }
+    this.#log.error(
+      "opens are left to other servers until NATS takes answers",
+      {
+        why: refusal.text,
+      },
+    );
+    this.#subscription?.[Symbol.dispose]();
+    this.#subscription = undefined;
+  }
+
+  /** An answer did not get through: its client will not use the tunnel. */
+  #onLink(event: LinkEvent): void {
+    if (event.type !== "denied") return;
+    const { subjects, token } = this.#options;
+    const id = parseId(subjects.idOf("client", event.subject) ?? "");
+    if (id?.server !== OPEN_TOKEN) return;
+    this.session.abort({ ...id, server: token }, publishDenied(event.subject));
   }
 
   get #draining(): boolean {
@@ -140,6 +223,10 @@ export class Egress implements Disposable {
       if (!(error instanceof TunnelError)) throw error;
       this.#dropped(reply, error.text);
       this.#refuse(reply, error, undefined);
+      return;
+    }
+    if (request.native === undefined && this.#inboxes.refusal !== undefined) {
+      this.#dropped(reply, this.#inboxes.refusal.text);
       return;
     }
     if (request.native?.not?.includes(this.#options.token)) {
@@ -250,6 +337,7 @@ export class Egress implements Disposable {
     if (native !== undefined) {
       const { codec, window: peerWindow } = native;
       this.session.addNative({ id, socket, target, codec, peerWindow });
+      void this.#clients.meet(id.client);
       return;
     }
     this.#noteV1(reply);

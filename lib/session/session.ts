@@ -194,11 +194,19 @@ export class Session implements Disposable {
 
   /** Whether a tunnel of this ID is open, or has been lately. */
   knows(id: ConnectionId): boolean {
+    return this.#find(id) !== undefined ||
+      this.#closed.find(formatId(id)) !== undefined;
+  }
+
+  /** Cuts the tunnel of this ID, if it is open. */
+  abort(id: ConnectionId, reason: Reason): void {
+    this.#find(id)?.abort(reason, this.#options.clock.now());
+  }
+
+  #find(id: ConnectionId): Tunnel | undefined {
     const { subjects, role } = this.#options;
-    const text = formatId(id);
-    const subject = new TextEncoder().encode(subjects.data(role, text));
-    return this.#table.find(subject) !== undefined ||
-      this.#closed.find(text) !== undefined;
+    const subject = subjects.data(role, formatId(id));
+    return this.#table.find(new TextEncoder().encode(subject));
   }
 
   /** Adds a native tunnel and sets it going in this turn. */

@@ -141,6 +141,8 @@ export class MemoryBus implements Bus {
   congested = false;
   pendingBytes = 0;
   refusedSubjects: readonly string[] = [];
+  /** Which subjects the broker lets nothing be published to. */
+  forbidden: (subject: string) => boolean = () => false;
   readonly #broker: MemoryBroker;
   readonly #links = new Set<(event: LinkEvent) => void>();
   readonly #drains = new Set<() => void>();
@@ -163,11 +165,26 @@ export class MemoryBus implements Bus {
     if (message.byteLength > this.maxPayload) {
       throw new RangeError(`message of ${message.byteLength} bytes`);
     }
+    if (this.forbidden(subject)) {
+      this.#enqueue(() => this.deny(subject));
+      return true;
+    }
     const data = new Uint8Array(message.byteLength);
     message.encodeInto(data, 0);
     const { reply = "", headers = [] } = options;
     this.#broker.route({ subject, reply, data, headers, from: this });
     return true;
+  }
+
+  async mayPublish(
+    subject: string,
+    message: Encodable,
+    options: PublishOptions = {},
+  ): Promise<boolean> {
+    const allowed = !this.forbidden(subject);
+    if (allowed) this.publish(subject, message, options);
+    await this.flush();
+    return allowed;
   }
 
   subscribe(
