@@ -76,6 +76,9 @@ const DEPENDS_ON_SERVER: readonly ErrorCode[] = [
   "refused",
 ];
 
+/** Refusals that depend on the server, too, and that it may take back a little later. */
+const PASSING: readonly ErrorCode[] = ["limit", "draining"];
+
 /** Never told: an open that is asked again was refused before. */
 const NOBODY_ELSE: Reason = {
   code: "internal",
@@ -103,8 +106,8 @@ interface Entry extends PendingOpen {
   dialing: boolean;
   /** The number, and those of earlier requests, which may be answered yet. */
   readonly numbers: number[];
-  /** Servers that have refused it. */
-  readonly refusedBy: string[];
+  /** Servers that have refused it, and whether that may pass. */
+  readonly refusedBy: Map<string, { readonly passing: boolean }>;
   /** The most telling refusal so far. */
   refusal: Reason | undefined;
   /** Answers in a row of servers that have refused it before. */
@@ -188,7 +191,7 @@ export class PendingOpens implements Disposable {
       attempts: 0,
       failures: 0,
       dialing: false,
-      refusedBy: [],
+      refusedBy: new Map(),
       refusal: undefined,
       again: 0,
       foreign: undefined,
@@ -255,17 +258,16 @@ export class PendingOpens implements Disposable {
     { reason, server }: OpenReply & { readonly type: "refused" },
   ): void {
     entry.refusal = moreTelling(entry.refusal, reason);
-    if (isTransient(reason) && ++entry.failures < MAX_TRIES) {
-      this.#wait(entry, RETRY_MS, () => this.#ask(entry));
-    } else if (
-      server === undefined || !DEPENDS_ON_SERVER.includes(reason.code)
-    ) {
-      this.#fail(entry, entry.refusal, "peer");
-    } else {
-      if (!entry.refusedBy.includes(server)) {
-        entry.refusedBy.push(server);
-        entry.again = -1;
-      }
+    const { refusedBy } = entry;
+    const passing = PASSING.includes(reason.code);
+    if (server === undefined && passing) this.#askLater(entry);
+    else if (
+      server === undefined ||
+      !(passing || DEPENDS_ON_SERVER.includes(reason.code))
+    ) this.#fail(entry, entry.refusal, "peer");
+    else {
+      if (!refusedBy.has(server)) entry.again = -1;
+      refusedBy.set(server, { passing });
       this.#askAnother(entry);
     }
   }
@@ -274,10 +276,25 @@ export class PendingOpens implements Disposable {
   #askAnother(entry: Entry): void {
     const alone = this.#answersInARow >= ALONE_ANSWERS;
     if (
-      !alone && entry.refusedBy.length < MAX_SERVERS &&
+      !alone && entry.refusedBy.size < MAX_SERVERS &&
       ++entry.again < MAX_AGAIN
     ) this.#ask(entry);
-    else this.#fail(entry, entry.refusal ?? NOBODY_ELSE, "peer");
+    else if ([...entry.refusedBy.values()].some(({ passing }) => passing)) {
+      this.#askLater(entry);
+    } else this.#fail(entry, entry.refusal ?? NOBODY_ELSE, "peer");
+  }
+
+  /** Asks those again, after a pause, that were only busy. */
+  #askLater(entry: Entry): void {
+    if (++entry.failures >= MAX_TRIES) {
+      this.#fail(entry, entry.refusal ?? NOBODY_ELSE, "peer");
+      return;
+    }
+    entry.again = 0;
+    for (const [server, { passing }] of entry.refusedBy) {
+      if (passing) entry.refusedBy.delete(server);
+    }
+    this.#wait(entry, RETRY_MS, () => this.#ask(entry));
   }
 
   #onLink(event: LinkEvent): void {
@@ -317,7 +334,7 @@ export class PendingOpens implements Disposable {
         number,
         window,
         codec,
-        not: entry.refusedBy,
+        not: [...entry.refusedBy.keys()],
       },
     });
     const id = formatId({ client: token, server: OPEN_TOKEN, number });
@@ -422,9 +439,4 @@ function moreTelling(a: Reason | undefined, b: Reason): Reason {
     return at < 0 ? TELLING.length : at;
   };
   return rank(b) < rank(a) ? b : a;
-}
-
-/** Another server, or the same a little later, may say yes. */
-function isTransient({ code }: Reason): boolean {
-  return code === "draining" || code === "limit";
 }

@@ -410,22 +410,55 @@ Deno.test("PendingOpens does not heed an earlier server's refusal when it has as
   assert.deepEqual(bench.codes, ["timeout"]);
 });
 
-Deno.test("PendingOpens tries again where a server is about to stop or full", async () => {
+for (const code of ["limit", "draining"] as const) {
+  const busy = encodeRefusal({ code, text: "not now" }, "s");
+
+  Deno.test(`PendingOpens asks another server where one refuses with ${code}`, async () => {
+    const bench = new Bench();
+    await bench.start();
+    await bench.answer(0, busy);
+    assert.deepEqual(bench.asked[1]?.request.native?.not, ["s"]);
+    await bench.answer(1, encodeAgain("s"));
+    await bench.accept(2);
+    assert.equal(bench.opened.length, 1);
+  });
+
+  Deno.test(`PendingOpens asks the only server again a little later where it refuses with ${code}, three times in all`, async () => {
+    const bench = new Bench();
+    await bench.start();
+    /** Answers until it is not asked again at once; says how often that was. */
+    const exhaust = async (): Promise<number> => {
+      const from = bench.asked.length - 1;
+      assert.equal(bench.asked[from]?.request.native?.not, undefined);
+      await bench.answer(from, busy);
+      for (let at = from + 1; at < bench.asked.length; at++) {
+        assert.ok(at < from + 10, "it asks for ever");
+        await bench.answer(at, encodeAgain("s"));
+      }
+      return bench.asked.length - from;
+    };
+    for (let round = 0; round < 3; round++) {
+      assert.deepEqual(bench.codes, []);
+      // Either of two servers would have been picked once in seven times.
+      assert.equal(await exhaust(), 7);
+      await bench.wait(200);
+    }
+    assert.deepEqual(bench.codes, [code]);
+    assert.equal(bench.opens.size, 0);
+  });
+}
+
+Deno.test("PendingOpens asks a server again that was busy, not one that refused", async () => {
   const bench = new Bench();
   await bench.start();
-  await bench.answer(0, BUSY);
-  await bench.wait(200);
-  assert.equal(bench.asked.length, 2);
-  await bench.accept(1);
-  assert.equal(bench.opened.length, 1);
-
-  await bench.start();
-  for (let at = 2; at < 5; at++) {
-    await bench.answer(at, BUSY);
-    await bench.wait(200);
+  for (const [at, server] of ["a", "b", "c", "d"].entries()) {
+    const code = server === "b" ? "limit" : "denied";
+    await bench.answer(at, encodeRefusal({ code, text: "no" }, server));
   }
-  assert.deepEqual(bench.codes, ["draining"]);
-  assert.equal(bench.asked.length, 5);
+  await bench.wait(200);
+  assert.deepEqual(bench.asked[4]?.request.native?.not, ["a", "c", "d"]);
+  await bench.accept(4);
+  assert.equal(bench.opened.length, 1);
 });
 
 Deno.test("PendingOpens gives an open up when it took too long altogether", async () => {
@@ -591,23 +624,23 @@ const FAILURES: Readonly<
     },
     "timeout by local after 2: no server answered the open within 15000 ms (--open-timeout)",
   ],
-  "a server is busy, and the link is lost before it is asked again": [
+  "a server is busy, and the client stops while another is asked": [
     async (bench) => {
       await bench.start();
       await bench.answer(0, BUSY);
       bench.opens.cancel({ code: "draining", text: "the client stops" });
     },
-    "draining by local after 1: the client stops",
+    "draining by local after 2: the client stops",
   ],
   "all servers are busy": [
     async (bench) => {
       await bench.start();
-      for (const at of [0, 1, 2]) {
-        await bench.answer(at, BUSY);
+      for (let at = 0; at < bench.asked.length; at++) {
+        await bench.answer(at, at % 7 === 0 ? BUSY : encodeAgain("s"));
         await bench.wait(200);
       }
     },
-    "draining by peer after 3: about to stop",
+    "draining by peer after 21: about to stop",
   ],
   "every server refuses it": [
     async (bench) => {
