@@ -18,6 +18,12 @@ import { systemSources } from "../lib/config/sources.ts";
 /** How long an answer may take, in ms: less than the time-out of the container's check. */
 const TIMEOUT_MS = 2_000;
 
+const REQUEST =
+  "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/** How the answer of a process begins that is up. */
+const STATUS_UP = "HTTP/1.1 200 ";
+
 /** Where the status is served; undefined when it is not. */
 function statusAddress(args: readonly string[]): Address | undefined {
   const sources = systemSources();
@@ -32,20 +38,36 @@ function statusAddress(args: readonly string[]): Address | undefined {
   return command.kind === "run" ? command.config.server.listenAddr : undefined;
 }
 
-/** Whether the process at `address` says that it is up. */
+/**
+ * Whether the process at `address` says that it is up. Asked without `fetch`:
+ * a URL cannot name the zone of an address.
+ */
 async function isUp({ host, port }: Address): Promise<boolean> {
   const anywhere = host === "" || host === "0.0.0.0" || host === "::";
-  const name = anywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+  const hostname = anywhere ? "127.0.0.1" : host;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    const response = await fetch(`http://${name}:${port}/health`, {
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-    await response.body?.cancel();
-    return response.ok;
+    using conn = await Deno.connect({ hostname, port, signal });
+    const giveUp = (): void => conn[Symbol.dispose]();
+    signal.addEventListener("abort", giveUp, { once: true });
+    await conn.write(new TextEncoder().encode(REQUEST));
+    return await readText(conn, STATUS_UP.length) === STATUS_UP;
   } catch {
     // Nobody listens, or answers in time: that is the answer.
     return false;
   }
+}
+
+/** The first `length` characters of what `conn` says, all of them ASCII. */
+async function readText(conn: Deno.TcpConn, length: number): Promise<string> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const count = await conn.read(bytes.subarray(filled));
+    if (count === null) break;
+    filled += count;
+  }
+  return new TextDecoder().decode(bytes.subarray(0, filled));
 }
 
 async function main(): Promise<number> {

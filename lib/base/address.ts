@@ -5,13 +5,14 @@
  * @module
  */
 
-import { quote } from "./text.ts";
+import { quote, redactUrl } from "./text.ts";
 
 /** A place to dial or to listen at. */
 export interface Address {
   /**
-   * A host name or IP address; IPv6 without brackets. Empty, where a listener
-   * may have that, means every interface.
+   * A host name or IP address; IPv6 without brackets, perhaps with a zone
+   * (`fe80::1%eth0`). Empty, where a listener may have that, means every
+   * interface.
    */
   readonly host: string;
   /** A TCP port, 1 to 65535; 0, where a listener may have that, means any free one. */
@@ -29,6 +30,9 @@ export interface AddressOptions {
 /** The longest host name, in characters: that of DNS (RFC 1035, without the root's dot). */
 export const MAX_HOST_LENGTH = 253;
 
+/** The longest zone, in characters: that of an interface's name on Linux and the BSDs (IFNAMSIZ). */
+const MAX_ZONE_LENGTH = 15;
+
 /** The highest TCP port. */
 export const MAX_PORT = 65_535;
 
@@ -43,7 +47,9 @@ export function parseAddress(
 ): Address {
   const result = tryParseAddress(text, options);
   if (typeof result === "string") {
-    throw new SyntaxError(`${quote(text)} is not an address: ${result}`);
+    throw new SyntaxError(
+      `${quote(redactUrl(text))} is not an address: ${result}`,
+    );
   }
   return result;
 }
@@ -60,25 +66,53 @@ export function tryParseAddress(
   const colon = text.lastIndexOf(":");
   const host = inside ?? text.slice(0, Math.max(colon, 0));
   const port = inside === undefined ? text.slice(colon + 1) : after;
+  const surplus = surplusProblem(text);
+  if (surplus !== undefined) return surplus;
   if (inside !== undefined && !inside.includes(":")) {
     return "brackets are for IPv6 addresses";
-  }
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) {
-    return "it has a scheme; write host:port alone";
   }
   if (inside === undefined && colon < 0) {
     return /^\d+$/.test(text)
       ? `it has no host; write ${options.allowEmptyHost ? "" : "host"}:${text}`
       : "it has no port; write host:port";
   }
-  if (inside === undefined && host.includes(":")) {
-    return "an IPv6 address goes in brackets, as in [::1]:8080";
+  if (inside === undefined && host.includes(":")) return colonProblem(text);
+  if (host === "*" && options.allowEmptyHost) {
+    return `for every interface write :${port}`;
   }
   const problem =
     (host === "" && options.allowEmptyHost === true
       ? undefined
       : hostProblem(host)) ?? portProblem(port, options);
   return problem ?? { host, port: Number(port) };
+}
+
+/**
+ * What beside host and port is in `text`, in a few words, or undefined when
+ * nothing is: what people copy of a URL.
+ */
+export function surplusProblem(text: string): string | undefined {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) {
+    return "it has a scheme; write host:port alone";
+  }
+  if (text.includes("@")) return "it has a user; write host:port alone";
+  // Not the slash of a network, as a target pattern may have it.
+  if (/:[^:\]]+[/?#][^:\]]*$|^\/\//.test(text)) {
+    return "it has a path; write host:port alone";
+  }
+  return undefined;
+}
+
+/** What is wrong with more than one colon outside of brackets. */
+function colonProblem(text: string): string {
+  const bare = text.replace(/[[\]]/g, "");
+  const before = bare.slice(0, bare.lastIndexOf(":"));
+  if (parseIp(bare) === undefined && parseIp(before) === undefined) {
+    return "it has more than one colon; write host:port";
+  }
+  return text.includes("%")
+    ? "an IPv6 address and its zone go in brackets, as in [fe80::1%eth0]:8080"
+    : "an IPv6 address goes in brackets, as in [::1]:8080";
 }
 
 /** `address` as {@linkcode parseAddress} reads it. */
@@ -89,8 +123,8 @@ export function formatAddress(address: Address): string {
 
 /**
  * What keeps `host` from being a host to dial, in a few words, or undefined
- * when nothing does. Hosts are IP addresses (IPv6 without brackets or zone)
- * and names: labels of ASCII letters, digits, `-` and `_` with dots between,
+ * when nothing does. Hosts are IP addresses (IPv6 without brackets, perhaps
+ * with a zone) and names: labels of ASCII letters, digits, `-` and `_` with dots between,
  * perhaps with the root's dot at the end. The rule is one for options,
  * target patterns and what peers ask for.
  */
@@ -103,7 +137,11 @@ export function hostProblem(host: string): string | undefined {
   if (/[\s\p{Cc}]/u.test(host)) {
     return "its host has white space or control characters in it";
   }
-  if (host.includes(":")) return "its host is no IPv6 address";
+  if (host.includes(":")) {
+    return parseIp(host.replace(/%.*/s, "")) === undefined
+      ? "its host is no IPv6 address"
+      : "its zone is no name or number of an interface";
+  }
   if (/[^ -~]/.test(host)) {
     return "its host has characters outside ASCII; write its xn-- form";
   }
@@ -122,6 +160,7 @@ export function portProblem(
   options: AddressOptions = {},
 ): string | undefined {
   if (text === "") return "it has no port";
+  if (/\s/.test(text)) return "its port has white space in it";
   if (!/^\d+$/.test(text)) return "its port is not a number";
   const port = Number(text);
   if (port === 0 && options.allowPortZero !== true) return "its port is 0";
@@ -132,9 +171,49 @@ export function portProblem(
 /**
  * The bytes of the IP address in `text`, 4 or 16, or undefined when it is
  * none. An IPv4 address mapped into IPv6 (`::ffff:10.0.0.1`) gives the 4
- * bytes of the IPv4 address: it is the same destination.
+ * bytes of the IPv4 address: it is the same destination. A zone is no part of
+ * the bytes; {@linkcode zoneOf} tells it.
  */
 export function parseIp(text: string): readonly number[] | undefined {
+  const [, ip = text, zone] = /^([^%]*:[^%]*)%(.*)$/s.exec(text) ?? [];
+  return zone === undefined || isZone(zone) ? parseBareIp(ip) : undefined;
+}
+
+/**
+ * The zone of the IPv6 address in `host` (RFC 4007): the name or number of the
+ * interface that a link-local address is on; undefined when it has none.
+ */
+export function zoneOf(host: string): string | undefined {
+  const at = host.includes(":") ? host.indexOf("%") : -1;
+  return at < 0 ? undefined : host.slice(at + 1);
+}
+
+/** `host` without its zone, as certificates and permissions have it. */
+export function withoutZone(host: string): string {
+  const zone = zoneOf(host);
+  return zone === undefined ? host : host.slice(0, -zone.length - 1);
+}
+
+/**
+ * What is to be done where the system finds no way to `host`, in a few words:
+ * a link-local address without a zone is on no interface, and a zone may not
+ * be known; undefined when neither is so.
+ */
+export function zoneHint(host: string): string | undefined {
+  const zone = zoneOf(host);
+  if (zone !== undefined) return `is ${quote(zone)} an interface there?`;
+  const [first = 0, second = 0] = host.includes(":") ? parseIp(host) ?? [] : [];
+  return first === 0xfe && (second & 0xc0) === 0x80
+    ? `a link-local address needs its interface, as in [${host}%eth0]`
+    : undefined;
+}
+
+function isZone(text: string): boolean {
+  return /^[\w.~-]+$/.test(text) && text.length <= MAX_ZONE_LENGTH;
+}
+
+/** The bytes of an address without a zone. */
+function parseBareIp(text: string): readonly number[] | undefined {
   if (!text.includes(":")) return parseIpv4(text);
   if (!/^[\da-f:.]+$/i.test(text)) return undefined;
   // The runtime writes it in groups of hexadecimals, the longest zeros as "::".

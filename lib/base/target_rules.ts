@@ -4,7 +4,9 @@
  * A pattern is `HOST:PORTS`. HOST is a name (`db.example.com`), all names
  * under a domain (`*.example.com`, without the domain itself), an IP address
  * (`10.0.0.7`, `[::1]`), a network (`10.0.0.0/8`, `[fd00::/8]`) or `*`. PORTS
- * is a port, a range (`1000-2000`) or `*`.
+ * is a port, a range (`1000-2000`) or `*`. An address or network with a zone
+ * (`[fe80::1%eth0]`, `[fe80::%eth0/10]`) covers what was asked for with that
+ * zone, written the same; without one it covers every zone.
  *
  * Patterns for names look at the name that was asked for, those for addresses
  * at the address that is dialled. What a rule does not clearly cover is not
@@ -13,8 +15,15 @@
  * @module
  */
 
-import { hostProblem, MAX_PORT, parseIp, portProblem } from "./address.ts";
-import { quote } from "./text.ts";
+import {
+  hostProblem,
+  MAX_PORT,
+  parseIp,
+  portProblem,
+  surplusProblem,
+  zoneOf,
+} from "./address.ts";
+import { quote, redactUrl } from "./text.ts";
 
 /** What the host of a rule covers. */
 export type HostRule =
@@ -29,6 +38,8 @@ export type HostRule =
     readonly kind: "network";
     readonly bytes: readonly number[];
     readonly bits: number;
+    /** The only zone it covers; undefined for every one, and none. */
+    readonly zone: string | undefined;
   };
 
 /** One pattern, parsed. */
@@ -63,6 +74,8 @@ export interface Target {
  */
 export function parseTargetRule(text: string): TargetRule {
   try {
+    const surplus = surplusProblem(text);
+    if (surplus !== undefined) throw new SyntaxError(surplus);
     const colon = text.lastIndexOf(":");
     if (colon < 0) throw new SyntaxError("it has no port; write host:port");
     const [minPort, maxPort] = parsePorts(text.slice(colon + 1));
@@ -70,7 +83,7 @@ export function parseTargetRule(text: string): TargetRule {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new SyntaxError(
-      `${quote(text)} is not a target pattern: ${error.message}`,
+      `${quote(redactUrl(text))} is not a target pattern: ${error.message}`,
     );
   }
 }
@@ -87,7 +100,9 @@ export function matchTarget(
   const name = canonicalName(target.host);
   const literal = parseIp(target.host);
   // An address that was asked for is the address that is dialled.
-  const ip = literal ?? parseIp(target.resolvedIp ?? "");
+  const dialled = literal === undefined ? target.resolvedIp ?? "" : target.host;
+  const ip = parseIp(dialled);
+  const zone = zoneOf(dialled);
   return rules.find(({ host, minPort, maxPort }) => {
     if (!(target.port >= minPort && target.port <= maxPort)) return false;
     switch (host.kind) {
@@ -99,7 +114,8 @@ export function matchTarget(
         return literal === undefined && name.endsWith(host.suffix) &&
           name.length > host.suffix.length;
       case "network":
-        return ip !== undefined && contains(host, ip);
+        return ip !== undefined && contains(host, ip) &&
+          (host.zone === undefined || host.zone === zone);
     }
   });
 }
@@ -184,7 +200,7 @@ function parseNetwork(text: string): HostRule {
   if (outside) {
     throw new SyntaxError(`it has bits set after the first ${bits}`);
   }
-  return { kind: "network", bytes, bits };
+  return { kind: "network", bytes, bits, zone: zoneOf(address) };
 }
 
 /** Refuses what is no host name; a star elsewhere than in front is one such thing. */

@@ -45,6 +45,14 @@ export function quote(text: string, limit: number = QUOTE_LIMIT): string {
 }
 
 /**
+ * `text`, which may be one URL or several, with everything that could be a
+ * secret replaced by `***`: whatever stands before the last `@`.
+ */
+export function redactUrl(text: string): string {
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1***@");
+}
+
+/**
  * The candidate that `word` was most probably meant to be, or undefined when
  * none is near. Case, dashes, dots and underscores do not count, so that
  * `-natsUrl` finds `--nats-url`.

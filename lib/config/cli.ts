@@ -15,12 +15,11 @@ import {
 } from "./config.ts";
 import { findConfigFile } from "./file.ts";
 import { renderHelp } from "./help.ts";
-import { redactUrl } from "./nats_url.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
 import { type Option, type OptionKey, optionsOf } from "./options.ts";
 import { otherRole, type Role } from "../wire/subjects.ts";
-import { closest, escapeUnsafe, quote } from "../base/text.ts";
+import { closest, escapeUnsafe, quote, redactUrl } from "../base/text.ts";
 
 /** The version of this program. */
 export const VERSION: string = denoJson.version;

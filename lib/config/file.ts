@@ -5,13 +5,12 @@
  * @module
  */
 
-import { redactUrl } from "./nats_url.ts";
 import type { Sources } from "./sources.ts";
 import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { type Option, type OptionKey, optionsOf } from "./options.ts";
 import { otherRole, type Role } from "../wire/subjects.ts";
-import { closest, quote } from "../base/text.ts";
+import { closest, quote, redactUrl } from "../base/text.ts";
 
 /** A config file, read and checked; its values are still text. */
 export interface ConfigFile {

@@ -6,7 +6,7 @@
 
 import { type Address, tryParseAddress } from "../base/address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
-import { quote } from "../base/text.ts";
+import { quote, redactUrl } from "../base/text.ts";
 
 /** The port of a broker whose URL names none: that of NATS. */
 const DEFAULT_PORT = "4222";
@@ -44,8 +44,10 @@ export function parseNatsUrls(text: string): NatsUrls {
       throw refuse("its scheme is neither nats:// nor tls://");
     }
     if (/[/?#]/.test(place)) throw refuse("it has more than host and port");
+    // In a URL the % before a zone is itself percent-encoded (RFC 6874).
+    const plain = place.replace(/^(\[[^%\]]*)%25(?=[^\]])/, "$1%");
     const address = tryParseAddress(
-      /^[^:]+$|\]$/.test(place) ? `${place}:${DEFAULT_PORT}` : place,
+      /^[^:]+$|\]$/.test(plain) ? `${plain}:${DEFAULT_PORT}` : plain,
     );
     if (typeof address === "string") throw refuse(address);
     servers.push(address);
@@ -59,14 +61,6 @@ export function parseNatsUrls(text: string): NatsUrls {
     auth = found;
   }
   return { servers, tls, auth };
-}
-
-/**
- * `text`, which may be one URL or several, with everything that could be a
- * secret replaced by `***`: whatever stands before the last `@`.
- */
-export function redactUrl(text: string): string {
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1***@");
 }
 
 /** The credentials of a URL, or what is wrong with them. */

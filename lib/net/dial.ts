@@ -5,7 +5,12 @@
  * @module
  */
 import { lookup } from "node:dns/promises";
-import { type Address, formatAddress, parseIp } from "../base/address.ts";
+import {
+  type Address,
+  formatAddress,
+  parseIp,
+  zoneHint,
+} from "../base/address.ts";
 import type { BufferPool } from "../base/buffer_pool.ts";
 import { type ErrorCode, messageOf, TunnelError } from "../base/errors.ts";
 import { TcpSocket } from "./tcp_socket.ts";
@@ -73,6 +78,7 @@ export async function resolve(
 function dialError(address: Address, cause: unknown): TunnelError {
   const shown = formatAddress(address);
   const words = messageOf(cause).replace(/ \(os error \d+\)$/, "");
+  const hint = zoneHint(address.host);
   const make = (code: ErrorCode, text: string): TunnelError =>
     new TunnelError(code, `Dial ${shown}: ${text}`, { cause });
   if (cause instanceof Deno.errors.ConnectionRefused) {
@@ -86,6 +92,9 @@ function dialError(address: Address, cause: unknown): TunnelError {
     cause instanceof Deno.errors.PermissionDenied
   ) {
     return make("denied", `not permitted (${words})`);
+  }
+  if (hint !== undefined && /lookup|invalid argument|address/i.test(words)) {
+    return make("unreachable", `${words.toLowerCase()} (${hint})`);
   }
   if (/lookup|resolve|name or service|no address/i.test(words)) {
     return make("no-such-host", `no such host (${words})`);

@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { type Address, formatAddress } from "../base/address.ts";
+import {
+  type Address,
+  formatAddress,
+  zoneHint,
+  zoneOf,
+} from "../base/address.ts";
 import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunError } from "../base/errors.ts";
@@ -70,9 +75,11 @@ export function listenFor(
   const listeners = bind(address, options);
   const [first] = listeners;
   const stop = new AbortController();
+  // The system tells neither of two addresses nor of a zone.
+  const asWritten = listeners.length > 1 || zoneOf(address.host) !== undefined;
   return {
     address: formatAddress({
-      host: listeners.length > 1 ? address.host : first.addr.hostname,
+      host: asWritten ? address.host : first.addr.hostname,
       port: first.addr.port,
     }),
     accept: () => merged(listeners, options, stop.signal),
@@ -181,9 +188,10 @@ function bind(
     if (address.host === "localhost") return listenLocally(listenOn);
     return [listenOn(address.host)];
   } catch (cause) {
+    const advice = zoneHint(address.host);
     const why = cause instanceof Deno.errors.AddrInUse
       ? `the port is in use; ${hint}`
-      : messageOf(cause);
+      : `${messageOf(cause)}${advice === undefined ? "" : `; ${advice}`}`;
     const shown = formatAddress(address);
     throw new RunError(`Cannot ${what} ${shown}: ${why}`, { cause });
   }

@@ -8,6 +8,9 @@ import {
   parseIp,
   portProblem,
   tryParseAddress,
+  withoutZone,
+  zoneHint,
+  zoneOf,
 } from "../../lib/base/address.ts";
 
 Deno.test("parseAddress() reads names, IPv4 and bracketed IPv6", () => {
@@ -20,6 +23,9 @@ Deno.test("parseAddress() reads names, IPv4 and bracketed IPv6", () => {
       ["[::1]:22", "::1", 22],
       ["[2001:db8::10.0.0.1]:443", "2001:db8::10.0.0.1", 443],
       ["host:0080", "host", 80],
+      ["[fe80::1%eth0]:22", "fe80::1%eth0", 22],
+      ["[fe80::1%eth0.100]:22", "fe80::1%eth0.100", 22],
+      ["[::1%1]:22", "::1%1", 22],
     ] as const
   ) assert.deepEqual(parseAddress(text), { host, port }, text);
 });
@@ -52,7 +58,8 @@ Deno.test("parseAddress() refuses what is no address, and says why", () => {
       ["host:-1", /its port is not a number$/],
       ["host:+80", /its port is not a number$/],
       ["host:80.0", /its port is not a number$/],
-      ["host: 80", /its port is not a number$/],
+      ["host: 80", /its port has white space in it$/],
+      ["host:80 ", /its port has white space in it$/],
       ["host:0", /its port is 0$/],
       ["host:65536", /its port is above 65535$/],
       ["host:99999999999999999999", /its port is above 65535$/],
@@ -60,7 +67,15 @@ Deno.test("parseAddress() refuses what is no address, and says why", () => {
       ["::1", /an IPv6 address goes in brackets/],
       ["[127.0.0.1]:80", /brackets are for IPv6 addresses$/],
       ["[::g]:80", /its host is no IPv6 address$/],
-      ["[fe80::1%eth0]:80", /its host is no IPv6 address$/],
+      ["[fe80::1%]:80", /its zone is no name or number of an interface$/],
+      ["[fe80::1%a/b]:80", /its zone is no name or number of an interface$/],
+      ["[fe80::1%a%b]:80", /its zone is no name or number of an interface$/],
+      [`[fe80::1%${"x".repeat(16)}]:80`, /its zone is no name or number/],
+      ["[fe80::g%eth0]:80", /its host is no IPv6 address$/],
+      ["[%eth0:]:80", /its host is no IPv6 address$/],
+      ["fe80::1%eth0:22", /and its zone go in brackets, as in \[fe80::1%eth0/],
+      ["[fe80::1]%eth0:22", /and its zone go in brackets/],
+      ["127.0.0.1%lo:22", /its host has characters that no host name has$/],
       ["a b:80", /its host has white space or control characters in it$/],
       ["a\n:80", /its host has white space or control characters in it$/],
       ["a\x00:80", /its host has white space or control characters in it$/],
@@ -68,7 +83,13 @@ Deno.test("parseAddress() refuses what is no address, and says why", () => {
       ["a..b:80", /its host has an empty label$/],
       [".a:80", /its host has an empty label$/],
       [".:80", /its host has an empty label$/],
-      ["u@h:80", /its host has characters that no host name has$/],
+      ["u@h:80", /it has a user; write host:port alone$/],
+      ["h:80/db", /it has a path; write host:port alone$/],
+      ["h:port/db", /it has a path; write host:port alone$/],
+      ["[::1]:80/", /it has a path; write host:port alone$/],
+      ["//h:80", /it has a path; write host:port alone$/],
+      ["HTTP://h:80/", /it has a scheme; write host:port alone$/],
+      ["tcp:h:80", /it has more than one colon; write host:port$/],
       ["http//h:80", /its host has characters that no host name has$/],
       [`${"a".repeat(254)}:80`, /its host is longer than 253 characters$/],
     ] as const
@@ -78,6 +99,41 @@ Deno.test("parseAddress() refuses what is no address, and says why", () => {
       assert.doesNotMatch(error.message, /[\r\n]/);
       return error instanceof SyntaxError;
     });
+  }
+});
+
+Deno.test("parseAddress() does not repeat what could be a password", () => {
+  for (const text of ["redis://u:hunter2@h:1/0", "hunter2@h:1"]) {
+    assert.throws(() => parseAddress(text), (error: Error) => {
+      assert.doesNotMatch(error.message, /hunter2/);
+      return /\*\*\*@h:1/.test(error.message);
+    });
+  }
+});
+
+Deno.test("parseAddress() says how every interface is written to those who write *", () => {
+  assert.throws(
+    () => parseAddress("*:80", { allowEmptyHost: true }),
+    /: for every interface write :80$/,
+  );
+  assert.throws(() => parseAddress("*:80"), /no host name has$/);
+});
+
+Deno.test("a zone is no part of an address's bytes", () => {
+  assert.deepEqual(parseIp("fe80::1%eth0"), parseIp("fe80::1"));
+  assert.equal(zoneOf("fe80::1%eth0.1"), "eth0.1");
+  for (const host of ["fe80::1", "host", "a%b"]) {
+    assert.equal(zoneOf(host), undefined);
+    assert.equal(withoutZone(host), host);
+  }
+  assert.equal(withoutZone("fe80::1%eth0"), "fe80::1");
+});
+
+Deno.test("zoneHint() is for zones, and for what lacks one", () => {
+  assert.match(zoneHint("fe80::1%eth9") ?? "", /"eth9"/);
+  assert.match(zoneHint("febf::1") ?? "", /\[febf::1%eth0\]/);
+  for (const host of ["fec0::1", "fe7f::1", "::1", "254.128.0.1", "fe80", ""]) {
+    assert.equal(zoneHint(host), undefined, host);
   }
 });
 
@@ -99,7 +155,9 @@ Deno.test("parseAddress() never throws anything but SyntaxError", () => {
 });
 
 Deno.test("formatAddress() writes what parseAddress() reads", () => {
-  const host = fc.oneof(fc.domain(), fc.ipV4(), fc.ipV6());
+  const zoned = fc.tuple(fc.ipV6(), fc.stringMatching(/^[\w.~-]{1,15}$/))
+    .map((parts) => parts.join("%"));
+  const host = fc.oneof(fc.domain(), fc.ipV4(), fc.ipV6(), zoned);
   const port = fc.integer({ min: 1, max: 65_535 });
   fc.assert(fc.property(host, port, (host, port) => {
     assert.deepEqual(parseAddress(formatAddress({ host, port })), {

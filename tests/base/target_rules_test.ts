@@ -54,6 +54,26 @@ Deno.test("matchTarget() covers what a pattern says, and nothing beside it", () 
     ["[fd00::/8]:22", { host: "fd12::1", port: 22 }, true],
     ["[fd00::/8]:22", { host: "fe12::1", port: 22 }, false],
     ["[::/0]:22", { host: "10.0.0.1", port: 22 }, false],
+    // With a zone, that one alone; without, any.
+    ["[fe80::1%eth0]:22", { host: "fe80::1%eth0", port: 22 }, true],
+    ["[fe80::1%eth0]:22", { host: "fe80::1%eth1", port: 22 }, false],
+    ["[fe80::1%eth0]:22", { host: "fe80::1%ETH0", port: 22 }, false],
+    ["[fe80::1%eth0]:22", { host: "fe80::1", port: 22 }, false],
+    ["[fe80::1%eth0]:22", { host: "fe80::2%eth0", port: 22 }, false],
+    ["[fe80::1]:22", { host: "fe80::1%eth0", port: 22 }, true],
+    ["[fe80::%eth0/10]:22", { host: "fe80::9%eth0", port: 22 }, true],
+    ["[fe80::%eth0/10]:22", { host: "fe80::9%lo", port: 22 }, false],
+    ["[fe80::/10]:22", { host: "fe80::9%eth0", port: 22 }, true],
+    [
+      "[fe80::%4/10]:22",
+      { host: "db", port: 22, resolvedIp: "fe80::9%4" },
+      true,
+    ],
+    [
+      "[fe80::%4/10]:22",
+      { host: "db", port: 22, resolvedIp: "fe80::9" },
+      false,
+    ],
     // A name is in a network only by the address that will be dialled.
     ["10.0.0.0/8:*", { host: "db", port: 5 }, false],
     ["10.0.0.0/8:*", { host: "db", port: 5, resolvedIp: "10.1.1.1" }, true],
@@ -151,6 +171,12 @@ Deno.test("parseTargetRule() refuses what is no pattern, and says why", () => {
       ["10.0.0.1/8:80", /it has bits set after the first 8$/],
       ["example.com/8:80", /"example.com" is no IP address$/],
       ["a b:80", /white space/],
+      ["tcp://db:80", /it has a scheme; write host:port alone$/],
+      ["u@db:80", /it has a user; write host:port alone$/],
+      ["db:80/x", /it has a path; write host:port alone$/],
+      ["db:80/*", /it has a path; write host:port alone$/],
+      ["[fe80::1%]:80", /"fe80::1%" is no IP address$/],
+      ["[fe80::/10%eth0]:80", /the length of its network is not 0 to 128$/],
       ["a\nb:80", /white space or control characters/],
     ] as const
   ) {

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { closest, escapeUnsafe, quote } from "../../lib/base/text.ts";
+import {
+  closest,
+  escapeUnsafe,
+  quote,
+  redactUrl,
+} from "../../lib/base/text.ts";
 
 Deno.test("escapeUnsafe() leaves no character that breaks a line or drives a terminal", () => {
   assert.equal(
@@ -40,4 +45,18 @@ Deno.test("closest() finds the word that was meant", () => {
     ] as const
   ) assert.equal(closest(word, flags), found, word);
   assert.equal(closest("x".repeat(100_000), flags), undefined);
+});
+
+Deno.test("redactUrl() leaves nothing that stands before the last @", () => {
+  for (
+    const [text, shown] of [
+      ["nats://localhost:4222", "nats://localhost:4222"],
+      ["nats://ann:hunter2@host:1", "nats://***@host:1"],
+      ["hunter2@host", "***@host"],
+      ["nats://ann:hunter2@a,nats://ann:hunter2@b", "nats://***@b"],
+      ["nats://ann:hunt,er2@host", "nats://***@host"],
+      ["nats://ann:hunt\ner2@host", "nats://***@host"],
+      ["nats://ann:hunter2@", "nats://***@"],
+    ] as const
+  ) assert.equal(redactUrl(text), shown);
 });
