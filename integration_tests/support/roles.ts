@@ -312,10 +312,14 @@ function parseEntry(line: string): LogEntry | undefined {
   }
 }
 
+/** How a task says which directories a role may read, in the words of its shell. */
+const HOME_IN_TASK = /"\.,\$\(cd "\$HOME"[^)]*\)"/;
+
 /**
  * The arguments of `deno` that start a role: those of its task in deno.json,
- * so that tests run with the permissions users are told to give; `$NAME` in
- * them is taken from `env`, as the task's shell would.
+ * so that tests run with the permissions users are told to give; the home in
+ * them is that of `env`, or where there is none the working directory, as the
+ * task's shell finds it.
  *
  * @throws {Error} when the task is not a plain `deno run ... <role>.ts`.
  */
@@ -328,7 +332,9 @@ export async function runArguments(
     await Deno.readTextFile(new URL("deno.json", project)),
   );
   const task: unknown = config.tasks?.[role];
-  const words = typeof task === "string" ? task.split(/\s+/) : [];
+  const words = typeof task === "string"
+    ? task.replace(HOME_IN_TASK, ".,$$HOME").split(/\s+/)
+    : [];
   const script = words.indexOf(`${role}.ts`);
   if (
     words[0] !== "deno" || words[1] !== "run" || script !== words.length - 1
@@ -340,7 +346,7 @@ export async function runArguments(
   return [
     "run",
     ...words.slice(2, script).map((word) =>
-      word.replaceAll(/\$(\w+)/g, (_, name) => env[name] ?? "")
+      word.replace("$HOME", () => env.HOME || ".")
     ),
     new URL(`${role}.ts`, project).pathname,
   ];
