@@ -76,8 +76,10 @@ async function main(): Promise<number> {
     address = statusAddress(Deno.args);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    // deno-lint-ignore no-console -- the output of the check
-    console.error(`error: ${error.message}`);
+    for (const problem of error.problems) {
+      // deno-lint-ignore no-console -- the output of the check
+      console.error(`error: ${problem}`);
+    }
     return 2;
   }
   return address === undefined || await isUp(address) ? 0 : 1;

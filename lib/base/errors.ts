@@ -129,10 +129,19 @@ export class TunnelError extends Error implements Reason {
   }
 }
 
-/** Wrong flags, environment or configuration: one line, exit code 2. */
+/** Wrong flags, environment or configuration: one line for each problem, exit code 2. */
 export class UsageError extends Error {
   /** What stack traces call it. */
   override readonly name = "UsageError";
+  /** What is wrong, a sentence each; at least one. */
+  readonly problems: readonly string[];
+
+  /** Makes an error of one problem or several; its message has them all. */
+  constructor(problems: string | readonly string[], options?: ErrorOptions) {
+    const list = typeof problems === "string" ? [problems] : problems;
+    super(list.join("; "), options);
+    this.problems = list;
+  }
 }
 
 /** The program cannot run or go on (port taken, no NATS): one line, exit code 1. */

@@ -12,9 +12,11 @@ import {
   type ConfigByRole,
   type ConfigInputs,
   findGiven,
+  isQuoted,
 } from "./config.ts";
 import { findConfigFile } from "./file.ts";
 import { renderHelp } from "./help.ts";
+import { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
 import { type Option, type OptionKey, optionsOf } from "./options.ts";
@@ -52,8 +54,8 @@ export type CommandLine<C> =
 /**
  * What `args` ask of the program of `role`.
  *
- * @throws {UsageError} when a flag, variable or config file is wrong: one
- * line that names it, with its value unless that is a secret.
+ * @throws {UsageError} when flags, variables or the config file are wrong: a
+ * sentence for each that names it, with its value unless that is a secret.
  */
 export function parseCommandLine<R extends Role>(
   role: R,
@@ -61,8 +63,9 @@ export function parseCommandLine<R extends Role>(
   sources: Sources,
 ): CommandLine<ConfigByRole[R]> {
   const program = sources.program ?? `${role}.ts`;
+  const problems = new Problems();
   try {
-    const parsed = readFlags(role, args);
+    const parsed = readFlags(role, args, problems);
     switch (parsed.kind) {
       case "help":
         return { kind: "help", text: renderHelp(role, program) };
@@ -70,11 +73,13 @@ export function parseCommandLine<R extends Role>(
         return { kind: "version", text: `tcp-sproxy ${role} ${VERSION}\n` };
       case "run": {
         const { flags, configPath: path } = parsed;
-        const file = findConfigFile(role, { path, sources });
+        const file = problems.attempt(() =>
+          findConfigFile(role, { path, sources, problems })
+        );
         const inputs = { flags, env: sources.env, file };
         return {
           kind: "run",
-          config: buildConfig(role, inputs),
+          config: buildConfig(role, inputs, problems),
           configFile: file?.path,
           notices: collectNotices(role, inputs),
         };
@@ -83,10 +88,9 @@ export function parseCommandLine<R extends Role>(
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     // Values are quoted where they are named; this catches file names.
-    throw new UsageError(
-      `${escapeUnsafe(error.message)}; run '${program} --help' for usage`,
-      { cause: error },
-    );
+    const told = error.problems.map(escapeUnsafe);
+    const last = `${told.pop()}; run '${program} --help' for usage`;
+    throw new UsageError([...told, last], { cause: error });
   }
 }
 
@@ -101,20 +105,26 @@ type ParsedFlags =
 
 /** The part of a parser's token that matters here. */
 interface FlagToken {
+  readonly name: string;
   readonly rawName: string;
   readonly value: string | undefined;
   readonly inlineValue: boolean | undefined;
 }
 
-/** Reads the flags in `args`, by the table of options. */
-function readFlags(role: Role, args: readonly string[]): ParsedFlags {
+/** Reads the flags in `args`, by the table of options; help and version come before all that is wrong. */
+function readFlags(
+  role: Role,
+  args: readonly string[],
+  problems: Problems,
+): ParsedFlags {
   const options = new Map(
     optionsOf(role).flatMap((option) =>
       option.flag === undefined ? [] : [[option.flag, option]]
     ),
   );
   const { tokens } = parseArgs({
-    args: [...args],
+    // To the parser, -ab is two flags; to us it is one that does not exist.
+    args: args.map((arg) => arg.replace(/^-(?=[^-])/, "--")),
     // Which flags take a value; judging them is done below, in our words.
     options: Object.fromEntries([
       ["config", { type: "string" }],
@@ -128,27 +138,49 @@ function readFlags(role: Role, args: readonly string[]): ParsedFlags {
   });
   const flags = new Map<OptionKey, string>();
   let configPath: string | undefined;
-  for (const token of tokens) {
-    const arg = args[token.index] ?? "";
-    if (token.kind === "option-terminator") continue;
-    if (token.kind === "positional") {
-      throw new UsageError(`Unexpected argument ${quote(redactUrl(arg))}`);
-    }
-    if (arg === "-h" || arg === "--help") return { kind: "help" };
-    if (arg === "--version") return { kind: "version" };
+  const take = (token: FlagToken, arg: string): void => {
     const option = options.get(token.name);
-    if (token.rawName === "--config") {
-      configPath = valueOf(token);
-    } else if (option === undefined || !token.rawName.startsWith("--")) {
-      throw unknownFlag(role, arg);
-    } else {
+    if (!arg.startsWith("--")) throw unknownFlag(role, arg);
+    if (token.rawName === "--config") configPath = valueOf(token);
+    else if (option === undefined) throw unknownFlag(role, arg);
+    else {
       const { key } = option;
       const value = valueOf(token, option);
       const before = option.repeatable === true ? flags.get(key) : undefined;
       flags.set(key, before === undefined ? value : `${before},${value}`);
     }
+  };
+  // Up to here a word is the value of a flag that was refused.
+  let valueEnd = -1;
+  for (const token of tokens) {
+    const { index } = token;
+    const arg = args[index] ?? "";
+    if (token.kind === "option-terminator") continue;
+    if (token.kind === "positional") {
+      if (index <= valueEnd) continue;
+      const before = options.get((args[index - 1] ?? "").slice(2));
+      problems.add(strayWord(arg, before));
+      continue;
+    }
+    if (arg === "-h" || arg === "--help") return { kind: "help" };
+    if (arg === "-v" || arg === "--version") return { kind: "version" };
+    const taken = problems.attempt(() => {
+      take(token, arg);
+      return true;
+    });
+    if (taken === true) continue;
+    // What was taken for its value was the next flag, with a value of its own.
+    valueEnd = index + (token.inlineValue === false ? 2 : 1);
   }
   return { kind: "run", flags, configPath };
+}
+
+/** What is said of a word that is no flag, `before` which stands the flag of an option. */
+function strayWord(word: string, before: Option | undefined): string {
+  const hint = before !== undefined && isSwitch(before)
+    ? ` (a value of --${before.flag} is given as --${before.flag}=VALUE)`
+    : "";
+  return `Unexpected argument ${quote(redactUrl(word))}${hint}`;
 }
 
 /** Whether an option's flag may stand without a value. */
@@ -209,10 +241,18 @@ function collectNotices(role: Role, inputs: ConfigInputs): Notice[] {
   const notices: Notice[] = [];
   for (const option of optionsOf(role)) {
     const given = findGiven(option, inputs);
-    if (option.reserved === true && given !== undefined) {
+    if (given === undefined) continue;
+    if (option.reserved === true) {
       notices.push({
         level: "info",
         text: `${given.origin} is reserved: it is accepted and has no effect`,
+      });
+    }
+    if (option.secret === true && isQuoted(given.text)) {
+      notices.push({
+        level: "warn",
+        text: `${given.origin} has quotation marks around it, ` +
+          "which are taken for part of the secret",
       });
     }
   }

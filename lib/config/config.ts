@@ -17,13 +17,14 @@ import {
   type OptionValues,
   type ValueOf,
 } from "./options.ts";
+import { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { MAX_WORKERS } from "./types.ts";
 import type { Address } from "../base/address.ts";
 import type { Credentials } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
 import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
-import { quote } from "../base/text.ts";
+import { quote, redactUrl } from "../base/text.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
 
 /** `dial_timeout` as `dialTimeout`. */
@@ -112,25 +113,32 @@ export interface ConfigInputs {
 /**
  * The configuration of `role` that `inputs` give, frozen.
  *
- * @throws {UsageError} naming the flag, variable or key and the value (but
- * never a secret) when one is wrong or two do not go together.
+ * @param problems What was found before; it is told with the rest.
+ * @throws {UsageError} naming each flag, variable or key that is wrong and its
+ * value (but never a secret), or all that do not go together.
  */
 export function buildConfig<R extends Role>(
   role: R,
   inputs: ConfigInputs,
+  problems: Problems,
 ): ConfigByRole[R] {
-  const values = parseValues(role, inputs);
-  checkTogether(values);
+  const values = parseValues(role, inputs, problems);
+  // What is wrong may be what another needs.
+  problems.throwIfAny();
   const { url, creds, nkey, user, password, token, ...nats } = section(
     values,
     "nats",
   );
+  const logins = loginsOf({ url, creds, nkey, user, password, token });
+  problems.add(...conflictsIn(values, logins));
+  problems.throwIfAny();
+  const [auth = { kind: "none" }] = logins.values();
   const config: unknown = {
     role,
     nats: {
       ...nats,
       servers: url.servers,
-      auth: resolveAuth({ url, creds, nkey, user, password, token }),
+      auth,
       tls: tlsConfig(values),
     },
     log: section(values, "log"),
@@ -166,7 +174,7 @@ export function findGiven(
   if (flag !== undefined) return { text: flag, origin: `--${option.flag}` };
   // An empty variable counts as unset: compose files write NAME= for that.
   const variable = inputs.env(option.env);
-  if (variable !== undefined && variable !== "") {
+  if (variable !== undefined && variable.trim() !== "") {
     return { text: variable, origin: `environment variable ${option.env}` };
   }
   return textInFile(option.key, inputs.file);
@@ -201,68 +209,58 @@ const COMPANIONS: readonly (readonly [
   ["nats.tls.key", "nats.tls.cert"],
 ];
 
-/**
- * What one option says of another.
- *
- * @throws {UsageError} naming two that do not go together.
- */
-function checkTogether(values: Values): void {
+/** What does not go together, a sentence each that names it. */
+function* conflictsIn(values: Values, logins: Logins): Generator<string> {
   for (const [set, needed, hint = ""] of COMPANIONS) {
     if (values[set] !== undefined && values[needed] === undefined) {
-      throw new UsageError(`${set} is set but ${needed}${hint} is not`);
+      yield `${set} is set but ${needed}${hint} is not`;
     }
+  }
+  if (logins.size > 1) {
+    yield `There is more than one way to log in to NATS (${
+      [...logins.keys()].join(", ")
+    }): keep one of them`;
   }
   const request = values["nats.request_subject"];
   const prefix = values["nats.data_prefix"];
   if (`${request}.`.startsWith(`${prefix}.`)) {
-    throw new UsageError(
-      `The request subject "${request}" lies under the data prefix ` +
-        `"${prefix}": they must be apart`,
-    );
+    yield `The request subject "${request}" lies under the data prefix ` +
+      `"${prefix}": they must be apart`;
   }
   const window = values["tunnel.window"];
   const budget = values["tunnel.memory_budget"];
   if (window > budget) {
-    throw new UsageError(
-      `tunnel.window (${formatSize(window)}) is larger than ` +
-        `tunnel.memory_budget (${formatSize(budget)})`,
-    );
+    yield `tunnel.window (${formatSize(window)}) is larger than ` +
+      `tunnel.memory_budget (${formatSize(budget)})`;
   }
   const peerTimeout = values["tunnel.peer_timeout"];
   const ping = values["tunnel.peer_ping_interval"];
   const pingText = `tunnel.peer_ping_interval (${formatDuration(ping)})`;
   if (ping >= peerTimeout) {
-    throw new UsageError(
-      `${pingText} is not shorter than tunnel.peer_timeout ` +
-        `(${formatDuration(peerTimeout)})`,
-    );
+    yield `${pingText} is not shorter than tunnel.peer_timeout ` +
+      `(${formatDuration(peerTimeout)})`;
   }
   const resumeTimeout = values["tunnel.resume_timeout"];
   if (resumeTimeout <= 2 * ping) {
-    throw new UsageError(
-      `tunnel.resume_timeout (${formatDuration(resumeTimeout)}) is not ` +
-        `longer than two times ${pingText}, so a silence could not be told ` +
-        "from an answer",
-    );
+    yield `tunnel.resume_timeout (${formatDuration(resumeTimeout)}) is not ` +
+      `longer than two times ${pingText}, so a silence could not be told ` +
+      "from an answer";
   }
   const id = values["client.id"];
   const longest = MAX_TOKEN_LENGTH - `-${MAX_WORKERS}`.length;
   if (id !== undefined && values.workers !== 1 && id.length > longest) {
-    throw new UsageError(
-      `client.id (${quote(id)}) is longer than ${longest} characters, which ` +
-        "with several workers is the most: each adds its number",
-    );
+    yield `client.id (${quote(id)}) is longer than ${longest} characters, ` +
+      "which with several workers is the most: each adds its number";
   }
 }
 
-/**
- * The one way to log in that the options give.
- *
- * @throws {UsageError} when they give several.
- */
-function resolveAuth(
+/** Ways to log in, by what gives them. */
+type Logins = ReadonlyMap<string, Credentials<string>>;
+
+/** The ways to log in that the options give. */
+function loginsOf(
   { url, user, password, token, creds, nkey }: Pick<Section<"nats">, LoginKey>,
-): Credentials<string> {
+): Logins {
   const ways = new Map<string, Credentials<string>>();
   if (url.auth.kind !== "none") {
     ways.set("the credentials in nats.url", url.auth);
@@ -275,13 +273,7 @@ function resolveAuth(
     ways.set("nats.creds", { kind: "creds", file: creds });
   }
   if (nkey !== undefined) ways.set("nats.nkey", { kind: "nkey", file: nkey });
-  const [auth = { kind: "none" }, another] = ways.values();
-  if (another === undefined) return auth;
-  throw new UsageError(
-    `There is more than one way to log in to NATS (${
-      [...ways.keys()].join(", ")
-    }): keep one of them`,
-  );
+  return ways;
 }
 
 function tlsConfig(values: OptionValues): NatsTlsConfig {
@@ -291,15 +283,21 @@ function tlsConfig(values: OptionValues): NatsTlsConfig {
   return { ...tls, required };
 }
 
-/** The value of each option of `role`. */
-function parseValues(role: Role, inputs: ConfigInputs): Values {
+/** The value of each option of `role`; undefined for one that is wrong. */
+function parseValues(
+  role: Role,
+  inputs: ConfigInputs,
+  problems: Problems,
+): Values {
   const values = optionsOf(role).map((option) => {
     const { key } = option;
+    const valueOf = (given: OriginalText | undefined): unknown =>
+      given && problems.attempt(() => parse(option, given));
     // A file is checked as a whole, also what a flag or variable overrides.
     const inFile = textInFile(key, inputs.file);
-    if (inFile !== undefined) parse(option, inFile);
+    const value = valueOf(inFile);
     const chosen = findGiven(option, inputs) ?? defaultOf(option);
-    return [key, chosen === undefined ? undefined : parse(option, chosen)];
+    return [key, chosen?.origin === inFile?.origin ? value : valueOf(chosen)];
   });
   return Object.fromEntries(values) as Values;
 }
@@ -320,10 +318,24 @@ function textInFile(
     : { text, origin: `${key} in ${file?.path}` };
 }
 
-/** The value in `text`. */
+/** Whether `text` stands in quotation marks, as files of variables hand them on that no shell reads. */
+export function isQuoted(text: string): boolean {
+  return /^(["']).*\1$/s.test(text);
+}
+
+/** The value in `text`. A secret is taken as it is: white space may be part of it. */
 function parse(option: Option, { text, origin }: OriginalText): unknown {
+  const { secret, type } = option;
+  const trimmed = secret === true ? text : text.trim();
+  if (secret !== true && isQuoted(trimmed)) {
+    throw new UsageError(
+      `${origin}: ${
+        quote(redactUrl(trimmed))
+      } has quotation marks around it: leave them out`,
+    );
+  }
   try {
-    return option.type.parse(text);
+    return type.parse(trimmed);
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof RangeError)) {
       throw error;

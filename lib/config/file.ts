@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
@@ -25,14 +26,24 @@ export function configFileName(role: Role): string {
   return `.nats-proxy-${role}`;
 }
 
-/** The paths where a config file of `role` is looked for, first found wins. */
-export function configSearchPaths(role: Role, home?: string): string[] {
-  const folders = home === undefined ? ["."] : [".", home];
+/** The paths where a config file of `role` is looked for, first found wins; an empty `home` is none. */
+export function configSearchPaths(role: Role, home: string = ""): string[] {
+  const folders = home === "" ? ["."] : [".", home];
   return folders.flatMap((folder) =>
     CONFIG_EXTENSIONS.map((extension) =>
       `${folder}/${configFileName(role)}.${extension}`
     )
   );
+}
+
+/** How {@linkcode findConfigFile} looks. */
+export interface FileSearch {
+  /** The one file to read; without it there is a search. */
+  readonly path?: string | undefined;
+  /** Where files are. */
+  readonly sources: Sources;
+  /** Takes what is wrong with keys and values in the file. */
+  readonly problems: Problems;
 }
 
 /**
@@ -41,34 +52,41 @@ export function configSearchPaths(role: Role, home?: string): string[] {
  * searched.
  *
  * @throws {UsageError} when there is no file at `path`, or the file is not
- * readable, has a syntax error, a key that `role` does not have, or a value
- * of a wrong type.
+ * readable or has a syntax error.
  */
 export function findConfigFile(
   role: Role,
-  options: { readonly path?: string | undefined; readonly sources: Sources },
+  { path, sources, problems }: FileSearch,
 ): ConfigFile | undefined {
-  const { path, sources } = options;
   const paths = path === undefined
     ? configSearchPaths(role, sources.env("HOME"))
     : [path];
   for (const candidate of paths) {
     const text = read(candidate, { sources, named: path !== undefined });
-    if (text !== undefined) return parseConfigFile(role, candidate, text);
+    if (text !== undefined) {
+      return parseConfigFile(role, { path: candidate, text, problems });
+    }
   }
   if (path === undefined) return undefined;
   throw new UsageError(`--config: no file ${path} found`);
 }
 
+/** Starts the names at the top of a file that are no sections, as in files of Compose: their values are for merging. */
+const EXTENSION = "x-";
+
 /**
- * The options in the file at `path` whose content is `text`.
+ * The options in the file at `path` whose content is `text`. A key that `role`
+ * does not have and a value of a wrong type are `problems`.
  *
- * @throws {UsageError} as {@linkcode findConfigFile} does.
+ * @throws {UsageError} for a syntax error.
  */
 export function parseConfigFile(
   role: Role,
-  path: string,
-  text: string,
+  { path, text, problems }: {
+    readonly path: string;
+    readonly text: string;
+    readonly problems: Problems;
+  },
 ): ConfigFile {
   const options = optionsOf(role);
   const texts = new Map<OptionKey, string>();
@@ -77,26 +95,28 @@ export function parseConfigFile(
     if (section === null || section === undefined) return;
     if (!isMapping(section)) {
       const name = prefix === "" ? "The top level" : prefix.slice(0, -1);
-      throw new UsageError(
+      problems.add(
         `${name} in ${path}: ${
           describe(section)
         } where there must be a mapping`,
       );
+      return;
     }
     for (const [name, value] of Object.entries(section)) {
       const at = prefix + name;
+      if (at.startsWith(EXTENSION)) continue;
       const option = options.find(({ key }) => key === at);
       if (option === undefined) {
         if (!options.some(({ key }) => key.startsWith(`${at}.`))) {
-          throw unknownKey(at, { role, path });
-        }
-        collect(value, `${at}.`);
+          problems.add(unknownKey(at, { role, path }));
+        } else collect(value, `${at}.`);
       } else if (value !== null && value !== undefined) {
         // A key may be nested or written with its dots, but not both.
         if (texts.has(option.key)) {
-          throw new UsageError(`${at} is given twice in ${path}`);
+          problems.add(`${at} is given twice in ${path}`);
         }
-        texts.set(option.key, textOf(value, option, path));
+        const text = problems.attempt(() => textOf(value, option, path));
+        if (text !== undefined) texts.set(option.key, text);
       }
     }
   };
@@ -121,11 +141,16 @@ function read(
   }
 }
 
-/** The error for a key that the role does not have. */
+/** What is said of a key that the role does not have. */
 function unknownKey(
   at: string,
   { role, path }: { readonly role: Role; readonly path: string },
-): UsageError {
+): string {
+  if (/^\/[/*]/.test(at)) {
+    return `A key in ${path} begins with ${
+      at.slice(0, 2)
+    }: if it is a comment, begin that with #`;
+  }
   const keys = optionsOf(role).map(({ key }) => key);
   const foreign = optionsOf(otherRole(role)).some(({ key }) =>
     key === at || key.startsWith(`${at}.`)
@@ -137,9 +162,7 @@ function unknownKey(
     : near === undefined
     ? ""
     : ` (did you mean ${near}?)`;
-  return new UsageError(
-    `Unknown key ${quote(redactUrl(at))} in ${path}${hint}`,
-  );
+  return `Unknown key ${quote(redactUrl(at))} in ${path}${hint}`;
 }
 
 /** The text that `value` of a file stands for. */
@@ -152,6 +175,10 @@ function textOf(
   if (typeof value === "string") return value;
   const scalar = typeof value;
   if (fileType === scalar) return String(value);
+  // What is wrong as text, too, is refused as that, which says more.
+  if (/number|boolean/.test(scalar) && !canParse(type, String(value))) {
+    return String(value);
+  }
   if (fileType === "list" && Array.isArray(value)) {
     const wrong = value.findIndex((item) => typeof item !== "string");
     if (wrong < 0) return value.join(",");
@@ -170,6 +197,19 @@ function textOf(
           fileType === "boolean" ? "true or false" : `a ${fileType}`
         }`),
   );
+}
+
+/** Whether `text` is a value of `type`. */
+function canParse(type: Option["type"], text: string): boolean {
+  try {
+    type.parse(text);
+    return true;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof RangeError) {
+      return false;
+    }
+    throw error;
+  }
 }
 
 /** `value` of a wrong type for a message, without what may be a secret. */

@@ -50,7 +50,7 @@ const ABOUT = {
 const OWN_FLAGS = [
   ["--config PATH", "Config file, in place of the search"],
   ["-h, --help", "Print this text"],
-  ["--version", "Print the version"],
+  ["-v, --version", "Print the version"],
 ] as const;
 
 /** The text of `--help` for `role`, called as `program`; with a line end. */

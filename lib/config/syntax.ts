@@ -4,7 +4,7 @@
  * @module
  */
 
-import { CORE_SCHEMA, loadAll, YAMLException } from "js-yaml";
+import { CORE_SCHEMA, loadAll, mergeTag, YAMLException } from "js-yaml";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { UsageError } from "../base/errors.ts";
 
@@ -50,20 +50,29 @@ function syntaxError(
   return new UsageError(`Config file ${path}${place}: ${detail}`);
 }
 
+/** YAML 1.2, with the merge key (`<<`) of 1.1, which people know from other programs. */
+const YAML_SCHEMA = CORE_SCHEMA.withTags(mergeTag);
+
 /** The one document in `text`, or null for an empty file. */
 function parseYaml(path: string, text: string, language: string): unknown {
   try {
-    const [document = null, second] = loadAll(text, { schema: CORE_SCHEMA });
+    const [document = null, second] = loadAll(text, { schema: YAML_SCHEMA });
     if (second !== undefined) {
       throw syntaxError(path, undefined, "it has more than one document");
     }
     return document;
   } catch (error) {
     if (!(error instanceof YAMLException)) throw error;
+    const { mark } = error;
     // The rest of the reason may be text of the file, and that a secret.
     const reason = error.reason.split(/\s*[:"<!]/)[0] ?? "";
-    const line = error.mark === undefined ? undefined : error.mark.line + 1;
-    throw syntaxError(path, line, `not ${language}: ${reason}`);
+    // Which a key is not.
+    const [, key] = /^["']?([\w.-]+)/.exec(text.slice(mark?.position)) ?? [];
+    const detail = /mapping key$/.test(reason) && key !== undefined
+      ? `${reason} ${key}`
+      : reason;
+    const line = mark === undefined ? undefined : mark.line + 1;
+    throw syntaxError(path, line, `not ${language}: ${detail}`);
   }
 }
 

@@ -79,8 +79,8 @@ export const workers: OptionType<number | "auto"> = {
   placeholder: "N",
   fileType: "number",
   parse: (text) =>
-    text === "auto"
-      ? text
+    /^auto$/i.test(text)
+      ? "auto"
       : inRange(text, parseInteger(text), { min: 1, max: MAX_WORKERS }, String),
 };
 
@@ -130,7 +130,7 @@ export const listenAddress: OptionType<Address> = {
 /** A place to listen at, or `off`, which gives undefined. */
 export const optionalListenAddress: OptionType<Address | undefined> = {
   placeholder: "[HOST]:PORT|off",
-  parse: (text) => text === "off" ? undefined : listenAddress.parse(text),
+  parse: (text) => /^off$/i.test(text) ? undefined : listenAddress.parse(text),
 };
 
 /** The path of a file. That it exists is for its reader to find out. */

@@ -104,14 +104,16 @@ function openStatus(
   return server;
 }
 
-/** Says on one line what went wrong; a fault of the program shows its stack. */
+/** Says what went wrong, on a line for each problem; a fault of the program shows its stack. */
 function explain(error: unknown, asJson: boolean): number {
-  const expected = error instanceof UsageError || error instanceof RunError;
-  if (asJson) {
-    const log = getLogger(["sproxy"]);
-    if (expected) log.fatal(messageOf(error));
-    else log.fatal("internal error", { error });
-  } else if (expected) printError(`error: ${messageOf(error)}`);
+  const log = getLogger(["sproxy"]);
+  if (error instanceof UsageError || error instanceof RunError) {
+    const problems = error instanceof UsageError ? error.problems : [error];
+    for (const text of problems.map(messageOf)) {
+      if (asJson) log.fatal(text);
+      else printError(`error: ${text}`);
+    }
+  } else if (asJson) log.fatal("internal error", { error });
   else printError(`error: internal error: ${stackOf(error)}`);
   return error instanceof UsageError ? EXIT.usage : EXIT.failure;
 }

@@ -8,6 +8,7 @@ import {
   fakeSources,
   HIDDEN,
   parseRun,
+  reveal,
   ROLES,
 } from "../support/option_values.ts";
 
@@ -78,6 +79,8 @@ for (const role of ROLES) {
         [["-h"], "help"],
         [["--log-level", "info", "--help"], "help"],
         [["--version"], "version"],
+        [["-v"], "version"],
+        [["--bogus", "--help"], "help"],
       ] as const
     ) assert.equal(parseCommandLine(role, args, sources).kind, kind);
     assert.equal(
@@ -119,7 +122,11 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       ["client", ["-"], 'Unexpected argument "-"'],
       ["client", ["--", "--help"], 'Unexpected argument "--help"'],
       ["client", [`u:${HIDDEN}@h`], 'Unexpected argument "***@h"'],
-      ["client", ["--refuse-v1", "false"], 'Unexpected argument "false"'],
+      [
+        "client",
+        ["--refuse-v1", "false"],
+        'Unexpected argument "false" (a value of --refuse-v1 is given as --refuse-v1=VALUE)',
+      ],
       ["client", ["--help=yes"], "--help takes no value"],
       ["client", ["--version=1"], "--version takes no value"],
       ["client", ["--window"], "--window needs a value"],
@@ -145,6 +152,139 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       },
     );
   }
+});
+
+/** All that is refused, without the hint at the end. */
+function problemsOf(
+  args: readonly string[],
+  sources: Parameters<typeof fakeSources>[0] = {},
+): readonly string[] {
+  try {
+    parseCommandLine("client", args, fakeSources(sources));
+  } catch (error) {
+    assert.ok(error instanceof UsageError, String(error));
+    const hint = "; run 'client.ts --help' for usage";
+    assert.equal(error.message, error.problems.join("; "));
+    assert.equal(error.message.split(hint).length, 2);
+    assert.ok(error.message.endsWith(hint));
+    return error.problems.map((problem) => problem.replace(hint, ""));
+  }
+  return [];
+}
+
+Deno.test("parseCommandLine() tells of flags, variables and file in one go", () => {
+  const path = "./.nats-proxy-client.yaml";
+  const found = problemsOf(
+    ["--bogus", "x", "--window", "many", "--workers=0", "stray"],
+    {
+      env: { LOG_LEVEL: "loud", NATS_PASSWORD: `${HIDDEN}\n` },
+      files: { [path]: "cleint: {}\nlog: {format: xml}\nworkers: none\n" },
+    },
+  );
+  const origins = [
+    'Unknown flag "--bogus"',
+    'Unexpected argument "stray"',
+    `Unknown key "cleint" in ${path}`,
+    "environment variable NATS_PASSWORD: ",
+    "--window: ",
+    "environment variable LOG_LEVEL: ",
+    `log.format in ${path}: `,
+    // What a flag overrides is wrong too.
+    `workers in ${path}: `,
+    "--workers: ",
+  ];
+  assert.equal(found.length, origins.length, found.join("\n"));
+  for (const [index, origin] of origins.entries()) {
+    assert.ok(found[index]?.startsWith(origin), found[index]);
+  }
+});
+
+Deno.test("parseCommandLine() tells all that does not go together, and only when each alone is right", () => {
+  const env = { NATS_USER: "ann", TUNNEL_WINDOW: "16MiB", MEMORY_BUDGET: "8M" };
+  assert.deepEqual(
+    problemsOf([], { env }).map((text) => text.split(" ")[0]),
+    ["nats.user", "tunnel.window"],
+  );
+  const files = { "./.nats-proxy-client.yaml": "nats: {password: [}" };
+  const [syntax = "", ...more] = problemsOf([], { env, files });
+  assert.match(syntax, /^Config file .* line 1: not YAML/);
+  assert.deepEqual(more, []);
+});
+
+Deno.test("parseCommandLine() tells of one mistake once", () => {
+  for (
+    const [args, count] of [
+      [["-nats-url", "nats://a"], 1],
+      [["-nats-url=nats://a"], 1],
+      [["--nats-ulr", "nats://a", "--window", "8M"], 1],
+      [["--window", "--workers", "2"], 1],
+      [["--window", "--workers", "2", "--bogus"], 2],
+      [["--bogus", "--worse"], 2],
+      [["-x", "-y", "z"], 2],
+      [["a", "b"], 2],
+      [["--log-level", "loud", "--log-level", "louder"], 1],
+    ] as const
+  ) {
+    const found = problemsOf(args);
+    assert.equal(found.length, count, `${args.join(" ")}: ${found}`);
+  }
+});
+
+Deno.test("parseCommandLine() takes values with white space around them, not secrets", () => {
+  const { config } = parseRun(
+    "client",
+    ["--remote-addr", " db:5432", "--refuse-v1= TRUE "],
+    fakeSources({
+      env: {
+        LOG_LEVEL: "info\r",
+        NATS_USER: "ann ",
+        NATS_PASSWORD: " x ",
+        WORKERS: " ",
+        STATUS_ADDR: "OFF",
+      },
+      files: { "./.nats-proxy-client.yaml": 'tunnel: {window: "1MiB "}' },
+    }),
+  );
+  assert.deepEqual(config.client.remoteAddr, { host: "db", port: 5432 });
+  assert.equal(config.client.statusAddr, undefined);
+  assert.equal(config.tunnel.refuseV1, true);
+  assert.equal(config.tunnel.window, 2 ** 20);
+  assert.equal(config.log.level, "info");
+  assert.equal(config.workers, 1);
+  assert.deepEqual(reveal(config.nats.auth), {
+    kind: "password",
+    user: "ann",
+    password: " x ",
+  });
+});
+
+Deno.test("parseCommandLine() tells of quotation marks that no shell took away", () => {
+  for (
+    const [env, problem] of [
+      [
+        { LOG_LEVEL: '"info"' },
+        /^environment variable LOG_LEVEL: .*has quotation marks around it: leave them out$/,
+      ],
+      [{ NATS_CREDS: "'/run/a.creds'" }, /^environment variable NATS_CREDS: /],
+      [{ NATS_URL: `"nats://u:${HIDDEN}@h"` }, /NATS_URL: .*\*\*\*@h/],
+    ] as const
+  ) {
+    const [found = "", ...more] = problemsOf([], { env });
+    assert.match(found, problem);
+    assert.ok(!found.includes(HIDDEN));
+    assert.deepEqual(more, []);
+  }
+  const env = { NATS_TOKEN: `"${HIDDEN}"` };
+  const { config, notices } = parseRun("client", [], fakeSources({ env }));
+  assert.deepEqual(reveal(config.nats.auth), {
+    kind: "token",
+    token: env.NATS_TOKEN,
+  });
+  assert.deepEqual(notices, [{
+    level: "warn",
+    text: "environment variable NATS_TOKEN has quotation marks around it, " +
+      "which are taken for part of the secret",
+  }]);
 });
 
 Deno.test("parseCommandLine() takes the last of a repeated flag", () => {

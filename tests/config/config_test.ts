@@ -137,6 +137,23 @@ for (const role of ROLES) {
     assertRefused(role, { args, file }, `"loud" is none of debug, info`);
   });
 
+  Deno.test(`${role}: a number or boolean in a file is refused in the words for its text`, () => {
+    for (
+      const [key, value, message] of [
+        [
+          `${role}.listen_addr`,
+          6380,
+          '"6380" is not an address: it has no host; write :6380',
+        ],
+        ["log.level", 3, '"3" is none of debug, info, warn, error'],
+        ["tunnel.window", true, '"true" is not a size'],
+      ] as const
+    ) {
+      const place = `${key} in ./.nats-proxy-${role}.json: `;
+      assertRefused(role, { file: { [key]: value } }, place + message);
+    }
+  });
+
   Deno.test(`${role}: the configuration is frozen all the way down`, () => {
     const env = {
       NATS_USER: "ann",

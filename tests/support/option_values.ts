@@ -82,7 +82,7 @@ const NOT_BOOLEANS = ["maybe", "2", "tru\ne"];
 
 /** Bad values of each option; the type asks for every option here too. */
 export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
-  "server.listen_addr": [...NOT_LISTENED, "OFF"],
+  "server.listen_addr": [...NOT_LISTENED, "none"],
   "server.dial_timeout": NOT_INTERVALS,
   "server.allow_target": ["db", "db:0", "a:1,", "*a:1", "10.0.0.1/8:*"],
   "server.max_tunnels_per_client": NOT_COUNTS,
