@@ -4,6 +4,7 @@ import { isErrorCode, type Reason, WIRE_CODES } from "../../lib/base/errors.ts";
 import { CODEC_NAMES } from "../../lib/wire/codec.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import { encodeMessage } from "../../lib/wire/message.ts";
+import type { Session } from "../../lib/session/session.ts";
 import { localEnd, otherRole, type Role } from "../../lib/wire/subjects.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
@@ -37,7 +38,7 @@ function sockets({ bench, role }: Scene): FakeSocket {
   return role === "client" ? bench.app : bench.target;
 }
 
-function sessionOf(bench: SessionBench, role: Role) {
+function sessionOf(bench: SessionBench, role: Role): Session {
   return role === "client"
     ? bench.client.ingress.session
     : bench.server.egress.session;
