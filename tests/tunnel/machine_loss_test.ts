@@ -249,3 +249,27 @@ Deno.test("receive() halves frames once the same bytes were lost again and again
     "and no smaller",
   );
 });
+
+Deno.test("receive() ends a tunnel whose least frames are lost for too long, and not by chance", () => {
+  const state = open({ frameBytes: 500, lossTimeout: 30_000 });
+  state.read(new Uint8Array(1), 0);
+  drain(state, 0);
+  let lost = 0;
+  let since = Infinity;
+  while (state.outcome === undefined) {
+    const { at, frames } = wake(state);
+    // Others of the questions are lost, too, so that time passes.
+    if (lost < 5 && at < 40_000 * lost) continue;
+    const asked = frames.findLast(({ type }) => type === "ping");
+    assert.ok(asked?.type === "ping");
+    state.receive(pong(asked.id), at);
+    lost++;
+    since = Math.min(since, at);
+    drain(state, at);
+    assert.ok(lost < 50, "it goes on for ever");
+    if (state.outcome !== undefined) assert.ok(at - since >= 30_000);
+  }
+  // Two before frames could become smaller.
+  assert.equal(lost, 2 + 10);
+  assert.equal(state.outcome.clean, false);
+});
