@@ -1,8 +1,13 @@
 /** `--workers`: several threads of a role behave as one program. */
 import assert from "node:assert/strict";
+import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { startTunnel } from "./support/roles.ts";
+import { startNatsServer } from "./support/nats_server.ts";
+import { keyUsersConfig, makeKeyUser } from "./support/nats_users.ts";
+import { run, spawn } from "./support/processes.ts";
+import { startServer, startTunnel } from "./support/roles.ts";
 import { dial, readExactly, writeAll } from "./support/transfer.ts";
+import { whenReady } from "./support/waits.ts";
 
 const CONNECTIONS = 120;
 
@@ -31,5 +36,25 @@ integrationTest(
       assert.equal(closed.length, CONNECTIONS);
       assert.ok(closed.every((line) => line.includes('"reason":"ok"')));
     }
+  },
+);
+
+integrationTest(
+  "workers: a key that comes by a pipe, as of <(command), logs all of them in",
+  async () => {
+    await using folder = await Folder.make();
+    const user = makeKeyUser();
+    const seed = await folder.write("seed", user.seed);
+    const pipe = folder.at("pipe");
+    await run("mkfifo", { args: [pipe] });
+    // It can be read once; then this process ends.
+    await using writer = spawn("sh", { args: ["-c", `cat ${seed} > ${pipe}`] });
+    await using nats = await startNatsServer({ config: keyUsersConfig(user) });
+    await using server = await startServer(nats.url, {
+      env: { HOME: folder.path },
+      args: ["--nats-nkey", pipe, "--workers", "2"],
+    });
+    await whenReady(server, 200, { matching: /"ready":2/ });
+    assert.equal((await writer.status).code, 0);
   },
 );

@@ -17,7 +17,7 @@ import {
   type OptionValues,
   type ValueOf,
 } from "./options.ts";
-import { Problems } from "./problems.ts";
+import type { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { MAX_WORKERS } from "./types.ts";
 import type { Address } from "../base/address.ts";

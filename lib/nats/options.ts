@@ -109,7 +109,9 @@ export interface Login {
  *
  * @throws {UsageError} when the credentials cannot be used.
  */
-export function loginOf({ credentials, tls }: NatsOptions): Login {
+export function loginOf(
+  { credentials, tls }: Pick<NatsOptions, "credentials" | "tls">,
+): Login {
   return { authenticator: authenticatorOf(credentials), tls };
 }
 

@@ -16,6 +16,7 @@ import type { EgressOptions } from "../server/server.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
 import { type Role, Subjects } from "../wire/subjects.ts";
 import { openNats } from "./connect.ts";
+import type { Pipes } from "./login_files.ts";
 import { collectMetrics, type Counted } from "./metrics.ts";
 import { isStop, type StopSignals } from "./signals.ts";
 import type { Status } from "./status.ts";
@@ -24,6 +25,8 @@ import type { Status } from "./status.ts";
 export interface RoleHost {
   /** How it is told to end. */
   readonly stop: StopSignals;
+  /** What was read of pipes, which nobody can read again. */
+  readonly pipes: Pipes;
   /** Shows the status that `read` gives from now on. */
   showStatus(read: () => Status): void;
   /** It works; a client accepts connections at this address. */
@@ -171,6 +174,7 @@ export class RoleFrame implements AsyncDisposable {
     const bus = await openNats(config, {
       name: `tcp-sproxy ${role}`,
       signal: host.stop.drain,
+      pipes: host.pipes,
       onSubscriptionError: (subject, why) => {
         getLogger(["sproxy", role]).error("NATS refuses a subscription", {
           subject,

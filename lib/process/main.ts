@@ -13,6 +13,7 @@ import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { RoleHost } from "./lifecycle.ts";
+import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
 import { isStop, watchSignals } from "./signals.ts";
 import { serveStatus, type Status, type StatusServer } from "./status.ts";
@@ -56,7 +57,13 @@ export async function main<R extends Role>(
       log.info("configuration read", { file: configFile });
     }
     for (const { level, text } of notices) log[level](text);
-    using stop = watchSignals();
+    let onHangup = (): void => {};
+    using stop = watchSignals(() => onHangup());
+    // For all workers: each for itself could not read a pipe.
+    const pipes: Pipes = new Map();
+    const readLogin = await loginReader(config.nats, pipes);
+    readLogin();
+    onHangup = () => checkLogin(config.nats, readLogin);
     let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
     await using _status = openStatus(config, () => {
       const status = read();
@@ -64,6 +71,7 @@ export async function main<R extends Role>(
     });
     const host: RoleHost = {
       stop,
+      pipes,
       showStatus: (shown) => read = shown,
       onStarted: () => {},
     };

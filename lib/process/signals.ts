@@ -1,13 +1,11 @@
 /**
  * The signals that end a process: the first asks for a drain, the second for
  * an end at once. SIGHUP drains where there was a terminal, which is gone;
- * without one it is a word to a service, whose files are read at each connect
- * anyway. SIGUSR1 does nothing: left alone, the runtime opens its debugger.
+ * without one it is a word to a service that its files have changed. SIGUSR1
+ * does nothing: left alone, the runtime opens its debugger.
  *
  * @module
  */
-
-import { getLogger } from "@logtape/logtape";
 
 /** How a process or a worker is told to end. */
 export interface StopSignals {
@@ -27,27 +25,30 @@ export interface SignalSource
   extends Pick<typeof Deno, "addSignalListener" | "removeSignalListener"> {
   /** Whether a person started the process in a terminal. */
   readonly stdin: { isTerminal(): boolean };
+  /** Whether its log is read there. */
+  readonly stderr: { isTerminal(): boolean };
 }
 
 /**
- * Listens for SIGINT and SIGTERM, or for the one of them that the platform
- * has, until disposed. The reason of each abort is an `Error` that names the
- * signal.
+ * Listens for signals, or for those of them that the platform has, until
+ * disposed. The reason of each abort is an `Error` that names the signal.
+ *
+ * @param onHangup Called at each SIGHUP to a process without a terminal.
+ * @param source Where signals come from; default the system.
  */
 export function watchSignals(
+  onHangup: () => void,
   source: SignalSource = Deno,
 ): StopSignals & Disposable {
   const drain = new AbortController();
   const now = new AbortController();
   using listeners = new DisposableStack();
-  const hasTerminal = source.stdin.isTerminal();
+  const hasTerminal = source.stdin.isTerminal() || source.stderr.isTerminal();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
     const listener = (): void => {
       if (signal === "SIGUSR1") return;
       if (signal === "SIGHUP" && !hasTerminal) {
-        getLogger(["sproxy"]).info(
-          "SIGHUP: credentials and certificates are read at each connect",
-        );
+        onHangup();
         return;
       }
       const next = drain.signal.aborted ? now : drain;

@@ -18,6 +18,7 @@ import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, stackOf } from "./log.ts";
 import type { RoleHost } from "./lifecycle.ts";
+import type { Pipes } from "./login_files.ts";
 import { isStop } from "./signals.ts";
 import type { Status } from "./status.ts";
 
@@ -29,6 +30,8 @@ export type ToWorker =
     readonly args: readonly string[];
     /** The files read for the configuration: all workers have the same, also one started anew. */
     readonly files: ReadFiles;
+    /** What the main thread has read of pipes. */
+    readonly pipes: Pipes;
     /** Number of the worker, from 1. */
     readonly index: number;
     /** How many there are: limits of the process are shared out. */
@@ -108,6 +111,7 @@ export async function serveAsWorker<R extends Role>(
     setInterval(tell, STATUS_MS);
     await run(config, {
       stop,
+      pipes: start.pipes,
       showStatus: (shown) => read = shown,
       onStarted: (address) => post({ type: "started", address }),
     });

@@ -128,8 +128,9 @@ class Slot {
       this.#onFailed({ kind: "internal", text: event.message });
     });
     this.#worker = worker;
+    const { pipes } = this.#options.host;
     const [index, address] = [this.#index, this.#address];
-    this.#tell({ type: "start", args, files, index, count, address });
+    this.#tell({ type: "start", args, files, pipes, index, count, address });
   }
 
   #tell(message: ToWorker): void {

@@ -17,6 +17,7 @@ async function connected(broker: ScriptedBroker): Promise<RoleFrame> {
     config: command.config.nats,
     host: {
       stop: { drain: signal, now: signal },
+      pipes: new Map(),
       showStatus: () => {},
       onStarted: () => {},
     },

@@ -5,9 +5,10 @@ import { type SignalSource, watchSignals } from "../../lib/process/signals.ts";
 class FakeSignals implements SignalSource {
   readonly listeners = new Map<Deno.Signal, Set<() => void>>();
   readonly #missing: Deno.Signal | undefined;
-  /** Whether a person started the process in a terminal. */
-  terminal = false;
-  readonly stdin = { isTerminal: (): boolean => this.terminal };
+  /** What of the process is a person's terminal. */
+  terminal: "stdin" | "stderr" | undefined;
+  readonly stdin = { isTerminal: (): boolean => this.terminal === "stdin" };
+  readonly stderr = { isTerminal: (): boolean => this.terminal === "stderr" };
 
   /** Has every signal but `missing`. */
   constructor(missing?: Deno.Signal) {
@@ -37,7 +38,7 @@ Deno.test("watchSignals() drains on the first signal and ends on the second", ()
   for (const first of ["SIGINT", "SIGTERM"] as const) {
     for (const second of ["SIGINT", "SIGTERM"] as const) {
       const signals = new FakeSignals();
-      using shutdown = watchSignals(signals);
+      using shutdown = watchSignals(() => {}, signals);
       const aborted = (): boolean[] => [
         shutdown.drain.aborted,
         shutdown.now.aborted,
@@ -57,7 +58,7 @@ Deno.test("watchSignals() drains on the first signal and ends on the second", ()
 
 Deno.test("watchSignals() stops listening when disposed, once", () => {
   const signals = new FakeSignals();
-  const shutdown = watchSignals(signals);
+  const shutdown = watchSignals(() => {}, signals);
   assert.equal(signals.size, 4);
   shutdown[Symbol.dispose]();
   shutdown[Symbol.dispose]();
@@ -68,20 +69,22 @@ Deno.test("watchSignals() stops listening when disposed, once", () => {
 
 Deno.test("watchSignals() does without a signal that the platform lacks", () => {
   const signals = new FakeSignals("SIGTERM");
-  using shutdown = watchSignals(signals);
+  using shutdown = watchSignals(() => {}, signals);
   assert.equal(signals.size, 3);
   signals.send("SIGINT");
   assert.ok(shutdown.drain.aborted);
 });
 
 Deno.test("watchSignals() drains on SIGHUP where the terminal is gone, and goes on as a service", () => {
-  for (const terminal of [true, false]) {
+  for (const terminal of ["stdin", "stderr", undefined] as const) {
     const signals = new FakeSignals();
     signals.terminal = terminal;
-    using shutdown = watchSignals(signals);
+    let hangups = 0;
+    using shutdown = watchSignals(() => hangups++, signals);
     signals.send("SIGUSR1");
     signals.send("SIGHUP");
-    assert.equal(shutdown.drain.aborted, terminal);
+    assert.equal(shutdown.drain.aborted, terminal !== undefined);
+    assert.equal(hangups, terminal === undefined ? 1 : 0);
   }
 });
 
@@ -92,8 +95,9 @@ Deno.test("watchSignals() passes on a failure that is not of the platform", () =
     },
     removeSignalListener(): void {},
     stdin: { isTerminal: () => false },
+    stderr: { isTerminal: () => false },
   };
-  assert.throws(() => watchSignals(broken), /broken/);
+  assert.throws(() => watchSignals(() => {}, broken), /broken/);
 });
 
 Deno.test({
@@ -107,7 +111,7 @@ Deno.test({
       const aborted = (signal) => new Promise((resolve) =>
         signal.addEventListener("abort", () => resolve(signal.reason.message))
       );
-      using shutdown = watchSignals();
+      using shutdown = watchSignals(() => {});
       const { drain, now } = shutdown;
       const [first, second] = [aborted(drain), aborted(now)];
       console.log("listening");

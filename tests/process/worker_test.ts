@@ -15,6 +15,7 @@ async function failureOf(
     type: "start",
     args: [],
     files: new Map(),
+    pipes: new Map(),
     index: 1,
     count: 2,
     address: undefined,

@@ -56,6 +56,7 @@ class Stage {
       clock: this.clock,
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
+        pipes: new Map(),
         showStatus: (read) => this.#read = read,
         onStarted: () => {},
       },
