@@ -355,7 +355,7 @@ export async function runArguments(
 let denoDir: Promise<string> | undefined;
 
 /** What Deno itself needs of the environment; the rest of ours could change what a role does. */
-async function baseEnvironment(): Promise<Record<string, string>> {
+export async function baseEnvironment(): Promise<Record<string, string>> {
   denoDir ??= findDenoDir();
   return {
     PATH: Deno.env.get("PATH") ?? "",
