@@ -224,14 +224,13 @@ function hintFor(role: Role, flag: string): string {
   if (secret !== undefined) {
     return ` (a secret is given by the variable ${secret.env})`;
   }
+  const flags = optionsOf(role).flatMap(({ flag }) => flag ?? []);
   if (
-    optionsOf(otherRole(role)).some(({ role, flag }) =>
-      role !== "both" && flag === wanted
-    )
+    !flags.includes(wanted) &&
+    optionsOf(otherRole(role)).some(({ flag }) => flag === wanted)
   ) {
     return ` (only the ${otherRole(role)} has it)`;
   }
-  const flags = optionsOf(role).flatMap(({ flag }) => flag ?? []);
   const near = closest(wanted, [...flags, "config", "help", "version"]);
   return near === undefined ? "" : ` (did you mean --${near}?)`;
 }

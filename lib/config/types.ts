@@ -89,8 +89,9 @@ export const boolean: OptionType<boolean> = {
   placeholder: "BOOL",
   fileType: "boolean",
   parse(text): boolean {
-    if (/^(?:true|yes|on|1)$/i.test(text)) return true;
-    if (/^(?:false|no|off|0)$/i.test(text)) return false;
+    // What Go takes, and what people write in YAML.
+    if (/^(?:true|t|yes|y|on|1)$/i.test(text)) return true;
+    if (/^(?:false|f|no|n|off|0)$/i.test(text)) return false;
     throw new SyntaxError(`${quote(text)} is neither true nor false`);
   },
 };

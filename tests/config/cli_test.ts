@@ -104,6 +104,7 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       ["server", ["--NATS-URL=x"], '"--NATS-URL" (did you mean --nats-url?)'],
       ["server", ["--confg", "x"], '"--confg" (did you mean --config?)'],
       ["server", ["--no-refuse-v1"], '"--no-refuse-v1" (did you mean'],
+      ["server", ["-listen-addr", ":1"], "(did you mean --listen-addr?)"],
       ["server", ["-help"], '"-help" (did you mean --help?)'],
       ["server", ["-x"], 'Unknown flag "-x"'],
       ["server", ["-hx"], 'Unknown flag "-hx"'],
@@ -307,6 +308,8 @@ Deno.test("parseCommandLine() reads switches with and without a value", () => {
       ["--refuse-v1", true],
       ["--refuse-v1=true", true],
       ["--refuse-v1=ON", true],
+      ["--refuse-v1=T", true],
+      ["--refuse-v1=n", false],
       ["--refuse-v1=false", false],
       ["--refuse-v1=0", false],
     ] as const
