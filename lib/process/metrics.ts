@@ -59,6 +59,11 @@ export function collectMetrics(
       nats.reconnects,
     ),
     metric("sproxy_tunnels_open", "Tunnels open now", session.size),
+    metric(
+      "sproxy_tunnels_stalled",
+      "Tunnels of which one side has taken nothing for 10 s while bytes wait for it",
+      session.stalled,
+    ),
     metric("sproxy_tunnels_opening", "Opens under way", opening),
     metric(
       "sproxy_peers",

@@ -39,6 +39,7 @@ import {
   type TunnelSettings,
   type Wire,
 } from "./tunnel.ts";
+import { Stalls } from "./stalls.ts";
 import { TunnelTable } from "./table.ts";
 import { TunnelTimers } from "./timers.ts";
 import { logEnd, logOpen } from "./tunnel_log.ts";
@@ -111,6 +112,7 @@ export class Session implements Disposable {
   readonly #closed: ClosedTunnels;
   readonly #timers: TunnelTimers<Tunnel>;
   readonly #queue: RunQueue<Tunnel>;
+  readonly #stalls: Stalls;
   readonly #stop = new AbortController();
   #sweeper: Disposable;
   #sweptAt: number;
@@ -125,6 +127,7 @@ export class Session implements Disposable {
     this.#closed = new ClosedTunnels({ bus, role, subjects, resumeTimeout });
     this.#queue = new RunQueue({ bus, clock });
     this.#timers = new TunnelTimers(clock);
+    this.#stalls = new Stalls(role);
     this.#home = {
       ...options,
       lossTimeout: resumeTimeout,
@@ -158,6 +161,11 @@ export class Session implements Disposable {
   /** Tunnels open now. */
   get size(): number {
     return this.#table.size;
+  }
+
+  /** Tunnels of which one side has taken nothing for too long. */
+  get stalled(): number {
+    return this.#stalls.size;
   }
 
   /** Peers with which tunnels are open. */
@@ -281,6 +289,7 @@ export class Session implements Disposable {
   readonly #onStepped = (tunnel: Tunnel, now: number): void => {
     this.#queue.stepped(tunnel);
     this.#timers.watch(tunnel, now);
+    this.#stalls.note(tunnel, now);
   };
 
   /** Bookkeeping and the log line when a tunnel has ended. */
@@ -288,6 +297,7 @@ export class Session implements Disposable {
     if (!this.#table.remove(tunnel)) return;
     this.#timers.forget(tunnel);
     this.#queue.forget(tunnel);
+    this.#stalls.forget(tunnel);
     const { peer, info, stats } = tunnel;
     const now = this.#options.clock.now();
     if (peer !== undefined) {

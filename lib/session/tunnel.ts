@@ -23,6 +23,7 @@ import type { MemoryBudget } from "../tunnel/memory_budget.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { TunnelState } from "../tunnel/machine.ts";
+import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { localEnd, type Role } from "../wire/subjects.ts";
 
@@ -179,6 +180,11 @@ export class Tunnel {
   /** Cumulative acknowledgement, for questions after the end. */
   get ack(): number {
     return this.#machine.ack;
+  }
+
+  /** The side that takes nothing, if one has not for too long. */
+  get stall(): Stall | undefined {
+    return this.#machine.stall;
   }
 
   /** When `tick` is to be called at the latest. */

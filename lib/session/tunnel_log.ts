@@ -6,7 +6,9 @@
 import { getLogger } from "@logtape/logtape";
 import { blame } from "../base/errors.ts";
 import type { Tunnel } from "./tunnel.ts";
+import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome } from "../tunnel/types.ts";
+import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
 
 const log = getLogger(["sproxy", "tunnel"]);
 
@@ -31,4 +33,53 @@ export function logEnd(
     ...(stats.replays > 0 ? { replays: stats.replays } : {}),
     ...(outcome.clean ? { reason: "ok" } : blame(outcome.by, outcome.reason)),
   });
+}
+
+/**
+ * Logs that a side of `tunnel`, seen from `role`, takes nothing.
+ *
+ * @param times How often it came to that since the last such line.
+ */
+export function logStall(
+  { info: { id, remote, target }, stats }: Tunnel,
+  stall: Stall,
+  { role, now, times }: {
+    readonly role: Role;
+    readonly now: number;
+    readonly times: number;
+  },
+): void {
+  const { waiting } = stall;
+  log.warn("tunnel stalled", {
+    id,
+    peer: remote,
+    target,
+    why: `${nameOf(stall, role)} takes nothing`,
+    ...(stall.side === "here" || waiting > 0 ? { waiting } : {}),
+    ...(stall.side === "there" ? { sent: stats.bytesSent } : {}),
+    ms: Math.round(now - stall.since),
+    ...(times > 1 ? { times } : {}),
+  });
+}
+
+/** Logs that a side of `tunnel` takes bytes again, after `stall`. */
+export function logGoesOn(
+  { info: { id, remote, target } }: Tunnel,
+  stall: Stall,
+  { role, now }: { readonly role: Role; readonly now: number },
+): void {
+  log.info("tunnel goes on again", {
+    id,
+    peer: remote,
+    target,
+    why: `${nameOf(stall, role)} takes bytes again`,
+    ms: Math.round(now - stall.since),
+  });
+}
+
+/** What to call the side of a stall that is seen from `role`. */
+function nameOf({ side }: Stall, role: Role): string {
+  return side === "here"
+    ? localEnd(role)
+    : `${localEnd(otherRole(role))} at the other end`;
 }

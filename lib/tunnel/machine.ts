@@ -35,6 +35,7 @@ import { ProbeTimer } from "./probe_timer.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { SendBuffer } from "./send_buffer.ts";
+import { type Stall, StallTimer } from "./stall.ts";
 import type {
   HalfState,
   Outcome,
@@ -79,6 +80,11 @@ export class TunnelState {
   readonly #acks = new DelayedAck();
   readonly #prober: ProbeTimer;
   readonly #quiet: IdleTimer;
+  /** When the local socket last took something, and when the other end did. */
+  readonly #here: StallTimer;
+  readonly #there: StallTimer;
+  /** Whether the peer dropped what it had no memory for. */
+  #peerFull = false;
   #frameBytes: number;
   #sendHalf: HalfState = "open";
   #receiveHalf: HalfState = "open";
@@ -114,6 +120,8 @@ export class TunnelState {
     this.#frameBytes = options.frameBytes;
     this.#lossTimeout = options.lossTimeout ?? Infinity;
     this.#quiet = new IdleTimer(options);
+    this.#here = new StallTimer(options.now);
+    this.#there = new StallTimer(options.now);
     this.#prober = new ProbeTimer(options.path, options.now, options.restProbe);
     this.#send = new SendBuffer({
       pool: options.pool,
@@ -174,6 +182,25 @@ export class TunnelState {
     return { send: this.#send.held, receive: this.#receive.held };
   }
 
+  /** The side that takes nothing, if one has not for too long; of two the one that began. */
+  get stall(): Stall | undefined {
+    const [here, there] = [this.#here, this.#there];
+    if (!here.stalled && !there.stalled) return undefined;
+    return here.stalled && !(there.stalled && there.since < here.since)
+      ? {
+        side: "here",
+        since: here.since,
+        waiting: this.#receive.held,
+        certain: true,
+      }
+      : {
+        side: "there",
+        since: there.since,
+        waiting: this.#send.end - this.#send.acked,
+        certain: this.#linked && this.#prober.reached,
+      };
+  }
+
   /** How many bytes may be read from the application now. */
   get readAllowance(): number {
     if (this.#sendHalf !== "open" || this.#stopping) return 0;
@@ -195,6 +222,8 @@ export class TunnelState {
       speaking ? Math.min(this.#acks.dueAt, this.#prober.at) : Infinity,
       this.#lingerUntil,
       this.#quiet.endsAt(this.#halfClosed),
+      this.#receive.held > 0 ? this.#here.dueAt : Infinity,
+      this.#blocked ? this.#there.dueAt : Infinity,
     );
   }
 
@@ -224,6 +253,7 @@ export class TunnelState {
     this.#receive.wrote(chunk);
     if (this.#outcome !== undefined) return;
     this.#quiet.moved(now);
+    if (this.#failing === undefined) this.#here.moved(now);
     if (this.#ending !== undefined) {
       if (this.#receive.held === 0) this.#end(this.#ending);
       else this.#lingerUntil = now + LINGER_MS; // it reads: go on
@@ -303,6 +333,9 @@ export class TunnelState {
       this.abort(this.#quiet.reason(this.#halfClosed));
       return;
     }
+    if (this.#receive.held > 0) this.#here.judge(now);
+    // What the peer has taken since it was asked last is not known: its answer is.
+    if (this.#blocked && now >= this.#there.dueAt) this.#prober.ask(now);
     if (this.#linked) this.#prober.tick(now);
   }
 
@@ -425,6 +458,7 @@ export class TunnelState {
         break;
       case "ping":
         if (frame.resumed) this.#prober.peerResumed();
+        this.#receive.topUp();
         this.#pongDue = frame.id;
         break;
       case "pong":
@@ -443,6 +477,9 @@ export class TunnelState {
         break;
       case "pong": {
         const sent = this.#prober.answered(frame.id);
+        if (frame.hold && !this.#peerFull) this.#there.moved(now);
+        this.#peerFull = frame.hold;
+        if (this.#blocked) this.#there.judge(now);
         if (frame.ack < sent && !frame.hold) this.#onLoss(frame.ack, now);
         this.#armProbe(now);
       }
@@ -451,6 +488,7 @@ export class TunnelState {
 
   #onData(offset: number, payload: Uint8Array, now: number): void {
     this.#quiet.moved(now);
+    if (this.#receive.held === 0) this.#here.moved(now);
     switch (this.#receive.accept(offset, payload)) {
       case "new":
         this.#acks.later(now);
@@ -487,7 +525,8 @@ export class TunnelState {
   #onAck(ack: number, limit: number, now: number): void {
     const finAcked = this.#finEverSent && ack === this.#send.end + 1;
     const progress = this.#send.acknowledge(finAcked ? ack - 1 : ack);
-    this.#send.raiseLimit(limit);
+    const credit = this.#send.raiseLimit(limit);
+    if (progress || credit) this.#there.moved(now);
     if (finAcked && this.#sendHalf === "ended") {
       this.#sendHalf = "done";
       this.#armProbe(now);
@@ -548,6 +587,15 @@ export class TunnelState {
       (this.#sendHalf === "open" && this.#send.credit === 0);
     if (waiting) this.#prober.rearm(now);
     else this.#prober.rest(now);
+  }
+
+  /** Whether the peer, as it has just said, takes nothing of what the application sends. */
+  get #blocked(): boolean {
+    const full = this.#send.acked === this.#send.end
+      ? this.#send.credit === 0
+      : this.#peerFull;
+    return full && this.#sendHalf === "open" && !this.#stopping &&
+      this.#linked && this.#prober.reached && !this.#prober.asking;
   }
 
   get #halfClosed(): boolean {

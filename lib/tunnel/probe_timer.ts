@@ -44,6 +44,8 @@ export class ProbeTimer {
   readonly #path: PathEstimate;
   readonly #rest: number;
   #due = false;
+  /** Whether a question was asked again before it was answered. */
+  #unanswered = false;
   #resuming = false;
   #id = 0;
   /** What the answer to the last question is held against; -1 while none is awaited. */
@@ -66,6 +68,16 @@ export class ProbeTimer {
   /** Whether a PING is to go now. */
   get due(): boolean {
     return this.#due;
+  }
+
+  /** Whether an answer is awaited, or the question still to go. */
+  get asking(): boolean {
+    return this.#due || this.#sent >= 0;
+  }
+
+  /** Whether the peer has answered in time, since the link was up again, too. */
+  get reached(): boolean {
+    return !this.#unanswered && !this.#resuming;
   }
 
   /** Whether the peer's position is unknown since the link was down. */
@@ -119,6 +131,7 @@ export class ProbeTimer {
   tick(now: number): void {
     if (now < this.#at) return;
     this.#delay = Math.min(this.#delay * 2, PROBE_MAX_MS);
+    if (this.asking) this.#unanswered = true;
     this.ask(now);
   }
 
@@ -140,7 +153,7 @@ export class ProbeTimer {
     if (id !== this.#id || this.#sent < 0) return -1;
     const sent = this.#sent;
     this.#sent = -1;
-    this.#resuming = false;
+    this.#unanswered = this.#resuming = false;
     return sent;
   }
 

@@ -262,16 +262,32 @@ export class ReceiveBuffer {
         Math.max(this.#window, room),
       );
     }
-    const limit = this.#written + Math.min(this.#window, room);
+    const limit = this.#written + this.#room;
     if (limit <= this.#limit) return false;
     this.#limit = limit;
     this.#grantedAt = now;
     return true;
   }
 
+  /**
+   * The peer asks where it stands: one whose credit is used up gets what there
+   * is, however little, so that it can tell a slow reader from one that has
+   * stopped.
+   */
+  topUp(): void {
+    if (this.#received < this.#limit || this.#final !== undefined) return;
+    this.#limit = Math.max(this.#limit, this.#written + this.#room);
+  }
+
   /** Notes that a frame with the present ack and limit is on its way. */
   acknowledged(): void {
     this.#ackSent = this.ack;
+  }
+
+  /** Most bytes to give credit for now. */
+  get #room(): number {
+    const memory = Math.max(MIN_WINDOW_BYTES, this.#budget.allowance);
+    return Math.min(this.#window, memory);
   }
 
   #append(payload: Uint8Array): void {

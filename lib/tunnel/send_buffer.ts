@@ -115,9 +115,15 @@ export class SendBuffer {
     return this.#next < this.#pieces.length;
   }
 
-  /** Takes the peer's new limit; one below what we have is late and ignored. */
-  raiseLimit(limit: number): void {
-    if (limit > this.#limit) this.#limit = limit;
+  /**
+   * Takes the peer's new limit; one below what we have is late and ignored.
+   *
+   * @returns whether it is news.
+   */
+  raiseLimit(limit: number): boolean {
+    if (limit <= this.#limit) return false;
+    this.#limit = limit;
+    return true;
   }
 
   /**

@@ -26,6 +26,7 @@ import { IdleTimer } from "./idle_timer.ts";
 import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
 import { LINGER_MS } from "./machine.ts";
 import type { Outcome, TunnelOptions, TunnelStats } from "./types.ts";
+import { type Stall, StallTimer } from "./stall.ts";
 import { V1Pace } from "./v1_pace.ts";
 
 /** First and longest pause between two questions whether the peer listens, in ms. */
@@ -126,6 +127,8 @@ export class V1State {
 
   readonly #pace: V1Pace;
   readonly #idle: IdleTimer;
+  /** When the application last took something. */
+  readonly #here: StallTimer;
 
   /** A tunnel just opened; nothing is sent until the peer listens. */
   constructor(options: V1Options) {
@@ -139,6 +142,7 @@ export class V1State {
     });
     this.#pace = new V1Pace(options);
     this.#idle = new IdleTimer(options);
+    this.#here = new StallTimer(options.now);
     this.#probeAt = options.now;
   }
 
@@ -160,6 +164,15 @@ export class V1State {
   /** Bytes held for sending and bytes held for writing. */
   get held(): { readonly send: number; readonly receive: number } {
     return { send: this.#outHeld, receive: this.#in.held };
+  }
+
+  /** Whether the application takes nothing; of the peer's, version 1 does not tell. */
+  get stall(): Stall | undefined {
+    const { stalled, since } = this.#here;
+    const waiting = this.#in.held;
+    return stalled
+      ? { side: "here", since, waiting, certain: true }
+      : undefined;
   }
 
   /** How many bytes may be read from the application now. */
@@ -187,6 +200,7 @@ export class V1State {
       this.#goneUntil,
       this.#drainUntil,
       this.#quietUntil,
+      this.#in.held > 0 ? this.#here.dueAt : Infinity,
       this.#pace.opensAt,
     );
   }
@@ -224,6 +238,7 @@ export class V1State {
   wrote(chunk: Uint8Array, now: number): void {
     this.#in.wrote(chunk);
     this.#idle.moved(now);
+    this.#here.moved(now);
     if (this.#gone && now >= this.#goneUntil) this.abort(this.#gone);
   }
 
@@ -276,6 +291,7 @@ export class V1State {
     this.#idle.moved(now);
     this.#answered = true;
     this.#lingerFor = ANSWER_LINGER_MS;
+    if (this.#in.held === 0) this.#here.moved(now);
     if (this.#in.accept(this.#in.received, data) !== "no-memory") return;
     this.abort({
       code: "limit",
@@ -324,6 +340,7 @@ export class V1State {
   tick(now: number): void {
     if (this.#outcome !== undefined) return;
     this.#pace.refill(now);
+    if (this.#in.held > 0) this.#here.judge(now);
     if (this.#gone !== undefined && now >= this.#goneUntil) {
       this.abort(this.#gone);
     } else if (now >= this.#listenBy) {

@@ -23,6 +23,7 @@ class Script implements Machine {
   readonly nextTimeout = Infinity;
   readonly stats = { bytesSent: 0, bytesReceived: 0, replays: 0, gaps: 0 };
   readonly ack = 0;
+  readonly stall = undefined;
   /** Frames to be sent; those that start with "ack" are answers. */
   readonly frames: string[] = [];
   readonly writable: string[] = [];

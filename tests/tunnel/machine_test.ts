@@ -41,6 +41,7 @@ Deno.test("pollFrame() acknowledges 25 ms after data came, in one ACK", () => {
   assert.equal(state.nextTimeout, 100 + ACK_DELAY_MS);
   assert.deepEqual(drain(state, 124), []);
   assert.deepEqual(drain(state, 125), [ack(20)]);
+  writeAll(state, 125);
   assert.equal(state.nextTimeout, REST_PROBE_MS);
 });
 

@@ -1,0 +1,134 @@
+/** An end that takes nothing, told apart from one that is lost. */
+import assert from "node:assert/strict";
+import { roundTrip } from "./support/chaos_flow.ts";
+import { metricValue } from "./support/chaos_stage.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { type LogEntry, type Role, startTunnel } from "./support/roles.ts";
+import { startSource, startStalled } from "./support/targets.ts";
+import {
+  dial,
+  isDisconnect,
+  receiveAll,
+  writeAll,
+} from "./support/transfer.ts";
+import { comes, soon } from "./support/waits.ts";
+
+const MIB = 1024 * 1024;
+
+const STATUS = ["--status-addr", "127.0.0.1:0"];
+
+/** The number of tunnels whose far side takes nothing, as the status tells. */
+async function stalled(role: Role): Promise<number> {
+  const { text } = await role.status("/metrics");
+  return metricValue(text, "sproxy_tunnels_stalled");
+}
+
+/** Waits until each role counts so many stalled tunnels. */
+async function whenStalled(
+  roles: readonly Role[],
+  count: number,
+): Promise<void> {
+  for (const role of roles) {
+    await comes(async () => {
+      const found = await stalled(role);
+      return found === count
+        ? undefined
+        : `the ${role.process.name} says that ${found} tunnels are stalled`;
+    });
+  }
+}
+
+/** What the log of a role says of stalled tunnels. */
+function lines(role: Role): LogEntry[] {
+  return role.entries().filter(({ msg }) => /stalled|goes on/.test(msg));
+}
+
+/** Writes until nothing more is taken. */
+async function fill(conn: Deno.TcpConn): Promise<void> {
+  try {
+    await writeAll(conn, new Uint8Array(64 * MIB));
+  } catch (error) {
+    if (!isDisconnect(error)) throw error;
+  }
+}
+
+integrationTest(
+  "a tunnel whose target takes nothing for long is counted as stalled, and both logs say so once, and that it goes on",
+  async () => {
+    await using target = startStalled();
+    await using tunnel = await startTunnel({
+      target: target.address,
+      clientArgs: STATUS,
+    });
+    const { client, server } = tunnel;
+    using conn = await dial(tunnel.endpoint);
+    const filling = fill(conn);
+    await whenStalled([client, server], 1);
+    for (
+      const [role, why] of [
+        [client, "the target at the other end takes nothing"],
+        [server, "the target takes nothing"],
+      ] as const
+    ) {
+      const [line, ...more] = lines(role);
+      assert.deepEqual(more, []);
+      assert.equal(line?.level, "warn");
+      assert.equal(line.why, why);
+      assert.equal(line.target, target.address);
+      assert.ok(Number(line.ms) >= 10_000, JSON.stringify(line));
+    }
+    assert.ok(Number(lines(server)[0]?.waiting) > 0);
+    target.release();
+    await whenStalled([client, server], 0);
+    for (const role of [client, server]) {
+      await role.entry(({ msg }) => msg === "tunnel goes on again");
+      assert.equal(lines(role).length, 2);
+    }
+    await filling;
+  },
+);
+
+integrationTest(
+  "a tunnel whose application takes nothing for long is told as that at both ends",
+  async () => {
+    await using target = startSource(1, 64 * MIB);
+    await using tunnel = await startTunnel({
+      target: target.address,
+      clientArgs: STATUS,
+    });
+    const { client, server } = tunnel;
+    using conn = await dial(tunnel.endpoint);
+    await whenStalled([client, server], 1);
+    assert.deepEqual(
+      [client, server].map((role) => lines(role).map(({ why }) => why)),
+      [
+        ["the application takes nothing"],
+        ["the application at the other end takes nothing"],
+      ],
+    );
+    await conn.closeWrite();
+    assert.equal((await receiveAll(conn)).bytes, 64 * MIB);
+    await whenStalled([client, server], 0);
+  },
+);
+
+integrationTest(
+  "a tunnel whose far process is silent is not taken for one whose far side takes nothing",
+  async () => {
+    await using tunnel = await startTunnel({
+      clientArgs: [...STATUS, "--resume-timeout", "13s"],
+    });
+    using conn = await dial(tunnel.endpoint);
+    await roundTrip(conn);
+    tunnel.server.process.pause();
+    const filling = fill(conn);
+    const closed = await soon(
+      "the tunnel is ended",
+      tunnel.client.entry(({ msg }) => msg === "tunnel closed"),
+    );
+    assert.equal(closed.reason, "peer-gone");
+    assert.deepEqual(lines(tunnel.client), []);
+    assert.equal(await stalled(tunnel.client), 0);
+    await filling;
+  },
+);
