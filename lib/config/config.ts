@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { ConfigFile } from "./file.ts";
+import { type ConfigFile, expandHome } from "./file.ts";
 import {
   type Option,
   type OptionKey,
@@ -19,7 +19,7 @@ import {
 } from "./options.ts";
 import type { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
-import { MAX_WORKERS } from "./types.ts";
+import { MAX_WORKERS, path } from "./types.ts";
 import type { Address } from "../base/address.ts";
 import type { Credentials } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
@@ -289,10 +289,11 @@ function parseValues(
   inputs: ConfigInputs,
   problems: Problems,
 ): Values {
+  const home = inputs.env("HOME");
   const values = optionsOf(role).map((option) => {
     const { key } = option;
     const valueOf = (given: OriginalText | undefined): unknown =>
-      given && problems.attempt(() => parse(option, given));
+      given && problems.attempt(() => parse(option, given, home));
     // A file is checked as a whole, also what a flag or variable overrides.
     const inFile = textInFile(key, inputs.file);
     const value = valueOf(inFile);
@@ -324,7 +325,11 @@ export function isQuoted(text: string): boolean {
 }
 
 /** The value in `text`. A secret is taken as it is: white space may be part of it. */
-function parse(option: Option, { text, origin }: OriginalText): unknown {
+function parse(
+  option: Option,
+  { text, origin }: OriginalText,
+  home: string | undefined,
+): unknown {
   const { secret, type } = option;
   const trimmed = secret === true ? text : text.trim();
   if (secret !== true && isQuoted(trimmed)) {
@@ -335,7 +340,7 @@ function parse(option: Option, { text, origin }: OriginalText): unknown {
     );
   }
   try {
-    return type.parse(trimmed);
+    return type.parse(type === path ? expandHome(trimmed, home) : trimmed);
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof RangeError)) {
       throw error;

@@ -36,6 +36,11 @@ export function configSearchPaths(role: Role, home: string = ""): string[] {
   );
 }
 
+/** `path` with the `home` for a `~` at its start: shells put it there, but not after a `=` nor in a file. */
+export function expandHome(path: string, home: string = ""): string {
+  return home === "" ? path : path.replace(/^~(?=\/)/, () => home);
+}
+
 /** How {@linkcode findConfigFile} looks. */
 export interface FileSearch {
   /** The one file to read; without it there is a search. */
@@ -58,9 +63,10 @@ export function findConfigFile(
   role: Role,
   { path, sources, problems }: FileSearch,
 ): ConfigFile | undefined {
+  const home = sources.env("HOME");
   const paths = path === undefined
-    ? configSearchPaths(role, sources.env("HOME"))
-    : [path];
+    ? configSearchPaths(role, home)
+    : [expandHome(path, home)];
   for (const candidate of paths) {
     const text = read(candidate, { sources, named: path !== undefined });
     if (text !== undefined) {

@@ -309,6 +309,36 @@ Deno.test("the config says how to log in, in one value", () => {
   }
 });
 
+Deno.test("a path may begin with ~, wherever it is written", () => {
+  const path = "/h/.nats-proxy-client.yaml";
+  const creds = (
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): unknown => {
+    const files = { [path]: "nats: {creds: ~/a.creds}" };
+    return parseRun("client", args, fakeSources({ env, files })).config.nats
+      .auth;
+  };
+  const expanded = { kind: "creds", file: "/h/a.creds" };
+  assert.deepEqual(creds([], { HOME: "/h" }), expanded);
+  assert.deepEqual(
+    creds(["--config=~/.nats-proxy-client.yaml"], { HOME: "/h" }),
+    expanded,
+  );
+  assert.deepEqual(creds(["--nats-creds=~/a.creds"], { HOME: "/h" }), expanded);
+  for (
+    const [file, HOME] of [["~/a.creds", ""], ["~a.creds", "/h"], [
+      "./~/a",
+      "/h",
+    ]] as const
+  ) {
+    assert.deepEqual(creds([`--nats-creds=${file}`], { HOME }), {
+      kind: "creds",
+      file,
+    });
+  }
+});
+
 Deno.test("the config demands TLS when a URL or an option of TLS does", () => {
   for (
     const [env, required] of [
