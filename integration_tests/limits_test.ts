@@ -14,9 +14,8 @@ import { ByteSource } from "./support/hash.ts";
 import { eventually } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { openFiles, residentBytes } from "./support/proc_stats.ts";
-import { run } from "./support/processes.ts";
 import type { RoleName } from "./support/roles.ts";
-import { PRLIMIT } from "./support/surroundings.ts";
+import { limitFiles, PRLIMIT } from "./support/surroundings.ts";
 import { startStalled, Target } from "./support/targets.ts";
 import {
   dial,
@@ -313,14 +312,6 @@ integrationTest(
     for (const conn of conns) conn.close();
   },
 );
-
-/** Lets a running process have `most` open files at a time. */
-async function limitFiles(pid: number, most: number): Promise<void> {
-  const { status, output } = await run(PRLIMIT ?? "prlimit", {
-    args: ["--pid", String(pid), `--nofile=${most}:`],
-  });
-  assert.equal(status.code, 0, output);
-}
 
 integrationTest(
   "limits: the client lives through a lack of file descriptors and accepts again after",

@@ -6,7 +6,9 @@
  */
 
 import { locate } from "../../tools/find_or_install.ts";
+import assert from "node:assert/strict";
 import { type Endpoint, endpointOf } from "./addresses.ts";
+import { run } from "./processes.ts";
 
 /** A listener at which a dial hangs: its queue is full, and what comes more is dropped. */
 export class BlackHole implements Disposable {
@@ -46,6 +48,14 @@ const HANGING = 300;
 
 /** Where `prlimit` is; undefined where there is none. */
 export const PRLIMIT: string | undefined = await locate("prlimit");
+
+/** Lets a running process have `most` open files at a time. Needs {@linkcode PRLIMIT}. */
+export async function limitFiles(pid: number, most: number): Promise<void> {
+  const { status, output } = await run(PRLIMIT ?? "prlimit", {
+    args: ["--pid", String(pid), `--nofile=${most}:`],
+  });
+  assert.equal(status.code, 0, output);
+}
 
 /** Where `unshare` is, if it can make namespaces here: that takes root. */
 export const UNSHARE: string | undefined = await mountNamespaces();
