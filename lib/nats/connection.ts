@@ -304,9 +304,10 @@ class NatsConnection implements NatsBus, TransportHost {
   }
 
   /** See {@linkcode TransportHost.dialing}. */
-  dialing(transport: NatsTransport): void {
+  dialing(transport: NatsTransport): Disposable | undefined {
     if (this.#closing) throw new Error("the bus is closed");
     this.#latest = transport;
+    return this.#options.makeRoom?.();
   }
 
   /** See {@linkcode TransportHost.limitChanged}. */

@@ -59,6 +59,11 @@ export interface NatsOptions {
    * attempt has failed, with the error's message for its reason.
    */
   readonly refresh?: () => Pick<NatsOptions, "credentials" | "tls">;
+  /**
+   * Called before each attempt to connect, and disposed of when that has
+   * come to something: sees to it that there are descriptors for it.
+   */
+  readonly makeRoom?: () => Disposable;
   /** What the broker's monitoring calls this connection. */
   readonly name?: string;
   /**

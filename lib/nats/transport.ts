@@ -51,11 +51,11 @@ export interface TransportHost {
    */
   tlsNow(): NatsTls | undefined;
   /**
-   * `transport` is going to dial.
+   * `transport` is going to dial; what this gives is disposed of when it has.
    *
    * @throws {Error} when the bus has ended.
    */
-  dialing(transport: NatsTransport): void;
+  dialing(transport: NatsTransport): Disposable | undefined;
   /** The broker of `transport`, which is open, takes messages of another size now. */
   limitChanged(transport: NatsTransport): void;
   /** `transport` has ended: by itself, or because nats-core wants it so. */
@@ -165,7 +165,7 @@ export class NatsTransport implements Transport {
     if (host === undefined) throw new Error("No bus has these options");
     this.#server = server.listen;
     this.#timeout = options.timeout ?? 0;
-    host.dialing(this);
+    using _room = host.dialing(this);
     this.#host = host;
     try {
       await this.#open(server, host);

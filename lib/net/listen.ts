@@ -12,6 +12,7 @@ import {
 import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunError } from "../base/errors.ts";
+import { isShortage, type Reserve } from "./descriptors.ts";
 import type { Socket, SocketListener } from "./socket.ts";
 import { TcpSocket } from "./tcp_socket.ts";
 
@@ -24,9 +25,6 @@ const LISTEN_BACKLOG = 4096;
 /** First and longest pause after an accept that failed for want of descriptors or memory, in ms. */
 const ACCEPT_PAUSE_MS = { first: 10, longest: 1_000 } as const;
 
-/** What the system is short of when these come: a pause may help. Nothing else deserves one. */
-const SHORTAGES: readonly unknown[] = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
-
 /** The addresses of `localhost`, whatever the system's files say: an application may try either. */
 const LOCALHOST = ["127.0.0.1", "::1"] as const;
 
@@ -38,6 +36,8 @@ export interface ListenOptions {
   readonly clock: Clock;
   /** Several processes share the port. */
   readonly reusePort?: boolean;
+  /** Asked before each accept. */
+  readonly reserve?: Pick<Reserve, "check">;
   /** Told of each accept that failed. */
   readonly onAcceptError: (message: string) => void;
 }
@@ -129,13 +129,14 @@ async function* merged(
 /** The connections of one listener, until `signal` aborts. */
 async function* accepted(
   listener: Deno.TcpListener,
-  { pool, clock, onAcceptError }: ListenOptions,
+  { pool, clock, reserve, onAcceptError }: ListenOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Socket> {
   let pause: number = ACCEPT_PAUSE_MS.first;
   while (!signal.aborted) {
     let conn: Deno.TcpConn;
     try {
+      reserve?.check();
       conn = await listener.accept();
       pause = ACCEPT_PAUSE_MS.first;
     } catch (error) {
@@ -151,11 +152,6 @@ async function* accepted(
     }
     yield new TcpSocket(conn, pool);
   }
-}
-
-function isShortage(error: unknown): boolean {
-  return error instanceof Error && "code" in error &&
-    SHORTAGES.includes(error.code);
 }
 
 /**

@@ -24,6 +24,7 @@ export async function openNats(
     /** What was read of pipes. */
     readonly pipes: Pipes;
     readonly onSubscriptionError: (subject: string, reason: string) => void;
+    readonly makeRoom?: () => Disposable;
   },
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);

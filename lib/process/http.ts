@@ -14,9 +14,6 @@ import {
   type SocketListener,
 } from "../net/socket.ts";
 
-/** Connections at once: probes and scrapers of a busy cluster. With more the oldest goes. */
-const MAX_CONNECTIONS = 32;
-
 /** How long a connection may take, request and answer, in ms. */
 const CONNECTION_MS = 5_000;
 
@@ -61,6 +58,8 @@ export async function serveHttp(
   listener: SocketListener,
   options: {
     readonly clock: Clock;
+    /** Connections at once; with more the oldest goes. */
+    readonly maxConnections: number;
     /** Answers a request at once; must not throw. */
     readonly answer: (request: HttpRequest) => HttpResponse;
     /** Answers what is no request. */
@@ -72,7 +71,7 @@ export async function serveHttp(
     const connection = directOf(socket);
     open.add(connection);
     const [oldest] = open;
-    if (open.size > MAX_CONNECTIONS && oldest !== undefined) {
+    if (open.size > options.maxConnections && oldest !== undefined) {
       oldest.close();
       open.delete(oldest);
     }

@@ -15,7 +15,9 @@ import type { NatsBus } from "../nats/connection.ts";
 import type { EgressOptions } from "../server/server.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
 import { type Role, Subjects } from "../wire/subjects.ts";
+import { Reserve, systemDescriptors } from "../net/descriptors.ts";
 import { openNats } from "./connect.ts";
+import { LINK_RESERVE } from "./descriptors.ts";
 import type { Pipes } from "./login_files.ts";
 import { collectMetrics, type Counted } from "./metrics.ts";
 import { isStop, type StopSignals } from "./signals.ts";
@@ -23,6 +25,8 @@ import type { Status } from "./status.ts";
 
 /** What a role is run in: a process of its own, or a worker of one. */
 export interface RoleHost {
+  /** Most tunnels that its descriptors allow; undefined when that is not known. */
+  readonly tunnelsByDescriptors?: number | undefined;
   /** How it is told to end. */
   readonly stop: StopSignals;
   /** What was read of pipes, which nobody can read again. */
@@ -44,9 +48,10 @@ export function random(bytes: Uint8Array): Uint8Array {
   return crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
 }
 
-/** What both roles are told by the configuration. */
+/** What both roles are told by the configuration, and by what they run in. */
 export function roleOptions(
   config: CommonConfig,
+  { tunnelsByDescriptors }: RoleHost,
 ):
   & Omit<SessionOptions, "bus" | "role" | "token">
   & Pick<EgressOptions, "refuseV1" | "v1Rate" | "random"> {
@@ -67,6 +72,7 @@ export function roleOptions(
     idleTimeout: tunnel.idleTimeout,
     halfCloseTimeout: tunnel.halfCloseTimeout,
     maxTunnels: tunnel.max,
+    tunnelsByDescriptors,
     maxOpening: tunnel.maxOpening,
     refuseV1: tunnel.refuseV1,
     v1Rate: tunnel.v1Rate,
@@ -144,17 +150,23 @@ export class RoleFrame implements AsyncDisposable {
   /** The connection. */
   readonly bus: NatsBus;
   readonly #role: Role;
+  /** Descriptors for it, which guests leave alone. */
+  readonly reserve: Reserve;
   readonly #stop: StopSignals;
   readonly #status: RoleStatus;
 
   private constructor(
-    bus: NatsBus,
-    role: Role,
-    stop: StopSignals,
-    status: RoleStatus,
+    { bus, role, reserve, stop, status }: {
+      readonly bus: NatsBus;
+      readonly role: Role;
+      readonly reserve: Reserve;
+      readonly stop: StopSignals;
+      readonly status: RoleStatus;
+    },
   ) {
     this.bus = bus;
     this.#role = role;
+    this.reserve = reserve;
     this.#stop = stop;
     this.#status = status;
   }
@@ -171,10 +183,15 @@ export class RoleFrame implements AsyncDisposable {
     const { config, host } = options;
     const status = new RoleStatus(host.stop.drain);
     host.showStatus(() => status.read());
+    using cleanup = new DisposableStack();
+    const reserve = cleanup.use(
+      new Reserve(LINK_RESERVE, systemDescriptors()),
+    );
     const bus = await openNats(config, {
       name: `tcp-sproxy ${role}`,
       signal: host.stop.drain,
       pipes: host.pipes,
+      makeRoom: () => reserve.lend(),
       onSubscriptionError: (subject, why) => {
         getLogger(["sproxy", role]).error("NATS refuses a subscription", {
           subject,
@@ -190,7 +207,8 @@ export class RoleFrame implements AsyncDisposable {
       }
     });
     status.bus = bus;
-    return new RoleFrame(bus, role, host.stop, status);
+    cleanup.move();
+    return new RoleFrame({ bus, role, reserve, stop: host.stop, status });
   }
 
   /**
@@ -271,6 +289,7 @@ export class RoleFrame implements AsyncDisposable {
   /** Closes the connection. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.bus.close(0);
+    this.reserve[Symbol.dispose]();
   }
 
   /** Waits for the next change of the link; rejects at a stop, and when the bus has ended. */

@@ -12,11 +12,18 @@ import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
+import { planDescriptors } from "./descriptors.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
 import { isStop, watchSignals } from "./signals.ts";
-import { serveStatus, type Status, type StatusServer } from "./status.ts";
+import {
+  serveStatus,
+  type Status,
+  type StatusOptions,
+  type StatusServer,
+} from "./status.ts";
+import { systemDescriptors } from "../net/descriptors.ts";
 import { checkListenable } from "../net/listen.ts";
 import type { RunRole } from "./worker.ts";
 import { runWorkers } from "./workers.ts";
@@ -64,20 +71,34 @@ export async function main<R extends Role>(
     const readLogin = await loginReader(config.nats, pipes);
     readLogin();
     onHangup = () => checkLogin(config.nats, readLogin);
+    const count = config.workers === "auto"
+      ? navigator.hardwareConcurrency
+      : config.workers;
+    const statusAt = statusAddress(config);
+    // Before anything else takes some.
+    const descriptors = planDescriptors({
+      workers: count,
+      status: statusAt.address !== undefined,
+      maxTunnels: config.tunnel.max,
+    }, systemDescriptors());
+    const { level, text, about } = descriptors.notice;
+    log[level](text, about);
     let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
-    await using _status = openStatus(config, () => {
-      const status = read();
-      return { ...status, metrics: [...status.metrics, ...processMetrics()] };
+    await using _status = openStatus({
+      ...statusAt,
+      maxConnections: descriptors.statusConnections,
+      read: () => {
+        const status = read();
+        return { ...status, metrics: [...status.metrics, ...processMetrics()] };
+      },
     });
     const host: RoleHost = {
+      tunnelsByDescriptors: descriptors.tunnels,
       stop,
       pipes,
       showStatus: (shown) => read = shown,
       onStarted: () => {},
     };
-    const count = config.workers === "auto"
-      ? navigator.hardwareConcurrency
-      : config.workers;
     // Before anything is waited for: a port that is taken is told at once.
     if (config.role === "client") {
       checkListenable(config.client.listenAddr, "--listen-addr");
@@ -96,16 +117,22 @@ export async function main<R extends Role>(
   }
 }
 
-function openStatus(
+/** Where the status is to be served, and the flag that says so. */
+function statusAddress(
   config: ConfigByRole[Role],
-  read: () => Status,
+): { readonly address: Address | undefined; readonly flag: string } {
+  return config.role === "server"
+    ? { address: config.server.listenAddr, flag: "--listen-addr" }
+    : { address: config.client.statusAddr, flag: "--status-addr" };
+}
+
+function openStatus(
+  { address, ...options }: Omit<StatusOptions, "address"> & {
+    readonly address: Address | undefined;
+  },
 ): StatusServer | undefined {
-  const [address, flag]: [Address | undefined, string] =
-    config.role === "server"
-      ? [config.server.listenAddr, "--listen-addr"]
-      : [config.client.statusAddr, "--status-addr"];
   if (address === undefined) return undefined;
-  const server = serveStatus({ address, flag, read });
+  const server = serveStatus({ ...options, address });
   getLogger(["sproxy", "status"]).info("status listening", {
     address: formatAddress(server.address),
   });

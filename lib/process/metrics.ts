@@ -64,6 +64,11 @@ export function collectMetrics(
       "Tunnels of which one side has taken nothing for 10 s while bytes wait for it",
       session.stalled,
     ),
+    metric(
+      "sproxy_tunnels_allowed",
+      "Most tunnels that --max-tunnels and the open files allow",
+      session.allowed,
+    ),
     metric("sproxy_tunnels_opening", "Opens under way", opening),
     metric(
       "sproxy_peers",

@@ -30,7 +30,7 @@ export async function runClient(
   await using frame = await RoleFrame.open("client", { config: nats, host });
   const { bus } = frame;
   using ingress = new Ingress({
-    ...roleOptions(config),
+    ...roleOptions(config, host),
     bus,
     token: client.id ?? makeToken(random),
     target: client.remoteAddr,
@@ -42,6 +42,7 @@ export async function runClient(
   using listener = listen(client.listenAddr, {
     clock: systemClock,
     pool: session.pool,
+    reserve: frame.reserve,
     reusePort: config.workers !== 1,
     onAcceptError: (why) => {
       session.counters.acceptErrors++;

@@ -24,9 +24,9 @@ export async function runServer(
   const log = getLogger(["sproxy", "server"]);
   const { nats, server, tunnel } = config;
   await using frame = await RoleFrame.open("server", { config: nats, host });
-  const { bus } = frame;
+  const { bus, reserve } = frame;
   using egress: Egress = new Egress({
-    ...roleOptions(config),
+    ...roleOptions(config, host),
     bus,
     token: makeToken(random),
     queueGroup: nats.queueGroup,
@@ -38,9 +38,9 @@ export async function runServer(
         timeout: server.dialTimeout,
         signal,
         clock: systemClock,
-        resolve,
+        resolve: (host, signal) => resolve(host, signal, reserve),
         connect: (address, signal) =>
-          dial(address, { signal, pool: egress.session.pool }),
+          dial(address, { signal, reserve, pool: egress.session.pool }),
       }),
   });
   const { session } = egress;

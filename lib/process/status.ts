@@ -32,6 +32,8 @@ export interface StatusOptions {
   readonly flag: string;
   /** The status at this moment. */
   readonly read: () => Status;
+  /** Connections at once. */
+  readonly maxConnections: number;
 }
 
 /** A listener that serves the status; disposal ends it. */
@@ -49,7 +51,7 @@ const ACCEPT_ERROR_MS = 10_000;
  * @throws {RunError} naming flag and address when it cannot listen there.
  */
 export function serveStatus(options: StatusOptions): StatusServer {
-  const { address, flag, read } = options;
+  const { address, flag, read, maxConnections } = options;
   const log = getLogger(["sproxy", "status"]);
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const listener = listenFor(address, {
@@ -65,6 +67,7 @@ export function serveStatus(options: StatusOptions): StatusServer {
   });
   const serving = serveHttp(listener, {
     clock: systemClock,
+    maxConnections,
     answer: (request) => respond(request, read),
     refuse: (status) => json(status, { status: "bad request" }),
   });

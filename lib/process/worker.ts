@@ -36,6 +36,8 @@ export type ToWorker =
     readonly index: number;
     /** How many there are: limits of the process are shared out. */
     readonly count: number;
+    /** Its share of the tunnels that descriptors allow. */
+    readonly tunnelsByDescriptors: number | undefined;
     /** The address the first worker listens at, which the others share. */
     readonly address: Address | undefined;
   }
@@ -112,6 +114,7 @@ export async function serveAsWorker<R extends Role>(
     await run(config, {
       stop,
       pipes: start.pipes,
+      tunnelsByDescriptors: start.tunnelsByDescriptors,
       showStatus: (shown) => read = shown,
       onStarted: (address) => post({ type: "started", address }),
     });

@@ -117,7 +117,7 @@ class Slot {
   }
 
   #spawn(): void {
-    const { role, args, files, count, startThread = startWorker } =
+    const { role, args, files, count, host, startThread = startWorker } =
       this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
@@ -130,7 +130,20 @@ class Slot {
     this.#worker = worker;
     const { pipes } = this.#options.host;
     const [index, address] = [this.#index, this.#address];
-    this.#tell({ type: "start", args, files, pipes, index, count, address });
+    const all = host.tunnelsByDescriptors;
+    const tunnelsByDescriptors = all === undefined
+      ? undefined
+      : Math.max(1, Math.floor(all / count));
+    this.#tell({
+      type: "start",
+      args,
+      files,
+      pipes,
+      index,
+      count,
+      address,
+      tunnelsByDescriptors,
+    });
   }
 
   #tell(message: ToWorker): void {

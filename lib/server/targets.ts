@@ -21,6 +21,7 @@ const MAX_ADDRESSES = 8;
 
 /** What tells most when every address failed, first; other codes come after. */
 const TELLING: readonly ErrorCode[] = [
+  "limit", // it was not even tried
   "refused",
   "timeout",
   "denied",

@@ -49,6 +49,13 @@ import { V1Wire } from "./v1_wire.ts";
 /** Time between two sweeps over peers and closed tunnels, in ms. */
 const PEER_SWEEP_MS = 500;
 
+/**
+ * Where tunnels are dialled each open may need a second descriptor, for the
+ * lookup of its name or an address tried beside the first, but not more than
+ * so many at once: the runtime looks up 32 names at a time.
+ */
+const MAX_SECOND_DESCRIPTORS = 32;
+
 /** Options of a session. */
 export interface SessionOptions extends TunnelSettings {
   /** Token of this process in connection IDs. */
@@ -61,6 +68,8 @@ export interface SessionOptions extends TunnelSettings {
   readonly memoryBudget: number;
   /** Most tunnels open at once. */
   readonly maxTunnels: number;
+  /** Most tunnels that the descriptors of the process allow; no limit by default. */
+  readonly tunnelsByDescriptors?: number | undefined;
   /** Most opens under way at once. */
   readonly maxOpening: number;
   /** Takes a message for no open tunnel; returns whether it knew what to do with it. */
@@ -168,6 +177,12 @@ export class Session implements Disposable {
     return this.#stalls.size;
   }
 
+  /** Most tunnels that may be open. */
+  get allowed(): number {
+    const { maxTunnels, tunnelsByDescriptors = Infinity } = this.#options;
+    return Math.min(maxTunnels, tunnelsByDescriptors);
+  }
+
   /** Peers with which tunnels are open. */
   get peerCount(): number {
     return this.#peers.size;
@@ -175,11 +190,21 @@ export class Session implements Disposable {
 
   /** The limit that forbids one more tunnel, beside `opening` that are to be; undefined if none does. */
   limitReached(opening: number): Reason | undefined {
-    const { maxTunnels, maxOpening } = this.#options;
+    const { role, maxTunnels, maxOpening } = this.#options;
+    const { tunnelsByDescriptors = Infinity } = this.#options;
     const limit = (text: string): Reason => ({ code: "limit", text });
     if (this.#table.size + opening >= maxTunnels) {
       return limit(
         `${maxTunnels} tunnels are open or being opened (--max-tunnels, shared by all workers)`,
+      );
+    }
+    const second = role === "server"
+      ? Math.min(opening, MAX_SECOND_DESCRIPTORS)
+      : 0;
+    const descriptors = this.#table.size + opening + second;
+    if (descriptors >= tunnelsByDescriptors) {
+      return limit(
+        `${tunnelsByDescriptors} tunnels are all that the open files of this ${role} allow (ulimit -n)`,
       );
     }
     if (opening >= maxOpening) {

@@ -128,17 +128,20 @@ Deno.test("Ingress turns connections away beyond its limits, opens under way inc
   assert.deepEqual(three.map(({ closed }) => closed), [false, false, true]);
   assert.deepEqual(opening.refused, { limit: 1 });
 
-  using tunnels = new Bench({ maxTunnels: 2 });
-  const first = await tunnels.connect();
-  await tunnels.open(0);
-  const second = await tunnels.connect();
-  const third = await tunnels.connect();
-  assert.deepEqual(
-    [first, second, third].map(({ closed }) => closed),
-    [false, false, true],
-  );
-  assert.equal(tunnels.client.ingress.session.size, 1);
-  assert.equal(tunnels.client.ingress.opening, 1);
+  for (const most of ["maxTunnels", "tunnelsByDescriptors"] as const) {
+    using tunnels = new Bench({ [most]: 2 });
+    const first = await tunnels.connect();
+    await tunnels.open(0);
+    const second = await tunnels.connect();
+    const third = await tunnels.connect();
+    assert.deepEqual(
+      [first, second, third].map(({ closed }) => closed),
+      [false, false, true],
+    );
+    assert.equal(tunnels.client.ingress.session.size, 1);
+    assert.equal(tunnels.client.ingress.opening, 1);
+    assert.equal(tunnels.client.ingress.session.allowed, 2);
+  }
 });
 
 Deno.test("Ingress ends a connection at once, with a reason in the log, when the open fails", async () => {

@@ -6,9 +6,11 @@ import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { RunError, TunnelError } from "../../lib/base/errors.ts";
 import { closeSocket, type SocketListener } from "../../lib/net/socket.ts";
 import { dial, resolve } from "../../lib/net/dial.ts";
+import { Reserve } from "../../lib/net/descriptors.ts";
 import { listen } from "../../lib/net/listen.ts";
 import { TcpSocket } from "../../lib/net/tcp_socket.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { FewDescriptors } from "../support/few_descriptors.ts";
 import { turn } from "../support/memory_bus.ts";
 
 const pool = new BufferPool();
@@ -128,6 +130,51 @@ Deno.test("listen() pauses longer and longer while descriptors are short", async
   assert.deepEqual(
     errors,
     [0, 10, 30, 70].map((at) => ["Too many open files", at]),
+  );
+});
+
+Deno.test("listen() accepts none while the last descriptors are lent, and then goes on", async () => {
+  const clock = new FakeClock();
+  const errors: string[] = [];
+  const source = new FewDescriptors(4);
+  using reserve = new Reserve(4, source);
+  const loan = reserve.lend();
+  using listener = listenAny({
+    clock,
+    reserve,
+    onAcceptError: (message) => void errors.push(message),
+  });
+  const accepted = listener.accept()[Symbol.asyncIterator]().next();
+  using theirs = await Deno.connect({
+    hostname: "127.0.0.1",
+    port: listener.port,
+  });
+  await clock.advance(100, turn);
+  assert.ok(errors.length > 2);
+  assert.match(errors[0] ?? "", /^Too many open files: .* kept for NATS$/);
+  loan[Symbol.dispose]();
+  await clock.advance(1_000, turn);
+  const { value } = await accepted;
+  assert.equal(value?.remote, `127.0.0.1:${theirs.localAddr.port}`);
+  value?.close();
+});
+
+Deno.test("dial() and resolve() say what there is too little of, not that there is no such host", async () => {
+  const source = new FewDescriptors(8);
+  using reserve = new Reserve(4, source);
+  source.exhaust();
+  const { signal } = new AbortController();
+  const host = "no-such-host.invalid";
+  const limit = { code: "limit", message: /too many open files/ };
+  await assert.rejects(resolve(host, signal, reserve), limit);
+  await assert.rejects(
+    dial({ host, port: 1 }, { pool, signal, reserve }),
+    limit,
+  );
+  using _loan = reserve.lend();
+  await assert.rejects(
+    dial({ host: "127.0.0.1", port: 1 }, { pool, signal, reserve }),
+    limit,
   );
 });
 

@@ -12,7 +12,16 @@ async function faulty(args: readonly string[]): Promise<string> {
     }));
   `;
   const child = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", code, "--", "--listen-addr", "off", ...args],
+    args: [
+      "eval",
+      code,
+      "--",
+      "--listen-addr",
+      "off",
+      "--log-level",
+      "error",
+      ...args,
+    ],
     cwd: new URL("../../", import.meta.url),
     stdin: "null",
     stdout: "null",
@@ -30,7 +39,9 @@ Deno.test("main() shows the stack of a fault of the program", async () => {
 });
 
 Deno.test("main() shows the stack of a fault as a field in JSON", async () => {
-  const entry = JSON.parse(await faulty(["--log-format", "json"]));
+  const entry = JSON.parse(
+    await faulty(["--log-format", "json"]),
+  );
   assert.equal(entry.level, "error");
   assert.equal(entry.msg, "internal error");
   assert.equal(entry.error, "out of luck");

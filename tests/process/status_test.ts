@@ -15,7 +15,12 @@ function serve(
   read: () => Status = () => READY,
   address: Address = { host: "127.0.0.1", port: 0 },
 ): StatusServer {
-  return serveStatus({ address, flag: "--listen-addr", read });
+  return serveStatus({
+    address,
+    flag: "--listen-addr",
+    read,
+    maxConnections: 32,
+  });
 }
 
 /** A metric without samples. */

@@ -19,6 +19,7 @@ async function failureOf(
     index: 1,
     count: 2,
     address: undefined,
+    tunnelsByDescriptors: undefined,
     ...start,
   };
   worker.postMessage(message);

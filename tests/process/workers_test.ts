@@ -57,6 +57,7 @@ class Stage {
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
         pipes: new Map(),
+        tunnelsByDescriptors: 101,
         showStatus: (read) => this.#read = read,
         onStarted: () => {},
       },
@@ -115,7 +116,7 @@ function says(
   return { type: "status", status: { notReadyReason, metrics } };
 }
 
-Deno.test("runWorkers() gives the first worker's address to the others", async () => {
+Deno.test("runWorkers() gives the first worker's address to the others, and each its share of descriptors", async () => {
   const stage = new Stage(3);
   assert.equal(stage.threads.length, 1);
   stage.thread(0).say({ type: "started", address: ADDRESS });
@@ -128,6 +129,7 @@ Deno.test("runWorkers() gives the first worker's address to the others", async (
     assert.equal(start.index, at + 1);
     assert.equal(start.count, 3);
     assert.equal(start.files, FILES);
+    assert.equal(start.tunnelsByDescriptors, 33);
   }
   await stage.stop();
 });

@@ -217,6 +217,16 @@ Deno.test("Egress keeps its limits, dials under way included", async () => {
   await tunnels.ask(3);
   assert.deepEqual(tunnels.take(), ["open", "limit"]);
 
+  // A dial may take two descriptors, a tunnel takes one.
+  using files = new EgressBench({ hold: true, tunnelsByDescriptors: 3 });
+  for (const number of [1, 2, 3]) await files.ask(number);
+  assert.deepEqual(files.take(), ["limit"]);
+  for (const dial of [0, 1]) await files.connect(dial);
+  for (const number of [4, 5]) await files.ask(number);
+  await files.connect(2);
+  assert.deepEqual(files.take(), ["open", "open", "limit", "open"]);
+  assert.equal(files.server.egress.session.allowed, 3);
+
   using share = new EgressBench({ hold: true, maxTunnelsPerClient: 2 });
   await share.ask(1, { client: "greedy" });
   await share.connect(0);

@@ -207,6 +207,7 @@ Deno.test("dialTarget() tells the failure that says most of the target", async (
     [["unreachable", "refused"], "refused"],
     [["refused", "unreachable"], "refused"],
     [["internal", "unreachable", "timeout"], "timeout"],
+    [["refused", "limit"], "limit"],
     [["internal"], "internal"],
   ];
   for (const [codes, told] of cases) {

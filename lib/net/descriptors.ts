@@ -1,0 +1,188 @@
+/**
+ * File descriptors of the process: how many are free, and a few held in
+ * reserve for what must not fail when guests have taken all others.
+ *
+ * The runtime has no getrlimit, and /proc/self/limits is closed to a process
+ * without every permission. So they are counted by opening something cheap.
+ *
+ * @module
+ */
+import { closeSync, openSync } from "node:fs";
+
+/** What the system is short of when these come: a pause may help. Nothing else deserves one. */
+const SHORTAGES: readonly unknown[] = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+
+/** What can be opened at no cost: a device, or the directory that the tasks may read. */
+const CHEAP = ["/dev/null", "."] as const;
+
+/** Whether `error` says that the system is short of descriptors or memory. */
+export function isShortage(error: unknown): boolean {
+  return error instanceof Error && "code" in error &&
+    SHORTAGES.includes(error.code);
+}
+
+/** Descriptors to take and give back. */
+export interface DescriptorSource {
+  /** The lowest number that was free; undefined when there is none. */
+  take(): number | undefined;
+  /** Gives it back. */
+  free(descriptor: number): void;
+}
+
+/**
+ * The descriptors of this process; undefined where nothing may be opened to
+ * take one, and on Windows, which has no limit to speak of.
+ */
+export function systemDescriptors(): DescriptorSource | undefined {
+  if (Deno.build.os === "windows") return undefined;
+  const path = CHEAP.find(canOpen);
+  if (path === undefined) return undefined;
+  return {
+    take(): number | undefined {
+      try {
+        return openSync(path, "r");
+      } catch (error) {
+        if (isShortage(error)) return undefined;
+        throw error;
+      }
+    },
+    free: closeSync,
+  };
+}
+
+/** Whether `path` can be opened, but for a shortage; asks nobody for a permission. */
+function canOpen(path: string): boolean {
+  const { state } = Deno.permissions.querySync({ name: "read", path });
+  if (state !== "granted") return false;
+  try {
+    closeSync(openSync(path, "r"));
+    return true;
+  } catch (error) {
+    return isShortage(error);
+  }
+}
+
+/** How many descriptors a process may have. */
+export interface DescriptorCount {
+  /** How many are free. */
+  readonly free: number;
+  /** The limit on all of them; undefined when there are more than were asked for. */
+  readonly limit: number | undefined;
+}
+
+/**
+ * Counts the free descriptors, up to `most`: takes them all for a moment (30 ms
+ * for a thousand, 0.1 s for 16,384), so nothing else may need one meanwhile.
+ */
+export function countDescriptors(
+  source: DescriptorSource,
+  most: number,
+): DescriptorCount {
+  const taken: number[] = [];
+  let highest: number | undefined;
+  let exhausted = false;
+  try {
+    while (taken.length < most) {
+      const descriptor = source.take();
+      exhausted = descriptor === undefined;
+      if (descriptor === undefined) break;
+      taken.push(descriptor);
+      highest = Math.max(highest ?? 0, descriptor);
+    }
+  } finally {
+    for (const descriptor of taken) source.free(descriptor);
+  }
+  return {
+    free: taken.length,
+    // All numbers below the limit were taken, the last one by us.
+    limit: exhausted && highest !== undefined ? highest + 1 : undefined,
+  };
+}
+
+/**
+ * Descriptors that are really held, and lent to the connection to NATS when
+ * there are too few others; until they are back, guests wait. A count alone
+ * knows nothing of a limit that is lowered while the process runs.
+ */
+export class Reserve implements Disposable {
+  readonly #source: DescriptorSource | undefined;
+  readonly #held: number[] = [];
+  #size: number;
+  #loans = 0;
+
+  /** Holds `size` descriptors, or as many of them as there are. */
+  constructor(size: number, source: DescriptorSource | undefined) {
+    this.#source = source;
+    this.#size = source === undefined ? 0 : size;
+    this.#fill();
+  }
+
+  /** Whether fewer are free than the reserve holds. */
+  get short(): boolean {
+    const taken: number[] = [];
+    while (taken.length < this.#size) {
+      const descriptor = this.#take();
+      if (descriptor === undefined) break;
+      taken.push(descriptor);
+    }
+    this.#free(taken);
+    return taken.length < this.#size;
+  }
+
+  /**
+   * Asks whether a guest may take a descriptor; what is missing here goes first.
+   *
+   * @throws {Error} with code EMFILE when it may not.
+   */
+  check(): void {
+    if (this.#held.length === this.#size) return;
+    if (this.#loans === 0) this.#fill();
+    if (this.#held.length === this.#size) return;
+    throw Object.assign(
+      new Error("Too many open files: the last ones are kept for NATS"),
+      { code: "EMFILE" },
+    );
+  }
+
+  /** Sees to it that as many are free as the reserve holds, until disposed. */
+  lend(): Disposable {
+    using loan = new DisposableStack();
+    if (this.#loans > 0 || this.short) {
+      this.#loans++;
+      this.#free(this.#held.splice(0));
+      loan.defer(() => {
+        if (--this.#loans === 0) this.#fill();
+      });
+    }
+    return loan.move();
+  }
+
+  /** Gives all back for good. */
+  [Symbol.dispose](): void {
+    this.#size = 0;
+    this.#free(this.#held.splice(0));
+  }
+
+  #fill(): void {
+    while (this.#held.length < this.#size) {
+      const descriptor = this.#take();
+      if (descriptor === undefined) return;
+      this.#held.push(descriptor);
+    }
+  }
+
+  #take(): number | undefined {
+    try {
+      return this.#source?.take();
+    } catch {
+      // What could be opened cannot be any more, which is no reason to serve
+      // nobody: the reserve stays as it is.
+      this.#size = this.#held.length;
+      return undefined;
+    }
+  }
+
+  #free(descriptors: readonly number[]): void {
+    for (const descriptor of descriptors) this.#source?.free(descriptor);
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * How many tunnels the descriptors of a process allow, once the connections to
+ * NATS, the status port and the runtime have theirs.
+ *
+ * @module
+ */
+import { countDescriptors, type DescriptorSource } from "../net/descriptors.ts";
+
+/**
+ * Held for each connection to NATS, for when it dials again: a file of
+ * credentials, then the resolver's (two), then the address and the next one
+ * beside it.
+ */
+export const LINK_RESERVE = 4;
+
+/** A connection to NATS: itself, and what comes after it while it closes. */
+const PER_LINK = LINK_RESERVE + 2;
+
+/** A listener: `localhost` has two addresses, and at each one waits to be turned away. */
+const PER_LISTENER = 4;
+
+/** What a worker's thread takes in Deno 2.9: three of its event loop, a signal's, standard output and error. */
+const PER_THREAD = 6;
+
+/** What the runtime opens after the start, at most: its caches of code, a module that is loaded late. */
+const RUNTIME = 8;
+
+/** Status connections at once: enough for the probes and scrapers of a busy cluster. */
+const STATUS_CONNECTIONS = 32;
+
+/** The share of all that are free that they may have, and how many it is at least. */
+const STATUS_SHARE = { part: 1 / 8, least: 2 } as const;
+
+/** What of a process takes descriptors. */
+export interface Consumers {
+  /** Threads that do the work, each with its connection to NATS. */
+  readonly workers: number;
+  /** Whether the status is served. */
+  readonly status: boolean;
+  /** Most tunnels that are wanted. */
+  readonly maxTunnels: number;
+}
+
+/** What the descriptors of a process allow. */
+export interface DescriptorPlan {
+  /** Most tunnels; undefined when there is no limit that is known or near. */
+  readonly tunnels: number | undefined;
+  /** Most status connections at once. */
+  readonly statusConnections: number;
+  /** The line that tells of it. */
+  readonly notice: {
+    readonly level: "info" | "warn";
+    readonly text: string;
+    readonly about: Readonly<Record<string, number>>;
+  };
+}
+
+/** Finds out what the descriptors of a process allow; nothing else may need one meanwhile. */
+export function planDescriptors(
+  consumers: Consumers,
+  source: DescriptorSource | undefined,
+): DescriptorPlan {
+  const { workers, maxTunnels } = consumers;
+  if (source === undefined) {
+    const text =
+      "the limit on open files is not known (with --allow-read=/dev/null it is, save on Windows): a lack of them shows only when it is there";
+    return {
+      tunnels: undefined,
+      statusConnections: STATUS_CONNECTIONS,
+      notice: { level: "info", text, about: {} },
+    };
+  }
+  const { free, limit } = countDescriptors(
+    source,
+    maxTunnels + vitalDescriptors(consumers, STATUS_CONNECTIONS),
+  );
+  const { part, least } = STATUS_SHARE;
+  const share = Math.max(least, Math.floor(free * part));
+  const statusConnections = Math.min(STATUS_CONNECTIONS, share);
+  const left = free - vitalDescriptors(consumers, statusConnections);
+  // Each worker may have one: with too few for that, it is tried.
+  const tunnels = Math.max(workers, left);
+  const about = {
+    ...(limit !== undefined && { files: limit }),
+    tunnels: Math.min(tunnels, maxTunnels),
+  };
+  const notice = left < workers
+    ? {
+      level: "warn",
+      text:
+        "there are too few open files to be sure of NATS beside the tunnels (raise ulimit -n)",
+      about,
+    } as const
+    : {
+      level: "info",
+      text: left < maxTunnels
+        ? "the limit on open files allows fewer tunnels than --max-tunnels (raise ulimit -n for more)"
+        : "open files are enough for all tunnels",
+      about,
+    } as const;
+  return {
+    tunnels: limit === undefined ? undefined : tunnels,
+    statusConnections,
+    notice,
+  };
+}
+
+/** What is not for tunnels. */
+function vitalDescriptors(
+  { workers, status }: Consumers,
+  statusConnections: number,
+): number {
+  const each = PER_LINK + PER_LISTENER + (workers > 1 ? PER_THREAD : 0);
+  return RUNTIME + workers * each +
+    (status ? PER_LISTENER + statusConnections : 0);
+}
