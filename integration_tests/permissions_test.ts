@@ -27,7 +27,11 @@ const AT_ONCE = 4_000;
 /** What the documents say that each role needs. */
 const NEEDED: Readonly<Record<RoleName, Required<Rules>>> = {
   client: {
-    publish: ["proxy.request", "p.data.to_server.edge7.>"],
+    publish: [
+      "proxy.request",
+      "p.data.to_server.edge7.>",
+      "p.data.to_client.edge7.hold.>",
+    ],
     subscribe: ["p.data.to_client.edge7.>"],
   },
   server: {
@@ -355,3 +359,26 @@ for (
     },
   );
 }
+
+integrationTest(
+  "a client that may not ask after others with its --client-id starts without, and a second one too",
+  async () => {
+    await using stage = await startFenced(
+      without("client", "publish", "p.data.to_client.edge7.hold.>"),
+    );
+    const { client, nats, echo } = stage;
+    await expectServing(client);
+    await whenReady(client, 200);
+    assert.ok(!client.entries().some(({ level }) => /warn|error/.test(level)));
+    assert.ok(
+      client.entries().some(({ subject }) =>
+        subject === "p.data.to_client.edge7.hold.0"
+      ),
+    );
+    await using _second = await startClient(nats.url, {
+      env: loginAs("client"),
+      target: echo.address,
+      args: CLIENT_ARGS,
+    });
+  },
+);

@@ -5,11 +5,12 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { formatAddress } from "../base/address.ts";
-import type { Bus } from "../nats/bus.ts";
+import type { Bus, BusMessage } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import { blame, type Decider, type Reason } from "../base/errors.ts";
 import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
+import type { Claim } from "./claim.ts";
 import {
   type OpenedReply,
   type OpenOptions,
@@ -25,8 +26,10 @@ import {
 } from "../net/socket.ts";
 import { PEER_NUMBER } from "../wire/frame.ts";
 import {
+  type ConnectionId,
   firstNumber,
   formatId,
+  HOLD_TOKEN,
   OPEN_TOKEN,
   parseId,
 } from "../wire/subjects.ts";
@@ -37,11 +40,13 @@ const SHARED_ID_WARNING_MS = 60_000;
 
 /** What a client's ingress is made of. */
 export interface IngressOptions
-  extends OpenOptions, Omit<SessionOptions, "role" | "onOther"> {
+  extends OpenOptions, Omit<SessionOptions, "role" | "onOther" | "onUnknown"> {
   /** Bytes a second sent to a version 1 server. */
   readonly v1Rate: number;
   /** Fills with bytes that nobody can guess. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
+  /** The claim to the token, where it is one that others may have, too. */
+  readonly claim?: Claim | undefined;
 }
 
 /** The listening side of the tunnels of one process. */
@@ -68,14 +73,8 @@ export class Ingress implements Disposable {
     this.session = new Session({
       ...options,
       role: "client",
-      onOther: (id, message) => {
-        if (id.server === OPEN_TOKEN) {
-          this.#opens.onReply(id.number, message);
-          return true;
-        }
-        // A frame that overtook the answer to its open is sent again.
-        return this.#opens.has(id.number);
-      },
+      onOther: (id, message) => this.#onOther(id, message),
+      onUnknown: (id, answer) => this.#onUnknown(id, answer),
     });
     const { subjects, token } = options;
     this.#servers = new Reach({
@@ -96,7 +95,7 @@ export class Ingress implements Disposable {
       onFailed: (open, reason, by) =>
         this.#reject(open.socket, reason, { open, by }),
       onUnwanted: (id) => this.#disown(id),
-      onDuplicateClientId: () => this.#warnOfSharedId(),
+      onDuplicateClientId: () => this.#onForeignAnswer(),
     });
   }
 
@@ -125,6 +124,28 @@ export class Ingress implements Disposable {
     this.#opens[Symbol.dispose]();
     this.#servers[Symbol.dispose]();
     this.session[Symbol.dispose]();
+  }
+
+  /** A message came for no open tunnel; returns whether that was all to be done. */
+  #onOther(id: ConnectionId, message: BusMessage): boolean {
+    const { claim } = this.#options;
+    if (id.server === OPEN_TOKEN) {
+      this.#opens.onReply(id.number, message);
+      return true;
+    }
+    if (id.server === HOLD_TOKEN) {
+      claim?.receive(id.number, message);
+      return true;
+    }
+    // A frame that overtook the answer to its open is sent again.
+    return this.#opens.has(id.number);
+  }
+
+  /** Answers a frame for what is not open here, unless it is another process's. */
+  #onUnknown(id: ConnectionId, answer: () => void): void {
+    const { claim } = this.#options;
+    if (claim === undefined || this.#opens.asked(id.number)) answer();
+    else claim.whenAlone(answer);
   }
 
   #onAccept(socket: Socket): void {
@@ -207,6 +228,13 @@ export class Ingress implements Disposable {
         attempts: open.attempts,
       }),
     });
+  }
+
+  /** An open of another process was answered: the two find out, if the other can answer. */
+  #onForeignAnswer(): void {
+    const { claim } = this.#options;
+    if (claim === undefined) this.#warnOfSharedId();
+    else claim.whenAlone(() => this.#warnOfSharedId());
   }
 
   /** One line, and then a count now and then: such answers come as often as opens. */

@@ -181,6 +181,11 @@ export class PendingOpens implements Disposable {
     return this.#byNumber.has(number);
   }
 
+  /** Whether open `number` was asked for here, ever. */
+  asked(number: number): boolean {
+    return number >= this.#options.firstNumber && number < this.#nextNumber;
+  }
+
   /** Asks for a tunnel for `socket`. */
   start(socket: Socket): void {
     const entry: Entry = {
@@ -233,9 +238,8 @@ export class PendingOpens implements Disposable {
     }
     const opened = reply.type === "open" || reply.type === "v1";
     if (entry === undefined) {
-      const { firstNumber, onUnwanted, onDuplicateClientId } = this.#options;
-      const asked = number >= firstNumber && number < this.#nextNumber;
-      if (!asked) onDuplicateClientId();
+      const { onUnwanted, onDuplicateClientId } = this.#options;
+      if (!this.asked(number)) onDuplicateClientId();
       else if (opened) onUnwanted(reply.id);
     } else if (reply.type === "v1" && this.#options.refuseV1) {
       const refuse = (): void => this.#fail(entry, ONLY_V1, "local");

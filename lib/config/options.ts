@@ -125,7 +125,7 @@ export const OPTIONS = {
     type: types.clientId,
     default: "",
     help:
-      "This client's token in subjects, so that NATS permissions can fence it; no two clients may share one; random when empty",
+      "This client's token in subjects, so that NATS permissions can fence it; one process at a time has it, a second waits until it is free; random when empty",
   },
   "nats.url": {
     flag: "nats-url",

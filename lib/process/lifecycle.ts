@@ -87,8 +87,9 @@ const DENIED_MS = 60_000;
 class RoleStatus {
   bus: NatsBus | undefined;
   counted: Counted | undefined;
-  /** Whether start-up is complete. */
+  /** Whether start-up is complete, and what it waits for until then. */
   started = false;
+  waitsFor: () => string | undefined = () => undefined;
   /** Where NATS lets no open be published: the subject, since when, and the tunnels opened until then. */
   #denied: { subject: string; since: number; opened: number } | undefined;
   readonly #drain: AbortSignal;
@@ -141,7 +142,9 @@ class RoleStatus {
       ) return publishDenied(subject).text;
       this.#denied = undefined;
     }
-    return this.started ? this.counted?.notReadyReason : "starting";
+    return this.started
+      ? this.counted?.notReadyReason
+      : this.waitsFor() ?? "starting";
   }
 }
 
@@ -211,6 +214,12 @@ export class RoleFrame implements AsyncDisposable {
     return new RoleFrame({ bus, role, reserve, stop: host.stop, status });
   }
 
+  /** The role begins (again): `why` says what it waits for until it is ready. */
+  starting(why: () => string | undefined): void {
+    this.#status.started = false;
+    this.#status.waitsFor = why;
+  }
+
   /**
    * Waits until the subscriptions made so far are in place, through whatever
    * number of connections that takes; from then on the process is ready.
@@ -236,15 +245,17 @@ export class RoleFrame implements AsyncDisposable {
   }
 
   /**
-   * Waits for the first signal to stop.
+   * Waits for the first signal to stop, or until `other` aborts.
    *
    * @throws {RunError} when the bus ends for good before.
    */
-  async untilStopped(): Promise<void> {
+  async untilStopped(other?: AbortSignal): Promise<void> {
     try {
-      for (;;) await this.#nextLink();
+      for (;;) await this.#nextLink(other);
     } catch (error) {
-      if (!isStop(error, this.#stop)) throw error;
+      const ended = isStop(error, this.#stop) ||
+        other?.aborted && error === other.reason;
+      if (!ended) throw error;
     }
   }
 
@@ -292,14 +303,15 @@ export class RoleFrame implements AsyncDisposable {
     this.reserve[Symbol.dispose]();
   }
 
-  /** Waits for the next change of the link; rejects at a stop, and when the bus has ended. */
-  async #nextLink(): Promise<void> {
+  /** Waits for the next change of the link; rejects at a stop, when `other` aborts, and when the bus has ended. */
+  async #nextLink(other?: AbortSignal): Promise<void> {
     const { drain } = this.#stop;
-    drain.throwIfAborted();
+    const end = other === undefined ? drain : AbortSignal.any([drain, other]);
+    end.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<LinkEvent>();
     const heard = new AbortController();
     this.bus.onLink(resolve, heard.signal);
-    drain.addEventListener("abort", () => reject(drain.reason), heard);
+    end.addEventListener("abort", () => reject(end.reason), heard);
     try {
       const event = await promise;
       if (event.type !== "closed") return;

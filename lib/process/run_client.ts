@@ -4,20 +4,33 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { formatAddress, parseAddress } from "../base/address.ts";
+import { type Address, formatAddress, parseAddress } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { ClientConfig } from "../config/config.ts";
+import { Claim } from "../client/claim.ts";
 import { Ingress } from "../client/client.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
+import type { Reserve } from "../net/descriptors.ts";
 import { listen } from "../net/listen.ts";
+import type { SocketListener } from "../net/socket.ts";
+import type { Session } from "../session/session.ts";
 
 /** Time between two lines about accepts that fail, in ms. */
 const ACCEPT_ERROR_MS = 10_000;
 
 /**
- * Accepts connections until told to stop.
+ * How long tunnels that are cut may take to end, in ms: to what applications
+ * have not read yet they give 5 s.
+ */
+const CUT_MS = 6_000;
+
+const log = getLogger(["sproxy", "client"]);
+
+/**
+ * Accepts connections until told to stop. While another process uses the same
+ * `--client-id` it accepts none, and waits.
  *
  * @throws {UsageError | RunError} when it cannot start or go on.
  */
@@ -25,47 +38,105 @@ export async function runClient(
   config: ClientConfig,
   host: RoleHost,
 ): Promise<void> {
-  const log = getLogger(["sproxy", "client"]);
   const { nats, client, tunnel } = config;
   await using frame = await RoleFrame.open("client", { config: nats, host });
-  const { bus } = frame;
-  using ingress = new Ingress({
+  const options = {
     ...roleOptions(config, host),
-    bus,
+    bus: frame.bus,
     token: client.id ?? makeToken(random),
-    target: client.remoteAddr,
-    codec: tunnel.codec,
-    openTimeout: client.openTimeout,
-  });
-  const { session } = ingress;
+  };
+  // Nobody else has a token made at random.
+  using claim = client.id === undefined ? undefined : new Claim(options);
+  let { port } = client.listenAddr;
+  for (;;) {
+    frame.starting(() => claim?.objection);
+    await claim?.acquire(host.stop.drain);
+    using ingress = new Ingress({
+      ...options,
+      claim,
+      target: client.remoteAddr,
+      codec: tunnel.codec,
+      openTimeout: client.openTimeout,
+    });
+    const lost = claim?.hold();
+    const { session } = ingress;
+    {
+      using listener = listenOn({ ...client.listenAddr, port }, {
+        reserve: frame.reserve,
+        reusePort: config.workers !== 1,
+        session,
+      });
+      await frame.ready(ingress);
+      const accepting = ingress.serve(listener);
+      const address = parseAddress(listener.address);
+      ({ port } = address);
+      if (!lost?.aborted) {
+        host.onStarted(address);
+        log.info("listening", {
+          address: listener.address,
+          remote: formatAddress(client.remoteAddr),
+        });
+        await frame.untilStopped(lost);
+      }
+      listener[Symbol.dispose]();
+      await accepting;
+    }
+    if (!lost?.aborted) {
+      ingress.cancelOpenings({
+        code: "draining",
+        text: "the client is about to stop",
+      });
+      claim?.leave();
+      await frame.leave(session, tunnel.drainTimeout);
+      log.info("stopped");
+      return;
+    }
+    await cutAll(ingress, { token: options.token, now: host.stop.now });
+  }
+}
+
+/** Listens, and logs accepts that fail. */
+function listenOn(
+  address: Address,
+  options: {
+    readonly session: Session;
+    readonly reserve: Reserve;
+    readonly reusePort: boolean;
+  },
+): SocketListener {
+  const { session: { counters, pool }, reserve, reusePort } = options;
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
-  using listener = listen(client.listenAddr, {
+  return listen(address, {
     clock: systemClock,
-    pool: session.pool,
-    reserve: frame.reserve,
-    reusePort: config.workers !== 1,
+    pool,
+    reserve,
+    reusePort,
     onAcceptError: (why) => {
-      session.counters.acceptErrors++;
+      counters.acceptErrors++;
       const count = acceptErrors.note(systemClock.now());
       if (count === undefined) return;
       log.warn("cannot accept a connection", { why, count });
     },
   });
-  await frame.ready(ingress);
-  const accepting = ingress.serve(listener);
-  host.onStarted(parseAddress(listener.address));
-  log.info("listening", {
-    address: listener.address,
-    remote: formatAddress(client.remoteAddr),
-  });
+}
 
-  await frame.untilStopped();
-  listener[Symbol.dispose]();
-  await accepting;
-  ingress.cancelOpenings({
-    code: "draining",
-    text: "the client is about to stop",
-  });
-  await frame.leave(session, tunnel.drainTimeout);
-  log.info("stopped");
+/**
+ * Cuts the tunnels under an ID that is another's. Peers are not told that the
+ * process leaves: to them the other is the same one.
+ */
+async function cutAll(
+  ingress: Ingress,
+  { token, now }: { readonly token: string; readonly now: AbortSignal },
+): Promise<void> {
+  const { session } = ingress;
+  const text = `another process uses --client-id ${token}`;
+  ingress.cancelOpenings({ code: "draining", text });
+  session.abortAll({ code: "shutdown", text });
+  try {
+    await session.empty(AbortSignal.any([now, AbortSignal.timeout(CUT_MS)]));
+  } catch {
+    log.debug("tunnels are left that did not end in time", {
+      tunnels: session.size,
+    });
+  }
 }

@@ -65,7 +65,7 @@ const NATS_DOWN = new TunnelError(
 
 /** What a server's egress is made of. */
 export interface EgressOptions
-  extends Omit<SessionOptions, "role" | "onOther"> {
+  extends Omit<SessionOptions, "role" | "onOther" | "onUnknown"> {
   /** Queue group of the request subject: one server of it answers each open. */
   readonly queueGroup: string;
   /**

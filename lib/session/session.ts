@@ -74,6 +74,8 @@ export interface SessionOptions extends TunnelSettings {
   readonly maxOpening: number;
   /** Takes a message for no open tunnel; returns whether it knew what to do with it. */
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
+  /** A frame came for a tunnel, or from a peer, that is not known: when to `answer` it; default at once. */
+  readonly onUnknown?: (id: ConnectionId, answer: () => void) => void;
 }
 
 /** A tunnel to be added. */
@@ -354,10 +356,15 @@ export class Session implements Disposable {
     }
   }
 
-  /** Cuts every tunnel and tells the peers that this process leaves. */
-  shutDown(reason: Reason): void {
+  /** Cuts every tunnel. */
+  abortAll(reason: Reason): void {
     const now = this.#options.clock.now();
     for (const tunnel of this.#table) tunnel.abort(reason, now);
+  }
+
+  /** Cuts every tunnel and tells the peers that this process leaves. */
+  shutDown(reason: Reason): void {
+    this.abortAll(reason);
     this.#peers.sayGoodbye(reason);
   }
 
@@ -397,7 +404,12 @@ export class Session implements Disposable {
 
   #onOther(message: BusMessage): void {
     const now = this.#options.clock.now();
-    const { role, subjects, onOther } = this.#options;
+    const {
+      role,
+      subjects,
+      onOther,
+      onUnknown = (_id, answer) => answer(),
+    } = this.#options;
     const text = subjects.idOf(role, message.subject);
     const id = text === undefined ? undefined : parseId(text);
     if (id === undefined) {
@@ -420,9 +432,12 @@ export class Session implements Disposable {
     }
     if (frame === undefined) return;
     if (id.number !== 0) {
-      if (this.#closed.answer(id, frame)) this.counters.unknownTunnel++;
-    } else if (peer === undefined) this.#closed.answerUnknownPeer(id, frame);
-    else this.#peers.receive(peer, frame, now);
+      onUnknown(id, () => {
+        if (this.#closed.answer(id, frame)) this.counters.unknownTunnel++;
+      });
+    } else if (peer === undefined) {
+      onUnknown(id, () => this.#closed.answerUnknownPeer(id, frame));
+    } else this.#peers.receive(peer, frame, now);
   }
 
   #malformed(message: BusMessage, why: string): void {

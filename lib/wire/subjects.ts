@@ -30,6 +30,12 @@ const TOKEN_RANDOM_BYTES = 16;
  */
 export const OPEN_TOKEN = "open";
 
+/**
+ * The same where processes with one configured client token find out which of
+ * them holds it: number 0 is asked, each other is where one process is answered.
+ */
+export const HOLD_TOKEN = "hold";
+
 const DOT = 46;
 
 /** The parts of a version 2 connection ID. */
