@@ -374,6 +374,8 @@ export class Claim implements Disposable {
     if (now - this.#downSince > this.#options.times.peerTimeout) {
       held.since = now;
     }
+    // Another connection may have other rules.
+    this.#permitted = true;
     // Also if it is just being asked: on the old link.
     this.whenAlone(() => {});
   }

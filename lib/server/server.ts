@@ -187,12 +187,7 @@ export class Egress implements Disposable {
       this.#join();
       return;
     }
-    this.#log.error(
-      "opens are left to other servers until NATS takes answers",
-      {
-        why: refusal.text,
-      },
-    );
+    this.#log.warn("opens are left to other servers", { why: refusal.text });
     this.#subscription?.[Symbol.dispose]();
     this.#subscription = undefined;
   }

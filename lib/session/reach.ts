@@ -126,9 +126,9 @@ export class Reach implements Disposable {
     const before = this.#refusal !== undefined;
     this.#refusal = refused ? publishDenied(pattern) : undefined;
     if (refused !== before) {
-      if (before) {
-        this.#log.info("NATS takes our messages again", { subject: pattern });
-      }
+      const about = { subject: pattern };
+      if (before) this.#log.info("NATS takes our messages again", about);
+      else this.#log.error("NATS refuses all of our messages", about);
       onChange();
     }
     if (!refused) {

@@ -291,3 +291,39 @@ Deno.test("Egress gives dials up when it is disposed, and closes what comes of t
   assert.equal(bench.server.egress.session.size, 0);
   assert.equal(bench.clock.timers, 0);
 });
+
+Deno.test("Egress dials for no version 1 client while inboxes are refused, and goes on for version 2", async () => {
+  using bench = new EgressBench({ hold: true });
+  const { bus, egress } = bench.server;
+  bus.forbidden = (subject) => subject.startsWith("_INBOX.");
+  await bench.askV1("_INBOX.old.1");
+  await bench.connect(0);
+  await bench.askV1("_INBOX.old.2");
+  assert.equal(bench.dialled.length, 1);
+  assert.equal(egress.notReadyReason, undefined);
+  await bench.ask(7);
+  assert.equal(bench.dialled.length, 2);
+  bus.forbidden = () => false;
+  await bench.wait(1_000);
+  await bench.askV1("_INBOX.old.3");
+  assert.equal(bench.dialled.length, 3);
+});
+
+Deno.test("Egress leaves the queue group while it may answer nobody, and is back when it may", async () => {
+  using bench = new EgressBench({ hold: true });
+  const { bus, egress } = bench.server;
+  bus.forbidden = (subject) => subject.startsWith("p.data.to_client.");
+  const before = bench.broker.subscriptions;
+  bus.deny("p.data.to_client.c.open.1");
+  await bench.broker.settled();
+  assert.equal(bench.broker.subscriptions, before - 1);
+  assert.match(egress.notReadyReason ?? "", /p\.data\.to_client\.>/);
+  await bench.ask(7);
+  assert.equal(bench.dialled.length, 0);
+  bus.forbidden = () => false;
+  await bench.wait(1_000);
+  assert.equal(bench.broker.subscriptions, before);
+  assert.equal(egress.notReadyReason, undefined);
+  await bench.ask(8);
+  assert.equal(bench.dialled.length, 1);
+});
