@@ -93,7 +93,7 @@ export interface PendingOpen {
   readonly socket: Socket;
   /** When the connection was accepted. */
   readonly startedAt: number;
-  /** Requests sent. */
+  /** How often a server was asked, but for those that had refused it before. */
   readonly attempts: number;
 }
 
@@ -253,8 +253,10 @@ export class PendingOpens implements Disposable {
     } else if (reply.type === "dialing") {
       entry.dialing = true;
       this.#awaitAnswer(entry);
-    } else if (reply.type === "again") this.#askAnother(entry);
-    else if (reply.type === "refused") this.#onRefused(entry, reply);
+    } else if (reply.type === "again") {
+      entry.attempts--;
+      this.#askAnother(entry);
+    } else if (reply.type === "refused") this.#onRefused(entry, reply);
   }
 
   #onRefused(

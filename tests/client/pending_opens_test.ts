@@ -640,7 +640,7 @@ const FAILURES: Readonly<
         await bench.wait(200);
       }
     },
-    "draining by peer after 21: about to stop",
+    "draining by peer after 3: about to stop",
   ],
   "every server refuses it": [
     async (bench) => {
@@ -651,6 +651,15 @@ const FAILURES: Readonly<
       }
     },
     "refused by peer after 4: no, says a",
+  ],
+  "the only server refuses it, and gets it again": [
+    async (bench) => {
+      await bench.start();
+      await bench.answer(0, REFUSED);
+      for (let at = 1; at <= 6; at++) await bench.answer(at, encodeAgain("s"));
+      assert.equal(bench.asked.length, 7);
+    },
+    "refused by peer after 1: connection refused",
   ],
   "one refuses it and another falls silent": [
     async (bench) => {

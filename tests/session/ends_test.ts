@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { isErrorCode, type Reason, WIRE_CODES } from "../../lib/base/errors.ts";
 import { CODEC_NAMES } from "../../lib/wire/codec.ts";
-import type { Session } from "../../lib/session/session.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import { encodeMessage } from "../../lib/wire/message.ts";
 import type { Session } from "../../lib/session/session.ts";
