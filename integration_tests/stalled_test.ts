@@ -66,8 +66,11 @@ integrationTest(
     await whenStalled([client, server], 1);
     for (
       const [role, why] of [
-        [client, "the target at the other end takes nothing"],
-        [server, "the target takes nothing"],
+        [
+          client,
+          "the target at the other end takes nothing, or too little to be seen",
+        ],
+        [server, "the target takes nothing, or too little to be seen"],
       ] as const
     ) {
       const [line, ...more] = lines(role);
@@ -102,8 +105,10 @@ integrationTest(
     assert.deepEqual(
       [client, server].map((role) => lines(role).map(({ why }) => why)),
       [
-        ["the application takes nothing"],
-        ["the application at the other end takes nothing"],
+        ["the application takes nothing, or too little to be seen"],
+        [
+          "the application at the other end takes nothing, or too little to be seen",
+        ],
       ],
     );
     await conn.closeWrite();

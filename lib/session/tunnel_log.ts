@@ -54,7 +54,7 @@ export function logStall(
     id,
     peer: remote,
     target,
-    why: `${nameOf(stall, role)} takes nothing`,
+    why: `${nameOf(stall, role)} takes nothing, or too little to be seen`,
     ...(stall.side === "here" || waiting > 0 ? { waiting } : {}),
     ...(stall.side === "there" ? { sent: stats.bytesSent } : {}),
     ms: Math.round(now - stall.since),

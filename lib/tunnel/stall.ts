@@ -9,7 +9,9 @@
  * How long a side may take nothing before that is told, in ms: longer than a
  * reader that merely works through what it got, or a disk that flushes, and
  * long before people begin to look for a tunnel that hangs. As long as a peer
- * may be gone.
+ * may be gone. A reader so slow that the system's buffers hide what it takes
+ * (Linux says that a full one of 4 MiB has room only when a third is free, so
+ * below about 140 KiB/s) looks the same for as long.
  */
 export const STALL_MS = 10_000;
 

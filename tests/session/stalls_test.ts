@@ -49,8 +49,8 @@ Deno.test("Session tells at both ends that a target takes nothing, and that it d
   await pair.wait(2_000);
   assert.deepEqual(counts(pair), [1, 1]);
   assert.deepEqual(lines().toSorted(), [
-    "warning tunnel stalled: the target at the other end takes nothing (application:1, target:5)",
-    "warning tunnel stalled: the target takes nothing (target:0, target:5)",
+    "warning tunnel stalled: the target at the other end takes nothing, or too little to be seen (application:1, target:5)",
+    "warning tunnel stalled: the target takes nothing, or too little to be seen (target:0, target:5)",
   ]);
   const stalls = log.records.filter(({ rawMessage }) =>
     rawMessage === "tunnel stalled"
@@ -82,8 +82,8 @@ Deno.test("Session tells the same of an application", async () => {
   await pair.wait(11_000);
   assert.deepEqual(counts(pair), [1, 1]);
   assert.deepEqual(lines().toSorted(), [
-    "warning tunnel stalled: the application at the other end takes nothing (target:0, target:5)",
-    "warning tunnel stalled: the application takes nothing (application:1, target:5)",
+    "warning tunnel stalled: the application at the other end takes nothing, or too little to be seen (target:0, target:5)",
+    "warning tunnel stalled: the application takes nothing, or too little to be seen (application:1, target:5)",
   ]);
 });
 
@@ -200,7 +200,7 @@ Deno.test("Session tells of a version 1 tunnel what waits here", async () => {
   await pair.wait(100);
   assert.equal(session.stalled, 0);
   assert.deepEqual(lines(), [
-    "warning tunnel stalled: the application takes nothing (application:1, db:5)",
+    "warning tunnel stalled: the application takes nothing, or too little to be seen (application:1, db:5)",
     "info tunnel goes on again: the application takes bytes again (application:1, db:5)",
   ]);
 });
