@@ -1,6 +1,7 @@
 /** An end that takes nothing, told apart from one that is lost. */
 import assert from "node:assert/strict";
-import { roundTrip } from "./support/chaos_flow.ts";
+import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { pause } from "./support/changes.ts";
 import { metricValue } from "./support/chaos_stage.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type LogEntry, type Role, startTunnel } from "./support/roles.ts";
@@ -137,3 +138,27 @@ integrationTest(
     await filling;
   },
 );
+
+for (const name of ["client", "server"] as const) {
+  integrationTest(
+    `a ${name} that stands still in the middle of a transfer is told as no stall, at either end`,
+    async () => {
+      await using tunnel = await startTunnel({ clientArgs: STATUS });
+      using conn = await dial(tunnel.endpoint);
+      const { process } = tunnel[name];
+      await expectEcho(conn, {
+        seed: 1,
+        size: 64 * MIB,
+        meanwhile: async (arrivals) => {
+          await arrivals.reached(8 * MIB);
+          process.pause();
+          await pause(12_500); // longer than what counts as a stall
+          process.resume();
+        },
+      });
+      for (const role of [tunnel.client, tunnel.server]) {
+        assert.deepEqual(lines(role), []);
+      }
+    },
+  );
+}

@@ -333,7 +333,7 @@ export class TunnelState {
       this.abort(this.#quiet.reason(this.#halfClosed));
       return;
     }
-    if (this.#receive.held > 0) this.#here.judge(now);
+    if (this.#receive.held > 0) this.#here.tick(now);
     // What the peer has taken since it was asked last is not known: its answer is.
     if (this.#blocked && now >= this.#there.dueAt) this.#prober.ask(now);
     if (this.#linked) this.#prober.tick(now);
@@ -476,8 +476,11 @@ export class TunnelState {
         if (frame.resumed) this.#rewind(frame.ack);
         break;
       case "pong": {
+        const wasReached = this.#prober.reached;
         const sent = this.#prober.answered(frame.id);
-        if (frame.hold && !this.#peerFull) this.#there.moved(now);
+        if (!wasReached || (frame.hold && !this.#peerFull)) {
+          this.#there.restart(now);
+        }
         this.#peerFull = frame.hold;
         if (this.#blocked) this.#there.judge(now);
         if (frame.ack < sent && !frame.hold) this.#onLoss(frame.ack, now);

@@ -250,7 +250,7 @@ export class ReceiveBuffer {
    */
   grant(now: number): boolean {
     if (this.#final !== undefined) return false;
-    const room = Math.max(MIN_WINDOW_BYTES, this.#budget.allowance);
+    const room = this.#memory;
     const left = this.#limit - this.#written;
     if (left > Math.min(this.#window, room) / 2) return false;
     const { minRtt } = this.#path;
@@ -262,7 +262,7 @@ export class ReceiveBuffer {
         Math.max(this.#window, room),
       );
     }
-    const limit = this.#written + this.#room;
+    const limit = this.#written + Math.min(this.#window, room);
     if (limit <= this.#limit) return false;
     this.#limit = limit;
     this.#grantedAt = now;
@@ -276,7 +276,8 @@ export class ReceiveBuffer {
    */
   topUp(): void {
     if (this.#received < this.#limit || this.#final !== undefined) return;
-    this.#limit = Math.max(this.#limit, this.#written + this.#room);
+    const limit = this.#written + Math.min(this.#window, this.#memory);
+    this.#limit = Math.max(this.#limit, limit);
   }
 
   /** Notes that a frame with the present ack and limit is on its way. */
@@ -284,10 +285,9 @@ export class ReceiveBuffer {
     this.#ackSent = this.ack;
   }
 
-  /** Most bytes to give credit for now. */
-  get #room(): number {
-    const memory = Math.max(MIN_WINDOW_BYTES, this.#budget.allowance);
-    return Math.min(this.#window, memory);
+  /** Bytes that memory has room for; one frame always has. */
+  get #memory(): number {
+    return Math.max(MIN_WINDOW_BYTES, this.#budget.allowance);
   }
 
   #append(payload: Uint8Array): void {

@@ -15,6 +15,12 @@
  */
 export const STALL_MS = 10_000;
 
+/**
+ * A timer that is later than this, in ms, shows that this process stood still:
+ * what its sockets took meanwhile it has not read yet.
+ */
+const LATE_MS = 2_000;
+
 /** A side of a tunnel that takes nothing while bytes wait for it. */
 export interface Stall {
   /** The socket here, or the other end. */
@@ -58,8 +64,19 @@ export class StallTimer {
     this.#stalled = false;
   }
 
-  /** Bytes still wait. */
+  /** Nobody can know what it took until now. */
+  restart(now: number): void {
+    if (!this.#stalled) this.#since = now;
+  }
+
+  /** Bytes still wait, as the side says itself. */
   judge(now: number): void {
     if (now >= this.dueAt) this.#stalled = true;
+  }
+
+  /** Bytes still wait; due when `dueAt` has come. */
+  tick(now: number): void {
+    if (now >= this.dueAt + LATE_MS) this.restart(now);
+    else this.judge(now);
   }
 }

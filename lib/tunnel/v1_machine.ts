@@ -340,7 +340,7 @@ export class V1State {
   tick(now: number): void {
     if (this.#outcome !== undefined) return;
     this.#pace.refill(now);
-    if (this.#in.held > 0) this.#here.judge(now);
+    if (this.#in.held > 0) this.#here.tick(now);
     if (this.#gone !== undefined && now >= this.#goneUntil) {
       this.abort(this.#gone);
     } else if (now >= this.#listenBy) {

@@ -85,6 +85,19 @@ Deno.test("a socket that takes a little now and then is no stall", () => {
   }
 });
 
+Deno.test("a process that stood still does not hold that against its socket", () => {
+  const state = open();
+  state.receive(data(0, 10), 0);
+  state.tick(15_000);
+  assert.equal(stalled(state), "-");
+  pass(state, 15_000, 24_999);
+  assert.equal(stalled(state), "-");
+  pass(state, 24_999, 25_000);
+  assert.equal(stalled(state), "here since 15000, 10 wait");
+  state.tick(60_000);
+  assert.equal(stalled(state), "here since 15000, 10 wait");
+});
+
 Deno.test("what waits here does so whether NATS is there or not", () => {
   const state = open();
   state.receive(data(0, 10), 0);
@@ -120,6 +133,8 @@ Deno.test("a peer that is silent is no stall, before and after it stalled", () =
   const silent = full(0);
   pass(silent, 0, 60_000);
   assert.equal(stalled(silent), "-");
+  pass(silent, 60_000, 66_000, {}); // it stood still, and reads on
+  assert.equal(stalled(silent), "-");
   const state = full(0);
   pass(state, 0, 20_000, {});
   assert.equal(stalled(state), "there since 0, 0 wait");
@@ -146,9 +161,13 @@ Deno.test("a link that is down is no stall, nor is the time until the peer has a
   const id = askedBy(drain(state, 20_000));
   assert.equal(stalled(state), "-");
   state.receive(pong(id, { ack: WINDOW }), 20_001);
-  assert.equal(stalled(state), "there since 0, 0 wait", "nothing was taken");
+  assert.equal(stalled(state), "-", "what was taken meanwhile is not known");
+  pass(state, 20_001, 30_000, {});
+  assert.equal(stalled(state), "-");
+  pass(state, 30_000, 30_001, {});
+  assert.equal(stalled(state), "there since 20001, 0 wait");
   state.linkDown();
-  assert.equal(stalled(state), "there since 0, 0 wait, perhaps");
+  assert.equal(stalled(state), "there since 20001, 0 wait, perhaps");
 });
 
 Deno.test("a peer that drops what it has no memory for is a stall there, since it first said so", () => {
