@@ -180,6 +180,59 @@ integrationTest(
   },
 );
 
+/** Cluster members that are known by addresses alone: none is in the certificate. */
+const ADDRESS = "127.0.0.2";
+
+integrationTest(
+  "connectNats() checks a certificate for the name that was given, whatever address is dialled",
+  async () => {
+    await using server = await startNatsServer({
+      config: `listen: "${ADDRESS}:-1"\n${tlsConfig()}`,
+    });
+    for (const certificate of [{}, CLIENT]) {
+      const options = {
+        tls: { ca: CA, ...certificate },
+        resolve: () => Promise.resolve([ADDRESS]),
+      };
+      await using bus = await connectNats({
+        ...options,
+        servers: brokers(`tls://localhost:${server.port}`),
+      });
+      await exercise(bus);
+      await assert.rejects(
+        connectNats({
+          ...options,
+          servers: brokers(`tls://other.test:${server.port}`),
+          connectTimeout: 1000,
+        }),
+        /TLS failed/,
+      );
+    }
+  },
+);
+
+integrationTest(
+  "connectNats() checks the certificate of a broker that a cluster announces by its address for the name that was given",
+  async () => {
+    const cluster = { name: "announced", routes: [] };
+    await using first = await startNatsServer({ cluster, config: tlsConfig() });
+    await using second = await startNatsServer({
+      name: "nats-server 2",
+      cluster: { ...cluster, routes: [first.clusterPort] },
+      config: `listen: "${ADDRESS}:-1"\n${tlsConfig()}`,
+    });
+    await first.whenJoined(1);
+    await using bus = await connectNats({
+      servers: brokers(`tls://localhost:${first.port}`),
+      tls: { ca: CA },
+    });
+    const up = Promise.withResolvers<string>();
+    bus.onLink((event) => event.type === "up" && up.resolve(event.server));
+    await first.kill();
+    assert.equal(await up.promise, `${ADDRESS}:${second.port}`);
+  },
+);
+
 integrationTest(
   "connectNats() comes back over TLS after a restart",
   async () => {

@@ -195,13 +195,20 @@ export function withoutZone(host: string): string {
 }
 
 /**
- * What is to be done where the system finds no way to `host`, in a few words:
- * a link-local address without a zone is on no interface, and a zone may not
- * be known; undefined when neither is so.
+ * `words`, with which the system refuses `host`, and what to do where they
+ * come of its zone: a link-local address without one is on no interface, and
+ * one that no interface has is told as an unknown name.
  */
-export function zoneHint(host: string): string | undefined {
+export function withZoneHint(words: string, host: string): string {
+  const hint = /lookup|invalid argument/i.test(words)
+    ? zoneHint(host)
+    : undefined;
+  return hint === undefined ? words : `${words}; ${hint}`;
+}
+
+function zoneHint(host: string): string | undefined {
   const zone = zoneOf(host);
-  if (zone !== undefined) return `is ${quote(zone)} an interface there?`;
+  if (zone !== undefined) return `is there an interface ${quote(zone)}?`;
   const [first = 0, second = 0] = host.includes(":") ? parseIp(host) ?? [] : [];
   return first === 0xfe && (second & 0xc0) === 0x80
     ? `a link-local address needs its interface, as in [${host}%eth0]`

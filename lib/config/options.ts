@@ -134,6 +134,13 @@ export const OPTIONS = {
     help:
       "Brokers, nats:// or tls://; credentials in it (user:password@ or token@) belong in the environment or a file, not in a flag",
   },
+  "nats.ignore_discovered": {
+    flag: "nats-ignore-discovered",
+    type: types.boolean,
+    default: "false",
+    help:
+      "Whether only the brokers of nats.url are dialled, not those that their cluster announces",
+  },
   "nats.creds": {
     flag: "nats-creds",
     type: types.path,

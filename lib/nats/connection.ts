@@ -19,9 +19,11 @@ import {
   setTransportFactory,
   type Status,
 } from "@nats-io/nats-core/internal";
-import { backoffDelay } from "../base/backoff.ts";
+import { formatAddress, parseIp, withZoneHint } from "../base/address.ts";
+import type { Clock } from "../base/clock.ts";
 import type { Encodable } from "../base/encodable.ts";
 import { messageOf, RunError } from "../base/errors.ts";
+import { MAX_ADDRESSES, tryInTurn } from "../base/happy_eyeballs.ts";
 import { quote } from "../base/text.ts";
 import { Throttle } from "../base/throttle.ts";
 import type {
@@ -31,16 +33,20 @@ import type {
   MessageHandler,
   PublishOptions,
 } from "./bus.ts";
+import { type Broker, Brokers } from "./brokers.ts";
 import { PublishEncoder } from "./encoder.ts";
+import { greet, type Greeted } from "./greeting.ts";
 import { guarded, Listeners } from "./listeners.ts";
 import {
   coreOptions,
+  DEFAULT_DIAL_TIMEOUT,
   type Login,
   loginOf,
   type NatsOptions,
   type NatsTls,
 } from "./options.ts";
 import type { Outbox } from "./outbox.ts";
+import { findBroker, type Found } from "./search.ts";
 import { SubscriptionTable } from "./subscriptions.ts";
 import {
   adoptTransports,
@@ -67,12 +73,9 @@ export interface NatsBus extends Bus, AsyncDisposable {
 /** How long `close` tries to send what is queued, unless told otherwise, in ms. */
 const DEFAULT_CLOSE_TIMEOUT = 1000;
 
-/** Waits between attempts, in ms: soon enough to resume promptly, rare enough for a broker that starts. */
-const BACKOFF = { base: 50, cap: 2000 };
-
 /**
- * A link that lasted this long, in ms, was a good one, and the back-off begins
- * anew after it; one that breaks sooner, again and again, is not hammered.
+ * A link that lasted this long, in ms, was a good one, and its broker is tried
+ * first after it; one that breaks sooner, again and again, is not hammered.
  */
 const GOOD_LINK_MS = 5000;
 
@@ -88,6 +91,15 @@ const LOGIN_REFUSED =
 
 /** nats-core wants to know how to answer messages; it gets none to answer. */
 const NO_PUBLISHER: Publisher = { publish: () => {} };
+
+/** The real time; its timers keep the process alive while a broker is searched. */
+const CLOCK: Clock = {
+  now: () => performance.now(),
+  after(delay: number, callback: () => void): Disposable {
+    const timer = setTimeout(callback, delay);
+    return { [Symbol.dispose]: () => clearTimeout(timer) };
+  },
+};
 
 const log = getLogger(["sproxy", "nats"]);
 
@@ -117,15 +129,18 @@ class NatsConnection implements NatsBus, TransportHost {
   readonly subscriptions: SubscriptionTable;
 
   readonly drained = (): void => this.#drainListeners.notify();
+  readonly dialTimeout: number;
 
   readonly #options: NatsOptions;
   readonly #core: ProtocolHandler;
-  readonly #random: () => number;
+  readonly #brokers: Brokers;
   #login: Login;
   readonly #encoder = new PublishEncoder();
   readonly #linkListeners = new Listeners<LinkEvent>();
   readonly #drainListeners = new Listeners<void>();
   readonly #firstUp = Promise.withResolvers<void>();
+  /** Broker of the link that is up, or was last. */
+  #server = "";
   /** The connection that nats-core made last, and the one that is up. */
   #latest: NatsTransport | undefined;
   #up: NatsTransport | undefined;
@@ -138,10 +153,7 @@ class NatsConnection implements NatsBus, TransportHost {
   #maxPayload = 0;
   /** Attempts that failed since the link was up. */
   #failures = 0;
-  /** The same and short links, in a row, and the wait that follows from them, in ms. */
-  #setbacks = 0;
-  #delay = 0;
-  #lastFailure = "no attempt was made";
+  #lastFailure: string | undefined;
   /** Subjects that are asked for by publishing, and whether the broker refused. */
   readonly #asked = new Map<string, { refused: boolean }>();
   /** Subjects whose messages were refused, and when the log was last told. */
@@ -152,12 +164,11 @@ class NatsConnection implements NatsBus, TransportHost {
 
   constructor(options: NatsOptions) {
     this.#options = options;
-    this.#random = options.random ?? Math.random;
+    const random = options.random ?? Math.random;
+    this.dialTimeout = options.dialTimeout ?? DEFAULT_DIAL_TIMEOUT;
+    this.#brokers = new Brokers(options.servers, random);
     this.#login = loginOf(options);
-    const core = coreOptions(options, {
-      delay: () => this.#delay,
-      login: () => this.#login,
-    });
+    const core = coreOptions(options, () => this.#login);
     adoptTransports(core, this);
     setTransportFactory({ factory: () => new NatsTransport() });
     this.#core = new ProtocolHandler(core, NO_PUBLISHER);
@@ -165,7 +176,7 @@ class NatsConnection implements NatsBus, TransportHost {
       new StatusListener((status) => this.#onStatus(status)),
     );
     this.subscriptions = new SubscriptionTable(this.#core, {
-      random: this.#random,
+      random,
       events: {
         refused: (subject, reason) =>
           guarded(() => options.onSubscriptionError?.(subject, reason)),
@@ -175,7 +186,7 @@ class NatsConnection implements NatsBus, TransportHost {
   }
 
   get server(): string {
-    return this.#latest?.server ?? "";
+    return this.#server;
   }
 
   get maxPayload(): number {
@@ -294,20 +305,26 @@ class NatsConnection implements NatsBus, TransportHost {
     return { ...this.counts, reconnects: Math.max(0, this.#ups - 1) };
   }
 
-  /** See {@linkcode TransportHost.tlsNow}. */
-  tlsNow(): NatsTls | undefined {
-    const { refresh } = this.#options;
-    if (refresh !== undefined) {
-      this.#login = loginOf({ ...this.#options, ...refresh() });
-    }
-    return this.#login.tls;
-  }
-
-  /** See {@linkcode TransportHost.dialing}. */
-  dialing(transport: NatsTransport): Disposable | undefined {
+  /** See {@linkcode TransportHost.find}. */
+  async find(transport: NatsTransport, signal: AbortSignal): Promise<Found> {
     if (this.#closing) throw new Error("the bus is closed");
     this.#latest = transport;
-    return this.#options.makeRoom?.();
+    return await findBroker({
+      brokers: this.#brokers,
+      greet: (broker, signal) => this.#greet(broker, signal),
+      onFailed: (broker, error) =>
+        this.#attemptFailed(broker, reasonOf(broker, error)),
+      reserve: this.#options.reserve,
+      dialTimeout: this.dialTimeout,
+      clock: CLOCK,
+      signal,
+    });
+  }
+
+  /** See {@linkcode TransportHost.discovered}. */
+  discovered(addresses: readonly string[], broker: Broker): void {
+    if (this.#options.ignoreDiscovered) return;
+    this.#brokers.discovered(addresses, broker);
   }
 
   /** See {@linkcode TransportHost.limitChanged}. */
@@ -321,19 +338,64 @@ class NatsConnection implements NatsBus, TransportHost {
 
   /** See {@linkcode TransportHost.ended}. */
   ended(transport: NatsTransport, end: TransportEnd): void {
-    if (transport !== this.#latest) return;
+    const { broker, lastServerError } = transport;
+    // Without a broker it was closed before one was found.
+    if (transport !== this.#latest || broker === undefined) return;
     // Left alone, nats-core would wait for an answer until its time is over.
     if (end.from === "greeting") this.#core.connectError?.(end.error);
+    const now = performance.now();
     const wasUp = this.#up === transport;
-    const lived = wasUp ? performance.now() - this.#upSince : 0;
-    this.#setbacks = lived >= GOOD_LINK_MS ? 0 : this.#setbacks + 1;
-    this.#delay = backoffDelay(Math.max(0, this.#setbacks - 1), {
-      ...BACKOFF,
-      random: this.#random,
+    if (wasUp && now - this.#upSince >= GOOD_LINK_MS) {
+      this.#brokers.lost(broker);
+    } else this.#brokers.failed(broker, now);
+    if (wasUp) {
+      this.#lastFailure = failureAt(broker, end.reason);
+      this.#goDown();
+    } else if (!this.#closing) {
+      this.#attemptFailed(broker, end.reason, lastServerError);
+    }
+  }
+
+  /** How to speak TLS this time; credentials are read anew, too. */
+  #tlsNow(): NatsTls | undefined {
+    const { refresh } = this.#options;
+    if (refresh !== undefined) {
+      this.#login = loginOf({ ...this.#options, ...refresh() });
+    }
+    return this.#login.tls;
+  }
+
+  /** Dials `broker` at each of its addresses, up to its greeting. */
+  async #greet(broker: Broker, signal: AbortSignal): Promise<Greeted> {
+    this.#lastFailure ??= failureAt(broker, "no answer yet");
+    const { tlsName, address: { port } } = broker;
+    const tls = this.#tlsNow();
+    return await tryInTurn(await this.#hostsOf(broker, signal), {
+      attempt: (hostname, signal) =>
+        greet({ hostname, port, tlsName, tls, signal }),
+      discard: ({ socket }) => socket[Symbol.dispose](),
+      clock: CLOCK,
+      signal,
     });
-    this.#lastFailure = `NATS at ${transport.server}: ${end.reason}`;
-    if (wasUp) this.#goDown();
-    else if (!this.#closing) this.#attemptFailed(transport, end.reason);
+  }
+
+  /** What to dial for `broker`: each address of its name, where that may be done, or the name. */
+  async #hostsOf(
+    { address: { host, port } }: Broker,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const { resolve } = this.#options;
+    if (resolve === undefined || parseIp(host) !== undefined) return [host];
+    let found: readonly string[];
+    try {
+      found = (await resolve(host, signal)).slice(0, MAX_ADDRESSES);
+    } catch {
+      signal.throwIfAborted();
+      // The runtime, asked for the name itself, says what is wrong.
+      return [host];
+    }
+    const all = found.length > 0 && found.every((ip) => mayDial(ip, port));
+    return all ? found : [host];
   }
 
   async #dial(): Promise<void> {
@@ -370,6 +432,7 @@ class NatsConnection implements NatsBus, TransportHost {
     }
     if (transport.isClosed || this.#closing || this.#up === transport) return;
     this.#up = transport;
+    this.#server = transport.broker?.name ?? "";
     this.#upSince = performance.now();
     this.#ups++;
     this.#failures = 0;
@@ -378,7 +441,7 @@ class NatsConnection implements NatsBus, TransportHost {
     this.#loss.promise.catch(() => {});
     this.#outbox = transport.outbox;
     this.#maxPayload = transport.maxPayload;
-    this.#linkListeners.notify({ type: "up", server: transport.server });
+    this.#linkListeners.notify({ type: "up", server: this.#server });
     this.subscriptions.settled();
     this.#firstUp.resolve();
   }
@@ -386,23 +449,28 @@ class NatsConnection implements NatsBus, TransportHost {
   #goDown(): void {
     const outbox = this.#outbox;
     this.#up = this.#outbox = undefined;
-    this.#loss?.reject(new Error(this.#lastFailure));
+    const reason = this.#lastFailure ?? "";
+    this.#loss?.reject(new Error(reason));
     if (outbox === undefined) return;
-    this.#linkListeners.notify({ type: "down", reason: this.#lastFailure });
+    this.#linkListeners.notify({ type: "down", reason });
     if (outbox.congested) this.drained();
   }
 
-  #attemptFailed(transport: NatsTransport, reason: string): void {
-    const { server, lastServerError = "" } = transport;
+  #attemptFailed(broker: Broker, reason: string, serverError = ""): void {
+    const { name: server } = broker;
     const failures = ++this.#failures;
+    this.#lastFailure = failureAt(broker, reason);
     guarded(() =>
       this.#options.onAttemptFailed?.({ server, reason, failures })
     );
-    if (this.#ups === 0 && LOGIN_REFUSED.test(lastServerError)) {
+    if (
+      this.#ups === 0 && LOGIN_REFUSED.test(serverError) &&
+      this.#brokers.othersFailed(broker)
+    ) {
       this.#firstUp.reject(
         new RunError(
           `NATS at ${server} refuses our login: ${
-            quote(lastServerError)
+            quote(serverError)
           }. Check the user and password, token, nkey or credentials file`,
         ),
       );
@@ -413,14 +481,14 @@ class NatsConnection implements NatsBus, TransportHost {
     return new RunError(
       `Could not connect to NATS within ${
         timeout / 1000
-      } s. The last attempt: ${this.#lastFailure}`,
+      } s. The last attempt: ${this.#lastFailure ?? "none was made"}`,
     );
   }
 
   #onStatus(status: Status): void {
     if (status.type === "reconnect") void this.#confirm();
     else if (status.type === "ldm") {
-      log.info("NATS is about to shut down", { server: status.server });
+      log.info("NATS is about to shut down", { server: this.#server });
     } else if (
       status.type === "error" &&
       status.error instanceof PermissionViolationError
@@ -472,6 +540,23 @@ class NatsConnection implements NatsBus, TransportHost {
     this.#ended = { type: "closed", ...(reason !== undefined && { reason }) };
     this.#linkListeners.notify(this.#ended);
   }
+}
+
+function failureAt({ name }: Broker, reason: string): string {
+  return `NATS at ${name}: ${reason}`;
+}
+
+/** Why no address of a broker could be reached. */
+function reasonOf({ address: { host } }: Broker, error: unknown): string {
+  const errors = error instanceof AggregateError ? error.errors : [error];
+  const reasons = [...new Set(errors.map(messageOf))].join("; ");
+  return withZoneHint(reasons, host);
+}
+
+/** Whether the permissions cover an address; not asked for: the question would wait on a terminal. */
+function mayDial(ip: string, port: number): boolean {
+  const host = formatAddress({ host: ip, port });
+  return Deno.permissions.querySync({ name: "net", host }).state === "granted";
 }
 
 /** Gets the status events of nats-core as they happen, not from a queue. */

@@ -20,7 +20,13 @@ export async function dialBroker(options: DialOptions): Promise<PlainSocket> {
     return await dialNodeSocket(options);
   }
   const conn = await Deno.connect({ hostname, port, signal });
-  conn.setNoDelay(true);
+  try {
+    conn.setNoDelay(true);
+  } catch (error) {
+    // The broker is gone already.
+    conn.close();
+    throw error;
+  }
   return {
     // Unlike its close(), its disposal may come twice, and after startTls().
     socket: conn,

@@ -14,7 +14,7 @@ import {
   tokenAuthenticator,
   usernamePasswordAuthenticator,
 } from "@nats-io/nats-core/internal";
-import { type Address, formatAddress } from "../base/address.ts";
+import type { Address } from "../base/address.ts";
 import { quote } from "../base/text.ts";
 import type { Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
@@ -42,13 +42,29 @@ export interface FailedAttempt {
   readonly failures: number;
 }
 
+/** Descriptors that are kept for dialling brokers. */
+export interface LinkReserve {
+  /** Sees to it that there are some for a dial, until disposed. */
+  lend(): Disposable;
+  /** Whether so many are free. */
+  has(count: number): boolean;
+}
+
 /** Options of `connectNats`. */
 export interface NatsOptions {
   /**
    * Brokers, tried in this order: peers that name the same first one meet
-   * there, which spares their messages a hop between brokers.
+   * there, which spares their messages a hop between brokers. The next is
+   * tried beside one that does not greet us soon.
    */
   readonly servers: readonly Address[];
+  /** Whether only those are dialled, not what their cluster announces. Default false. */
+  readonly ignoreDiscovered?: boolean;
+  /**
+   * Finds the addresses of a broker's name, each of which is then dialled.
+   * Without it, or when it fails, the runtime finds them.
+   */
+  readonly resolve?: (host: string, signal: AbortSignal) => Promise<string[]>;
   /** How to log in; without it, not at all. */
   readonly credentials?: Credentials;
   /** TLS. Without it, TLS is used when the broker demands it. */
@@ -59,11 +75,8 @@ export interface NatsOptions {
    * attempt has failed, with the error's message for its reason.
    */
   readonly refresh?: () => Pick<NatsOptions, "credentials" | "tls">;
-  /**
-   * Called before each attempt to connect, and disposed of when that has
-   * come to something: sees to it that there are descriptors for it.
-   */
-  readonly makeRoom?: () => Disposable;
+  /** Descriptors for dialling; without it, there are taken to be enough. */
+  readonly reserve?: LinkReserve;
   /** What the broker's monitoring calls this connection. */
   readonly name?: string;
   /**
@@ -73,7 +86,7 @@ export interface NatsOptions {
   readonly pingInterval?: number;
   /** How long the first connection may take in all, in ms; 0 is for ever. Default 0. */
   readonly connectTimeout?: number;
-  /** How long one attempt may take, TLS and login included, in ms. Default 5000. */
+  /** How long one broker may take, TLS and login included, in ms. Default 5000. */
   readonly dialTimeout?: number;
   /** Ends the attempts to connect; has no effect once connected. */
   readonly signal?: AbortSignal;
@@ -97,9 +110,21 @@ const MAX_PINGS_OUT = 2;
 /**
  * See {@linkcode NatsOptions.dialTimeout}. A handshake takes a few round
  * trips; five seconds are enough for any link that could carry a tunnel, and
- * a broker that swallows packets does not hold up the next one for longer.
+ * a broker that does not answer the login holds up the next one no longer.
  */
-const DEFAULT_DIAL_TIMEOUT = 5000;
+export const DEFAULT_DIAL_TIMEOUT = 5000;
+
+/**
+ * What nats-core takes for the one broker there is: which of them is dialled,
+ * and when, is decided in `search.ts`.
+ */
+const ANY_BROKER = "brokers";
+
+/** For nats-core's time-outs, of which we have our own: the longest timer there is, in ms. */
+const NEVER = 2 ** 31 - 1;
+
+/** Least time between the beginnings of two searches for a broker, in ms: whatever fails, fails at a bounded rate. */
+const SEARCH_PAUSE = 50;
 
 /** What a login needs, ready to be used. */
 export interface Login {
@@ -121,24 +146,22 @@ export function loginOf(
 }
 
 /**
- * Translates `options` for nats-core, which asks `delay` how many ms must lie
- * between two attempts at one broker, and `login` how to log in each time.
+ * Translates `options` for nats-core, which asks `login` how to log in each
+ * time.
  *
  * @throws {UsageError} without a server.
  */
 export function coreOptions(
   options: NatsOptions,
-  { delay, login }: {
-    readonly delay: () => number;
-    readonly login: () => Login;
-  },
+  login: () => Login,
 ): ConnectionOptions {
-  const { servers } = options;
-  if (servers.length === 0) throw new UsageError("No NATS server is given");
+  if (options.servers.length === 0) {
+    throw new UsageError("No NATS server is given");
+  }
   const { authenticator, tls } = login();
   return parseOptions({
-    servers: servers.map(formatAddress),
-    noRandomize: true,
+    servers: ANY_BROKER,
+    ignoreClusterUpdates: true,
     ...(authenticator && {
       authenticator: (nonce?: string) =>
         (login().authenticator ?? authenticator)(nonce),
@@ -147,14 +170,14 @@ export function coreOptions(
     ...(options.name !== undefined && { name: options.name }),
     pingInterval: options.pingInterval ?? DEFAULT_PING_INTERVAL,
     maxPingOut: MAX_PINGS_OUT,
-    timeout: options.dialTimeout ?? DEFAULT_DIAL_TIMEOUT,
+    timeout: NEVER,
     // Never stop trying: not before the first connection, not after it,
     // and not because a broker refuses us while its users are reloaded.
     waitOnFirstConnect: true,
     reconnect: true,
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
-    reconnectDelayHandler: delay,
+    reconnectDelayHandler: () => SEARCH_PAUSE,
     noAsyncTraces: true,
   });
 }

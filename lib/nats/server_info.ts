@@ -17,6 +17,8 @@ export interface BrokerInfo {
   readonly tlsRequired: boolean;
   /** Whether it speaks TLS to those who want it. */
   readonly tlsOffered: boolean;
+  /** `host:port` of the brokers of its cluster; undefined when it does not say. */
+  readonly cluster: readonly string[] | undefined;
 }
 
 /** The payload a broker takes when it does not say: its own default, 1 MiB. */
@@ -42,6 +44,7 @@ export function parseBrokerInfo(json: Uint8Array): BrokerInfo {
     headers,
     tls_required: required,
     tls_available: available,
+    connect_urls: cluster,
   } = info as Record<string, unknown>;
   return {
     maxPayload: typeof maxPayload === "number" && maxPayload > 0
@@ -50,6 +53,9 @@ export function parseBrokerInfo(json: Uint8Array): BrokerInfo {
     headers: headers === true,
     tlsRequired: required === true,
     tlsOffered: required === true || available === true,
+    cluster: Array.isArray(cluster)
+      ? cluster.filter((text) => typeof text === "string")
+      : undefined,
   };
 }
 

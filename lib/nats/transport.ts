@@ -6,15 +6,15 @@
  * @module
  */
 
-import {
-  type ConnectionOptions,
-  type Server,
-  TimeoutError,
-  type Transport,
+import type {
+  ConnectionOptions,
+  Server,
+  Transport,
 } from "@nats-io/nats-core/internal";
 import { messageOf } from "../base/errors.ts";
+import type { Broker } from "./brokers.ts";
+import { limitProblem } from "./greeting.ts";
 import { Inbox } from "./inbox.ts";
-import type { NatsTls } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import {
   type BrokerInfo,
@@ -22,8 +22,8 @@ import {
   parseBrokerInfo,
 } from "./server_info.ts";
 import { NatsProtocolError, OP, type Op } from "./parser.ts";
-import { dialBroker } from "./dial.ts";
-import type { BrokerSocket, PlainSocket } from "./socket.ts";
+import { type Found, noAnswer } from "./search.ts";
+import type { BrokerSocket } from "./socket.ts";
 import type { SubscriptionTable } from "./subscriptions.ts";
 import { quote } from "../base/text.ts";
 
@@ -43,19 +43,17 @@ export interface TransportHost {
   readonly subscriptions: SubscriptionTable;
   /** The outbox has room again. */
   readonly drained: () => void;
+  /** Time between the dial of a broker and the end of its login, in ms. */
+  readonly dialTimeout: number;
   /**
-   * How to speak TLS this time; undefined when only a broker that demands it
-   * gets it. Credentials are read anew, too.
-   *
-   * @throws {Error} when they cannot be read or used.
-   */
-  tlsNow(): NatsTls | undefined;
-  /**
-   * `transport` is going to dial; what this gives is disposed of when it has.
+   * Finds a broker for `transport`.
    *
    * @throws {Error} when the bus has ended.
+   * @throws the reason of `signal` when it aborts.
    */
-  dialing(transport: NatsTransport): Disposable | undefined;
+  find(transport: NatsTransport, signal: AbortSignal): Promise<Found>;
+  /** `broker` says that these are the brokers of its cluster. */
+  discovered(addresses: readonly string[], broker: Broker): void;
   /** The broker of `transport`, which is open, takes messages of another size now. */
   limitChanged(transport: NatsTransport): void;
   /** `transport` has ended: by itself, or because nats-core wants it so. */
@@ -78,16 +76,6 @@ export interface TransportEnd {
  */
 export type TransportState = "dialing" | "greeting" | "open" | "ended";
 
-/**
- * Smallest max_payload of a broker that can be worked with, in bytes: a
- * request with its headers, or a refusal with its sentence, must fit.
- */
-const MIN_MAX_PAYLOAD = 4096;
-
-function tooSmall({ maxPayload }: BrokerInfo): string {
-  return `its max_payload of ${maxPayload} bytes is below the ${MIN_MAX_PAYLOAD} that are needed`;
-}
-
 const PONG = new TextEncoder().encode("PONG\r\n");
 
 /** The hosts by the options that nats-core hands on to their transports. */
@@ -108,14 +96,14 @@ export class NatsTransport implements Transport {
   /** The runtime's version. */
   readonly version: string = Deno.version.deno;
 
-  readonly #inbox = new Inbox();
+  #inbox = new Inbox();
   readonly #forCore = new OperationQueue();
   readonly #abort = new AbortController();
   readonly #closed = Promise.withResolvers<void>();
   #host: TransportHost | undefined;
-  #server = "";
-  /** How long nats-core waits for dial and login, in ms. */
-  #timeout = 0;
+  #broker: Broker | undefined;
+  /** Ends a login that takes too long. */
+  #loginTimer: ReturnType<typeof setTimeout> | undefined;
   #state: TransportState = "dialing";
   #socket: BrokerSocket | undefined;
   #outbox: Outbox | undefined;
@@ -129,9 +117,9 @@ export class NatsTransport implements Transport {
     return this.#state;
   }
 
-  /** `host:port` of the broker. */
-  get server(): string {
-    return this.#server;
+  /** The broker; undefined before one is found. */
+  get broker(): Broker | undefined {
+    return this.#broker;
   }
 
   /** Largest payload that the broker takes, in bytes. */
@@ -159,16 +147,13 @@ export class NatsTransport implements Transport {
     return this.#encrypted;
   }
 
-  /** Connects to `server` and reads its first line. */
-  async connect(server: Server, options: ConnectionOptions): Promise<void> {
+  /** Connects to a broker, of the bus's choice, and reads its first line. */
+  async connect(_server: Server, options: ConnectionOptions): Promise<void> {
     const host = hosts.get(options);
     if (host === undefined) throw new Error("No bus has these options");
-    this.#server = server.listen;
-    this.#timeout = options.timeout ?? 0;
-    using _room = host.dialing(this);
     this.#host = host;
     try {
-      await this.#open(server, host);
+      this.#begin(await host.find(this, this.#abort.signal), host);
     } catch (error) {
       this.#end(messageOf(error), error);
       throw error;
@@ -188,12 +173,7 @@ export class NatsTransport implements Transport {
 
   /** Ends the connection; nats-core calls it when login fails and at the end. */
   close(error?: Error): Promise<void> {
-    const reason = error instanceof TimeoutError
-      ? `no answer within ${this.#timeout / 1000} s`
-      : error
-      ? messageOf(error)
-      : "it was closed";
-    this.#end(reason, error);
+    this.#end(error ? messageOf(error) : "it was closed", error);
     return this.#wasOpen ? this.#closed.promise : Promise.resolve();
   }
 
@@ -212,63 +192,37 @@ export class NatsTransport implements Transport {
     this.#end("it was discarded");
   }
 
-  async #open(server: Server, host: TransportHost): Promise<void> {
-    const { hostname, port } = server;
-    const { signal } = this.#abort;
-    // A cluster's members may be known by address only; their certificates
-    // are for the name of the one that was asked.
-    const tlsName = server.tlsName || hostname;
-    const tls = host.tlsNow();
-    const plain = await dialBroker({ hostname, port, tls, signal });
-    let socket = this.#own(plain.socket);
-    if (tls?.first) socket = await this.#secure(plain, tlsName);
-    const info = await this.#greeting();
-    if (!info.headers) throw new Error("it is older than NATS 2.2");
-    if (info.maxPayload < MIN_MAX_PAYLOAD) throw new Error(tooSmall(info));
-    if (!this.#encrypted && (tls !== undefined || info.tlsRequired)) {
-      if (!info.tlsOffered) throw new Error("it does not offer TLS");
-      if (this.#inbox.hasMore) {
-        throw new Error("it sends more before TLS than it may");
-      }
-      socket = await this.#secure(plain, tlsName);
+  /** Takes over the connection to a broker that has greeted us. */
+  #begin(found: Found, host: TransportHost): void {
+    const { broker, socket, inbox, info, encrypted, deadline } = found;
+    if (this.#state === "ended") {
+      socket[Symbol.dispose]();
+      throw new Error("it was closed");
     }
+    this.#broker = broker;
+    this.#socket = socket;
+    this.#inbox = inbox;
+    this.#encrypted = encrypted;
     this.#state = "greeting";
-    this.#maxPayload = info.maxPayload;
+    const late = noAnswer(host.dialTimeout);
+    this.#loginTimer = setTimeout(
+      () => this.#end(late.message, late),
+      deadline - performance.now(),
+    );
+    this.#take(info, host);
     this.#outbox = new Outbox(socket, {
       drained: host.drained,
       failed: (error) => this.#lost(`writing failed: ${messageOf(error)}`),
     });
     // Still that INFO: nats-core answers it with the login.
-    this.#forCore.push(this.#inbox.copy());
+    this.#forCore.push(inbox.copy());
   }
 
-  async #secure(plain: PlainSocket, hostname: string): Promise<BrokerSocket> {
-    try {
-      const secure = this.#own(await plain.startTls(hostname));
-      this.#encrypted = true;
-      return secure;
-    } catch (error) {
-      throw new Error(`TLS failed: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  /** Ends `socket` with the transport; at once, when that has ended meanwhile. */
-  #own(socket: BrokerSocket): BrokerSocket {
-    if (this.#state === "ended") {
-      socket[Symbol.dispose]();
-      throw new Error("it was closed");
-    }
-    return this.#socket = socket;
-  }
-
-  /** Reads until the broker's first line is there. */
-  async #greeting(): Promise<BrokerInfo> {
-    for (;;) {
-      if (!await this.#fill()) throw new Error("it closed the connection");
-      const op = this.#inbox.next(0);
-      if (op === OP.incomplete) continue;
-      if (op !== OP.info) throw new Error("it does not begin with INFO");
-      return parseBrokerInfo(this.#inbox.argument());
+  /** Takes note of what the broker says about itself. */
+  #take(info: BrokerInfo, host: TransportHost): void {
+    this.#maxPayload = info.maxPayload;
+    if (info.cluster !== undefined && this.#broker !== undefined) {
+      host.discovered(info.cluster, this.#broker);
     }
   }
 
@@ -327,6 +281,7 @@ export class NatsTransport implements Transport {
     if (op === OP.pong && this.#state === "greeting") {
       this.#state = "open";
       this.#wasOpen = true;
+      clearTimeout(this.#loginTimer);
     } else if (op === OP.info) this.#updateInfo(host);
     this.#forCore.push(this.#inbox.copy());
   }
@@ -335,8 +290,9 @@ export class NatsTransport implements Transport {
   #updateInfo(host: TransportHost): void {
     const before = this.#maxPayload;
     const info = parseBrokerInfo(this.#inbox.argument());
-    this.#maxPayload = info.maxPayload;
-    if (info.maxPayload < MIN_MAX_PAYLOAD) this.#end(tooSmall(info));
+    this.#take(info, host);
+    const problem = limitProblem(info);
+    if (problem !== undefined) this.#end(problem);
     else if (this.#state === "open" && info.maxPayload !== before) {
       host.limitChanged(this);
     }
@@ -366,6 +322,7 @@ export class NatsTransport implements Transport {
     if (from === "ended") return;
     this.#state = "ended";
     const error = cause instanceof Error ? cause : new Error(reason);
+    clearTimeout(this.#loginTimer);
     this.#abort.abort(error);
     this.#socket?.[Symbol.dispose]();
     this.#outbox?.close();

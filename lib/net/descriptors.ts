@@ -119,14 +119,20 @@ export class Reserve implements Disposable {
 
   /** Whether fewer are free than the reserve holds. */
   get short(): boolean {
+    return !this.has(this.#size);
+  }
+
+  /** Whether `count` are free, or as many as the reserve is to hold. */
+  has(count: number): boolean {
     const taken: number[] = [];
-    while (taken.length < this.#size) {
+    const missing = (): boolean => taken.length < Math.min(count, this.#size);
+    while (missing()) {
       const descriptor = this.#take();
       if (descriptor === undefined) break;
       taken.push(descriptor);
     }
     this.#free(taken);
-    return taken.length < this.#size;
+    return !missing();
   }
 
   /**

@@ -9,7 +9,7 @@ import {
   type Address,
   formatAddress,
   parseIp,
-  zoneHint,
+  withZoneHint,
 } from "../base/address.ts";
 import type { BufferPool } from "../base/buffer_pool.ts";
 import { type ErrorCode, messageOf, TunnelError } from "../base/errors.ts";
@@ -92,7 +92,7 @@ function dialError(
 ): TunnelError {
   const shown = formatAddress(address);
   const words = messageOf(cause).replace(/ \(os error \d+\)$/, "");
-  const hint = zoneHint(address.host);
+  const hinted = withZoneHint(words, address.host);
   const make = (code: ErrorCode, text: string): TunnelError =>
     new TunnelError(code, `Dial ${shown}: ${text}`, { cause });
   if (cause instanceof Deno.errors.ConnectionRefused) {
@@ -108,9 +108,7 @@ function dialError(
     return make("denied", `not permitted (${words})`);
   }
   if (isShortage(cause)) return make("limit", TOO_FEW_FILES);
-  if (hint !== undefined && /lookup|invalid argument|address/i.test(words)) {
-    return make("unreachable", `${words.toLowerCase()} (${hint})`);
-  }
+  if (hinted !== words) return make("unreachable", hinted);
   if (/lookup|resolve|name or service|no address/i.test(words)) {
     // The system's resolver says the same when it can open no file.
     if (reserve?.short) return make("limit", TOO_FEW_FILES);

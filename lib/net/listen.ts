@@ -6,7 +6,7 @@
 import {
   type Address,
   formatAddress,
-  zoneHint,
+  withZoneHint,
   zoneOf,
 } from "../base/address.ts";
 import type { BufferPool } from "../base/buffer_pool.ts";
@@ -184,10 +184,9 @@ function bind(
     if (address.host === "localhost") return listenLocally(listenOn);
     return [listenOn(address.host)];
   } catch (cause) {
-    const advice = zoneHint(address.host);
     const why = cause instanceof Deno.errors.AddrInUse
       ? `the port is in use; ${hint}`
-      : `${messageOf(cause)}${advice === undefined ? "" : `; ${advice}`}`;
+      : withZoneHint(messageOf(cause), address.host);
     const shown = formatAddress(address);
     throw new RunError(`Cannot ${what} ${shown}: ${why}`, { cause });
   }

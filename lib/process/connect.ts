@@ -7,6 +7,8 @@
 import { getLogger } from "@logtape/logtape";
 import type { NatsConfig } from "../config/config.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
+import type { LinkReserve } from "../nats/options.ts";
+import { resolve } from "../net/dial.ts";
 import { loginReader, type Pipes } from "./login_files.ts";
 
 /**
@@ -24,15 +26,17 @@ export async function openNats(
     /** What was read of pipes. */
     readonly pipes: Pipes;
     readonly onSubscriptionError: (subject: string, reason: string) => void;
-    readonly makeRoom?: () => Disposable;
+    readonly reserve: LinkReserve;
   },
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);
-  const { servers, connectTimeout, pingInterval } = config;
+  const { servers, ignoreDiscovered, connectTimeout, pingInterval } = config;
   const refresh = await loginReader(config, options.pipes);
   const bus = await connectNats({
     ...options,
     servers,
+    ignoreDiscovered,
+    resolve,
     ...refresh(),
     refresh,
     connectTimeout,

@@ -194,7 +194,7 @@ export class RoleFrame implements AsyncDisposable {
       name: `tcp-sproxy ${role}`,
       signal: host.stop.drain,
       pipes: host.pipes,
-      makeRoom: () => reserve.lend(),
+      reserve,
       onSubscriptionError: (subject, why) => {
         getLogger(["sproxy", role]).error("NATS refuses a subscription", {
           subject,

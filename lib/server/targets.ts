@@ -7,17 +7,9 @@
 import { type Address, formatAddress, parseIp } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { type ErrorCode, TunnelError } from "../base/errors.ts";
+import { MAX_ADDRESSES, tryInTurn } from "../base/happy_eyeballs.ts";
 import { closeSocket, type Socket } from "../net/socket.ts";
 import { matchTarget, type TargetRule } from "../base/target_rules.ts";
-
-/**
- * How long an address is tried alone before the next is tried beside it, in
- * ms: as RFC 8305, 5 recommends.
- */
-const HEAD_START_MS = 250;
-
-/** Most addresses of a name that are tried: no name makes a server scan a network. */
-const MAX_ADDRESSES = 8;
 
 /** What tells most when every address failed, first; other codes come after. */
 const TELLING: readonly ErrorCode[] = [
@@ -103,44 +95,20 @@ async function allowedAddresses(
   );
 }
 
-/**
- * Tries each address when the one before has failed or had its head start;
- * the first that connects is taken.
- */
+/** Connects to the first address that answers. */
 async function connectToFirst(
   addresses: readonly Address[],
   { connect, clock, signal }: DialTargetOptions,
 ): Promise<Socket> {
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const failures: unknown[] = [];
-  let next = 0;
-  let headStart: Disposable | undefined;
-  let connected = false;
-  const tryNext = (): void => {
-    headStart?.[Symbol.dispose]();
-    const address = addresses[next++];
-    if (address === undefined) return;
-    if (next < addresses.length) {
-      headStart = clock.after(HEAD_START_MS, tryNext);
-    }
-    connect(address, signal).then(onConnected, onFailed);
-  };
-  const onConnected = (socket: Socket): void => {
-    if (connected) closeSocket(socket);
-    connected = true;
-    resolve(socket);
-  };
-  const onFailed = (failure: unknown): void => {
-    failures.push(failure);
-    if (signal.aborted) reject(signal.reason);
-    else if (failures.length < addresses.length) tryNext();
-    else reject(mostTelling(failures));
-  };
-  tryNext();
   try {
-    return await promise;
-  } finally {
-    headStart?.[Symbol.dispose]();
+    return await tryInTurn(addresses, {
+      attempt: connect,
+      discard: closeSocket,
+      clock,
+      signal,
+    });
+  } catch (error) {
+    throw error instanceof AggregateError ? mostTelling(error.errors) : error;
   }
 }
 

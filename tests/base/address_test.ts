@@ -9,7 +9,7 @@ import {
   portProblem,
   tryParseAddress,
   withoutZone,
-  zoneHint,
+  withZoneHint,
   zoneOf,
 } from "../../lib/base/address.ts";
 
@@ -129,12 +129,21 @@ Deno.test("a zone is no part of an address's bytes", () => {
   assert.equal(withoutZone("fe80::1%eth0"), "fe80::1");
 });
 
-Deno.test("zoneHint() is for zones, and for what lacks one", () => {
-  assert.match(zoneHint("fe80::1%eth9") ?? "", /"eth9"/);
-  assert.match(zoneHint("febf::1") ?? "", /\[febf::1%eth0\]/);
+Deno.test("withZoneHint() says what to do about zones, and nothing where they are not to blame", () => {
+  const lookup = "failed to lookup address information";
+  const invalid = "Invalid argument (os error 22)";
+  assert.equal(
+    withZoneHint(lookup, "fe80::1%eth9"),
+    `${lookup}; is there an interface "eth9"?`,
+  );
+  assert.equal(
+    withZoneHint(invalid, "febf::1"),
+    `${invalid}; a link-local address needs its interface, as in [febf::1%eth0]`,
+  );
   for (const host of ["fec0::1", "fe7f::1", "::1", "254.128.0.1", "fe80", ""]) {
-    assert.equal(zoneHint(host), undefined, host);
+    assert.equal(withZoneHint(lookup, host), lookup, host);
   }
+  assert.equal(withZoneHint("refused", "fe80::1%eth9"), "refused");
 });
 
 Deno.test("tryParseAddress() gives a problem that does not repeat the text", () => {

@@ -68,23 +68,26 @@ Deno.test("a PING is answered at once", async () => {
   assert.equal(await answered.promise, "PONG");
 });
 
-Deno.test("room is made for each attempt to connect, and not for longer", async () => {
-  const rooms = { made: 0, left: 0 };
+Deno.test("descriptors are lent for each attempt to connect, and not for longer", async () => {
+  const loans = { made: 0, over: 0 };
   let atLogin = 0;
   await using broker = new ScriptedBroker(async (connection) => {
     if (connection.number === 1) return; // its end is that attempt's
     await connection.login();
-    atLogin = rooms.made;
+    atLogin = loans.made;
     await connection.serve();
   });
   await using _bus = await connect(broker, {
-    makeRoom: () => {
-      rooms.made++;
-      return { [Symbol.dispose]: () => void rooms.left++ };
+    reserve: {
+      lend: () => {
+        loans.made++;
+        return { [Symbol.dispose]: () => void loans.over++ };
+      },
+      has: () => true,
     },
   });
   assert.equal(atLogin, 2);
-  assert.deepEqual(rooms, { made: 2, left: 2 });
+  assert.deepEqual(loans, { made: 2, over: 2 });
 });
 
 Deno.test("up comes after the broker has taken in all subscriptions", async () => {

@@ -39,7 +39,6 @@ Deno.test("nats-core still has the internals that lib/nats uses", () => {
     "usernamePasswordAuthenticator",
     "PermissionViolationError",
     "QueuedIteratorImpl",
-    "TimeoutError",
   ]);
   const handler = new core.ProtocolHandler(
     core.parseOptions({ servers: "127.0.0.1:1" }),
@@ -82,13 +81,17 @@ class FakeTransport implements core.Transport {
   readonly #incoming = new core.QueuedIteratorImpl<Uint8Array>();
   readonly #closed = Promise.withResolvers<void>();
   options: core.ConnectionOptions | undefined;
+  server = "";
 
   connect(
-    _server: core.Server,
+    server: core.Server,
     options: core.ConnectionOptions,
   ): Promise<void> {
+    this.server = server.listen;
     this.options = options;
-    this.receive(`INFO {"version":"2.9.0","headers":true}\r\n`);
+    this.receive(
+      `INFO {"version":"2.9.0","headers":true,"connect_urls":["10.0.0.1:1"]}\r\n`,
+    );
     return Promise.resolve();
   }
 
@@ -159,7 +162,8 @@ Deno.test("nats-core still dials, logs in, subscribes and comes back as lib/nats
   });
   let delays = 0;
   const options = core.parseOptions({
-    servers: "127.0.0.1:1",
+    servers: "brokers",
+    ignoreClusterUpdates: true,
     reconnectDelayHandler: () => Math.min(1, delays++),
     maxReconnectAttempts: -1,
     waitOnFirstConnect: true,
@@ -208,6 +212,9 @@ Deno.test("nats-core still dials, logs in, subscribes and comes back as lib/nats
     "connectError() no longer makes nats-core dial again at once",
   );
   assert.ok(delays > 0, "nats-core no longer asks how long to wait");
+  for (const { server } of transports) {
+    assert.equal(server, "brokers:4222", "nats-core dials what is announced");
+  }
   assert.deepEqual(
     transports[2]?.sent.filter((line) => line.startsWith("SUB")),
     [`SUB open ${sid}`],

@@ -238,6 +238,14 @@ Deno.test("connectNats() gives up when its time is over, and says why", async ()
   );
 });
 
+Deno.test("connectNats() names the broker that has not answered when its time is over", async () => {
+  await using broker = new ScriptedBroker((connection) => connection.listen());
+  await assert.rejects(
+    connectNats({ ...optionsFor(broker), connectTimeout: 100 }),
+    new RegExp(`NATS at ${broker.address}: no answer yet$`),
+  );
+});
+
 Deno.test("connectNats() ends when its signal aborts, at any moment", async () => {
   const moments: Script[] = [
     (connection) => connection.listen(),
@@ -347,4 +355,116 @@ Deno.test("a login refused later does not end the bus", async () => {
   await up;
   assert.equal(bus.connected, true);
   assert.ok(failed.length >= 2);
+});
+
+/** One who refuses everybody's login. */
+const closed: Script = async (connection) => {
+  await connection.greet({ auth_required: true });
+  await connection.until("PING");
+  await connection.send("-ERR 'Authorization Violation'\r\n");
+};
+
+Deno.test("connectNats() goes past a broker that refuses the login to one that does not", async () => {
+  await using strict = new ScriptedBroker(closed);
+  await using open = new ScriptedBroker(healthy);
+  const failed: FailedAttempt[] = [];
+  await using bus = await connectNats({
+    ...optionsFor(strict, failed),
+    servers: brokers(strict.url, open.url),
+  });
+  assert.equal(bus.server, open.address);
+  assert.deepEqual(failed.map(({ server }) => server), [strict.address]);
+});
+
+Deno.test("connectNats() takes a refused login for final when no other broker is left", async () => {
+  await using first = new ScriptedBroker(closed);
+  await using second = new ScriptedBroker(closed);
+  await assert.rejects(
+    connectNats({
+      ...optionsFor(first),
+      servers: brokers(first.url, second.url),
+    }),
+    /refuses our login/,
+  );
+});
+
+Deno.test("connectNats() goes past a broker that greets and does not answer the login", async () => {
+  await using mute = new ScriptedBroker(async (connection) => {
+    await connection.greet();
+    await connection.listen();
+  });
+  await using open = new ScriptedBroker(healthy);
+  await using bus = await connectNats({
+    ...optionsFor(mute),
+    servers: brokers(mute.url, open.url),
+    // Long enough for the second attempt on a busy machine.
+    dialTimeout: 1000,
+  });
+  assert.equal(bus.server, open.address);
+});
+
+Deno.test("connectNats() leaves no connection to a broker that says nothing, and sends it nothing", async () => {
+  const left = Promise.withResolvers<string | undefined>();
+  await using silent = new ScriptedBroker(async (connection) => {
+    left.resolve(await connection.line());
+  });
+  await using open = new ScriptedBroker(healthy);
+  await using bus = await connectNats({
+    ...optionsFor(silent),
+    servers: brokers(silent.url, open.url),
+  });
+  assert.equal(await left.promise, undefined);
+  assert.equal(bus.server, open.address);
+});
+
+for (const ignoreDiscovered of [false, true]) {
+  const what = ignoreDiscovered ? "does not dial" : "dials";
+  Deno.test(`connectNats() ${what} what a cluster announces: ignoreDiscovered=${ignoreDiscovered}`, async () => {
+    let dials = 0;
+    await using other = new ScriptedBroker(async (connection) => {
+      dials++;
+      await healthy(connection);
+    });
+    await using first = new ScriptedBroker(async (connection) => {
+      // It comes back after a while, so that there is an end in any case.
+      if (connection.number > 1 && connection.number < 4) return;
+      await connection.login({ connect_urls: [other.address] });
+      await connection.until("PING");
+      await connection.send("PONG\r\n");
+      if (connection.number === 1) await connection.until("PUB ready");
+      else await connection.serve();
+    });
+    await using bus = await connectNats({
+      ...optionsFor(first),
+      random: () => 0.9,
+      ignoreDiscovered,
+    });
+    const up = linkEvent(bus, "up");
+    bus.publish("ready", payload(""));
+    await up;
+    const expected = ignoreDiscovered ? first : other;
+    assert.equal(bus.server, expected.address);
+    assert.equal(dials, ignoreDiscovered ? 0 : 1);
+  });
+}
+
+Deno.test("connectNats() dials each address of a name, and the name where none is found", async () => {
+  await using broker = new ScriptedBroker(healthy);
+  const port = broker.address.split(":").at(-1);
+  const name = "localhost";
+  for (
+    const resolve of [
+      // Nothing listens at the first.
+      () => Promise.resolve(["127.0.0.2", "127.0.0.1"]),
+      () => Promise.resolve([]),
+      () => Promise.reject(new Error("no resolver")),
+    ]
+  ) {
+    await using bus = await connectNats({
+      ...optionsFor(broker),
+      servers: brokers(`${name}:${port}`),
+      resolve,
+    });
+    assert.equal(bus.server, `${name}:${port}`);
+  }
 });

@@ -53,12 +53,17 @@ Deno.test("Reserve is lent only where others are too few", () => {
   }
   source.exhaust();
   assert.ok(reserve.short);
+  assert.ok(!reserve.has(1));
   reserve.check();
   {
     using _loan = reserve.lend();
     assert.equal(source.taken.size, 16);
     refuses(reserve);
-    assert.equal(source.taken.size, 16, "a guest's question takes none");
+    assert.ok(reserve.has(4));
+    source.take();
+    assert.ok(reserve.has(3) && !reserve.has(4));
+    source.free(4);
+    assert.equal(source.taken.size, 16, "a question takes none");
   }
   assert.equal(source.taken.size, 20);
   reserve.check();
@@ -103,7 +108,7 @@ Deno.test("Reserve that is lent twice is whole when both loans are over", () => 
 Deno.test("Reserve of what cannot be had refuses nobody", () => {
   using none = new Reserve(4, undefined);
   none.check();
-  assert.ok(!none.short);
+  assert.ok(!none.short && none.has(4));
   none.lend()[Symbol.dispose]();
 
   const few = new FewDescriptors(6, 4);

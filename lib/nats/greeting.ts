@@ -1,0 +1,109 @@
+/**
+ * The way to a broker up to its greeting: dialled, TLS where it is asked for,
+ * its first line read. Nothing of ours has been said by then.
+ *
+ * @module
+ */
+
+import { messageOf } from "../base/errors.ts";
+import { dialBroker } from "./dial.ts";
+import { Inbox } from "./inbox.ts";
+import { OP } from "./parser.ts";
+import { type BrokerInfo, parseBrokerInfo } from "./server_info.ts";
+import type { BrokerSocket, DialOptions } from "./socket.ts";
+
+/** A broker that has greeted us and can be worked with. */
+export interface Greeted {
+  /** The connection to it; disposing of it ends it. */
+  readonly socket: BrokerSocket;
+  /** What was read of it: its INFO was found last. */
+  readonly inbox: Inbox;
+  /** What it says about itself. */
+  readonly info: BrokerInfo;
+  /** Whether the socket speaks TLS. */
+  readonly encrypted: boolean;
+}
+
+/** Where to dial, and whom to expect there. */
+export interface GreetOptions extends DialOptions {
+  /** What its certificate must be for. */
+  readonly tlsName: string;
+}
+
+/**
+ * Smallest max_payload of a broker that can be worked with, in bytes: a
+ * request with its headers, or a refusal with its sentence, must fit.
+ */
+const MIN_MAX_PAYLOAD = 4096;
+
+/** What is wrong with a broker's limit, as a clause; undefined when it can be worked with. */
+export function limitProblem({ maxPayload }: BrokerInfo): string | undefined {
+  return maxPayload >= MIN_MAX_PAYLOAD
+    ? undefined
+    : `its max_payload of ${maxPayload} bytes is below the ${MIN_MAX_PAYLOAD} that are needed`;
+}
+
+/**
+ * Connects to a broker and hears its greeting.
+ *
+ * @throws {Error} what is wrong, as a clause about the broker; nothing is left
+ * open then.
+ * @throws the reason of the signal when it aborts.
+ */
+export async function greet(options: GreetOptions): Promise<Greeted> {
+  const { tls, tlsName, signal } = options;
+  const plain = await dialBroker(options);
+  let socket = plain.socket;
+  let encrypted = false;
+  const close = (): void => socket[Symbol.dispose]();
+  const secure = async (): Promise<void> => {
+    try {
+      socket = await plain.startTls(tlsName);
+    } catch (error) {
+      throw new Error(`TLS failed: ${messageOf(error)}`, { cause: error });
+    }
+    encrypted = true;
+  };
+  signal.addEventListener("abort", close, { once: true });
+  try {
+    signal.throwIfAborted();
+    if (tls?.first) await secure();
+    signal.throwIfAborted();
+    const inbox = new Inbox();
+    const info = await firstLine(socket, inbox);
+    if (!info.headers) throw new Error("it is older than NATS 2.2");
+    const problem = limitProblem(info);
+    if (problem !== undefined) throw new Error(problem);
+    if (!encrypted && (tls !== undefined || info.tlsRequired)) {
+      if (!info.tlsOffered) throw new Error("it does not offer TLS");
+      if (inbox.hasMore) {
+        throw new Error("it sends more before TLS than it may");
+      }
+      await secure();
+    }
+    signal.throwIfAborted();
+    return { socket, inbox, info, encrypted };
+  } catch (error) {
+    close();
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", close);
+  }
+}
+
+/** Reads until the broker's first line is there. */
+async function firstLine(
+  socket: BrokerSocket,
+  inbox: Inbox,
+): Promise<BrokerInfo> {
+  for (;;) {
+    const count = await socket.read(inbox.room());
+    if (count === null) throw new Error("it closed the connection");
+    inbox.add(count);
+    const op = inbox.next(0);
+    if (op === OP.incomplete) continue;
+    if (op !== OP.info) throw new Error("it does not begin with INFO");
+    return parseBrokerInfo(inbox.argument());
+  }
+}

@@ -1,0 +1,220 @@
+/** When which broker is dialled, beside which others, and what becomes of those that are not first. */
+import assert from "node:assert/strict";
+import { type Broker, Brokers } from "../../lib/nats/brokers.ts";
+import type { Greeted } from "../../lib/nats/greeting.ts";
+import { Inbox } from "../../lib/nats/inbox.ts";
+import { findBroker, type Found } from "../../lib/nats/search.ts";
+import { parseBrokerInfo } from "../../lib/nats/server_info.ts";
+import { Reserve } from "../../lib/net/descriptors.ts";
+import { brokers as addresses } from "../support/brokers.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { FewDescriptors } from "../support/few_descriptors.ts";
+import { turn } from "../support/memory_bus.ts";
+
+const INFO = parseBrokerInfo(new TextEncoder().encode("{}"));
+
+/** Brokers that do what the test says, and a search among them. */
+class Field {
+  readonly clock = new FakeClock();
+  readonly stop = new AbortController();
+  readonly brokers: Brokers;
+  /** What was dialled and how long after the start. */
+  readonly log: string[] = [];
+  /** Connections that are open. */
+  readonly open = new Set<string>();
+  readonly failures: string[] = [];
+  /** Each dial takes one, which its connection keeps. */
+  readonly descriptors = new FewDescriptors(100);
+  readonly reserve = new Reserve(4, this.descriptors);
+  readonly #start = this.clock.now();
+  readonly #dials = new Map<string, PromiseWithResolvers<Greeted>>();
+
+  constructor(servers: readonly string[], random = 1) {
+    this.brokers = new Brokers(addresses(...servers), () => random);
+  }
+
+  search(): Promise<Found> {
+    return findBroker({
+      brokers: this.brokers,
+      greet: ({ name }, signal) => this.#greet(name, signal),
+      onFailed: ({ name }, error) =>
+        void this.failures.push(`${name}: ${(error as Error).message}`),
+      reserve: this.reserve,
+      dialTimeout: 5_000,
+      clock: this.clock,
+      signal: this.stop.signal,
+    });
+  }
+
+  /** Those that are being dialled. */
+  get dialling(): string[] {
+    return [...this.#dials.keys()];
+  }
+
+  async greet(name: string): Promise<void> {
+    this.open.add(name);
+    const descriptor = this.#take();
+    this.#dials.get(name)?.resolve({
+      socket: {
+        read: () => Promise.resolve(null),
+        write: () => Promise.resolve(0),
+        [Symbol.dispose]: () => {
+          this.open.delete(name);
+          this.descriptors.free(descriptor);
+        },
+      },
+      inbox: new Inbox(),
+      info: INFO,
+      encrypted: false,
+    });
+    await turn();
+  }
+
+  async fail(name: string): Promise<void> {
+    this.#dials.get(name)?.reject(new Error("refused"));
+    await turn();
+  }
+
+  async wait(ms: number): Promise<void> {
+    await this.clock.advance(ms, turn);
+  }
+
+  #greet(name: string, signal: AbortSignal): Promise<Greeted> {
+    this.log.push(`${name} ${this.clock.now() - this.#start}`);
+    const descriptor = this.#take();
+    const dial = Promise.withResolvers<Greeted>();
+    this.#dials.set(name, dial);
+    signal.addEventListener("abort", () => dial.reject(signal.reason));
+    return dial.promise.finally(() => {
+      this.#dials.delete(name);
+      this.descriptors.free(descriptor);
+    });
+  }
+
+  #take(): number {
+    const descriptor = this.descriptors.take();
+    assert.ok(descriptor !== undefined, "there is no descriptor for a dial");
+    return descriptor;
+  }
+}
+
+Deno.test("findBroker() gives the first a head start, then dials the next beside it, and ends those that lose", async () => {
+  const field = new Field(["a:1", "b:2", "c:3"]);
+  const found = field.search();
+  await field.wait(249);
+  assert.deepEqual(field.log, ["a:1 0"]);
+  await field.wait(251);
+  assert.deepEqual(field.log, ["a:1 0", "b:2 250", "c:3 500"]);
+  await field.greet("b:2");
+  const { broker, deadline } = await found;
+  assert.equal(broker.name, "b:2");
+  assert.equal(deadline - field.clock.now(), 5_000 - 250);
+  await turn();
+  assert.deepEqual(field.dialling, []);
+  assert.deepEqual([...field.open], ["b:2"]);
+  assert.deepEqual(field.failures, [], "one that was overtaken has not failed");
+  assert.equal(field.clock.timers, 0);
+});
+
+Deno.test("findBroker() closes what greets too late", async () => {
+  const field = new Field(["a:1", "b:2"]);
+  const found = field.search();
+  await field.wait(250);
+  // Both in one turn: the second had greeted before it could be ended.
+  await Promise.all([field.greet("a:1"), field.greet("b:2")]);
+  assert.equal((await found).broker.name, "a:1");
+  assert.deepEqual([...field.open], ["a:1"]);
+});
+
+Deno.test("findBroker() goes on at once when one fails, and comes back to it", async () => {
+  const field = new Field(["a:1", "b:2"]);
+  const found = field.search();
+  await field.fail("a:1");
+  await field.fail("b:2");
+  assert.deepEqual(field.log, ["a:1 0", "b:2 0"]);
+  await field.wait(50);
+  assert.deepEqual(field.log.slice(2), ["a:1 50"]);
+  await field.fail("a:1");
+  assert.deepEqual(field.log.slice(3), ["b:2 50"]);
+  await field.greet("b:2");
+  assert.equal((await found).broker.name, "b:2");
+  assert.deepEqual(field.failures, [
+    "a:1: refused",
+    "b:2: refused",
+    "a:1: refused",
+  ]);
+});
+
+Deno.test("findBroker() comes back to a configured broker while announced ones stay silent", async () => {
+  const field = new Field(["a:1"]);
+  const first: Broker | undefined = field.brokers.next(0, new Set())?.broker;
+  assert.ok(first);
+  const names = Array.from({ length: 30 }, (_, i) => `silent-${i}:1`);
+  field.brokers.discovered(names, first);
+  const found = field.search();
+  for (let i = 0; i < 12; i++) {
+    await field.fail("a:1");
+    await field.wait(250);
+  }
+  const again = field.log.filter((line) => line.startsWith("a:1"));
+  assert.ok(again.length >= 5, field.log.join(", "));
+  assert.equal(
+    field.dialling.filter((name) => name !== "a:1").length,
+    8,
+    "announced ones do not take all the room",
+  );
+  await field.wait(2_000);
+  await field.greet("a:1");
+  assert.equal((await found).broker.name, "a:1");
+  await turn();
+  assert.deepEqual(field.dialling, []);
+});
+
+Deno.test("findBroker() dials so many at once and no more, and gives each its time", async () => {
+  const field = new Field(Array.from({ length: 40 }, (_, i) => `b${i}:1`));
+  const found = field.search();
+  await field.wait(4_999);
+  assert.equal(field.dialling.length, 16);
+  await field.wait(1);
+  assert.deepEqual(field.failures, ["b0:1: no answer within 5 s"]);
+  assert.ok(field.dialling.includes("b16:1"));
+  await field.greet("b16:1");
+  assert.equal((await found).broker.name, "b16:1");
+});
+
+Deno.test("findBroker() dials no more at once than there are descriptors for, and each in its turn", async () => {
+  const field = new Field(Array.from({ length: 6 }, (_, i) => `b${i}:1`));
+  const { descriptors, reserve } = field;
+  const found = field.search();
+  // For the first there were enough, until guests took them.
+  descriptors.exhaust();
+  await field.wait(4_999);
+  assert.deepEqual(field.dialling, ["b0:1", "b1:1", "b2:1", "b3:1"]);
+  assert.throws(() => reserve.check());
+  await field.wait(1);
+  assert.deepEqual(field.dialling, ["b1:1", "b2:1", "b3:1", "b4:1"]);
+  await field.greet("b4:1");
+  const { broker, socket } = await found;
+  assert.equal(broker.name, "b4:1");
+  await turn();
+  assert.deepEqual(field.failures, ["b0:1: no answer within 5 s"]);
+  reserve.check();
+  assert.equal(descriptors.take(), undefined, "the reserve is not whole");
+  socket[Symbol.dispose]();
+  assert.notEqual(descriptors.take(), undefined);
+});
+
+Deno.test("findBroker() ends with its signal, and leaves nothing behind", async () => {
+  const field = new Field(["a:1", "b:2"]);
+  const found = field.search();
+  await field.wait(300);
+  const reason = new Error("enough");
+  field.stop.abort(reason);
+  await assert.rejects(found, reason);
+  await turn();
+  assert.deepEqual(field.dialling, []);
+  assert.deepEqual(field.failures, []);
+  assert.equal(field.clock.timers, 0);
+  await assert.rejects(field.search(), reason);
+  assert.equal(field.log.length, 2, "none is dialled any more");
+});
