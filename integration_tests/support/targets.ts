@@ -20,6 +20,8 @@ import {
 export interface TargetOptions {
   /** Default `127.0.0.1`. */
   readonly hostname?: string;
+  /** Default 0: the OS chooses. */
+  readonly port?: number;
 }
 
 /** What a target does with one connection; it is closed when this returns. */
@@ -38,11 +40,11 @@ export class Target implements AsyncDisposable {
   readonly #accepting: Promise<void>;
   #accepted = 0;
 
-  /** Starts listening, on a port the OS chooses. */
+  /** Starts listening. */
   constructor(serve: Serve, options: TargetOptions = {}) {
     this.#serve = serve;
-    const { hostname = "127.0.0.1" } = options;
-    this.#listener = Deno.listen({ hostname, port: 0 });
+    const { hostname = "127.0.0.1", port = 0 } = options;
+    this.#listener = Deno.listen({ hostname, port });
     this.endpoint = endpointOf(this.#listener);
     this.#accepting = this.#acceptAll();
   }
