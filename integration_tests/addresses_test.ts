@@ -28,6 +28,9 @@ const NEEDS_ROOT = { ignore: UNSHARE === undefined };
 /** Opens that are tried where one that is not asked of the other server always fails. */
 const FEW_OPENS = { opens: 20, least: 18 };
 
+/** The same where each takes a while. */
+const SLOW_OPENS = { opens: 10, least: 8 };
+
 /** The same where three tries at random would serve seven of eight. */
 const MANY_OPENS = { opens: 60, least: 57 };
 
@@ -70,12 +73,12 @@ async function expectServed(
 
 for (const workers of ["1", "2"]) {
   integrationTest(
-    `localhost listens on both families: workers=${workers}`,
+    `localhost, however written, listens on both families: workers=${workers}`,
     async () => {
       await using tunnel = await startTunnel({
         clientArgs: [
           ...["--listen-addr", "localhost:0", "--workers", workers],
-          ...["--status-addr", "localhost:0"],
+          ...["--status-addr", "LOCALHOST.:0"],
         ],
       });
       const port = Number(tunnel.address.split(":").at(-1));
@@ -112,10 +115,24 @@ integrationTest(
   NEEDS_ROOT,
 );
 
+integrationTest(
+  "every connection reaches a target that swallows everything for one of two servers",
+  async () => {
+    await using cleanup = new AsyncDisposableStack();
+    await using stage = await startGroup([NAME], [`127.0.0.2 ${NAME}`]);
+    const { port } = stage.echo.endpoint;
+    cleanup.use(await BlackHole.open({ hostname: "127.0.0.2", port }));
+    await expectServed(stage.client, SLOW_OPENS);
+  },
+  NEEDS_ROOT,
+);
+
 /** Two servers with hosts files of their own, and a client for the target by its name. */
 async function startGroup(
   ...names: readonly (readonly string[])[]
-): Promise<AsyncDisposable & { readonly client: ClientRole }> {
+): Promise<
+  AsyncDisposable & { readonly client: ClientRole; readonly echo: Target }
+> {
   await using cleanup = new AsyncDisposableStack();
   const nats = cleanup.use(await startNatsServer());
   const echo = cleanup.use(startEcho());
@@ -124,14 +141,15 @@ async function startGroup(
       line === NAME ? `127.0.0.1 ${NAME}` : line
     );
     const through = withHosts(await hostsFile(cleanup, ...whole));
-    cleanup.use(await startServer(nats.url, { through }));
+    const args = ["--dial-timeout", "500ms"];
+    cleanup.use(await startServer(nats.url, { through, args }));
   }
   const client = cleanup.use(
     await startClient(nats.url, {
       target: `${NAME}:${echo.endpoint.port}`,
     }),
   );
-  return owned(cleanup, { client });
+  return owned(cleanup, { client, echo });
 }
 
 for (const flag of ["--max-tunnels", "--max-tunnels-per-client"]) {

@@ -71,6 +71,7 @@ const ALONE_ANSWERS = 16;
 /** Refusals that depend on where the server is and what it may reach. */
 const DEPENDS_ON_SERVER: readonly ErrorCode[] = [
   "denied",
+  "timeout",
   "no-such-host",
   "unreachable",
   "refused",

@@ -181,7 +181,7 @@ function bind(
     });
   try {
     if (address.host === "") return [listenEverywhere(listenOn)];
-    if (address.host === "localhost") return listenLocally(listenOn);
+    if (/^localhost\.?$/i.test(address.host)) return listenLocally(listenOn);
     return [listenOn(address.host)];
   } catch (cause) {
     const why = cause instanceof Deno.errors.AddrInUse

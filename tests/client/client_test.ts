@@ -149,7 +149,7 @@ Deno.test("Ingress ends a connection at once, with a reason in the log, when the
   using bench = new Bench();
   const app = await bench.connect();
   const { headers, body } = encodeRefusal(
-    { code: "timeout", text: "Dial target:5: connection timed out" },
+    { code: "internal", text: "Dial target:5: out of order" },
     "s",
   );
   bench.bus.publish(bench.requests[0] ?? "", new JsonMessage(body), {
@@ -157,15 +157,15 @@ Deno.test("Ingress ends a connection at once, with a reason in the log, when the
   });
   await bench.broker.settled();
   assert.ok(app.closed);
-  assert.deepEqual(bench.refused, { timeout: 1 });
+  assert.deepEqual(bench.refused, { internal: 1 });
   const failed = log.records.filter(({ rawMessage }) =>
     rawMessage === "open failed"
   );
   assert.equal(failed.length, 1);
-  assert.equal(failed[0]?.properties.reason, "timeout");
+  assert.equal(failed[0]?.properties.reason, "internal");
   assert.equal(
     failed[0]?.properties.why,
-    "the other end says: Dial target:5: connection timed out",
+    "the other end says: Dial target:5: out of order",
   );
 });
 

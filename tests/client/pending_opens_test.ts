@@ -128,10 +128,8 @@ const REFUSED = encodeRefusal(
   { code: "refused", text: "connection refused" },
   "s",
 );
-const TIMED_OUT = encodeRefusal(
-  { code: "timeout", text: "connection timed out" },
-  "s",
-);
+/** The same from every server. */
+const BROKEN = encodeRefusal({ code: "internal", text: "out of order" }, "s");
 const V1 = encodeAccept({ id: "66840b31340ea8b4" });
 
 Deno.test("PendingOpens.start() asks as the original does, and says what it can beyond", async () => {
@@ -182,7 +180,7 @@ Deno.test("PendingOpens knows a version 1 server by its answer", async () => {
 Deno.test("PendingOpens passes a refusal on, of either version", async () => {
   const bench = new Bench();
   await bench.start();
-  await bench.answer(0, TIMED_OUT);
+  await bench.answer(0, BROKEN);
   await bench.start();
   await bench.answer(1, { headers: [], body: REFUSED.body });
   await bench.start();
@@ -191,7 +189,7 @@ Deno.test("PendingOpens passes a refusal on, of either version", async () => {
     headers: [],
     body: encodeRefusal({ code: "ok", text: words }, "s").body,
   });
-  assert.deepEqual(bench.codes, ["timeout", "refused", "no-such-host"]);
+  assert.deepEqual(bench.codes, ["internal", "refused", "no-such-host"]);
   assert.equal(bench.failed[2]?.reason.text, words);
   assert.equal(bench.opens.size, 0);
 });
@@ -350,13 +348,13 @@ Deno.test("PendingOpens asks another server where one cannot reach the target, a
   await bench.answer(1, encodeAgain("a"));
   await refuse(2, "b", "unreachable");
   assert.deepEqual(bench.asked[3]?.request.native?.not, ["a", "b"]);
-  await refuse(3, "c", "no-such-host");
+  await refuse(3, "c", "timeout");
   await bench.answer(4, encodeAgain("b"));
   assert.deepEqual(bench.failed, []);
   await refuse(5, "d", "denied");
   assert.deepEqual(
     bench.failed.map(({ reason }) => reason),
-    [{ code: "unreachable", text: "b: unreachable" }],
+    [{ code: "timeout", text: "c: timeout" }],
   );
   await bench.start();
   await refuse(6, "a", "refused");
@@ -406,8 +404,8 @@ Deno.test("PendingOpens does not heed an earlier server's refusal when it has as
   await bench.answer(0, REFUSED);
   await bench.answer(0, { headers: [], body: new Uint8Array([1]) });
   assert.deepEqual(bench.codes, []);
-  await bench.answer(1, TIMED_OUT);
-  assert.deepEqual(bench.codes, ["timeout"]);
+  await bench.answer(1, BROKEN);
+  assert.deepEqual(bench.codes, ["internal"]);
 });
 
 for (const code of ["limit", "draining"] as const) {
@@ -570,6 +568,8 @@ Deno.test("PendingOpens that refuses version 1 waits a second for a server of ve
   assert.equal(bench.asked.length, 3);
 });
 
+const NO_ANSWER: Reason = { code: "timeout", text: "no answer in 1000 ms" };
+
 /** Opens that fail: how, who says so, and after how many requests. */
 const FAILURES: Readonly<
   Record<string, readonly [(bench: Bench) => Promise<void>, string]>
@@ -660,6 +660,26 @@ const FAILURES: Readonly<
       assert.equal(bench.asked.length, 7);
     },
     "refused by peer after 1: connection refused",
+  ],
+  "one dials in vain, and the next still dials": [
+    async (bench) => {
+      await bench.start();
+      await bench.wait(1_000);
+      await bench.answer(0, encodeRefusal(NO_ANSWER, "a"));
+      for (let i = 0; i < 14; i++) {
+        await bench.answer(1, DIALING);
+        await bench.wait(1_000);
+      }
+    },
+    "timeout by peer after 2: no answer in 1000 ms",
+  ],
+  "the only server dials in vain, and gets it again": [
+    async (bench) => {
+      await bench.start();
+      await bench.answer(0, encodeRefusal(NO_ANSWER, "s"));
+      for (let i = 1; i <= 6; i++) await bench.answer(i, encodeAgain("s"));
+    },
+    "timeout by peer after 1: no answer in 1000 ms",
   ],
   "one refuses it and another falls silent": [
     async (bench) => {
