@@ -51,12 +51,15 @@ export class Brokers {
   #last: Entry | undefined;
   readonly #random: () => number;
 
-  /** Knows `servers`, in this order; `random` gives numbers in [0, 1). */
+  /** Knows `servers`, in this order and each once; `random` gives numbers in [0, 1). */
   constructor(servers: readonly Address[], random: () => number) {
     this.#random = random;
-    this.#configured = servers.map((address) =>
+    const entries = servers.map((address) =>
       entryOf(address, withoutZone(address.host), true)
     );
+    this.#configured = [
+      ...new Map(entries.map((entry) => [entry.broker.name, entry])).values(),
+    ];
   }
 
   /**

@@ -32,7 +32,7 @@ function order(brokers: Brokers): string[] {
 }
 
 Deno.test("Brokers gives the configured ones in their order, then the announced ones", () => {
-  const brokers = make("a", "b:2");
+  const brokers = make("a", "b:2", "a");
   brokers.discovered(["c:3", "[::1]:4", "A:4222", "b:2"], next(brokers));
   assert.deepEqual(order(brokers), [
     "a:4222",
