@@ -29,7 +29,9 @@ Deno.test("docs name files that exist", async () => {
   const folders = ["", "tests/", "integration_tests/", "lib/"];
   const missing: string[] = [];
   let count = 0;
-  for (const doc of ["architecture", "protocol", "reliability"]) {
+  for (
+    const doc of ["architecture", "protocol", "reliability", "troubleshooting"]
+  ) {
     const text = await Deno.readTextFile(
       new URL(`../../docs/${doc}.md`, import.meta.url),
     );

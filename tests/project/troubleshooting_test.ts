@@ -1,0 +1,149 @@
+/**
+ * Holds docs/troubleshooting.md to the source, both ways: it quotes each
+ * message that a user can meet, and nothing that no source says.
+ */
+import assert from "node:assert/strict";
+import { WIRE_CODES } from "../../lib/base/errors.ts";
+import { literalsOf } from "../support/literals.ts";
+import { isQuoted, messagesOf, quotesOf, Said } from "../support/messages.ts";
+
+const PROJECT = new URL("../../", import.meta.url);
+const GUIDE = "docs/troubleshooting.md";
+
+/** Files whose texts are no messages. */
+const NO_MESSAGES: ReadonlySet<string> = new Set([
+  "lib/config/help.ts", // what `--help` says
+  "lib/process/http.ts", // the protocol of the status port
+  "lib/process/metrics.ts", // what the metrics mean
+]);
+
+/** Texts elsewhere that look like messages, and that no user meets as one. */
+const NOT_TOLD: ReadonlySet<string> = new Set([
+  // Faults of the program: told as `internal error` or `tunnel failed`.
+  "Cannot back off before attempt …",
+  "A message of … bytes is larger than the … that NATS takes",
+  "… is no header name",
+  "No bus has these options",
+  "a server refused an open that it was not asked before",
+  // Ends that the process itself brings about.
+  "the bus is closed",
+  "The bus is closed",
+  "The connection to NATS ended before all was sent",
+  "it was discarded",
+  "another was first",
+  "the tunnel has ended",
+  // Why of lines of level debug.
+  "it cannot be answered",
+  "no connection ID in the subject",
+  // Between programs.
+  "PUB … ",
+  "NATS/1.0  ",
+  "tcp-sproxy …",
+  "the process that holds this client ID is about to stop",
+  "GET, HEAD",
+  // Parts of texts, or of other programs', and words beside a message.
+  "server",
+  "peer",
+  "here",
+  "there",
+  "tcp-sproxy … … ",
+  "default of …", // which is never wrong
+  "boolean",
+  "Invalid TOML document: ",
+]);
+
+/** The path and text of each source. */
+async function readSources(): Promise<(readonly [string, string])[]> {
+  const paths = [...await filesIn("lib/"), "client.ts", "server.ts"];
+  return await Promise.all(
+    paths.map(async (path) => [path, await read(path)] as const),
+  );
+}
+
+async function filesIn(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (
+    const { name, isDirectory } of Deno.readDir(new URL(folder, PROJECT))
+  ) {
+    if (isDirectory) found.push(...await filesIn(`${folder}${name}/`));
+    else found.push(`${folder}${name}`);
+  }
+  return found.sort();
+}
+
+function read(path: string): Promise<string> {
+  return Deno.readTextFile(new URL(path, PROJECT));
+}
+
+const sources = await readSources();
+const guide = await read(GUIDE);
+const quotes = quotesOf(guide);
+
+Deno.test("troubleshooting: the guide has each message of the sources", () => {
+  const missing: string[] = [];
+  let found = 0;
+  for (const [path, source] of sources) {
+    if (NO_MESSAGES.has(path)) continue;
+    for (const { text, line } of messagesOf(source)) {
+      found++;
+      if (NOT_TOLD.has(text) || isQuoted(text, quotes)) continue;
+      missing.push(`${path}:${line}: ${text}`);
+    }
+  }
+  assert.ok(found > 250, `only ${found} messages were found`);
+  assert.deepEqual(missing, [], `not in ${GUIDE}`);
+});
+
+Deno.test("troubleshooting: the guide quotes only what a source says", () => {
+  const said = new Said([
+    ...sources.flatMap(([, source]) => literalsOf(source)).map(({ text }) =>
+      text
+    ),
+    ...Object.keys(WIRE_CODES),
+  ]);
+  const gone = quotes.flatMap((quote) =>
+    said.unsaid(quote).map((part) => `${quote}: no source says "${part}"`)
+  );
+  assert.ok(quotes.length > 250, `only ${quotes.length} quotes were found`);
+  assert.deepEqual(gone, []);
+});
+
+Deno.test("troubleshooting: the guide has each code", () => {
+  const codes = Object.keys(WIRE_CODES);
+  assert.deepEqual(codes.filter((code) => !quotes.includes(code)), []);
+});
+
+Deno.test("troubleshooting: what is left out of the guide is there, and is not in the guide", () => {
+  const all = new Set(
+    sources.flatMap(([, source]) => messagesOf(source)).map(({ text }) => text),
+  );
+  assert.deepEqual([...NOT_TOLD].filter((text) => !all.has(text)), []);
+  assert.deepEqual([...NOT_TOLD].filter((it) => isQuoted(it, quotes)), []);
+  const paths = sources.map(([path]) => path);
+  assert.deepEqual([...NO_MESSAGES].filter((it) => !paths.includes(it)), []);
+});
+
+Deno.test("troubleshooting: links within the guide and to it lead somewhere", async () => {
+  const anchors = new Set(
+    [...guide.matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) => anchorOf(title)),
+  );
+  const here = [...guide.matchAll(/\]\(#([^)]*)\)/g)];
+  const there = await Promise.all(
+    ["README.md", "docs/reliability.md", "docs/protocol.md"].map(read),
+  );
+  const toHere = there.flatMap((text) => [
+    ...text.matchAll(/\]\((?:docs\/)?troubleshooting\.md#([^)]*)\)/g),
+  ]);
+  const wanted = [...here, ...toHere].map(([, anchor = ""]) => anchor);
+  assert.ok(wanted.length > 20);
+  assert.deepEqual(wanted.filter((anchor) => !anchors.has(anchor)), []);
+  for (const [, path = ""] of guide.matchAll(/\]\((?!#|https?:)([^)#]+)/g)) {
+    await Deno.stat(new URL(`docs/${path}`, PROJECT));
+  }
+});
+
+/** The anchor that GitHub gives a heading. */
+function anchorOf(title: string): string {
+  return title.toLowerCase().replaceAll(/[^\p{L}\d\s_-]/gu, "")
+    .replaceAll(" ", "-");
+}
