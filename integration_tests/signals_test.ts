@@ -41,7 +41,7 @@ for (const name of ROLES) {
       }
       assert.ok(!process.lines.some((line) => /debugger/i.test(line)));
     },
-    // Deno 2.9.6 opens it now and then though there is a listener of ours: to be mended.
+    // Deno 2.9.6 opens it in a server each time, though there is a listener of ours: to be mended.
     { ignore: true },
   );
 }
