@@ -14,11 +14,21 @@ export interface Clock {
 }
 
 /** The real clock. Its timers do not keep the process alive. */
-export const systemClock: Clock = {
-  now: () => performance.now(),
-  after(delay: number, callback: () => void): Disposable {
-    const timer = setTimeout(callback, delay);
-    Deno.unrefTimer(timer);
-    return { [Symbol.dispose]: () => clearTimeout(timer) };
-  },
-};
+export const systemClock: Clock = realClock(Deno.unrefTimer);
+
+/** The same, for what a process is to stay alive for: its timers see to that. */
+export const wakefulClock: Clock = realClock(() => {});
+
+/** The real time; `adapt` is told of each timer. */
+function realClock(
+  adapt: (timer: ReturnType<typeof setTimeout>) => void,
+): Clock {
+  return {
+    now: () => performance.now(),
+    after(delay: number, callback: () => void): Disposable {
+      const timer = setTimeout(callback, delay);
+      adapt(timer);
+      return { [Symbol.dispose]: () => clearTimeout(timer) };
+    },
+  };
+}

@@ -20,7 +20,7 @@ import {
   type Status,
 } from "@nats-io/nats-core/internal";
 import { formatAddress, parseIp, withZoneHint } from "../base/address.ts";
-import type { Clock } from "../base/clock.ts";
+import { wakefulClock } from "../base/clock.ts";
 import type { Encodable } from "../base/encodable.ts";
 import { messageOf, RunError } from "../base/errors.ts";
 import { MAX_ADDRESSES, tryInTurn } from "../base/happy_eyeballs.ts";
@@ -91,15 +91,6 @@ const LOGIN_REFUSED =
 
 /** nats-core wants to know how to answer messages; it gets none to answer. */
 const NO_PUBLISHER: Publisher = { publish: () => {} };
-
-/** The real time; its timers keep the process alive while a broker is searched. */
-const CLOCK: Clock = {
-  now: () => performance.now(),
-  after(delay: number, callback: () => void): Disposable {
-    const timer = setTimeout(callback, delay);
-    return { [Symbol.dispose]: () => clearTimeout(timer) };
-  },
-};
 
 const log = getLogger(["sproxy", "nats"]);
 
@@ -316,7 +307,7 @@ class NatsConnection implements NatsBus, TransportHost {
         this.#attemptFailed(broker, reasonOf(broker, error)),
       reserve: this.#options.reserve,
       dialTimeout: this.dialTimeout,
-      clock: CLOCK,
+      clock: wakefulClock,
       signal,
     });
   }
@@ -374,7 +365,7 @@ class NatsConnection implements NatsBus, TransportHost {
       attempt: (hostname, signal) =>
         greet({ hostname, port, tlsName, tls, signal }),
       discard: ({ socket }) => socket[Symbol.dispose](),
-      clock: CLOCK,
+      clock: wakefulClock,
       signal,
     });
   }
