@@ -128,9 +128,8 @@ class Slot {
       this.#onFailed({ kind: "internal", text: event.message });
     });
     this.#worker = worker;
-    const { pipes } = this.#options.host;
     const [index, address] = [this.#index, this.#address];
-    const all = host.tunnelsByDescriptors;
+    const { pipes, tunnelsByDescriptors: all } = host;
     const tunnelsByDescriptors = all === undefined
       ? undefined
       : Math.max(1, Math.floor(all / count));
