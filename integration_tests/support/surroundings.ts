@@ -74,11 +74,6 @@ export function withHosts(file: string): readonly string[] {
 async function mountNamespaces(): Promise<string | undefined> {
   const command = await locate("unshare");
   if (command === undefined) return undefined;
-  const { success } = await new Deno.Command(command, {
-    args: ["--mount", "true"],
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).output();
-  return success ? command : undefined;
+  const { status } = await run(command, { args: ["--mount", "true"] });
+  return status.success ? command : undefined;
 }
