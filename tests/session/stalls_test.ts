@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import { encodeMessage } from "../../lib/wire/message.ts";
-import { type CapturedLog, captureLog } from "../support/capture_log.ts";
+import { captureLog } from "../support/capture_log.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
 import { Pair } from "../support/shell_pair.ts";
 
@@ -21,12 +21,31 @@ async function takeOne(socket: FakeSocket): Promise<void> {
   socket.stall();
 }
 
-/** The lines about stalls since the last look, without their IDs. */
-function linesOf(log: CapturedLog): () => string[] {
-  let seen = 0;
-  return () => {
-    const fresh = log.records.slice(seen);
-    seen = log.records.length;
+/** A pair with one tunnel, and what is logged of its stalls. */
+class Stage extends Pair {
+  readonly log = captureLog();
+  app = new FakeSocket();
+  target = new FakeSocket();
+  #seen = 0;
+
+  /** A tunnel whose `reader` takes nothing of what its far side sends. */
+  static async start(
+    reader: "app" | "target",
+    sent: Uint8Array | string,
+  ): Promise<Stage> {
+    const stage = new Stage();
+    const { app, target } = await stage.open();
+    Object.assign(stage, { app, target });
+    stage[reader].stall();
+    (reader === "app" ? target : app).send(sent);
+    return stage;
+  }
+
+  /** The lines about stalls since the last look, without their IDs. */
+  lines(): string[] {
+    const { records } = this.log;
+    const fresh = records.slice(this.#seen);
+    this.#seen = records.length;
     return fresh.filter(({ rawMessage }) =>
       /stalled|goes on/.test(String(rawMessage))
     ).map(({ level, rawMessage, properties }) => {
@@ -34,25 +53,25 @@ function linesOf(log: CapturedLog): () => string[] {
       const often = times === undefined ? "" : `, ${times} times`;
       return `${level} ${rawMessage}: ${why} (${peer}, ${target})${often}`;
     });
-  };
+  }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    this.log[Symbol.dispose]();
+  }
 }
 
 Deno.test("Session tells at both ends that a target takes nothing, and that it does again", async () => {
-  using log = captureLog();
-  const lines = linesOf(log);
-  using pair = new Pair();
-  const { app, target } = await pair.open();
-  target.stall();
-  app.send(new Uint8Array(4 * MIB));
+  using pair = await Stage.start("target", new Uint8Array(4 * MIB));
   await pair.wait(9_000);
   assert.deepEqual(counts(pair), [0, 0]);
   await pair.wait(2_000);
   assert.deepEqual(counts(pair), [1, 1]);
-  assert.deepEqual(lines().toSorted(), [
+  assert.deepEqual(pair.lines().toSorted(), [
     "warning tunnel stalled: the target at the other end takes nothing, or too little to be seen (application:1, target:5)",
     "warning tunnel stalled: the target takes nothing, or too little to be seen (target:0, target:5)",
   ]);
-  const stalls = log.records.filter(({ rawMessage }) =>
+  const stalls = pair.log.records.filter(({ rawMessage }) =>
     rawMessage === "tunnel stalled"
   ).map(({ properties }) => properties);
   const [there] = stalls.filter(({ sent }) => sent !== undefined);
@@ -62,36 +81,28 @@ Deno.test("Session tells at both ends that a target takes nothing, and that it d
     assert.ok(Number(ms) >= 10_000 && Number(ms) < 11_000, `${ms} ms`);
   }
   await pair.wait(60_000);
-  assert.deepEqual(lines(), [], "it is told once");
-  target.flow();
+  assert.deepEqual(pair.lines(), [], "it is told once");
+  pair.target.flow();
   await pair.wait(100);
   assert.deepEqual(counts(pair), [0, 0]);
-  assert.deepEqual(lines().toSorted(), [
+  assert.deepEqual(pair.lines().toSorted(), [
     "info tunnel goes on again: the target at the other end takes bytes again (application:1, target:5)",
     "info tunnel goes on again: the target takes bytes again (target:0, target:5)",
   ]);
 });
 
 Deno.test("Session tells the same of an application", async () => {
-  using log = captureLog();
-  const lines = linesOf(log);
-  using pair = new Pair();
-  const { app, target } = await pair.open();
-  app.stall();
-  target.send(new Uint8Array(4 * MIB));
+  using pair = await Stage.start("app", new Uint8Array(4 * MIB));
   await pair.wait(11_000);
   assert.deepEqual(counts(pair), [1, 1]);
-  assert.deepEqual(lines().toSorted(), [
+  assert.deepEqual(pair.lines().toSorted(), [
     "warning tunnel stalled: the application at the other end takes nothing, or too little to be seen (target:0, target:5)",
     "warning tunnel stalled: the application takes nothing, or too little to be seen (application:1, target:5)",
   ]);
 });
 
 Deno.test("Session knows of less than a window only where it waits", async () => {
-  using pair = new Pair();
-  const { app, target } = await pair.open();
-  target.stall();
-  app.send("little");
+  using pair = await Stage.start("target", "little");
   await pair.wait(16_000);
   assert.deepEqual(counts(pair), [0, 1]);
 });
@@ -109,36 +120,31 @@ Deno.test("Session counts every stalled tunnel, also when memory is short", asyn
 });
 
 Deno.test("Session does not count a reader that is slow", async () => {
-  using log = captureLog();
-  using pair = new Pair();
-  const { app, target } = await pair.open();
-  target.stall();
-  app.send(new Uint8Array(8 * MIB));
+  using pair = await Stage.start("target", new Uint8Array(8 * MIB));
   await pair.wait(5_000);
   for (let i = 0; i < 20; i++) {
-    await takeOne(target);
+    await takeOne(pair.target);
     await pair.wait(9_000);
-    assert.deepEqual(counts(pair), [0, 0], `after ${target.received} bytes`);
+    assert.deepEqual(
+      counts(pair),
+      [0, 0],
+      `after ${pair.target.received} bytes`,
+    );
   }
-  assert.ok(target.received > 0 && target.received < 8 * MIB);
-  assert.deepEqual(linesOf(log)(), []);
+  assert.ok(pair.target.received > 0 && pair.target.received < 8 * MIB);
+  assert.deepEqual(pair.lines(), []);
 });
 
 Deno.test("Session says of a tunnel that stalls again and again only how often, once a minute", async () => {
-  using log = captureLog();
-  const lines = linesOf(log);
-  using pair = new Pair();
-  const { app, target } = await pair.open();
-  target.stall();
-  app.send(new Uint8Array(16 * MIB));
+  using pair = await Stage.start("target", new Uint8Array(16 * MIB));
   await pair.wait(20_000);
-  assert.equal(lines().length, 2);
+  assert.equal(pair.lines().length, 2);
   for (let i = 0; i < 3; i++) {
-    await takeOne(target);
+    await takeOne(pair.target);
     await pair.wait(20_000);
     assert.deepEqual(counts(pair), [1, 1]);
   }
-  const told = lines();
+  const told = pair.lines();
   assert.equal(told.filter((line) => line.includes("goes on")).length, 2);
   const again = told.filter((line) => line.includes("stalled"));
   assert.equal(again.length, 2);
@@ -146,14 +152,9 @@ Deno.test("Session says of a tunnel that stalls again and again only how often, 
 });
 
 Deno.test("Session does not say that a tunnel goes on when NATS is away, its peer silent, or it ends", async () => {
-  using log = captureLog();
-  const lines = linesOf(log);
-  using pair = new Pair();
-  const { app, target } = await pair.open();
-  target.stall();
-  app.send(new Uint8Array(4 * MIB));
+  using pair = await Stage.start("target", new Uint8Array(4 * MIB));
   await pair.wait(11_000);
-  assert.equal(lines().length, 2);
+  assert.equal(pair.lines().length, 2);
   pair.client.bus.cut();
   await pair.wait(1_000);
   assert.deepEqual(counts(pair), [0, 1]);
@@ -166,17 +167,15 @@ Deno.test("Session does not say that a tunnel goes on when NATS is away, its pee
   pair.broker.filter = () => true;
   await pair.wait(6_000);
   assert.deepEqual(counts(pair), [1, 1]);
-  target.reset();
+  pair.target.reset();
   await pair.wait(10_000);
   assert.deepEqual(pair.sizes, [0, 0]);
   assert.deepEqual(counts(pair), [0, 0]);
-  assert.deepEqual(lines(), []);
+  assert.deepEqual(pair.lines(), []);
 });
 
 Deno.test("Session tells of a version 1 tunnel what waits here", async () => {
-  using log = captureLog();
-  const lines = linesOf(log);
-  using pair = new Pair();
+  using pair = new Stage();
   const id = "66840b31340ea8b4";
   const peer = pair.broker.connect();
   using _listening = peer.subscribe(`p.data.to_server.${id}`, () => {});
@@ -199,7 +198,7 @@ Deno.test("Session tells of a version 1 tunnel what waits here", async () => {
   socket.flow();
   await pair.wait(100);
   assert.equal(session.stalled, 0);
-  assert.deepEqual(lines(), [
+  assert.deepEqual(pair.lines(), [
     "warning tunnel stalled: the application takes nothing, or too little to be seen (application:1, db:5)",
     "info tunnel goes on again: the application takes bytes again (application:1, db:5)",
   ]);
