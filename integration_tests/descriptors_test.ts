@@ -73,6 +73,13 @@ async function startScarce(
   return owned(cleanup, { nats, server, client });
 }
 
+/** The broker of a stage goes, and comes back. */
+async function breakBroker({ nats }: Scarce): Promise<void> {
+  await nats.kill();
+  await pause(AWAY);
+  await nats.restart();
+}
+
 /** Connections that applications made, and those of them that are served. */
 interface Crowd extends Disposable {
   readonly served: readonly Deno.TcpConn[];
@@ -109,9 +116,7 @@ for (const role of ROLES) {
       using all = await crowd(stage.client, WANTED);
       const { length } = all.served;
       assert.ok(length >= 10, `only ${length} are served`);
-      await stage.nats.kill();
-      await pause(AWAY);
-      await stage.nats.restart();
+      await breakBroker(stage);
       await whenReady(stage[role], 200);
       const after = await Promise.allSettled(
         all.served.map((conn) => soon("it goes on", roundTrip(conn))),
@@ -202,7 +207,7 @@ for (const role of ROLES) {
     `descriptors: tunnels survive a break of NATS though the limit of a running ${role} was lowered, and others wait for theirs`,
     async () => {
       await using stage = await startScarce({});
-      const { nats, client } = stage;
+      const { client } = stage;
       using before = await crowd(client, 10);
       assert.equal(before.served.length, 10);
       const { pid } = stage[role].process;
@@ -215,9 +220,7 @@ for (const role of ROLES) {
         : client.entry(({ reason }) => reason === "limit");
       await soon("the shortage is told", shortage);
       for (let i = 0; i < 3; i++) {
-        await nats.kill();
-        await pause(AWAY);
-        await nats.restart();
+        await breakBroker(stage);
         for (const conn of before.served) {
           await soon("it goes on", roundTrip(conn));
         }
@@ -256,9 +259,7 @@ integrationTest(
     using all = await crowd(stage.client, WANTED);
     const { length } = all.served;
     assert.ok(length >= 10, `only ${length} are served`);
-    await stage.nats.kill();
-    await pause(AWAY);
-    await stage.nats.restart();
+    await breakBroker(stage);
     for (const conn of all.served) await soon("it goes on", roundTrip(conn));
   },
   NEEDS_PRLIMIT,
