@@ -184,7 +184,8 @@ export class TunnelState {
 
   /** The side that takes nothing, if one has not for too long; of two the one that began. */
   get stall(): Stall | undefined {
-    const [here, there] = [this.#here, this.#there];
+    const here = this.#here;
+    const there = this.#there;
     if (!here.stalled && !there.stalled) return undefined;
     return here.stalled && !(there.stalled && there.since < here.since)
       ? {
