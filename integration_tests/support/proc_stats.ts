@@ -30,26 +30,30 @@ export async function cpuSeconds(pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-/** How many TCP ports process `pid` listens on, IPv4 and IPv6 counted apart. */
-export async function listeningPorts(pid: number): Promise<number> {
-  const listening = new Set<string>();
+/** The TCP ports that process `pid` listens on; one for each socket. */
+export async function listeningPorts(pid: number): Promise<number[]> {
+  const bySocket = new Map<string, number>();
   for (const family of ["tcp", "tcp6"]) {
     const table = await Deno.readTextFile(`/proc/${pid}/net/${family}`);
     for (const line of table.split("\n").slice(1)) {
-      // Of its fields the fourth is the state (0A: it listens), the tenth the inode.
-      const fields = line.trim().split(/\s+/);
-      if (fields[3] === "0A") listening.add(`socket:[${fields[9]}]`);
+      // Of its fields the second is address and port in hexadecimal, the
+      // fourth the state (0A: it listens), the tenth the inode.
+      const [, local = "", , state, , , , , , inode] = line.trim().split(/\s+/);
+      if (state !== "0A") continue;
+      const port = parseInt(local.slice(local.lastIndexOf(":") + 1), 16);
+      bySocket.set(`socket:[${inode}]`, port);
     }
   }
-  let count = 0;
+  const ports: number[] = [];
   for await (const { name } of Deno.readDir(`/proc/${pid}/fd`)) {
     try {
       const target = await Deno.readLink(`/proc/${pid}/fd/${name}`);
-      if (listening.has(target)) count++;
+      const port = bySocket.get(target);
+      if (port !== undefined) ports.push(port);
     } catch (error) {
       // It was closed meanwhile.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
   }
-  return count;
+  return ports;
 }

@@ -167,6 +167,23 @@ export function checkListenable(address: Address, flag: string): void {
   }
 }
 
+/**
+ * Holds a port so that nobody else can listen there until it is disposed;
+ * undefined where it is taken already or this process may not. Who connects
+ * meanwhile gets no answer.
+ */
+export function occupy(address: Address): Disposable | undefined {
+  const net = { name: "net", host: formatAddress(address) } as const;
+  if (Deno.permissions.querySync(net).state !== "granted") return undefined;
+  try {
+    const [listener] = bind(address, FOR_TUNNELS);
+    return { [Symbol.dispose]: () => listener.close() };
+  } catch (error) {
+    if (error instanceof RunError) return undefined;
+    throw error;
+  }
+}
+
 function bind(
   address: Address,
   options: Purpose & { readonly reusePort?: boolean },

@@ -12,6 +12,7 @@ import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
+import { DebuggerGuard } from "./debugger.ts";
 import { planDescriptors } from "./descriptors.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
@@ -65,7 +66,11 @@ export async function main<R extends Role>(
     }
     for (const { level, text } of notices) log[level](text);
     let onHangup = (): void => {};
-    using stop = watchSignals(() => onHangup());
+    using guard = new DebuggerGuard();
+    using stop = watchSignals({
+      onHangup: () => onHangup(),
+      onUser1: () => guard.onSignal(),
+    });
     // For all workers: each for itself could not read a pipe.
     const pipes: Pipes = new Map();
     const readLogin = await loginReader(config.nats, pipes);

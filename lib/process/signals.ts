@@ -1,9 +1,8 @@
 /**
  * The signals that end a process: the first asks for a drain, the second for
  * an end at once. SIGHUP drains where there was a terminal, which is gone;
- * without one it is a word to a service that its files have changed. SIGUSR1
- * asks for nothing, and ends nothing; that it opens no debugger of the runtime's
- * is what its listener is for, and on Deno 2.9.6 does not bring about.
+ * without one it is a word to a service that its files have changed. SIGUSR1,
+ * which would end a process that does not listen to it, asks for nothing.
  *
  * @module
  */
@@ -30,15 +29,22 @@ export interface SignalSource
   readonly stderr: { isTerminal(): boolean };
 }
 
+/** What is to happen at signals that do not end the process. */
+export interface OtherSignals {
+  /** Called at each SIGHUP to a process without a terminal. */
+  readonly onHangup: () => void;
+  /** Called at each SIGUSR1. */
+  readonly onUser1: () => void;
+}
+
 /**
  * Listens for signals, or for those of them that the platform has, until
  * disposed. The reason of each abort is an `Error` that names the signal.
  *
- * @param onHangup Called at each SIGHUP to a process without a terminal.
  * @param source Where signals come from; default the system.
  */
 export function watchSignals(
-  onHangup: () => void,
+  { onHangup, onUser1 }: OtherSignals,
   source: SignalSource = Deno,
 ): StopSignals & Disposable {
   const drain = new AbortController();
@@ -47,7 +53,10 @@ export function watchSignals(
   const hasTerminal = source.stdin.isTerminal() || source.stderr.isTerminal();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
     const listener = (): void => {
-      if (signal === "SIGUSR1") return;
+      if (signal === "SIGUSR1") {
+        onUser1();
+        return;
+      }
       if (signal === "SIGHUP" && !hasTerminal) {
         onHangup();
         return;

@@ -7,7 +7,7 @@ import { RunError, TunnelError } from "../../lib/base/errors.ts";
 import { closeSocket, type SocketListener } from "../../lib/net/socket.ts";
 import { dial, resolve } from "../../lib/net/dial.ts";
 import { Reserve } from "../../lib/net/descriptors.ts";
-import { listen } from "../../lib/net/listen.ts";
+import { listen, occupy } from "../../lib/net/listen.ts";
 import { TcpSocket } from "../../lib/net/tcp_socket.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FewDescriptors } from "../support/few_descriptors.ts";
@@ -489,6 +489,28 @@ Deno.test(
     }
   },
 );
+
+Deno.test("occupy() holds a port until disposed, and not one that is taken", () => {
+  const owner = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = owner.addr;
+  assert.equal(occupy({ host: "127.0.0.1", port }), undefined);
+  owner.close();
+  const bind = (): void => Deno.listen({ hostname: "127.0.0.1", port }).close();
+  {
+    using hold = occupy({ host: "127.0.0.1", port });
+    assert.ok(hold);
+    assert.throws(bind, Deno.errors.AddrInUse);
+  }
+  bind();
+});
+
+Deno.test({
+  name: "occupy() asks for no permission",
+  permissions: { net: false },
+  fn(): void {
+    assert.equal(occupy({ host: "127.0.0.1", port: 9229 }), undefined);
+  },
+});
 
 Deno.test("TcpSocket has web streams, whose ends are each an end of stream", async () => {
   const { ours, theirs } = await connected();
