@@ -8,6 +8,7 @@
  */
 
 import { type ConfigFile, expandHome } from "./file.ts";
+import { ListError } from "./list.ts";
 import {
   type Option,
   type OptionKey,
@@ -345,7 +346,13 @@ function parse(
     if (!(error instanceof SyntaxError || error instanceof RangeError)) {
       throw error;
     }
-    throw new UsageError(`${origin}: ${error.message}`, { cause: error });
+    const problems = error instanceof ListError
+      ? error.problems
+      : [error.message];
+    throw new UsageError(
+      problems.map((problem) => `${origin}: ${problem}`),
+      { cause: error },
+    );
   }
 }
 

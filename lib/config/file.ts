@@ -121,7 +121,9 @@ export function parseConfigFile(
         if (texts.has(option.key)) {
           problems.add(`${at} is given twice in ${path}`);
         }
-        const text = problems.attempt(() => textOf(value, option, path));
+        const text = problems.attempt(() =>
+          textOf(value, option, { path, problems })
+        );
         if (text !== undefined) texts.set(option.key, text);
       }
     }
@@ -171,11 +173,11 @@ function unknownKey(
   return `Unknown key ${quote(redactUrl(at))} in ${path}${hint}`;
 }
 
-/** The text that `value` of a file stands for. */
+/** The text that `value` of a file stands for; of a list, of those of its items that have one. */
 function textOf(
   value: unknown,
   { key, type, secret }: Option,
-  path: string,
+  { path, problems }: { readonly path: string; readonly problems: Problems },
 ): string {
   const { fileType } = type;
   if (typeof value === "string") return value;
@@ -186,13 +188,17 @@ function textOf(
     return String(value);
   }
   if (fileType === "list" && Array.isArray(value)) {
-    const wrong = value.findIndex((item) => typeof item !== "string");
-    if (wrong < 0) return value.join(",");
-    throw new UsageError(
-      `${key}[${wrong}] in ${path}: ${
-        describe(value[wrong])
-      } where there must be a string`,
+    const wrong = value.flatMap((item, index) =>
+      typeof item === "string" ? [] : [
+        `${key}[${index}] in ${path}: ${
+          describe(item)
+        } where there must be a string`,
+      ]
     );
+    const texts = value.filter((item) => typeof item === "string");
+    if (texts.length === 0 && wrong.length > 0) throw new UsageError(wrong);
+    problems.add(...wrong);
+    return texts.join(",");
   }
   const shown = secret === true ? "a value" : describe(value);
   throw new UsageError(

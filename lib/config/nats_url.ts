@@ -7,6 +7,7 @@
 import { type Address, tryParseAddress } from "../base/address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { quote, redactUrl } from "../base/text.ts";
+import { parseList } from "./list.ts";
 
 /** The port of a broker whose URL names none: that of NATS. */
 const DEFAULT_PORT = "4222";
@@ -26,41 +27,66 @@ export interface NatsUrls {
  * `nats://host:port`, `tls://host:port` or `host:port` (port 4222 when left
  * out), with `user:password@` or `token@` before the host.
  *
- * @throws {SyntaxError} naming `text`, without its credentials, and what is
- * wrong with it.
+ * @throws {ListError} naming each URL that is wrong, without its credentials,
+ * and what is wrong with it.
  */
 export function parseNatsUrls(text: string): NatsUrls {
-  const refuse = (problem: string): SyntaxError =>
-    new SyntaxError(`${quote(redactUrl(text))} is no NATS URL: ${problem}`);
-  const servers: Address[] = [];
-  let tls = false;
-  let auth: NatsUrls["auth"] = { kind: "none" };
-  for (const part of text.split(",")) {
-    if (part.trim() === "") throw refuse("it is empty, or a part of it is");
-    const [, scheme = "nats", userInfo, place = ""] =
-      /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:(.*)@)?(.*?)\/?$/is.exec(part.trim()) ??
-        [];
-    if (!/^(?:nats|tls)$/i.test(scheme)) {
-      throw refuse("its scheme is neither nats:// nor tls://");
+  const whole = quote(redactUrl(text));
+  const several = text.includes(",");
+  const urls = parseList(text, (part, number) => {
+    if (part === "") {
+      throw refusal(whole, "it is empty, or a part of it is");
     }
-    if (/[/?#]/.test(place)) throw refuse("it has more than host and port");
-    // In a URL the % before a zone is itself percent-encoded (RFC 6874).
-    const plain = place.replace(/^(\[[^%\]]*)%25(?=[^\]])/, "$1%");
-    const address = tryParseAddress(
-      /^[^:]+$|\]$/.test(plain) ? `${plain}:${DEFAULT_PORT}` : plain,
-    );
-    if (typeof address === "string") throw refuse(address);
-    servers.push(address);
-    tls ||= scheme.toLowerCase() === "tls";
-    if (userInfo === undefined) continue;
-    const found = parseUserInfo(userInfo);
-    if (typeof found === "string") throw refuse(found);
-    if (auth.kind !== "none" && !sameLogin(auth, found)) {
-      throw refuse("it has different credentials for different servers");
-    }
-    auth = found;
+    const url = parseUrl(part);
+    if (typeof url !== "string") return url;
+    // Where there are credentials, a part may be a piece of one with a comma.
+    const shown = !several
+      ? whole
+      : text.includes("@")
+      ? `part ${number} of ${whole}`
+      : quote(part);
+    throw refusal(shown, url);
+  });
+  const logins = urls.flatMap(({ auth }) => auth ?? []);
+  const [auth = { kind: "none" }] = logins;
+  if (logins.some((other) => !sameLogin(auth, other))) {
+    throw refusal(whole, "it has different credentials for different servers");
   }
-  return { servers, tls, auth };
+  return {
+    servers: urls.map(({ server }) => server),
+    tls: urls.some(({ tls }) => tls),
+    auth,
+  };
+}
+
+function refusal(shown: string, problem: string): SyntaxError {
+  return new SyntaxError(`${shown} is no NATS URL: ${problem}`);
+}
+
+/** What one URL says. */
+interface NatsUrl {
+  readonly server: Address;
+  readonly tls: boolean;
+  readonly auth: Credentials<string> | undefined;
+}
+
+/** What one URL says, or what is wrong with it. */
+function parseUrl(text: string): NatsUrl | string {
+  const [, scheme = "nats", userInfo, place = ""] =
+    /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:(.*)@)?(.*?)\/?$/is.exec(text) ?? [];
+  if (!/^(?:nats|tls)$/i.test(scheme)) {
+    return "its scheme is neither nats:// nor tls://";
+  }
+  if (/[/?#]/.test(place)) return "it has more than host and port";
+  // In a URL the % before a zone is itself percent-encoded (RFC 6874).
+  const plain = place.replace(/^(\[[^%\]]*)%25(?=[^\]])/, "$1%");
+  const server = tryParseAddress(
+    /^[^:]+$|\]$/.test(plain) ? `${plain}:${DEFAULT_PORT}` : plain,
+  );
+  if (typeof server === "string") return server;
+  const auth = userInfo === undefined ? undefined : parseUserInfo(userInfo);
+  if (typeof auth === "string") return auth;
+  return { server, tls: scheme.toLowerCase() === "tls", auth };
 }
 
 /** The credentials of a URL, or what is wrong with them. */

@@ -7,6 +7,7 @@
 
 import { type Address, parseAddress } from "../base/address.ts";
 import { Secret } from "../base/credentials.ts";
+import { parseList } from "./list.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
 import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
@@ -28,7 +29,7 @@ export interface OptionType<T> {
    * The value in `text`.
    *
    * @throws {SyntaxError | RangeError} naming `text` (unless it is a secret)
-   * and what is wrong with it.
+   * and what is wrong with it; a ListError with that of each part.
    */
   parse(text: string): T;
 }
@@ -195,10 +196,7 @@ export const clientId: OptionType<string | undefined> = {
 export const targetRules: OptionType<readonly TargetRule[]> = {
   placeholder: "PATTERN",
   fileType: "list",
-  parse: (text) =>
-    text === ""
-      ? []
-      : text.split(",").map((part) => parseTargetRule(part.trim())),
+  parse: (text) => text === "" ? [] : parseList(text, parseTargetRule),
 };
 
 /** `value` when it is in `range`. */

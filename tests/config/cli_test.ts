@@ -159,12 +159,13 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
 function problemsOf(
   args: readonly string[],
   sources: Parameters<typeof fakeSources>[0] = {},
+  role: Role = "client",
 ): readonly string[] {
   try {
-    parseCommandLine("client", args, fakeSources(sources));
+    parseCommandLine(role, args, fakeSources(sources));
   } catch (error) {
     assert.ok(error instanceof UsageError, String(error));
-    const hint = "; run 'client.ts --help' for usage";
+    const hint = `; run '${role}.ts --help' for usage`;
     assert.equal(error.message, error.problems.join("; "));
     assert.equal(error.message.split(hint).length, 2);
     assert.ok(error.message.endsWith(hint));
@@ -198,6 +199,47 @@ Deno.test("parseCommandLine() tells of flags, variables and file in one go", () 
   for (const [index, origin] of origins.entries()) {
     assert.ok(found[index]?.startsWith(origin), found[index]);
   }
+});
+
+Deno.test("parseCommandLine() tells each wrong part of a list, wherever it is written, and each once", () => {
+  const path = "./.nats-proxy-server.yaml";
+  const found = problemsOf(
+    ["--allow-target", "db", "--allow-target", "a:1,*a:2, b:0 ,db"],
+    {
+      env: { NATS_URL: "ws://a,b,,c:x," },
+      files: {
+        [path]: "nats: {url: [a b, nats://ok, 7]}\n" +
+          "server: {allow_target: [5, 6]}\n",
+      },
+    },
+    "server",
+  );
+  const file = (key: string): string => `${key} in ${path}: `;
+  const variable = "environment variable NATS_URL: ";
+  assert.deepEqual(found, [
+    `nats.url[2] in ${path}: the number "7" where there must be a string`,
+    `server.allow_target[0] in ${path}: the number "5" where there must be a string`,
+    `server.allow_target[1] in ${path}: the number "6" where there must be a string`,
+    '--allow-target: "db" is not a target pattern: it has no port; write host:port',
+    '--allow-target: "*a:2" is not a target pattern: its host has characters that no host name has',
+    '--allow-target: "b:0" is not a target pattern: its port is 0',
+    `${
+      file("nats.url")
+    }"a b" is no NATS URL: its host has white space or control characters in it`,
+    `${variable}"ws://a" is no NATS URL: its scheme is neither nats:// nor tls://`,
+    `${variable}"ws://a,b,,c:x," is no NATS URL: it is empty, or a part of it is`,
+    `${variable}"c:x" is no NATS URL: its port is not a number`,
+  ]);
+});
+
+Deno.test("parseCommandLine() numbers the wrong URLs of a list with credentials, of which it shows none", () => {
+  const env = { NATS_URL: `nats://u:${HIDDEN},${HIDDEN}@a:x,ok,b:0` };
+  const shown = '"nats://***@a:x,ok,b:0" is no NATS URL: ';
+  assert.deepEqual(problemsOf([], { env }), [
+    `environment variable NATS_URL: part 1 of ${shown}its port is not a number`,
+    `environment variable NATS_URL: part 2 of ${shown}its port is not a number`,
+    `environment variable NATS_URL: part 4 of ${shown}its port is 0`,
+  ]);
 });
 
 Deno.test("parseCommandLine() tells all that does not go together, and only when each alone is right", () => {
