@@ -8,9 +8,11 @@ import {
   ownSubjects,
   startClient,
   startServer,
+  startTunnel,
 } from "./support/roles.ts";
 import { startEcho } from "./support/targets.ts";
 import { dial, readToEnd } from "./support/transfer.ts";
+import { soon } from "./support/waits.ts";
 
 /** Whether a connection through `client` reaches the echo. */
 async function echoes(client: ClientRole): Promise<boolean> {
@@ -66,6 +68,33 @@ integrationTest(
         },
       );
       assert.equal(reason, "refused");
+    }
+  },
+);
+
+integrationTest(
+  "a client and a server with different data prefixes say so at once, at both ends",
+  async () => {
+    await using tunnel = await startTunnel({
+      clientArgs: ["--data-prefix", "edge.data"],
+    });
+    using conn = await dial(tunnel.endpoint);
+    assert.equal((await readToEnd(conn)).length, 0);
+    for (
+      const [role, line] of [
+        [tunnel.client, "open failed"],
+        [tunnel.server, "open refused"],
+      ] as const
+    ) {
+      const { reason, why } = await soon(
+        line,
+        role.entry(({ msg }) => msg === line),
+      );
+      assert.equal(reason, "denied");
+      assert.match(
+        String(why),
+        /the client has the data prefix "edge\.data", the server "[^"]+": give both the same --data-prefix$/,
+      );
     }
   },
 );

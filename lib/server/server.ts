@@ -228,7 +228,7 @@ export class Egress implements Disposable {
       this.#send(reply, encodeAgain(this.#options.token));
       return;
     }
-    const refusal = this.#objection(request);
+    const refusal = this.#objection(request, reply);
     if (refusal !== undefined) {
       this.#refuse(reply, refusal, request);
       return;
@@ -256,13 +256,16 @@ export class Egress implements Disposable {
   }
 
   /** Why a request is refused before its target is looked at; undefined if it is not. */
-  #objection({ native }: OpenRequest): Reason | undefined {
-    const { maxTunnelsPerClient, refuseV1 } = this.#options;
+  #objection({ native }: OpenRequest, reply: string): Reason | undefined {
+    const { maxTunnelsPerClient, refuseV1, subjects } = this.#options;
     if (native === undefined && refuseV1) return REFUSE_V1;
     if (this.#draining) return DRAINING;
     const limit = this.session.limitReached(this.#dialing.size);
     if (limit !== undefined || native === undefined) return limit;
     const { client } = native;
+    const text = subjects.prefixProblem(client, reply);
+    // Its frames would not be heard. Another server may have the client's prefix.
+    if (text !== undefined) return { code: "denied", text };
     const tunnels = this.session.tunnelsWith(client) + this.#dialsOf(client);
     return tunnels < maxTunnelsPerClient ? undefined : {
       code: "limit",

@@ -87,7 +87,7 @@ export class Peers<T extends PeerTunnel> {
   get(token: string, codec: Codec, now: number): Peer<T> {
     const known = this.#peers.get(token);
     if (known !== undefined) {
-      if (known.tunnels.size === 0) known.state.heard(now);
+      if (known.tunnels.size === 0) known.state.agreed(now);
       this.#idleSince.delete(known);
       return known;
     }

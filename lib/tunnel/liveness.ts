@@ -30,6 +30,7 @@ export class Liveness {
   readonly #times: PeerTimes;
   readonly #role: Role;
   #heardAt: number;
+  #everHeard = false;
   #absentSince: number | undefined;
   #downSince: number | undefined;
   #upAt: number;
@@ -37,7 +38,7 @@ export class Liveness {
   #pingId = 0;
   #pingSentAt: number | undefined;
 
-  /** A peer of this `role` that was heard from at `now`, over a link that is up. */
+  /** A peer of this `role` that has agreed to a tunnel at `now`, over a link that is up. */
   constructor(times: PeerTimes, role: Role, now: number) {
     this.#times = times;
     this.#role = role;
@@ -47,6 +48,12 @@ export class Liveness {
 
   /** A frame came from the peer. */
   heard(now: number): void {
+    this.#everHeard = true;
+    this.agreed(now);
+  }
+
+  /** The peer has agreed to a tunnel, after a rest in which it was not asked for anything. */
+  agreed(now: number): void {
     this.#heardAt = now;
     this.#absentSince = undefined;
   }
@@ -101,7 +108,7 @@ export class Liveness {
     if (now >= (this.#absentSince ?? Infinity) + peerTimeout) {
       const text =
         `the ${this.#role} did not listen on NATS for ${peerTimeout} ms (--peer-timeout)`;
-      return { code: "peer-gone", text };
+      return this.#gone(text);
     }
     // After an outage of ours the peer, too, may need a moment to be back.
     const silentUntil = Math.max(
@@ -111,6 +118,14 @@ export class Liveness {
     if (now < silentUntil) return undefined;
     const text =
       `nothing was heard of the ${this.#role} for ${resumeTimeout} ms (--resume-timeout)`;
-    return { code: "peer-gone", text };
+    return this.#gone(text);
+  }
+
+  /** A peer pings with the first tunnel: one that never came through speaks elsewhere. */
+  #gone(text: string): Reason {
+    const hint = this.#everHeard
+      ? ""
+      : ", and no frame of it ever came: is --data-prefix the same at both ends?";
+    return { code: "peer-gone", text: text + hint };
   }
 }

@@ -9,6 +9,8 @@
  *
  * @module
  */
+import { quote } from "../base/text.ts";
+
 /** The original's subject for opens. */
 export const DEFAULT_REQUEST_SUBJECT = "proxy.request";
 
@@ -91,6 +93,21 @@ export class Subjects {
     return subject.startsWith(prefix)
       ? subject.slice(prefix.length)
       : undefined;
+  }
+
+  /**
+   * What keeps this deployment's frames from the client with this token that has
+   * an open answered at `reply`: another data prefix. Undefined when it has the
+   * same, or `reply` does not show it.
+   */
+  prefixProblem(client: string, reply: string): string | undefined {
+    const end = reply.lastIndexOf(`.to_client.${client}.${OPEN_TOKEN}.`);
+    const prefix = end < 0 ? this.#prefix : reply.slice(0, end);
+    return prefix === this.#prefix
+      ? undefined
+      : `the client has the data prefix ${quote(prefix)}, the server ${
+        quote(this.#prefix)
+      }: give both the same --data-prefix`;
   }
 }
 

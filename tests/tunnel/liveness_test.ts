@@ -15,6 +15,7 @@ function codeAt(peer: Liveness, now: number): string | undefined {
 
 Deno.test("verdict() gives an absent peer the peer time", () => {
   const peer = new Liveness(TIMES, "server", 0);
+  peer.heard(500);
   peer.noResponders(1_000);
   peer.noResponders(9_000); // said again: absent since the first time
   assert.equal(codeAt(peer, 10_999), undefined);
@@ -42,6 +43,34 @@ Deno.test("verdict() gives a silent peer the resume time", () => {
     code: "peer-gone",
     text: "nothing was heard of the server for 30000 ms (--resume-timeout)",
   });
+});
+
+Deno.test("verdict() asks after the data prefix where no frame ever came", () => {
+  const hint =
+    ", and no frame of it ever came: is --data-prefix the same at both ends?";
+  const absent = new Liveness(TIMES, "server", 0);
+  absent.noResponders(0);
+  const silent = new Liveness(TIMES, "client", 0);
+  for (const peer of [absent, silent]) {
+    peer.agreed(0); // to a tunnel more, which is no frame
+  }
+  absent.noResponders(0);
+  assert.deepEqual(absent.verdict(10_000), {
+    code: "peer-gone",
+    text:
+      `the server did not listen on NATS for 10000 ms (--peer-timeout)${hint}`,
+  });
+  assert.deepEqual(silent.verdict(30_000), {
+    code: "peer-gone",
+    text:
+      `nothing was heard of the client for 30000 ms (--resume-timeout)${hint}`,
+  });
+  for (const peer of [absent, silent]) {
+    peer.heard(0);
+    assert.doesNotMatch(peer.verdict(60_000)?.text ?? hint, /prefix/);
+  }
+  silent.linkDown(0);
+  assert.equal(silent.verdict(60_000)?.code, "nats-down");
 });
 
 Deno.test("verdict() gives a link that is down the resume time, whatever was said before", () => {

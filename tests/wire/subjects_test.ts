@@ -80,6 +80,22 @@ Deno.test("Subjects.pattern() takes in what is for a process, and nothing else",
   }
 });
 
+Deno.test("Subjects.prefixProblem() knows another prefix by where a client has its opens answered", () => {
+  const problemOf = (reply: string): string | undefined =>
+    subjects.prefixProblem("c", reply);
+  const other = new Subjects({ request: "r", prefix: "a.b" });
+  const id = formatId({ client: "c", server: OPEN_TOKEN, number: 7 });
+  assert.equal(problemOf(subjects.data("client", id)), undefined);
+  assert.equal(
+    problemOf(other.data("client", id)),
+    'the client has the data prefix "a.b", the server "p.data": give both the same --data-prefix',
+  );
+  // What says nothing of a prefix: inboxes, and what a broker makes of them.
+  for (
+    const reply of ["_INBOX.x.y", "_R_.x.y", "a.b.to_client.d.open.7", ""]
+  ) assert.equal(problemOf(reply), undefined, reply);
+});
+
 Deno.test("Subjects.idOf() finds the ID in a data subject of its own", () => {
   assert.equal(subjects.idOf("server", "p.data.to_server.c.s.7"), "c.s.7");
   assert.equal(subjects.idOf("client", "p.data.to_client.abc"), "abc");

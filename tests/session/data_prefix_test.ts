@@ -1,0 +1,73 @@
+/** A client and a server that do not have the same data prefix. */
+import assert from "node:assert/strict";
+import { Subjects } from "../../lib/wire/subjects.ts";
+import { captureLog } from "../support/capture_log.ts";
+import { Pair, SUBJECTS, TestServer } from "../support/shell_pair.ts";
+
+const OTHER = { request: SUBJECTS.request, prefix: "other.data" };
+
+/** The subjects of a server of a version that does not look where it answers. */
+class OldSubjects extends Subjects {
+  override prefixProblem(): undefined {
+    return undefined;
+  }
+}
+
+Deno.test("a server refuses an open of a client with another data prefix, and both say which they have", async () => {
+  using log = captureLog();
+  using pair = new Pair({ client: { subjects: new Subjects(OTHER) } });
+  const app = pair.client.listener.connect();
+  await pair.settle();
+  assert.ok(app.closed);
+  assert.deepEqual(pair.server.targets, []);
+  assert.deepEqual(pair.sizes, [0, 0]);
+  const text =
+    'the client has the data prefix "other.data", the server "p.data": give both the same --data-prefix';
+  assert.deepEqual(
+    log.records.filter(({ level }) => level === "warning").map((
+      { rawMessage, properties: { reason, by, why } },
+    ) => [rawMessage, reason, by, why]),
+    [
+      ["open refused", "denied", undefined, text],
+      ["open failed", "denied", "peer", `the other end says: ${text}`],
+    ],
+  );
+});
+
+Deno.test("a client is served by the one server of its group that has its data prefix", async () => {
+  using pair = new Pair({ client: { subjects: new Subjects(OTHER) } });
+  using same = new TestServer(pair.broker, pair.clock, {
+    token: "server2",
+    subjects: new Subjects(OTHER),
+  });
+  const app = pair.client.listener.connect();
+  await pair.settle();
+  const [target] = same.targets;
+  assert.ok(target);
+  app.send("hello");
+  await pair.settle();
+  assert.equal(target.text, "hello");
+});
+
+Deno.test("where a server does not look, both ends ask after the data prefix when no frame has come", async () => {
+  using log = captureLog();
+  using pair = new Pair({
+    client: { subjects: new Subjects(OTHER) },
+    server: { subjects: new OldSubjects({ ...OTHER, prefix: "p.data" }) },
+  });
+  const { app, target } = await pair.open();
+  app.send("hello");
+  await pair.wait(13_000);
+  assert.ok(app.closed && target.closed);
+  const ends = log.records.filter(({ rawMessage }) =>
+    rawMessage === "tunnel closed"
+  );
+  assert.equal(ends.length, 2);
+  for (const { properties: { reason, by, why } } of ends) {
+    assert.deepEqual([reason, by], ["peer-gone", "local"]);
+    assert.match(
+      String(why),
+      /no frame of it ever came: is --data-prefix the same at both ends\?$/,
+    );
+  }
+});
