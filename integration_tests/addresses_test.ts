@@ -2,8 +2,12 @@
 import assert from "node:assert/strict";
 import { type Endpoint, formatAddress } from "./support/addresses.ts";
 import { roundTrip } from "./support/chaos_flow.ts";
-import { Folder } from "./support/folder.ts";
-import { BlackHole, UNSHARE, withHosts } from "./support/surroundings.ts";
+import {
+  BlackHole,
+  hostsFile,
+  UNSHARE,
+  withHosts,
+} from "./support/surroundings.ts";
 import { soon, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
@@ -17,7 +21,7 @@ import {
   startServer,
   startTunnel,
 } from "./support/roles.ts";
-import { startEcho, Target } from "./support/targets.ts";
+import { startEcho, startSilent, type Target } from "./support/targets.ts";
 import { dial, readToEnd } from "./support/transfer.ts";
 
 const ROLES = ["client", "server"] as const;
@@ -39,16 +43,6 @@ const PROMPT = 3_000;
 
 /** A name only the hosts files of these tests know. */
 const NAME = "somewhere.test";
-
-/** A file of `lines` for {@linkcode withHosts}. */
-async function hostsFile(
-  cleanup: AsyncDisposableStack,
-  ...lines: readonly string[]
-): Promise<string> {
-  const folder = cleanup.use(await Folder.make());
-  const text = ["127.0.0.1 localhost", "::1 localhost", ...lines].join("\n");
-  return await folder.write("hosts", `${text}\n`);
-}
 
 /**
  * Expects that connections are served. Of opens that the wrong one of two
@@ -292,11 +286,6 @@ for (
       assert.ok(text.includes(flag), text);
     },
   );
-}
-
-/** Accepts, and says nothing: what a broker's address leads to that is not reachable from here. */
-function startSilent(options: Partial<Endpoint> = {}): Target {
-  return new Target(async (conn) => void await readToEnd(conn), options);
 }
 
 /** A broker of a cluster whose other members announce addresses that lead nowhere. */

@@ -1,29 +1,23 @@
 /** Few file descriptors: who gets the last ones, and what is said of it. */
 import assert from "node:assert/strict";
 import { parseAddress } from "./support/addresses.ts";
-import { pause } from "./support/changes.ts";
 import { roundTrip } from "./support/chaos_flow.ts";
 import { limitFiles, PRLIMIT } from "./support/surroundings.ts";
 import { soon, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { openFiles } from "./support/proc_stats.ts";
-import { owned } from "./support/owned.ts";
+import { startServer } from "./support/roles.ts";
 import {
-  type ClientRole,
-  type Role,
-  type RoleName,
-  startClient,
-  startServer,
-} from "./support/roles.ts";
-import { startEcho } from "./support/targets.ts";
+  AWAY,
+  breakBroker,
+  crowd,
+  FEW,
+  startScarce,
+} from "./support/scarce.ts";
 import { dial, readEnding, writeAll } from "./support/transfer.ts";
 
 const ROLES = ["client", "server"] as const;
 const NEEDS_PRLIMIT = { ignore: PRLIMIT === undefined };
-
-/** Open files that a scarce process may have; the runtime itself takes 25. */
-const FEW = 64;
 
 /** What most systems allow a process. */
 const USUAL = 1_024;
@@ -31,88 +25,11 @@ const USUAL = 1_024;
 /** Connections that applications want: more than FEW allows. */
 const WANTED = 120;
 
-/** How long the broker is away, in ms: an accept that waits is tried again meanwhile. */
-const AWAY = 2_000;
-
-/** How long a connection may take until it is served or ended, in ms. */
-const DECIDED = 4_000;
-
-/** Both roles, with as many open files as given. */
-interface Scarce extends AsyncDisposable {
-  readonly nats: NatsServer;
-  readonly server: Role;
-  readonly client: ClientRole;
-}
-
-async function startScarce(
-  files: Readonly<Partial<Record<RoleName, number>>>,
-  args: readonly string[] = [],
-): Promise<Scarce> {
-  await using cleanup = new AsyncDisposableStack();
-  const nats = cleanup.use(await startNatsServer());
-  const echo = cleanup.use(startEcho());
-  const through = (
-    role: RoleName,
-  ): { readonly through?: readonly string[] } => {
-    const most = files[role];
-    return most === undefined ? {} : {
-      through: [PRLIMIT ?? "prlimit", `--nofile=${most}:${most}`],
-    };
-  };
-  const server = cleanup.use(
-    await startServer(nats.url, { ...through("server"), args }),
-  );
-  const client = cleanup.use(
-    await startClient(nats.url, {
-      ...through("client"),
-      target: echo.address,
-      args: ["--status-addr", "127.0.0.1:0", ...args],
-    }),
-  );
-  await client.statusAddress();
-  return owned(cleanup, { nats, server, client });
-}
-
-/** The broker of a stage goes, and comes back. */
-async function breakBroker({ nats }: Scarce): Promise<void> {
-  await nats.kill();
-  await pause(AWAY);
-  await nats.restart();
-}
-
-/** Connections that applications made, and those of them that are served. */
-interface Crowd extends Disposable {
-  readonly served: readonly Deno.TcpConn[];
-  /** Those that were neither served nor ended in time. */
-  readonly left: number;
-}
-
-/** Makes `count` connections at once. */
-async function crowd(client: ClientRole, count: number): Promise<Crowd> {
-  using conns = new DisposableStack();
-  const served: Deno.TcpConn[] = [];
-  let left = 0;
-  const one = async (): Promise<void> => {
-    const conn = conns.use(await dial(client.endpoint));
-    try {
-      await soon("it is served", roundTrip(conn), DECIDED);
-      served.push(conn);
-    } catch (error) {
-      if (error instanceof Error && error.message.includes("not within")) {
-        left++;
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: count }, one));
-  const all = conns.move();
-  return { served, left, [Symbol.dispose]: () => all.dispose() };
-}
-
 for (const role of ROLES) {
   integrationTest(
     `descriptors: all tunnels of a ${role} that is short of them survive ${AWAY} ms without a broker`,
     async () => {
-      await using stage = await startScarce({ [role]: FEW });
+      await using stage = await startScarce({ files: { [role]: FEW } });
       using all = await crowd(stage.client, WANTED);
       const { length } = all.served;
       assert.ok(length >= 10, `only ${length} are served`);
@@ -130,7 +47,7 @@ for (const role of ROLES) {
   integrationTest(
     `descriptors: a ${role} that is short of them refuses with "limit", leaves nobody waiting, and answers for its status`,
     async () => {
-      await using stage = await startScarce({ [role]: FEW });
+      await using stage = await startScarce({ files: { [role]: FEW } });
       const { client } = stage;
       using all = await crowd(client, WANTED);
       for (const path of ["/health", "/ready", "/metrics"]) {
@@ -154,7 +71,7 @@ for (const role of ROLES) {
   integrationTest(
     `descriptors: a ${role} says at start how many it may have, and what that allows`,
     async () => {
-      await using stage = await startScarce({ [role]: FEW });
+      await using stage = await startScarce({ files: { [role]: FEW } });
       const said = stage[role].entries().filter((entry) =>
         /descriptor|open files/i.test(JSON.stringify(entry)) &&
         JSON.stringify(entry).includes(String(FEW))
@@ -172,7 +89,7 @@ for (const role of ROLES) {
   integrationTest(
     `descriptors: a thousand half requests on the status port of a ${role} cost no tunnel and not the status`,
     async () => {
-      await using stage = await startScarce({ [role]: USUAL });
+      await using stage = await startScarce({ files: { [role]: USUAL } });
       const address = parseAddress(await stage[role].statusAddress());
       using before = await crowd(stage.client, 10);
       assert.equal(before.served.length, 10);
@@ -236,7 +153,7 @@ for (const role of ROLES) {
 integrationTest(
   "descriptors: what a server that is short of them refuses another one serves",
   async () => {
-    await using stage = await startScarce({ server: FEW });
+    await using stage = await startScarce({ files: { server: FEW } });
     await using other = await startServer(stage.nats.url);
     using all = await crowd(stage.client, WANTED);
     // A few were asked again of the first one each time.
@@ -252,7 +169,7 @@ integrationTest(
   `descriptors: tunnels of two workers that are short of them survive ${AWAY} ms without a broker`,
   async () => {
     const files = { client: FEW + 32, server: FEW + 32 };
-    await using stage = await startScarce(files, ["--workers", "2"]);
+    await using stage = await startScarce({ files, args: ["--workers", "2"] });
     for (const role of ROLES) {
       await stage[role].entry(({ msg }) => msg === "workers started");
     }
@@ -268,7 +185,9 @@ integrationTest(
 integrationTest(
   `descriptors: roles with ${USUAL} of them live through 1,050 honest tunnels, and serve those that fit`,
   async () => {
-    await using stage = await startScarce({ client: USUAL, server: USUAL });
+    await using stage = await startScarce({
+      files: { client: USUAL, server: USUAL },
+    });
     using all = await crowd(stage.client, 1_050);
     assert.ok(all.served.length > 900, `only ${all.served.length} are served`);
     for (const role of ROLES) {

@@ -8,6 +8,7 @@
 import { locate } from "../../tools/find_or_install.ts";
 import assert from "node:assert/strict";
 import { type Endpoint, endpointOf } from "./addresses.ts";
+import { Folder } from "./folder.ts";
 import { run } from "./processes.ts";
 
 /** A listener at which a dial hangs: its queue is full, and what comes more is dropped. */
@@ -69,6 +70,16 @@ export function withHosts(file: string): readonly string[] {
     echo "hosts: files" > "$0.nsswitch" &&
     mount --bind "$0.nsswitch" /etc/nsswitch.conf && exec "$@"`;
   return [UNSHARE ?? "unshare", "--mount", "sh", "-c", script, file];
+}
+
+/** A file of `lines` for {@linkcode withHosts}. */
+export async function hostsFile(
+  cleanup: AsyncDisposableStack,
+  ...lines: readonly string[]
+): Promise<string> {
+  const folder = cleanup.use(await Folder.make());
+  const text = ["127.0.0.1 localhost", "::1 localhost", ...lines].join("\n");
+  return await folder.write("hosts", `${text}\n`);
 }
 
 async function mountNamespaces(): Promise<string | undefined> {

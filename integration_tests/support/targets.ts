@@ -174,6 +174,11 @@ export function startSink(reply: Uint8Array = new Uint8Array()): Sink {
   return new Sink(reply);
 }
 
+/** Accepts, and says nothing: what a broker's address leads to that is not reachable from here. */
+export function startSilent(options: TargetOptions = {}): Target {
+  return new Target(async (conn) => void await receiveAll(conn), options);
+}
+
 /** A target whose connections are held until told otherwise. */
 export class Stalled extends Target {
   readonly #release: () => void;
