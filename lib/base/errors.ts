@@ -155,3 +155,12 @@ export function messageOf(thrown: unknown): string {
   const text = thrown instanceof Error ? thrown.message : String(thrown);
   return text.replaceAll(/\s*[\r\n]+\s*/g, " ");
 }
+
+/** What the system is short of when these come: a pause may help. Nothing else deserves one. */
+const SHORTAGES: readonly unknown[] = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+
+/** Whether `error` says that the system is short of descriptors or memory. */
+export function isShortage(error: unknown): boolean {
+  return error instanceof Error && "code" in error &&
+    SHORTAGES.includes(error.code);
+}

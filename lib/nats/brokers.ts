@@ -33,6 +33,8 @@ interface Entry {
   readonly broker: Broker;
   /** Times it failed in a row. */
   failures: number;
+  /** Whether one of those times was more than a want of descriptors. */
+  tried: boolean;
   /** When it may be dialled again. */
   notBefore: number;
 }
@@ -91,8 +93,15 @@ export class Brokers {
     return entry.broker.configured || entry === this.#last;
   }
 
-  /** `broker` could not be reached, does not let us in, or cut us off soon: others have their turn. */
-  failed(broker: Broker, now: number): void {
+  /**
+   * `broker` could not be reached, does not let us in, or cut us off soon:
+   * others have their turn. `untried`: there were no descriptors to dial it.
+   */
+  failed(
+    broker: Broker,
+    now: number,
+    { untried = false }: { readonly untried?: boolean } = {},
+  ): void {
     for (const entry of this.#inOrder()) {
       if (entry.broker !== broker) continue;
       const wait = backoffDelay(entry.failures++, {
@@ -100,6 +109,7 @@ export class Brokers {
         random: this.#random,
       });
       entry.notBefore = now + wait;
+      if (!untried) entry.tried = true;
       return;
     }
   }
@@ -108,15 +118,16 @@ export class Brokers {
   lost(broker: Broker): void {
     for (const entry of this.#inOrder()) {
       entry.failures = 0;
+      entry.tried = false;
       entry.notBefore = -Infinity;
       if (entry.broker === broker) this.#last = entry;
     }
   }
 
-  /** Whether every configured broker but `broker` has failed. */
+  /** Whether every configured broker but `broker` was tried, and has failed. */
   othersFailed(broker: Broker): boolean {
     return this.#configured.every((entry) =>
-      entry.broker === broker || entry.failures > 0
+      entry.broker === broker || entry.tried
     );
   }
 
@@ -161,6 +172,7 @@ function entryOf(
   return {
     broker: { address, name, tlsName, configured },
     failures: 0,
+    tried: false,
     notBefore: -Infinity,
   };
 }

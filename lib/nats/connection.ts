@@ -55,6 +55,7 @@ import {
   type TransportEnd,
   type TransportHost,
 } from "./transport.ts";
+import { isUntried, type TakeTurn } from "./turns.ts";
 
 /** Counts since the bus was made. */
 export interface NatsStats extends Readonly<ReceivedCounts> {
@@ -302,7 +303,7 @@ class NatsConnection implements NatsBus, TransportHost {
     this.#latest = transport;
     return await findBroker({
       brokers: this.#brokers,
-      greet: (broker, signal) => this.#greet(broker, signal),
+      greet: (...about) => this.#greet(...about),
       onFailed: (broker, error) =>
         this.#attemptFailed(broker, reasonOf(broker, error)),
       reserve: this.#options.reserve,
@@ -347,7 +348,7 @@ class NatsConnection implements NatsBus, TransportHost {
     }
   }
 
-  /** How to speak TLS this time; credentials are read anew, too. */
+  /** How to speak TLS this time; credentials are read anew, too, while there is a descriptor for that. */
   #tlsNow(): NatsTls | undefined {
     const { refresh } = this.#options;
     if (refresh !== undefined) {
@@ -357,13 +358,28 @@ class NatsConnection implements NatsBus, TransportHost {
   }
 
   /** Dials `broker` at each of its addresses, up to its greeting. */
-  async #greet(broker: Broker, signal: AbortSignal): Promise<Greeted> {
+  async #greet(
+    broker: Broker,
+    takeTurn: TakeTurn,
+    signal: AbortSignal,
+  ): Promise<Greeted> {
     this.#lastFailure ??= failureAt(broker, "no answer yet");
     const { tlsName, address: { port } } = broker;
-    const tls = this.#tlsNow();
-    return await tryInTurn(await this.#hostsOf(broker, signal), {
+    const hosts = await this.#hostsOf(broker, takeTurn, signal);
+    return await tryInTurn(hosts, {
       attempt: (hostname, signal) =>
-        greet({ hostname, port, tlsName, tls, signal }),
+        takeTurn(
+          {
+            name: formatAddress({ host: hostname, port }),
+            kind: parseIp(hostname) === undefined ? "name" : "address",
+          },
+          async (signal) =>
+            await greet({
+              ...{ hostname, port, tlsName, signal },
+              tls: this.#tlsNow(),
+            }),
+          signal,
+        ),
       discard: ({ socket }) => socket[Symbol.dispose](),
       clock: wakefulClock,
       signal,
@@ -373,20 +389,27 @@ class NatsConnection implements NatsBus, TransportHost {
   /** What to dial for `broker`: each address of its name, where that may be done, or the name. */
   async #hostsOf(
     { address: { host, port } }: Broker,
+    takeTurn: TakeTurn,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
     const { resolve } = this.#options;
     if (resolve === undefined || parseIp(host) !== undefined) return [host];
     let found: readonly string[];
     try {
-      found = (await resolve(host, signal)).slice(0, MAX_ADDRESSES);
-    } catch {
+      found = await takeTurn(
+        { name: host, kind: "lookup" },
+        (signal) => resolve(host, signal),
+        signal,
+      );
+    } catch (error) {
       signal.throwIfAborted();
+      if (isUntried(error)) throw error;
       // The runtime, asked for the name itself, says what is wrong.
       return [host];
     }
-    const all = found.length > 0 && found.every((ip) => mayDial(ip, port));
-    return all ? found : [host];
+    const some = found.slice(0, MAX_ADDRESSES);
+    const all = some.length > 0 && some.every((ip) => mayDial(ip, port));
+    return all ? some : [host];
   }
 
   async #dial(): Promise<void> {

@@ -1,7 +1,8 @@
 /**
  * The search for a broker that greets us: one after the other is dialled, soon
  * side by side, each again and again, until one has greeted. One that accepts
- * and says nothing holds nobody up.
+ * and says nothing holds nobody up, also where descriptors are few: then dials
+ * take turns.
  *
  * @module
  */
@@ -9,8 +10,10 @@
 import type { Clock } from "../base/clock.ts";
 import { HEAD_START_MS } from "../base/happy_eyeballs.ts";
 import type { Broker, Brokers } from "./brokers.ts";
+import { DialTime } from "./dial_time.ts";
 import type { Greeted } from "./greeting.ts";
 import type { LinkReserve } from "./options.ts";
+import { isUntried, type TakeTurn, Turns } from "./turns.ts";
 
 /** A broker that was found. */
 export interface Found extends Greeted {
@@ -24,13 +27,17 @@ export interface Found extends Greeted {
 export interface SearchOptions {
   /** Whom to dial. */
   readonly brokers: Brokers;
-  /** Dials one, up to its greeting. */
-  readonly greet: (broker: Broker, signal: AbortSignal) => Promise<Greeted>;
+  /** Dials one, up to its greeting; what takes descriptors for long takes turns. */
+  readonly greet: (
+    broker: Broker,
+    takeTurn: TakeTurn,
+    signal: AbortSignal,
+  ) => Promise<Greeted>;
   /** Told of each broker that could not be reached. */
   readonly onFailed: (broker: Broker, error: unknown) => void;
   /** Where the descriptors come from; without it, there are enough. */
   readonly reserve?: LinkReserve | undefined;
-  /** How long one broker may take, login included, in ms. */
+  /** How long one broker may take, login included, in ms; a wait for descriptors does not count. */
   readonly dialTimeout: number;
   /** Where the time comes from. */
   readonly clock: Clock;
@@ -44,12 +51,6 @@ export interface SearchOptions {
  * head start, so many are begun before the first has had its time.
  */
 const MAX_DIALS = { all: 16, discovered: 8 } as const;
-
-/**
- * Descriptors that must be free for a dial beside others, which it is not to
- * take them from: the resolver's, or those of two addresses.
- */
-const DIAL_DESCRIPTORS = 2;
 
 /** What a broker is told whose time is over, as a clause about it. */
 export function noAnswer(dialTimeout: number): Error {
@@ -65,6 +66,7 @@ class Search {
   readonly #options: SearchOptions;
   readonly #result = Promise.withResolvers<Found>();
   readonly #dials = new Map<Broker, AbortController>();
+  readonly #turns: Turns;
   #ended = false;
   /** The broker begun last, and when the next may begin beside it. */
   #latest: Broker | undefined;
@@ -73,7 +75,8 @@ class Search {
 
   constructor(options: SearchOptions) {
     this.#options = options;
-    const { signal } = options;
+    const { signal, reserve, clock, dialTimeout: longest } = options;
+    this.#turns = new Turns({ reserve, clock, longest });
     if (signal.aborted) this.#abort();
     else {
       signal.addEventListener("abort", this.#abort, { once: true });
@@ -117,28 +120,20 @@ class Search {
   }
 
   #dial(broker: Broker, now: number): void {
-    const { greet, dialTimeout, reserve, clock } = this.#options;
+    const { greet, dialTimeout, clock } = this.#options;
     this.#headStartEnd = now + HEAD_START_MS;
-    using cleanup = new DisposableStack();
-    // For each anew: those that were enough for the first are guests' by now.
-    cleanup.use(reserve?.lend());
-    if (this.#dials.size > 0 && reserve?.has(DIAL_DESCRIPTORS) === false) {
-      return;
-    }
     const stop = new AbortController();
     this.#dials.set(broker, stop);
     this.#latest = broker;
-    cleanup.use(
-      clock.after(dialTimeout, () => stop.abort(noAnswer(dialTimeout))),
+    const time = new DialTime(
+      dialTimeout,
+      clock,
+      () => stop.abort(noAnswer(dialTimeout)),
     );
-    const whileDialling = cleanup.move();
-    greet(broker, stop.signal).then((greeted) => {
-      whileDialling.dispose();
-      this.#onGreeted({ ...greeted, broker, deadline: now + dialTimeout });
-    }, (error) => {
-      whileDialling.dispose();
-      this.#onFailed(broker, error);
-    });
+    greet(broker, this.#turns.of(time), stop.signal).then((greeted) => {
+      const deadline = clock.now() + time.left;
+      this.#onGreeted({ ...greeted, broker, deadline });
+    }, (error) => this.#onFailed(broker, error));
   }
 
   #onGreeted(found: Found): void {
@@ -151,7 +146,7 @@ class Search {
     this.#dials.delete(broker);
     if (this.#ended) return;
     const { brokers, onFailed, clock } = this.#options;
-    brokers.failed(broker, clock.now());
+    brokers.failed(broker, clock.now(), { untried: isUntried(error) });
     onFailed(broker, error);
     // Its head start is over with it.
     if (broker === this.#latest) this.#headStartEnd = -Infinity;

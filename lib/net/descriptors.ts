@@ -8,18 +8,10 @@
  * @module
  */
 import { closeSync, openSync } from "node:fs";
-
-/** What the system is short of when these come: a pause may help. Nothing else deserves one. */
-const SHORTAGES: readonly unknown[] = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+import { isShortage } from "../base/errors.ts";
 
 /** What can be opened at no cost: a device, or the directory that the tasks may read. */
 const CHEAP = ["/dev/null", "."] as const;
-
-/** Whether `error` says that the system is short of descriptors or memory. */
-export function isShortage(error: unknown): boolean {
-  return error instanceof Error && "code" in error &&
-    SHORTAGES.includes(error.code);
-}
 
 /** Descriptors to take and give back. */
 export interface DescriptorSource {

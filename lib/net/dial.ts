@@ -12,8 +12,13 @@ import {
   withZoneHint,
 } from "../base/address.ts";
 import type { BufferPool } from "../base/buffer_pool.ts";
-import { type ErrorCode, messageOf, TunnelError } from "../base/errors.ts";
-import { isShortage, type Reserve } from "./descriptors.ts";
+import {
+  type ErrorCode,
+  isShortage,
+  messageOf,
+  TunnelError,
+} from "../base/errors.ts";
+import type { Reserve } from "./descriptors.ts";
 import { TcpSocket } from "./tcp_socket.ts";
 
 /** What dialling needs to know of descriptors. */

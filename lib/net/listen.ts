@@ -11,8 +11,8 @@ import {
 } from "../base/address.ts";
 import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Clock } from "../base/clock.ts";
-import { messageOf, RunError } from "../base/errors.ts";
-import { isShortage, type Reserve } from "./descriptors.ts";
+import { isShortage, messageOf, RunError } from "../base/errors.ts";
+import type { Reserve } from "./descriptors.ts";
 import type { Socket, SocketListener } from "./socket.ts";
 import { TcpSocket } from "./tcp_socket.ts";
 

@@ -26,6 +26,12 @@ class Field {
   /** Each dial takes one, which its connection keeps. */
   readonly descriptors = new FewDescriptors(100);
   readonly reserve = new Reserve(4, this.descriptors);
+  /** Brokers that were dialled, by name. */
+  readonly known = new Map<string, Broker>();
+  /** Those that refuse each dial. */
+  readonly refusing = new Set<string>();
+  /** Those that greet by themselves, and how long after a dial began. */
+  readonly greeting = new Map<string, number>();
   readonly #start = this.clock.now();
   readonly #dials = new Map<string, PromiseWithResolvers<Greeted>>();
 
@@ -36,7 +42,15 @@ class Field {
   search(): Promise<Found> {
     return findBroker({
       brokers: this.brokers,
-      greet: ({ name }, signal) => this.#greet(name, signal),
+      greet: (broker, takeTurn, signal) => {
+        const { name } = broker;
+        this.known.set(name, broker);
+        return takeTurn(
+          { name, kind: "address" },
+          (signal) => this.#greet(name, signal),
+          signal,
+        );
+      },
       onFailed: ({ name }, error) =>
         void this.failures.push(`${name}: ${(error as Error).message}`),
       reserve: this.reserve,
@@ -70,9 +84,20 @@ class Field {
     await turn();
   }
 
-  async fail(name: string): Promise<void> {
-    this.#dials.get(name)?.reject(new Error("refused"));
+  async fail(name: string, error = new Error("refused")): Promise<void> {
+    this.#dials.get(name)?.reject(error);
     await turn();
+  }
+
+  /** Guests take all descriptors but `free`, and the reserve. */
+  leave(free: number): void {
+    this.descriptors.limit = this.descriptors.taken.size + free;
+  }
+
+  /** What a search has found by now. */
+  async outcome(found: Promise<Found>): Promise<Found | undefined> {
+    await turn();
+    return await Promise.race([found, undefined]);
   }
 
   async wait(ms: number): Promise<void> {
@@ -84,8 +109,14 @@ class Field {
     const descriptor = this.#take();
     const dial = Promise.withResolvers<Greeted>();
     this.#dials.set(name, dial);
+    if (this.refusing.has(name)) dial.reject(new Error("refused"));
+    const delay = this.greeting.get(name);
+    const greets = delay !== undefined
+      ? this.clock.after(delay, () => void this.greet(name))
+      : undefined;
     signal.addEventListener("abort", () => dial.reject(signal.reason));
     return dial.promise.finally(() => {
+      greets?.[Symbol.dispose]();
       this.#dials.delete(name);
       this.descriptors.free(descriptor);
     });
@@ -182,26 +213,86 @@ Deno.test("findBroker() dials so many at once and no more, and gives each its ti
   assert.equal((await found).broker.name, "b16:1");
 });
 
-Deno.test("findBroker() dials no more at once than there are descriptors for, and each in its turn", async () => {
-  const field = new Field(Array.from({ length: 6 }, (_, i) => `b${i}:1`));
+/** Names of `count` brokers that say nothing. */
+function silent(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `b${i}:1`);
+}
+
+Deno.test("findBroker() dials no more at once than there are descriptors for, and ends the oldest for the next", async () => {
+  const field = new Field(silent(6));
   const { descriptors, reserve } = field;
   const found = field.search();
   // For the first there were enough, until guests took them.
   descriptors.exhaust();
-  await field.wait(4_999);
+  await field.wait(999);
   assert.deepEqual(field.dialling, ["b0:1", "b1:1", "b2:1", "b3:1"]);
   assert.throws(() => reserve.check());
-  await field.wait(1);
-  assert.deepEqual(field.dialling, ["b1:1", "b2:1", "b3:1", "b4:1"]);
+  await field.wait(251);
+  assert.deepEqual(field.dialling, ["b2:1", "b3:1", "b4:1", "b5:1"]);
   await field.greet("b4:1");
-  const { broker, socket } = await found;
+  const { broker, deadline, socket } = await found;
   assert.equal(broker.name, "b4:1");
+  assert.equal(deadline - field.clock.now(), 5_000 - 250);
   await turn();
-  assert.deepEqual(field.failures, ["b0:1: no answer within 5 s"]);
+  assert.deepEqual(field.failures, [], "one that has to wait has not failed");
+  assert.equal(field.clock.timers, 0);
   reserve.check();
   assert.equal(descriptors.take(), undefined, "the reserve is not whole");
   socket[Symbol.dispose]();
   assert.notEqual(descriptors.take(), undefined);
+});
+
+/** How many descriptors are free beside the four of the reserve. */
+for (const free of [0, 1]) {
+  Deno.test(`findBroker() comes back soon to a broker that was away for long, beside silent ones, with ${free} descriptors more than the reserve`, async () => {
+    for (const away of [2_000, 30_000, 61_234]) {
+      const field = new Field(["good:1", ...silent(12)]);
+      field.leave(free);
+      field.refusing.add("good:1");
+      const found = field.search();
+      await field.wait(away);
+      field.refusing.clear();
+      field.greeting.set("good:1", 200);
+      // Its own wait, the head start, and those that have their first turn.
+      await field.wait(2_000 + 250 + 1_750 + 200);
+      assert.equal((await field.outcome(found))?.broker.name, "good:1");
+      await turn();
+      assert.deepEqual(field.dialling, []);
+      assert.equal(field.clock.timers, 0);
+    }
+  });
+
+  Deno.test(`findBroker() gives a slow broker its time beside silent ones and those that refuse, with ${free} descriptors more than the reserve`, async () => {
+    for (const slow of [700, 1_500, 4_900]) {
+      const refusing = ["r0:1", "r1:1", "r2:1"];
+      const field = new Field([...silent(6), ...refusing, "slow:1"]);
+      field.leave(free);
+      for (const name of refusing) field.refusing.add(name);
+      field.greeting.set("slow:1", slow);
+      const found = field.search();
+      await field.wait(60_000);
+      const outcome = await field.outcome(found);
+      assert.equal(outcome?.broker.name, "slow:1", `${slow} ms`);
+    }
+  });
+}
+
+Deno.test("findBroker() tells no failure of a broker for which there was no descriptor from the others", async () => {
+  const field = new Field(["a:1", "b:2"]);
+  const found = field.search();
+  await field.wait(250);
+  const [a, b] = ["a:1", "b:2"].map((name) => field.known.get(name));
+  assert.ok(a && b);
+  await field.fail("b:2", Object.assign(new Error("-"), { code: "EMFILE" }));
+  assert.ok(!field.brokers.othersFailed(a));
+  await field.fail("a:1");
+  assert.ok(field.brokers.othersFailed(b));
+  assert.match(field.failures[0] ?? "", /b:2: too few open files/);
+  await field.wait(600);
+  await field.fail("b:2");
+  assert.ok(field.brokers.othersFailed(a));
+  field.stop.abort();
+  await assert.rejects(found);
 });
 
 Deno.test("findBroker() ends with its signal, and leaves nothing behind", async () => {

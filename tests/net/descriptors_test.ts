@@ -1,8 +1,8 @@
 /** How descriptors are counted, and how the last ones are kept for NATS. */
 import assert from "node:assert/strict";
+import { isShortage } from "../../lib/base/errors.ts";
 import {
   countDescriptors,
-  isShortage,
   Reserve,
   systemDescriptors,
 } from "../../lib/net/descriptors.ts";
