@@ -78,9 +78,7 @@ async function expectSurvived(stage: Scarce, role: RoleName): Promise<void> {
   });
   const sent = flows.map(({ conn, source }) => sendAll(conn, source));
   await broken;
-  const started = performance.now();
   await whenReady(stage[role], 200);
-  console.log(`  back after ${Math.round(performance.now() - started)} ms`);
   await Promise.allSettled(sent);
   const after = await Promise.allSettled(
     flows.map(async ({ seed, arrivals }) =>

@@ -33,7 +33,7 @@ interface Entry {
   readonly broker: Broker;
   /** Times it failed in a row. */
   failures: number;
-  /** Whether one of those times was more than a want of descriptors. */
+  /** Whether one of those times was for more than a want of descriptors. */
   tried: boolean;
   /** When it may be dialled again. */
   notBefore: number;
@@ -95,7 +95,7 @@ export class Brokers {
 
   /**
    * `broker` could not be reached, does not let us in, or cut us off soon:
-   * others have their turn. `untried`: there were no descriptors to dial it.
+   * others have their turn. `untried`: there were too few descriptors to know.
    */
   failed(
     broker: Broker,
@@ -122,6 +122,11 @@ export class Brokers {
       entry.notBefore = -Infinity;
       if (entry.broker === broker) this.#last = entry;
     }
+  }
+
+  /** Whether `broker` is the one whose link was a good one last. */
+  workedLast(broker: Broker): boolean {
+    return broker === this.#last?.broker;
   }
 
   /** Whether every configured broker but `broker` was tried, and has failed. */

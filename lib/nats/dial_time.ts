@@ -9,6 +9,8 @@ import type { Clock } from "../base/clock.ts";
 
 /** A time that can be used up. */
 export class DialTime {
+  /** Whether something of the dial was ended for another, to begin anew. */
+  interrupted = false;
   readonly #clock: Clock;
   readonly #over: () => void;
   #left: number;

@@ -13,7 +13,7 @@ import type { Broker, Brokers } from "./brokers.ts";
 import { DialTime } from "./dial_time.ts";
 import type { Greeted } from "./greeting.ts";
 import type { LinkReserve } from "./options.ts";
-import { isUntried, type TakeTurn, Turns } from "./turns.ts";
+import { isUntried, type TakeTurn, Turns, Untried } from "./turns.ts";
 
 /** A broker that was found. */
 export interface Found extends Greeted {
@@ -120,17 +120,17 @@ class Search {
   }
 
   #dial(broker: Broker, now: number): void {
-    const { greet, dialTimeout, clock } = this.#options;
+    const { greet, dialTimeout, brokers, clock } = this.#options;
     this.#headStartEnd = now + HEAD_START_MS;
     const stop = new AbortController();
     this.#dials.set(broker, stop);
     this.#latest = broker;
-    const time = new DialTime(
-      dialTimeout,
-      clock,
-      () => stop.abort(noAnswer(dialTimeout)),
-    );
-    greet(broker, this.#turns.of(time), stop.signal).then((greeted) => {
+    const time = new DialTime(dialTimeout, clock, () => {
+      const late = noAnswer(dialTimeout);
+      stop.abort(time.interrupted ? new Untried(late.message) : late);
+    });
+    const takeTurn = this.#turns.of(time, brokers.workedLast(broker));
+    greet(broker, takeTurn, stop.signal).then((greeted) => {
       const deadline = clock.now() + time.left;
       this.#onGreeted({ ...greeted, broker, deadline });
     }, (error) => this.#onFailed(broker, error));

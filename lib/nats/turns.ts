@@ -30,12 +30,13 @@ export type TakeTurn = <T>(
   signal: AbortSignal,
 ) => Promise<T>;
 
-/** A dial that failed for want of descriptors, which says nothing about the broker. */
-class Untried extends Error {
+/** A dial that failed for want of descriptors or of an unbroken turn, which says nothing about the broker. */
+export class Untried extends Error {
+  /** What stack traces call it. */
   override readonly name = "Untried";
 }
 
-/** Whether `error`, or one of those that it is made of, is a mere want of descriptors. */
+/** Whether `error`, or one of those that it is made of, is an {@linkcode Untried}. */
 export function isUntried(error: unknown): boolean {
   return error instanceof AggregateError
     ? error.errors.some(isUntried)
@@ -62,6 +63,12 @@ const LATER_TURN_DESCRIPTORS = 1;
 const FIRST_TURN_MS = 2 * HEAD_START_MS;
 
 /**
+ * How many turns a preferred way has before the others have one: 3.5 s in all.
+ * Always would be too often, where there is room for no more than one.
+ */
+const PREFERRED_TURNS = 3;
+
+/**
  * Ways whose turns are remembered: those of 16 brokers with eight addresses
  * each are 128, and a name whose addresses change does not fill our memory.
  */
@@ -71,6 +78,7 @@ const MAX_REMEMBERED = 1024;
 interface Entry {
   readonly way: Way;
   readonly time: DialTime;
+  readonly preferred: boolean;
   readonly signal: AbortSignal;
   /** Runs it once; what it gives is taken care of. */
   readonly attempt: (signal: AbortSignal) => Promise<void>;
@@ -107,8 +115,8 @@ export class Turns {
     this.#longest = longest;
   }
 
-  /** What one dial takes its turns with; they are counted by `time`. */
-  of(time: DialTime): TakeTurn {
+  /** What one dial takes its turns with; `time` passes in them. Those of a `preferred` one come sooner. */
+  of(time: DialTime, preferred: boolean): TakeTurn {
     return <T>(
       way: Way,
       attempt: (signal: AbortSignal) => Promise<T>,
@@ -118,6 +126,7 @@ export class Turns {
       const entry: Entry = {
         way,
         time,
+        preferred,
         signal,
         attempt: (signal) => attempt(signal).then(resolve),
         fail: reject,
@@ -158,7 +167,7 @@ export class Turns {
   #next(): Entry | undefined {
     let best: Entry | undefined;
     for (const entry of this.#waiting) {
-      if (best === undefined || this.#count(entry) < this.#count(best)) {
+      if (best === undefined || this.#rank(entry) < this.#rank(best)) {
         best = entry;
       }
     }
@@ -173,7 +182,7 @@ export class Turns {
     // For each anew: those that were enough for the first are guests' by now.
     cleanup.use(reserve?.lend());
     const needed = DIAL_DESCRIPTORS +
-      (this.#count(entry) > 0 ? LATER_TURN_DESCRIPTORS : 0);
+      (this.#rank(entry) > 0 ? LATER_TURN_DESCRIPTORS : 0);
     if (this.#running.size > 0 && reserve?.has(needed) === false) return false;
     const end = new AbortController();
     this.#waiting.delete(entry);
@@ -216,11 +225,11 @@ export class Turns {
       at: began + this.#least(entry),
       end,
       kept: entry.way.kind === "lookup",
-      later: this.#count(entry) > 0,
+      later: this.#rank(entry) > 0,
     }));
     // The room of one that is about to end is room enough.
     if (turns.some(({ end }) => end.signal.aborted)) return undefined;
-    const later = this.#count(next) > 0 && turns.some(({ later }) => later);
+    const later = this.#rank(next) > 0 && turns.some(({ later }) => later);
     return turns.filter((turn) => !turn.kept && (!later || turn.later))
       .reduce<typeof turns[number] | undefined>(
         (first, turn) =>
@@ -234,6 +243,11 @@ export class Turns {
     return Math.min(FIRST_TURN_MS * 2 ** this.#count(entry), this.#longest);
   }
 
+  /** The lower, the sooner it has its turn; above 0 it is a later one. */
+  #rank(entry: Entry): number {
+    return this.#count(entry) - (entry.preferred ? PREFERRED_TURNS : 0);
+  }
+
   #count({ way }: Entry): number {
     return this.#ended.get(way.name) ?? 0;
   }
@@ -242,6 +256,7 @@ export class Turns {
   #again(entry: Entry, began: number): void {
     const { name } = entry.way;
     const count = this.#count(entry);
+    entry.time.interrupted = true;
     if (this.#ended.size >= MAX_REMEMBERED) this.#ended.clear();
     // All that it may have it had: it begins anew.
     if (this.#clock.now() - began >= this.#longest) this.#ended.delete(name);

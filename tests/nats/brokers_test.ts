@@ -126,6 +126,8 @@ Deno.test("Brokers knows when every other configured one has failed", () => {
   const b = next(brokers, 0, new Set([a]));
   brokers.discovered(["c:3"], a);
   assert.ok(!brokers.othersFailed(a));
+  brokers.failed(b, 0, { untried: true });
+  assert.ok(!brokers.othersFailed(a), "it was not tried");
   brokers.failed(b, 0);
   assert.ok(brokers.othersFailed(a));
   assert.ok(!brokers.othersFailed(b));
