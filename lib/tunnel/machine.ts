@@ -373,7 +373,7 @@ export class TunnelState {
     const cut = this.#outcome?.clean === false || this.#ending !== undefined;
     if (cut) return undefined;
     return this.#pollAnswer(now) ??
-      (answersOnly ? undefined : this.#pollStream());
+      (answersOnly ? undefined : this.#pollStream(now));
   }
 
   /** The next bytes to write to the application; `wrote` must follow before the next call. */
@@ -420,13 +420,19 @@ export class TunnelState {
     return undefined;
   }
 
-  #pollStream(): Frame | undefined {
+  #pollStream(now: number): Frame | undefined {
     if (this.#outcome !== undefined) return undefined;
     const { ack, limit } = this.#receive;
     if (this.#prober.due) {
       const sent = this.#sent;
       this.#acknowledged();
-      return { type: "ping", ...this.#prober.next(sent), sent, ack, limit };
+      return {
+        type: "ping",
+        ...this.#prober.next(sent, now),
+        sent,
+        ack,
+        limit,
+      };
     }
     if (this.#prober.resuming) return undefined;
     const data = this.#send.next(ack, limit);
@@ -471,14 +477,14 @@ export class TunnelState {
     if (this.#outcome !== undefined) return;
     switch (frame.type) {
       case "ack":
-        if (frame.gap) this.#onLoss(frame.ack, now);
+        if (frame.gap) this.#onAsked(frame.ack, now);
         break;
       case "ping":
-        if (frame.resumed) this.#rewind(frame.ack);
+        if (frame.resumed) this.#rewind(frame.ack, now);
         break;
       case "pong": {
         const wasReached = this.#prober.reached;
-        const sent = this.#prober.answered(frame.id);
+        const sent = this.#prober.answered(frame.id, now);
         if (!wasReached || (frame.hold && !this.#peerFull)) {
           this.#there.restart(now);
         }
@@ -550,9 +556,20 @@ export class TunnelState {
     if (this.#receive.held === 0) this.#end(cut);
   }
 
+  /**
+   * The peer asks for what follows `ack`. If it cannot know yet what was sent
+   * again last, that is under way: to send it once more would start a second
+   * wave beside the first. But it asks once for each offset, so whether the
+   * first arrives is asked at once.
+   */
+  #onAsked(ack: number, now: number): void {
+    if (!this.#prober.crossed(now)) this.#onLoss(ack, now);
+    else if (this.#unacknowledged(ack)) this.#prober.ask(now);
+  }
+
   /** What was sent from `ack` on was lost, over a link that is up. */
   #onLoss(ack: number, now: number): void {
-    if (!this.#rewind(ack)) return;
+    if (!this.#rewind(ack, now)) return;
     if (ack !== this.#lostAt) {
       this.#lostAt = ack;
       this.#lostTimes = this.#lostLeast = 0;
@@ -575,13 +592,18 @@ export class TunnelState {
   }
 
   /** Puts everything from `ack` on back in line; false when that is old news. */
-  #rewind(ack: number): boolean {
-    if (ack < this.#send.acked || ack >= this.#sent) return false;
+  #rewind(ack: number, now: number): boolean {
+    if (!this.#unacknowledged(ack)) return false;
     this.#replays++;
     this.#send.rewind(ack);
-    this.#prober.rewound(ack);
+    this.#prober.rewound(ack, now);
     if (this.#sendHalf === "ended") this.#finSent = false;
     return true;
+  }
+
+  /** Whether what follows `ack` is on the wire, and not known to have arrived. */
+  #unacknowledged(ack: number): boolean {
+    return ack >= this.#send.acked && ack < this.#sent;
   }
 
   /** Sets the probe timer after news, by whether there is more to wait for. */

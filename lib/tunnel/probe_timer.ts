@@ -50,6 +50,8 @@ export class ProbeTimer {
   #id = 0;
   /** What the answer to the last question is held against; -1 while none is awaited. */
   #sent = -1;
+  #askedAt = 0;
+  #rewoundAt = -Infinity;
   #at = Infinity;
   #delay = PROBE_MIN_MS;
 
@@ -108,8 +110,7 @@ export class ProbeTimer {
 
   /** Acknowledgements move: waits are short again. */
   progress(): void {
-    const { minRtt } = this.#path;
-    const wanted = minRtt === Infinity ? 0 : minRtt * PROBE_ROUND_TRIPS;
+    const wanted = this.#path.minRtt * PROBE_ROUND_TRIPS;
     this.#delay = Math.min(PROBE_MAX_MS, Math.max(PROBE_MIN_MS, wanted));
   }
 
@@ -136,8 +137,12 @@ export class ProbeTimer {
   }
 
   /** The PING that is due goes out now, after everything below `sent`. */
-  next(sent: number): { readonly id: number; readonly resumed: boolean } {
+  next(
+    sent: number,
+    now: number,
+  ): { readonly id: number; readonly resumed: boolean } {
     this.#due = false;
+    this.#askedAt = now;
     this.#id = (this.#id + 1) % MAX_PING_ID;
     this.#sent = sent;
     return { id: this.#id, resumed: this.#resuming };
@@ -149,17 +154,27 @@ export class ProbeTimer {
    * @returns the offset up to which everything was sent before its PING, and
    * not again since; -1 when it answers no question, or one already answered.
    */
-  answered(id: number): number {
+  answered(id: number, now: number): number {
     if (id !== this.#id || this.#sent < 0) return -1;
     const sent = this.#sent;
+    this.#path.atMost(now - this.#askedAt);
     this.#sent = -1;
     this.#unanswered = this.#resuming = false;
     return sent;
   }
 
   /** Everything from `offset` on is sent again: the answer to come is of before. */
-  rewound(offset: number): void {
+  rewound(offset: number, now: number): void {
     if (offset < this.#sent) this.#sent = offset;
+    this.#rewoundAt = now;
+  }
+
+  /**
+   * Whether a frame that comes at `now` was sent before any of what was sent
+   * again last can have arrived: not a round trip ago (as in RACK, RFC 8985).
+   */
+  crossed(now: number): boolean {
+    return now < this.#rewoundAt + this.#path.minRtt;
   }
 
   /** The peer itself has resumed and said where it stands. */

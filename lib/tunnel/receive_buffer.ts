@@ -254,8 +254,7 @@ export class ReceiveBuffer {
     const left = this.#limit - this.#written;
     if (left > Math.min(this.#window, room) / 2) return false;
     const { minRtt } = this.#path;
-    const roundTrip = minRtt === Infinity ? 0 : minRtt;
-    if (now - this.#grantedAt < 2 * Math.max(roundTrip, MIN_PATH_MS)) {
+    if (now - this.#grantedAt < 2 * Math.max(minRtt, MIN_PATH_MS)) {
       this.#window = Math.min(
         this.#window * 2,
         this.#maxWindow,

@@ -16,9 +16,9 @@ export const PATH_SAMPLES = 300;
 /** Round-trip time to one peer: the smallest of the last few, free of queueing. */
 export class PathEstimate {
   #samples: number[] = [];
-  #min = Infinity;
+  #min = 0;
 
-  /** Smallest recent round trip in ms; Infinity while none was measured. */
+  /** Smallest recent round trip in ms; 0 while none was measured. */
   get minRtt(): number {
     return this.#min;
   }
@@ -26,7 +26,12 @@ export class PathEstimate {
   /** The way may be another one now. */
   reset(): void {
     this.#samples = [];
-    this.#min = Infinity;
+    this.#min = 0;
+  }
+
+  /** A round trip took `rtt` ms, what waited on its way included: news if that is less. */
+  atMost(rtt: number): void {
+    if (rtt < this.#min) this.sample(rtt);
   }
 
   /** Takes one measured round trip, in ms. */

@@ -352,3 +352,40 @@ for (const profile of PROFILES) {
     );
   });
 }
+
+Deno.test("Session sends again in one wave what a cut and want of memory ask for both", async () => {
+  // The server sends before it hears that the client's link was away. The gap
+  // that the client then asks for crosses what is sent again for the cut.
+  const history: PairHistory = {
+    setup: {
+      seed: 0,
+      codec: "binary",
+      tunnels: 1,
+      frameBytes: 2_000,
+      window: 24_000,
+      maxWindow: 24_000,
+      sendBudget: 0,
+      receiveBudget: 20_000,
+      latency: 100,
+      measured: false,
+      writeTime: 1,
+      patient: true,
+      opened: true,
+      hasty: false,
+      dialTime: 0,
+      highWater: Infinity,
+    },
+    operations: [
+      { type: "down", role: "client" },
+      {
+        type: "write",
+        at: { tunnel: 0, role: "server" },
+        bytes: 23_001,
+        chunk: 250,
+        slab: false,
+      },
+    ],
+  };
+  const known = { ...QUIET, name: "one wave", share: 0 };
+  await tryHistory(history, { ...known, cuts: true, scarce: true });
+});

@@ -121,12 +121,12 @@ Deno.test("pollPing() is due at once, then each interval, and at once after an o
 
 Deno.test("pong() measures the last ping only, and once", () => {
   const peer = new Liveness(TIMES, "server", 0);
-  assert.equal(peer.path.minRtt, Infinity);
+  assert.equal(peer.path.minRtt, 0);
   peer.pong(1, 5);
   peer.pollPing(10);
   peer.pollPing(2_010);
   peer.pong(1, 2_011); // the first ping's, late
-  assert.equal(peer.path.minRtt, Infinity);
+  assert.equal(peer.path.minRtt, 0);
   peer.pong(2, 2_050);
   peer.pong(2, 2_051);
   assert.equal(peer.path.minRtt, 40);
@@ -144,4 +144,15 @@ Deno.test("PathEstimate believes the smallest of the last ten minutes", () => {
   assert.equal(path.minRtt, 3);
   path.sample(20);
   assert.equal(path.minRtt, 20);
+});
+
+Deno.test("PathEstimate believes a bound below all that was measured, once it has measured", () => {
+  const path = new PathEstimate();
+  path.atMost(5);
+  assert.equal(path.minRtt, 0);
+  path.sample(10);
+  path.atMost(12);
+  assert.equal(path.minRtt, 10);
+  path.atMost(5);
+  assert.equal(path.minRtt, 5);
 });

@@ -1,11 +1,13 @@
 /** What is lost is sent again, once; after a cut both ends ask before they go on. */
 import assert from "node:assert/strict";
+import type { TunnelState } from "../../lib/tunnel/machine.ts";
 import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
 import {
   PROBE_MAX_MS,
   PROBE_MIN_MS,
   REST_PROBE_MS,
 } from "../../lib/tunnel/probe_timer.ts";
+import { PathEstimate } from "../../lib/tunnel/rtt.ts";
 import {
   ack,
   askedBy,
@@ -116,6 +118,55 @@ Deno.test("receive() sends nothing again while the peer holds", () => {
   assert.deepEqual(drain(state, at), []);
   state.receive(ack(0, { gap: true }), at + 1);
   assert.equal(types(drain(state, at + 1)), "data");
+});
+
+/** A sender of four frames 200 ms from its peer, who has asked for the first at time 0. */
+function resending(): TunnelState {
+  const path = new PathEstimate();
+  path.sample(200);
+  const state = open({ path, frameBytes: 10 });
+  state.read(new Uint8Array(40), -300);
+  drain(state, -300);
+  state.receive(ack(0, { gap: true }), 0);
+  assert.equal(types(drain(state, 0)), "data data data data");
+  return state;
+}
+
+Deno.test("receive() sends once more only what was asked for after it was sent again", () => {
+  const state = resending();
+  state.receive(ack(10, { gap: true }), 199); // crossed
+  const id = askedBy(drain(state, 199));
+  assert.equal(state.stats.replays, 1);
+  state.receive(ack(20, { gap: true }), 200);
+  assert.equal(types(drain(state, 200)), "data data");
+  state.receive(pong(id, { ack: 20 }), 399);
+  assert.deepEqual(drain(state, 399), [], "known, and on its way");
+});
+
+Deno.test("receive() asks after what it does not send once more: the peer asks once", () => {
+  const state = resending();
+  state.receive(ack(10, { gap: true }), 50);
+  const frames = drain(state, 50);
+  assert.equal(types(frames), "ping");
+  state.receive(pong(askedBy(frames), { ack: 10 }), 250); // lost again
+  assert.equal(types(drain(state, 250)), "data data data");
+});
+
+Deno.test("receive() asks nothing after what has arrived since", () => {
+  const state = resending();
+  state.receive(ack(40), 150);
+  state.receive(ack(10, { gap: true }), 160);
+  assert.deepEqual(drain(state, 160), []);
+});
+
+Deno.test("receive() sends at once what it is asked for while no round trip is known", () => {
+  const state = open({ frameBytes: 10 });
+  state.read(new Uint8Array(40), 0);
+  drain(state, 0);
+  for (const offset of [0, 10]) {
+    state.receive(ack(offset, { gap: true }), 1);
+    assert.match(types(drain(state, 1)), /^data( data)+$/);
+  }
 });
 
 // Resuming

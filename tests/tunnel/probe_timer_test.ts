@@ -51,7 +51,7 @@ Deno.test("tick() asks with waits that double up to five seconds, until there is
     const { at } = made;
     made.tick(at);
     assert.equal(made.due, true);
-    made.next(0);
+    made.next(0, 0);
     assert.equal(made.due, false);
     waits.push(made.at - at);
   }
@@ -72,44 +72,65 @@ Deno.test("rest() asks every five minutes", () => {
 
 Deno.test("answered() says what the last question was about, once", () => {
   const made = prober();
-  assert.equal(made.answered(0), -1, "nothing was asked");
+  assert.equal(made.answered(0, 0), -1, "nothing was asked");
   made.ask(0);
-  const first = made.next(100);
+  const first = made.next(100, 0);
   made.ask(0);
-  const second = made.next(200);
+  const second = made.next(200, 0);
   assert.deepEqual([first, second], [
     { id: 1, resumed: false },
     { id: 2, resumed: false },
   ]);
-  assert.equal(made.answered(first.id), -1, "a later question counts");
-  assert.equal(made.answered(second.id), 200);
-  assert.equal(made.answered(second.id), -1);
+  assert.equal(made.answered(first.id, 0), -1, "a later question counts");
+  assert.equal(made.answered(second.id, 0), 200);
+  assert.equal(made.answered(second.id, 0), -1);
 });
 
 Deno.test("rewound() leaves what was sent again out of the answer", () => {
   const made = prober();
   made.ask(0);
-  const { id } = made.next(200);
-  made.rewound(150);
-  made.rewound(180);
-  assert.equal(made.answered(id), 150);
+  const { id } = made.next(200, 0);
+  made.rewound(150, 0);
+  made.rewound(180, 0);
+  assert.equal(made.answered(id, 0), 150);
+});
+
+Deno.test("crossed() says what cannot be an answer to what was sent again", () => {
+  const made = prober(200);
+  assert.equal(made.crossed(0), false, "nothing was sent again");
+  made.rewound(0, 1_000);
+  assert.equal(made.crossed(1_199), true);
+  assert.equal(made.crossed(1_200), false);
+  const unmeasured = prober();
+  unmeasured.rewound(0, 1_000);
+  assert.equal(unmeasured.crossed(1_000), false);
+});
+
+Deno.test("crossed() believes an answer that took less than any round trip before", () => {
+  const made = prober(200);
+  made.ask(0);
+  const { id } = made.next(0, 10);
+  made.answered(id, 60);
+  made.rewound(0, 100);
+  assert.equal(made.crossed(149), true);
+  assert.equal(made.crossed(150), false);
 });
 
 Deno.test("resume() asks until there is an answer to a question of after it", () => {
   const made = prober();
   made.ask(0);
-  const old = made.next(50);
+  const old = made.next(50, 0);
   made.resume(100);
   assert.ok(made.resuming && made.due);
-  assert.equal(made.answered(old.id), -1);
+  assert.equal(made.answered(old.id, 0), -1);
   assert.ok(made.resuming);
-  const { id, resumed } = made.next(50);
+  const { id, resumed } = made.next(50, 0);
   assert.ok(resumed);
   made.tick(made.at);
-  assert.ok(made.next(50).resumed, "asked again, it is still said");
-  assert.equal(made.answered(id), -1);
+  assert.ok(made.next(50, 0).resumed, "asked again, it is still said");
+  assert.equal(made.answered(id, 0), -1);
   assert.ok(made.resuming);
-  assert.equal(made.answered(id + 1), 50);
+  assert.equal(made.answered(id + 1, 0), 50);
   assert.equal(made.resuming, false);
 });
 
