@@ -68,7 +68,7 @@ export async function requireTool(command: string): Promise<string> {
   const path = await locate(command);
   if (path !== undefined) return path;
   throw new RunError(
-    `${command} is not installed: run \`npx -y deno task setup\`, or install it yourself and put it on PATH`,
+    `${command} is not installed: run \`deno task setup\`, or install it yourself and put it on PATH`,
   );
 }
 
