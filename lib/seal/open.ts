@@ -1,0 +1,334 @@
+/**
+ * The sealed open: one request, in which the target is secret and the client
+ * proves who it is, and one answer, in which the server does; after it both
+ * have the keys of the tunnel.
+ *
+ * @module
+ */
+import { timingSafeEqual } from "node:crypto";
+import { type ErrorCode, isErrorCode, type Reason } from "../base/errors.ts";
+import type { SealKeys } from "./frames.ts";
+import { KEY_BYTES, type KeyPair, keyPairOf } from "./keys.ts";
+import { SEAL_SCHEME } from "../wire/open.ts";
+import { hmac, Initiator, Responder, sha256, SUITE } from "./noise.ts";
+
+/** How far the clock of a client may be off, in ms: what is older may be a repetition that nobody remembers. */
+export const MAX_CLOCK_SKEW_MS = 60_000;
+
+/** How long the first messages are remembered, in ms: as long as one of them would still be in time. */
+const REPLAY_MEMORY_MS = 2 * MAX_CLOCK_SKEW_MS;
+
+/**
+ * Opens remembered against repetition, at about 150 bytes each: more than a
+ * server dials in that time. When they are as many, opens are refused with
+ * `limit`; a client needs a known key to fill them.
+ */
+const MAX_REMEMBERED = 200_000;
+
+/** Bytes of the code over the first message that shows whom it is for. */
+const MAC_BYTES = 16;
+
+/** Longest target, in bytes: a name of 255, a port and what else may stand beside them. */
+const MAX_TARGET_BYTES = 512;
+
+/** Bytes of the time before the target. */
+const TIME_BYTES = 8;
+
+/** A secret of zeros stands for none (9.2 of the Noise framework). */
+export const NO_PSK: Uint8Array = new Uint8Array(KEY_BYTES);
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+const MAC_LABEL = encoder.encode("sproxy mac");
+
+/** Fills with bytes that nobody can guess. */
+export type Random = (bytes: Uint8Array) => Uint8Array;
+
+/** What is said of an open in the clear, and must not be changed on the way. */
+export interface OpenContext {
+  /** The subject of opens, without the client. */
+  readonly requestSubject: string;
+  /** The prefix of data subjects. */
+  readonly dataPrefix: string;
+  /** Token of the client process. */
+  readonly client: string;
+  /** Number of the tunnel. */
+  readonly number: number;
+  /** Credit for the server, in bytes. */
+  readonly window: number;
+  /** The form of the frames within. */
+  readonly codec: string;
+}
+
+/** What a server answers to a sealed open. */
+export type SealedAnswer =
+  /** The target is connected. */
+  | {
+    readonly type: "open";
+    /** Connection ID. */
+    readonly id: string;
+    /** Credit for the client, in bytes. */
+    readonly window: number;
+  }
+  /** It is not, for this reason. */
+  | { readonly type: "refused"; readonly reason: Reason }
+  /** The clocks are too far apart; `time` is the server's, in ms since 1970. */
+  | { readonly type: "clock"; readonly time: number };
+
+/** What a process has to seal with. */
+export interface SealIdentity {
+  /** Its own key pair. */
+  readonly key: KeyPair;
+  /** A secret that all processes of the deployment have beside; {@linkcode NO_PSK} for none. */
+  readonly psk: Uint8Array;
+}
+
+/** One open at the client: what it sends, and what the answer to it means. */
+export class SealedAsk {
+  /** The body's data of the request. */
+  readonly data: Uint8Array;
+  readonly #handshake: Initiator;
+
+  private constructor(data: Uint8Array, handshake: Initiator) {
+    this.data = data;
+    this.#handshake = handshake;
+  }
+
+  /**
+   * Asks the holder of the public key `server` to dial `target`, at `time` (ms
+   * since 1970, as the server's clock has it); undefined for a key that is none.
+   */
+  static make(
+    { key, psk }: SealIdentity,
+    server: Uint8Array,
+    open: OpenContext & { readonly target: string; readonly time: number },
+    random: Random,
+  ): SealedAsk | undefined {
+    const handshake = new Initiator({
+      prologue: prologueOf(open),
+      local: key,
+      ephemeral: keyPairOf(random(new Uint8Array(KEY_BYTES))),
+      psk,
+      remote: server,
+    });
+    const time = new DataView(new ArrayBuffer(TIME_BYTES));
+    time.setFloat64(0, open.time);
+    const target = encoder.encode(open.target);
+    const message = handshake.write(
+      Buffer.concat([new Uint8Array(time.buffer), target]),
+    );
+    if (message === undefined) return undefined;
+    const mac = macOf(server, message);
+    return new SealedAsk(Buffer.concat([message, mac]), handshake);
+  }
+
+  /** What the server says in its answer; undefined if it is not from the holder of the key. */
+  read(
+    data: Uint8Array,
+  ): { readonly answer: SealedAnswer; readonly keys: SealKeys } | undefined {
+    const read = this.#handshake.read(data);
+    const answer = read && decodeAnswer(read.payload);
+    return answer && {
+      answer,
+      keys: { send: read.fromInitiator, receive: read.fromResponder },
+    };
+  }
+}
+
+/** What a server finds in the data of a sealed open. */
+export type SealedRequest =
+  /** It is in order. */
+  | OpenedAsk & { readonly type: "ask"; readonly target: string }
+  /** It is, but the client's clock is not: to be answered with our time. */
+  | OpenedAsk & { readonly type: "clock" }
+  /** Sealed for another server, or by nobody who knows the key. */
+  | { readonly type: "not-for-us" }
+  /** It has come before: somebody repeats it. */
+  | { readonly type: "repeated" }
+  /** No more can be remembered. */
+  | OpenedAsk & { readonly type: "full" };
+
+/** An open whose sender is known. */
+export interface OpenedAsk {
+  /** The client's public key: who it is. */
+  readonly client: Uint8Array;
+  /** Seals the one answer to it. */
+  readonly answer: (
+    answer: SealedAnswer,
+  ) =>
+    | { readonly data: Uint8Array; readonly keys: SealKeys }
+    | undefined;
+}
+
+/** Where the sealed opens of a server come in. */
+export class SealedGate {
+  readonly #keys: readonly KeyPair[];
+  readonly #macKeys: readonly Uint8Array[];
+  readonly #psk: Uint8Array;
+  readonly #random: Random;
+  readonly #seen = new Map<string, number>();
+
+  /** A gate for the holder of `keys`: one, and while keys are changed the old and the new. */
+  constructor(
+    options: {
+      readonly keys: readonly KeyPair[];
+      readonly psk: Uint8Array;
+      readonly random: Random;
+    },
+  ) {
+    this.#keys = options.keys;
+    this.#macKeys = options.keys.map(({ publicKey }) => macKeyOf(publicKey));
+    this.#psk = options.psk;
+    this.#random = options.random;
+  }
+
+  /** Reads the data of an open at `time`, in ms since 1970. */
+  read(data: Uint8Array, open: OpenContext, time: number): SealedRequest {
+    const end = data.length - MAC_BYTES;
+    if (end <= 0) return { type: "not-for-us" };
+    const message = data.subarray(0, end);
+    const mac = data.subarray(end);
+    // What costs a few µs keeps away what costs hundreds.
+    const which = this.#macKeys.findIndex((key) =>
+      timingSafeEqual(hmac(key, message).subarray(0, MAC_BYTES), mac)
+    );
+    const local = this.#keys[which];
+    if (local === undefined) return { type: "not-for-us" };
+    const handshake = new Responder({
+      prologue: prologueOf(open),
+      local,
+      ephemeral: keyPairOf(this.#random(new Uint8Array(KEY_BYTES))),
+      psk: this.#psk,
+    });
+    const first = handshake.read(message);
+    const asked = first && decodeAsk(first.payload);
+    if (first === undefined || asked === undefined) {
+      return { type: "not-for-us" };
+    }
+    const opened: OpenedAsk = {
+      client: first.remote,
+      answer: (answer) => {
+        const second = handshake.write(encodeAnswer(answer));
+        return second && {
+          data: second.message,
+          keys: { send: second.fromResponder, receive: second.fromInitiator },
+        };
+      },
+    };
+    if (Math.abs(asked.time - time) > MAX_CLOCK_SKEW_MS) {
+      return { ...opened, type: "clock" };
+    }
+    this.#forget(time);
+    const ephemeral = message.subarray(0, KEY_BYTES).toBase64();
+    if (this.#seen.has(ephemeral)) return { type: "repeated" };
+    if (this.#seen.size >= MAX_REMEMBERED) return { ...opened, type: "full" };
+    this.#seen.set(ephemeral, time + REPLAY_MEMORY_MS);
+    return { ...opened, type: "ask", target: asked.target };
+  }
+
+  /** Forgets what would no longer be in time. */
+  #forget(time: number): void {
+    for (const [ephemeral, until] of this.#seen) {
+      if (until >= time) return;
+      this.#seen.delete(ephemeral);
+    }
+  }
+}
+
+/** All that is in the clear, each piece with its length before it. */
+function prologueOf(open: OpenContext): Uint8Array {
+  const pieces = [
+    SUITE,
+    SEAL_SCHEME,
+    open.requestSubject,
+    open.dataPrefix,
+    open.client,
+    open.number.toString(36),
+    String(open.window),
+    open.codec,
+  ].map((piece) => encoder.encode(piece));
+  return Buffer.concat(
+    pieces.flatMap((piece) => [
+      Uint8Array.of(piece.length >> 8, piece.length & 0xff),
+      piece,
+    ]),
+  );
+}
+
+function macKeyOf(server: Uint8Array): Uint8Array {
+  return sha256(MAC_LABEL, server);
+}
+
+function macOf(server: Uint8Array, message: Uint8Array): Uint8Array {
+  return hmac(macKeyOf(server), message).subarray(0, MAC_BYTES);
+}
+
+function decodeAsk(
+  payload: Uint8Array,
+): { readonly time: number; readonly target: string } | undefined {
+  if (
+    payload.length < TIME_BYTES ||
+    payload.length > TIME_BYTES + MAX_TARGET_BYTES
+  ) return undefined;
+  const view = new DataView(payload.buffer, payload.byteOffset);
+  const time = view.getFloat64(0);
+  const target = decodeText(payload.subarray(TIME_BYTES));
+  return target === undefined || !Number.isFinite(time)
+    ? undefined
+    : { time, target };
+}
+
+function encodeAnswer(answer: SealedAnswer): Uint8Array {
+  const { type, ...rest } = answer;
+  return encoder.encode(JSON.stringify({
+    type,
+    ...("reason" in rest
+      ? { code: rest.reason.code, text: rest.reason.text }
+      : rest),
+  }));
+}
+
+function decodeAnswer(payload: Uint8Array): SealedAnswer | undefined {
+  const said = decodeRecord(payload);
+  if (said === undefined) return undefined;
+  const { type, id, window, code, text, time } = said;
+  if (type === "open" && typeof id === "string" && isCount(window)) {
+    return { type, id, window };
+  }
+  if (type === "clock" && isCount(time)) return { type, time };
+  if (type === "refused" && typeof text === "string") {
+    return { type, reason: { code: codeOf(code), text } };
+  }
+  return undefined;
+}
+
+function decodeRecord(
+  payload: Uint8Array,
+): Readonly<Record<string, unknown>> | undefined {
+  const text = decodeText(payload);
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null
+      ? { ...value }
+      : undefined;
+  } catch {
+    return undefined; // of a later version, or a server that is broken
+  }
+}
+
+function decodeText(bytes: Uint8Array): string | undefined {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return undefined; // no UTF-8
+  }
+}
+
+function codeOf(code: unknown): ErrorCode {
+  return typeof code === "string" && isErrorCode(code) ? code : "internal";
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}

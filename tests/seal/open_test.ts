@@ -1,0 +1,204 @@
+/** The sealed open: what a server takes, and whose answer a client takes. */
+import assert from "node:assert/strict";
+import { keyPairOf } from "../../lib/seal/keys.ts";
+import {
+  MAX_CLOCK_SKEW_MS,
+  NO_PSK,
+  type OpenContext,
+  type OpenedAsk,
+  SealedAsk,
+  SealedGate,
+  type SealedRequest,
+  type SealIdentity,
+} from "../../lib/seal/open.ts";
+
+const NOW = Date.UTC(2026, 0, 1);
+
+const OPEN: OpenContext = {
+  requestSubject: "proxy.request",
+  dataPrefix: "p.data",
+  client: "edge7",
+  number: 4711,
+  window: 262_144,
+  codec: "binary",
+};
+
+const CLIENT = keyPairOf(new Uint8Array(32).fill(1));
+const SERVER = keyPairOf(new Uint8Array(32).fill(2));
+const OTHER = keyPairOf(new Uint8Array(32).fill(3));
+const PSK = new Uint8Array(32).fill(4);
+
+/** Bytes that are different each time, the same in each run. */
+function counting(start: number): (bytes: Uint8Array) => Uint8Array {
+  let next = start;
+  return (bytes) => bytes.fill(next++);
+}
+
+function gate(keys = [SERVER], psk = NO_PSK): SealedGate {
+  return new SealedGate({ keys, psk, random: counting(100) });
+}
+
+const random = counting(10);
+
+function ask(
+  { server = SERVER.publicKey, time = NOW, psk = NO_PSK, target = "db:5432" } =
+    {},
+): SealedAsk {
+  const identity: SealIdentity = { key: CLIENT, psk };
+  const made = SealedAsk.make(
+    identity,
+    server,
+    { ...OPEN, target, time },
+    random,
+  );
+  assert.ok(made !== undefined);
+  return made;
+}
+
+function opened(request: SealedRequest): OpenedAsk {
+  assert.ok("answer" in request, request.type);
+  return request;
+}
+
+Deno.test("a sealed open tells the server the target and the client, and the client who answered", () => {
+  const asked = ask();
+  const shown = new TextDecoder("latin1").decode(asked.data);
+  assert.ok(!shown.includes("db") && !shown.includes("5432"));
+  const request = gate().read(asked.data, OPEN, NOW);
+  assert.equal(request.type, "ask");
+  assert.equal(request.type === "ask" && request.target, "db:5432");
+  const { client, answer } = opened(request);
+  assert.equal(client.toHex(), CLIENT.publicKey.toHex());
+  for (
+    const said of [
+      { type: "open", id: "edge7.s.3mz", window: 4096 },
+      {
+        type: "refused",
+        reason: { code: "denied", text: "not for you" },
+      },
+      { type: "clock", time: NOW },
+    ] as const
+  ) {
+    const again = ask();
+    const answered = opened(gate().read(again.data, OPEN, NOW)).answer(said);
+    assert.ok(answered !== undefined);
+    const read = again.read(answered.data);
+    assert.deepEqual(read?.answer, said);
+    assert.deepEqual(read.keys.send, answered.keys.receive);
+    assert.deepEqual(read.keys.receive, answered.keys.send);
+    assert.notDeepEqual(read.keys.send, read.keys.receive);
+  }
+  assert.notEqual(answer({ type: "clock", time: NOW }), undefined);
+});
+
+Deno.test("an answer to another open, or one that was changed, is not taken", () => {
+  const [one, two] = [ask(), ask()];
+  const request = opened(gate().read(one.data, OPEN, NOW));
+  const data: Uint8Array | undefined = request.answer({
+    type: "open",
+    id: "edge7.s.1",
+    window: 1,
+  })?.data;
+  assert.ok(data !== undefined);
+  assert.equal(two.read(data), undefined);
+  for (let at = 0; at < data.length; at++) {
+    const changed: Uint8Array = Uint8Array.from(data);
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    // Reading takes the handshake on, so each try has one of its own.
+    const fresh = SealedAsk.make(
+      { key: CLIENT, psk: NO_PSK },
+      SERVER.publicKey,
+      { ...OPEN, target: "db:5432", time: NOW },
+      counting(10),
+    );
+    assert.equal(fresh?.read(changed), undefined, `byte ${at}`);
+  }
+});
+
+Deno.test("what is said in the clear cannot be changed on the way", () => {
+  for (
+    const changed of [
+      { requestSubject: "proxy.other" },
+      { dataPrefix: "q.data" },
+      { client: "edge8" },
+      { number: 4712 },
+      { window: 262_145 },
+      { codec: "json" },
+      // The same letters, differently divided.
+      { requestSubject: "proxy.requestp", dataPrefix: ".data" },
+    ]
+  ) {
+    const request = gate().read(ask().data, { ...OPEN, ...changed }, NOW);
+    assert.equal(request.type, "not-for-us", JSON.stringify(changed));
+  }
+});
+
+Deno.test("no bit of the request can be changed, and nothing shorter is read", () => {
+  const { data } = ask();
+  for (let at = 0; at < data.length; at++) {
+    const changed: Uint8Array = Uint8Array.from(data);
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    assert.equal(gate().read(changed, OPEN, NOW).type, "not-for-us");
+    assert.equal(
+      gate().read(data.subarray(0, at), OPEN, NOW).type,
+      "not-for-us",
+    );
+  }
+});
+
+Deno.test("a server takes opens for each of its keys, and for no other", () => {
+  const both = gate([OTHER, SERVER]);
+  for (const { publicKey } of [SERVER, OTHER]) {
+    assert.equal(
+      both.read(ask({ server: publicKey }).data, OPEN, NOW).type,
+      "ask",
+    );
+  }
+  const wrong = ask({ server: OTHER.publicKey });
+  assert.equal(gate().read(wrong.data, OPEN, NOW).type, "not-for-us");
+});
+
+Deno.test("who does not have the shared secret gets no further than the answer", () => {
+  for (const [theirs, ours] of [[NO_PSK, PSK], [PSK, NO_PSK]] as const) {
+    const asked = ask({ psk: theirs });
+    const request = opened(gate([SERVER], ours).read(asked.data, OPEN, NOW));
+    const data = request.answer({ type: "open", id: "a.b.c", window: 1 })?.data;
+    assert.ok(data !== undefined);
+    assert.equal(asked.read(data), undefined);
+  }
+});
+
+Deno.test("an open that comes again is known as long as it is in time, and then too old", () => {
+  const server = gate();
+  const { data } = ask({ time: NOW + MAX_CLOCK_SKEW_MS });
+  assert.equal(server.read(data, OPEN, NOW).type, "ask");
+  for (let ms = 0; ms <= 2 * MAX_CLOCK_SKEW_MS; ms += 1_000) {
+    assert.equal(server.read(data, OPEN, NOW + ms).type, "repeated", `${ms}`);
+  }
+  const late = NOW + 2 * MAX_CLOCK_SKEW_MS + 1;
+  assert.equal(server.read(data, OPEN, late).type, "clock");
+  assert.equal(server.read(ask({ time: late }).data, OPEN, late).type, "ask");
+});
+
+for (const skew of [-MAX_CLOCK_SKEW_MS - 1, MAX_CLOCK_SKEW_MS + 1]) {
+  Deno.test(`a client whose clock is off by ${skew} ms is told the time, by a server that proves itself`, () => {
+    const asked = ask({ time: NOW + skew });
+    const request = gate().read(asked.data, OPEN, NOW);
+    assert.equal(request.type, "clock");
+    const answered = opened(request).answer({ type: "clock", time: NOW });
+    assert.ok(answered !== undefined);
+    assert.deepEqual(asked.read(answered.data)?.answer, {
+      type: "clock",
+      time: NOW,
+    });
+  });
+}
+
+Deno.test("a target of any length that can be dialled is carried; a longer one is not read", () => {
+  const read = (target: string): SealedRequest =>
+    gate().read(ask({ target }).data, OPEN, NOW);
+  const long = `${"a".repeat(255)}:65535`;
+  const request = read(long);
+  assert.equal(request.type === "ask" && request.target, long);
+  assert.equal(read("a".repeat(600)).type, "not-for-us");
+});
