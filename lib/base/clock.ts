@@ -9,6 +9,8 @@
 export interface Clock {
   /** Milliseconds on a clock that never goes back; only differences mean anything. */
   now(): number;
+  /** Milliseconds since 1970, which other machines know, too; it may be set and go back. */
+  wallTime(): number;
   /** Calls `callback` once, `delay` ms from now; dispose to cancel. */
   after(delay: number, callback: () => void): Disposable;
 }
@@ -25,6 +27,7 @@ function realClock(
 ): Clock {
   return {
     now: () => performance.now(),
+    wallTime: () => Date.now(),
     after(delay: number, callback: () => void): Disposable {
       const timer = setTimeout(callback, delay);
       adapt(timer);

@@ -18,6 +18,7 @@ import {
   PendingOpens,
 } from "./pending_opens.ts";
 import { Reach } from "../session/reach.ts";
+import { type ClientSeal, Sealer } from "./sealer.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import {
   closeSocket,
@@ -41,6 +42,8 @@ const SHARED_ID_WARNING_MS = 60_000;
 /** What a client's ingress is made of. */
 export interface IngressOptions
   extends OpenOptions, Omit<SessionOptions, "role" | "onOther" | "onUnknown"> {
+  /** What opens are sealed with; undefined where they are not. */
+  readonly seal?: ClientSeal | undefined;
   /** Bytes a second sent to a version 1 server. */
   readonly v1Rate: number;
   /** Fills with bytes that nobody can guess. */
@@ -73,6 +76,7 @@ export class Ingress implements Disposable {
     this.session = new Session({
       ...options,
       role: "client",
+      sealed: options.seal !== undefined,
       onOther: (id, message) => this.#onOther(id, message),
       onUnknown: (id, answer) => this.#onUnknown(id, answer),
     });
@@ -87,8 +91,10 @@ export class Ingress implements Disposable {
         ),
       onChange: () => {},
     });
+    const { seal } = options;
     this.#opens = new PendingOpens({
       ...options,
+      sealer: seal && new Sealer({ ...options, seal }),
       window: this.session.initialWindow,
       firstNumber: firstNumber(options.random),
       onOpen: (open, reply) => this.#onOpen(open, reply),
@@ -180,6 +186,7 @@ export class Ingress implements Disposable {
       target: this.#target,
       codec: reply.codec,
       peerWindow: reply.window,
+      seal: reply.seal,
     });
   }
 
@@ -191,6 +198,14 @@ export class Ingress implements Disposable {
       this.#reject(socket, {
         code: "protocol",
         text: "the version 1 server answered with a version 2 connection ID",
+      }, { open });
+      return;
+    }
+    if (this.session.has(id)) {
+      this.#reject(socket, {
+        code: "protocol",
+        text:
+          "the version 1 server answered with the connection ID of an open tunnel",
       }, { open });
       return;
     }
@@ -251,7 +266,7 @@ export class Ingress implements Disposable {
   #disown(text: string): void {
     const { subjects, token } = this.#options;
     const id = parseId(text);
-    if (id?.client !== token || this.session.knows(id)) return;
+    if (id?.client !== token || this.session.knows(text)) return;
     this.#bus.publish(
       subjects.data("server", text),
       binaryCodec.encode(text, {

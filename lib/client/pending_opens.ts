@@ -18,8 +18,15 @@ import {
   encodeRequest,
   MAX_SERVERS,
   type OpenReply,
+  type Sealed,
 } from "../wire/open.ts";
 import type { SessionOptions } from "../session/session.ts";
+import {
+  believe,
+  type BelievedReply,
+  type SealedOpen,
+  type Sealer,
+} from "./sealer.ts";
 import type { Socket } from "../net/socket.ts";
 import { formatId, OPEN_TOKEN } from "../wire/subjects.ts";
 
@@ -48,6 +55,12 @@ const RETRY_MS = 200;
  * this that it dials; version 1 servers always answer, beside any other.
  */
 const NATIVE_GRACE_MS = 1_000;
+
+/**
+ * Where opens are sealed: how long after an answer that is not, one that is may
+ * take to show, in ms. Servers with another key answer, as may anybody.
+ */
+const SEALED_GRACE_MS = 1_000;
 
 /** Why an open fails that nobody but version 1 servers answered. */
 const ONLY_V1: Reason = {
@@ -115,12 +128,14 @@ interface Entry extends PendingOpen {
   again: number;
   /** What answered that is no server of ours. */
   foreign: string | undefined;
+  /** What was sealed, by the numbers of the requests. */
+  readonly sealed: Map<number, SealedOpen>;
   /** What happens if no answer comes. */
   timer: Disposable | undefined;
 }
 
 /** The answer that opens a tunnel. */
-export type OpenedReply = OpenReply & { readonly type: "open" | "v1" };
+export type OpenedReply = BelievedReply & { readonly type: "open" | "v1" };
 
 /** What a client asks for, and how. */
 export interface OpenOptions {
@@ -139,6 +154,8 @@ export interface PendingOpensOptions
   extends
     OpenOptions,
     Pick<SessionOptions, "bus" | "clock" | "subjects" | "token"> {
+  /** What opens are sealed with; undefined where they are not. */
+  readonly sealer?: Sealer | undefined;
   /** Credit for the server, in bytes. */
   readonly window: number;
   /** First tunnel number. */
@@ -201,6 +218,7 @@ export class PendingOpens implements Disposable {
       refusal: undefined,
       again: 0,
       foreign: undefined,
+      sealed: new Map(),
       timer: undefined,
     };
     this.#entries.add(entry);
@@ -215,9 +233,47 @@ export class PendingOpens implements Disposable {
       if (entry !== undefined && latest) this.#onNobody(entry);
       return;
     }
-    const reply = decodeReply((name) => message.header(name), message.data);
+    const reply = this.#read(
+      entry,
+      number,
+      decodeReply((name) => message.header(name), message.data),
+    );
+    if (reply === undefined) return;
     if (reply.type !== "foreign") this.#onAnswer(entry, number, reply);
     else if (entry !== undefined) entry.foreign = reply.what;
+  }
+
+  /** What an answer says, as far as it may be believed; undefined for what is not an answer. */
+  #read(
+    entry: Entry | undefined,
+    number: number,
+    reply: OpenReply,
+  ): BelievedReply | undefined {
+    const { sealer } = this.#options;
+    if (sealer === undefined || entry === undefined) return reply;
+    const latest = number === entry.number;
+    const believed = believe(reply, entry.sealed.get(number));
+    switch (believed.type) {
+      case "reply":
+        return believed.reply;
+      case "clock":
+        sealer.setClock(believed.time);
+        if (latest) this.#onSilence(entry);
+        return undefined;
+      case "unsealed":
+        entry.foreign = believed.what;
+        // The right one may answer yet.
+        if (latest) {
+          this.#wait(entry, SEALED_GRACE_MS, () => this.#onUnsealed(entry));
+        }
+    }
+    return undefined;
+  }
+
+  /** Nobody who has the key has answered: the servers may have the other one. */
+  #onUnsealed(entry: Entry): void {
+    this.#options.sealer?.tryNextKey();
+    this.#onSilence(entry);
   }
 
   /** Gives all of them up. */
@@ -231,7 +287,11 @@ export class PendingOpens implements Disposable {
     for (const entry of [...this.#entries]) this.#remove(entry);
   }
 
-  #onAnswer(entry: Entry | undefined, number: number, reply: OpenReply): void {
+  #onAnswer(
+    entry: Entry | undefined,
+    number: number,
+    reply: BelievedReply,
+  ): void {
     if ("server" in reply && reply.server !== undefined) {
       const same = reply.server === this.#answering;
       this.#answersInARow = same ? this.#answersInARow + 1 : 1;
@@ -322,7 +382,7 @@ export class PendingOpens implements Disposable {
    * Without a link only the deadline runs: the request goes once it is up.
    */
   #ask(entry: Entry): void {
-    const { bus, subjects, token, target, window, codec } = this.#options;
+    const { bus, subjects, token, window, codec } = this.#options;
     const number = this.#nextNumber++;
     entry.number = number;
     entry.dialing = false;
@@ -334,8 +394,10 @@ export class PendingOpens implements Disposable {
     }
     entry.attempts++;
     this.#awaitAnswer(entry);
+    const target = this.#targetOf(entry);
+    if (target === undefined) return;
     const { headers, body } = encodeRequest({
-      ...target,
+      target,
       native: {
         client: token,
         number,
@@ -350,6 +412,27 @@ export class PendingOpens implements Disposable {
       reply: subjects.data("client", id),
       lane: "control",
     });
+  }
+
+  /** What goes into the request of `entry`; undefined if it cannot be sealed, and has failed. */
+  #targetOf(entry: Entry): Address | Sealed | undefined {
+    const { sealer, subjects, token, target, window, codec } = this.#options;
+    if (sealer === undefined) return target;
+    const { number } = entry;
+    const sealed = sealer.seal(target, {
+      requestSubject: subjects.request,
+      dataPrefix: subjects.prefix,
+      client: token,
+      number,
+      window,
+      codec,
+    });
+    if (sealed === undefined) {
+      const text =
+        "nothing can be sealed for the key of the server (--server-key)";
+      this.#fail(entry, { code: "denied", text }, "local");
+    } else entry.sealed.set(number, sealed);
+    return sealed;
   }
 
   #awaitAnswer(entry: Entry): void {

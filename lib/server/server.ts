@@ -21,7 +21,6 @@ import {
 import { JsonMessage } from "../wire/json.ts";
 import {
   decodeRequest,
-  encodeAccept,
   encodeAgain,
   encodeDialing,
   encodeRefusal,
@@ -29,6 +28,8 @@ import {
   type OpenRequest,
 } from "../wire/open.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
+import { type Ask, Reception, type ServerSeal } from "./reception.ts";
+import type { KnownClient } from "./clients.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import { closeSocket, type Socket } from "../net/socket.ts";
 import {
@@ -73,7 +74,13 @@ export interface EgressOptions
    *
    * @throws {TunnelError} with the code for the client.
    */
-  readonly dial: (target: Address, signal: AbortSignal) => Promise<Socket>;
+  readonly dial: (
+    target: Address,
+    signal: AbortSignal,
+    client?: KnownClient,
+  ) => Promise<Socket>;
+  /** What sealed opens are read with, and whose are taken; undefined where none are. */
+  readonly seal?: ServerSeal | undefined;
   /** Most tunnels for one client process. */
   readonly maxTunnelsPerClient: number;
   /** Turn away clients that speak version 1. */
@@ -99,6 +106,7 @@ export class Egress implements Disposable {
   /** Whether the broker lets clients be spoken to, and inboxes be answered. */
   readonly #clients: Reach;
   readonly #inboxes: Reach;
+  readonly #reception: Reception;
   readonly #stop = new AbortController();
   /** IDs of the tunnels whose targets are being dialled. */
   readonly #dialing = new Set<string>();
@@ -112,8 +120,13 @@ export class Egress implements Disposable {
     this.#options = options;
     this.#bus = options.bus;
     this.#clock = options.clock;
+    this.#reception = new Reception(options);
     this.#nextV1Number = firstNumber(options.random);
-    this.session = new Session({ ...options, role: "server" });
+    this.session = new Session({
+      ...options,
+      role: "server",
+      sealed: options.seal !== undefined,
+    });
     const { subjects, token } = options;
     this.#clients = this.#reach({
       pattern: subjects.data("client", ">"),
@@ -198,7 +211,10 @@ export class Egress implements Disposable {
     const { subjects, token } = this.#options;
     const id = parseId(subjects.idOf("client", event.subject) ?? "");
     if (id?.server !== OPEN_TOKEN) return;
-    this.session.abort({ ...id, server: token }, publishDenied(event.subject));
+    this.session.abort(
+      formatId({ ...id, server: token }),
+      publishDenied(event.subject),
+    );
   }
 
   get #draining(): boolean {
@@ -217,7 +233,8 @@ export class Egress implements Disposable {
     } catch (error) {
       if (!(error instanceof TunnelError)) throw error;
       this.#dropped(reply, error.text);
-      this.#refuse(reply, error, undefined);
+      this.session.counters.refused(error.code);
+      this.#send(reply, encodeRefusal(error, this.#options.token));
       return;
     }
     if (request.native === undefined && this.#inboxes.refusal !== undefined) {
@@ -228,15 +245,29 @@ export class Egress implements Disposable {
       this.#send(reply, encodeAgain(this.#options.token));
       return;
     }
-    const refusal = this.#objection(request, reply);
-    if (refusal !== undefined) {
-      this.#refuse(reply, refusal, request);
-      return;
-    }
     const id = this.#idFor(request);
     // The request was repeated: the first is answered, or will be.
-    if (this.session.knows(id) || this.#dialing.has(formatId(id))) return;
-    void this.#open(request, id, reply);
+    const key = formatId(id);
+    if (this.session.knows(key) || this.#dialing.has(key)) return;
+    const understood = this.#reception.understand(request);
+    switch (understood.type) {
+      case "ask": {
+        const { ask } = understood;
+        const refusal = this.#objection(ask);
+        if (refusal === undefined) void this.#open(ask, id, reply);
+        else this.#refuse(reply, refusal, ask);
+        return;
+      }
+      case "answer": {
+        const { answer, reason, client } = understood;
+        this.session.counters.refused(reason.code);
+        this.#logRefusal({ client: client ?? clientOf(request), reason });
+        this.#send(reply, answer);
+        return;
+      }
+      case "nothing":
+        this.#dropped(reply, understood.why);
+    }
   }
 
   #dropped(reply: string, why: string): void {
@@ -256,16 +287,13 @@ export class Egress implements Disposable {
   }
 
   /** Why a request is refused before its target is looked at; undefined if it is not. */
-  #objection({ native }: OpenRequest, reply: string): Reason | undefined {
-    const { maxTunnelsPerClient, refuseV1, subjects } = this.#options;
+  #objection({ native }: Ask): Reason | undefined {
+    const { maxTunnelsPerClient, refuseV1 } = this.#options;
     if (native === undefined && refuseV1) return REFUSE_V1;
     if (this.#draining) return DRAINING;
     const limit = this.session.limitReached(this.#dialing.size);
     if (limit !== undefined || native === undefined) return limit;
     const { client } = native;
-    const text = subjects.prefixProblem(client, reply);
-    // Its frames would not be heard. Another server may have the client's prefix.
-    if (text !== undefined) return { code: "denied", text };
     const tunnels = this.session.tunnelsWith(client) + this.#dialsOf(client);
     return tunnels < maxTunnelsPerClient ? undefined : {
       code: "limit",
@@ -279,7 +307,7 @@ export class Egress implements Disposable {
   }
 
   async #open(
-    request: OpenRequest,
+    ask: Ask,
     id: ConnectionId,
     reply: string,
   ): Promise<void> {
@@ -291,17 +319,18 @@ export class Egress implements Disposable {
       this.#send(reply, encodeDialing(id.server));
       notice = this.#clock.after(DIALING_NOTICE_MS.next, notify);
     };
-    if (request.native !== undefined) {
+    if (ask.native !== undefined) {
       notice = this.#clock.after(DIALING_NOTICE_MS.first, notify);
     }
     try {
-      const socket = await this.#options.dial(request, this.#stop.signal);
-      this.#accept(request, id, socket, reply);
+      const { signal } = this.#stop;
+      const socket = await this.#options.dial(ask.target, signal, ask.known);
+      this.#accept(ask, id, socket, reply);
     } catch (error) {
       const reason = error instanceof TunnelError
         ? error
         : new TunnelError("internal", messageOf(error));
-      this.#refuse(reply, reason, request);
+      this.#refuse(reply, reason, ask);
     } finally {
       notice?.[Symbol.dispose]();
       this.#dialing.delete(key);
@@ -313,28 +342,27 @@ export class Egress implements Disposable {
 
   /** Answers that `socket` is connected, and opens the tunnel if the answer could be sent. */
   #accept(
-    request: OpenRequest,
+    ask: Ask,
     id: ConnectionId,
     socket: Socket,
     reply: string,
   ): void {
     const { v1Rate, listenTimeout } = this.#options;
-    const { native } = request;
-    const { initialWindow: window } = this.session;
+    const { native } = ask;
     const text = formatId(id);
-    const accept = encodeAccept({
-      id: text,
-      native: native && { server: id.server, window, codec: native.codec },
-    });
-    if (this.#draining || !this.#send(reply, accept)) {
+    if (this.#draining || !this.#bus.connected) {
       closeSocket(socket);
-      this.#refuse(reply, this.#draining ? DRAINING : NATS_DOWN, request);
+      this.#refuse(reply, this.#draining ? DRAINING : NATS_DOWN, ask);
       return;
     }
-    const target = formatAddress(request);
+    const { message, seal } = ask.accept(text, this.session.initialWindow);
+    this.#send(reply, message);
+    const target = formatAddress(ask.target);
     if (native !== undefined) {
       const { codec, window: peerWindow } = native;
-      this.session.addNative({ id, socket, target, codec, peerWindow });
+      const client = ask.known?.name;
+      const spec = { id, socket, target, client, codec, peerWindow, seal };
+      this.session.addNative(spec);
       void this.#clients.meet(id.client);
       return;
     }
@@ -349,21 +377,26 @@ export class Egress implements Disposable {
     });
   }
 
-  #refuse(
-    reply: string,
-    reason: Reason,
-    request: OpenRequest | undefined,
-  ): void {
+  #refuse(reply: string, reason: Reason, ask: Ask): void {
     this.session.counters.refused(reason.code);
-    if (request !== undefined) {
-      this.#log.warn("open refused", {
-        client: request.native?.client ?? "version 1",
-        target: formatAddress(request),
-        reason: reason.code,
-        why: reason.text,
-      });
-    }
-    this.#send(reply, encodeRefusal(reason, this.#options.token));
+    this.#logRefusal({ client: ask.client, target: ask.target, reason });
+    this.#send(reply, ask.refuse(reason));
+  }
+
+  #logRefusal(
+    { client, target, reason }: {
+      readonly client: string;
+      /** Undefined where it was not read. */
+      readonly target?: Address;
+      readonly reason: Reason;
+    },
+  ): void {
+    this.#log.warn("open refused", {
+      client,
+      ...(target === undefined ? {} : { target: formatAddress(target) }),
+      reason: reason.code,
+      why: reason.text,
+    });
   }
 
   #send(subject: string, { headers, body }: OpenMessage): boolean {
@@ -383,4 +416,9 @@ export class Egress implements Disposable {
       number: native?.number ?? this.#nextV1Number++,
     };
   }
+}
+
+/** What a request says of who sent it. */
+function clientOf({ native }: OpenRequest): string {
+  return native?.client ?? "version 1";
 }

@@ -6,9 +6,11 @@
  * @module
  */
 import { binaryCodec } from "../wire/binary.ts";
-import type { Bus } from "../nats/bus.ts";
+import type { Bus, BusMessage } from "../nats/bus.ts";
 import type { Reason } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
+import type { TunnelSeal } from "../seal/frames.ts";
+import type { PeerName } from "./peers.ts";
 import {
   type ConnectionId,
   formatId,
@@ -42,6 +44,28 @@ const UNKNOWN: Reason = {
   text: "no such tunnel is known; the process may have been restarted",
 };
 
+/** What a sealed tunnel leaves behind: frames for it are still opened, and answered under the same keys. */
+export interface SealedEnd {
+  /** Its keys. */
+  readonly seal: TunnelSeal;
+  /** The process at its other end. */
+  readonly peer: PeerName;
+}
+
+interface Closed {
+  readonly ending: Ending;
+  readonly until: number;
+  readonly sealed: SealedEnd | undefined;
+}
+
+/** A frame that was sealed for a tunnel that has ended. */
+export interface OpenedLate {
+  /** The frame. */
+  readonly frame: Frame;
+  /** The peer, where the frame speaks of the two processes. */
+  readonly peer: PeerName | undefined;
+}
+
 /** Where frames for closed tunnels are answered. */
 export interface ClosedTunnelsOptions {
   /** The way to NATS. */
@@ -57,10 +81,7 @@ export interface ClosedTunnelsOptions {
 /** How the tunnels of a process ended lately; the oldest are forgotten first. */
 export class ClosedTunnels {
   readonly #options: ClosedTunnelsOptions;
-  readonly #endings = new Map<
-    string,
-    { readonly ending: Ending; readonly until: number }
-  >();
+  readonly #endings = new Map<string, Closed>();
   #answers = 0;
 
   /** No tunnel has ended yet. */
@@ -69,14 +90,14 @@ export class ClosedTunnels {
   }
 
   /** Remembers how tunnel `id` ended. */
-  add(id: string, ending: Ending, now: number): void {
+  add(id: string, ending: Ending, now: number, sealed?: SealedEnd): void {
     if (this.#endings.size >= MAX_REMEMBERED) {
       const [oldest = ""] = this.#endings.keys();
       this.#endings.delete(oldest);
     }
     const { resumeTimeout } = this.#options;
     const until = now + Math.max(MIN_LIFETIME_MS, 2 * resumeTimeout);
-    this.#endings.set(id, { ending, until });
+    this.#endings.set(id, { ending, until, sealed });
   }
 
   /** How tunnel `id` ended, if that is remembered. */
@@ -84,24 +105,39 @@ export class ClosedTunnels {
     return this.#endings.get(id)?.ending;
   }
 
+  /** Opens a message that was sealed for tunnel `id`; undefined if that is not remembered. */
+  open(id: ConnectionId, message: BusMessage): OpenedLate | undefined {
+    const sealed = this.#endings.get(formatId(id))?.sealed;
+    const opened = sealed?.seal.open(message.data, message.subjectBytes);
+    if (sealed === undefined || opened === undefined) return undefined;
+    const frame = binaryCodec.decode(opened.frame);
+    return frame && { frame, peer: opened.pair ? sealed.peer : undefined };
+  }
+
   /**
-   * Answers a frame that came for tunnel `id`, which is not open.
+   * Answers a frame that came for tunnel `id`, which is not open, or one that
+   * could not be opened and is `unknown`.
    *
    * @returns whether it was unexpected: a late RESET or acknowledgement is not.
    */
-  answer(id: ConnectionId, frame: Frame): boolean {
-    if (frame.type === "reset") return false;
+  answer(id: ConnectionId, frame: Frame | "unknown", now: number): boolean {
     const text = formatId(id);
+    if (frame === "unknown") {
+      const { code, text: why } = UNKNOWN;
+      this.#send(text, { type: "reset", code, text: why }, now);
+      return true;
+    }
+    if (frame.type === "reset") return false;
     const ending = this.find(text) ?? { reason: UNKNOWN };
     if ("reason" in ending) {
       const { code, text: why } = ending.reason;
-      this.#send(text, { type: "reset", code, text: why });
+      this.#send(text, { type: "reset", code, text: why }, now);
       return true;
     }
     // Two that remember a clean end would answer each other's answers for ever.
     if (frame.type === "ack" || frame.type === "pong") return false;
     const { ack } = ending;
-    this.#send(text, { type: "ack", ack, limit: ack, gap: false });
+    this.#send(text, { type: "ack", ack, limit: ack, gap: false }, now);
     return true;
   }
 
@@ -110,11 +146,11 @@ export class ClosedTunnels {
    * we may have been restarted under the same token. It is to ask after each
    * tunnel that it has.
    */
-  answerUnknownPeer(id: ConnectionId, frame: Frame): void {
+  answerUnknownPeer(id: ConnectionId, frame: Frame, now: number): void {
     // Two that share none would answer each other's `resumed` for ever.
     if (frame.type !== "ping" || frame.resumed) return;
     const ask = { id: 0, sent: 0, ack: 0, limit: 0, resumed: true };
-    this.#send(formatId(id), { type: "ping", ...ask });
+    this.#send(formatId(id), { type: "ping", ...ask }, now);
   }
 
   /** Allows as many answers again, and forgets tunnels that ended long ago. */
@@ -126,13 +162,14 @@ export class ClosedTunnels {
     }
   }
 
-  #send(id: string, frame: Frame): void {
+  #send(id: string, frame: Frame, now: number): void {
     if (this.#answers++ >= MAX_ANSWERS) return;
     const { bus, role, subjects } = this.#options;
-    bus.publish(
-      subjects.data(otherRole(role), id),
-      binaryCodec.encode(id, frame),
-      { lane: "control" },
-    );
+    const subject = subjects.data(otherRole(role), id);
+    const lane = "control";
+    const message = binaryCodec.encode(id, frame);
+    const sealed = this.#endings.get(id)?.sealed?.seal
+      .seal(message, { lane, pair: false, subject }, now);
+    bus.publish(subject, sealed ?? message, { lane });
   }
 }

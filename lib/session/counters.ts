@@ -14,6 +14,8 @@ export class Counters {
   ended: TunnelStats = { bytesSent: 0, bytesReceived: 0, replays: 0, gaps: 0 };
   /** Messages that were malformed. */
   malformed = 0;
+  /** Messages for sealed tunnels that the other end did not seal, or that came late or twice. */
+  rejected = 0;
   /** Frames for tunnels that do not exist. */
   unknownTunnel = 0;
   /** Accepts that failed (out of descriptors, for example). */

@@ -4,10 +4,16 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
+import type { Encodable } from "../base/encodable.ts";
 import type { BusMessage, PublishOptions } from "../nats/bus.ts";
 import { type Codec, decodeFrame } from "../wire/codec.ts";
-import type { Decider, Reason } from "../base/errors.ts";
-import { type Frame, FRAME_PAYLOAD_BYTES } from "../wire/frame.ts";
+import { type Decider, type Reason, TunnelError } from "../base/errors.ts";
+import {
+  type Frame,
+  FRAME_PAYLOAD_BYTES,
+  MAX_RESET_TEXT_BYTES,
+} from "../wire/frame.ts";
+import { SEAL_OVERHEAD_BYTES, type TunnelSeal } from "../seal/frames.ts";
 import { restProbeOf } from "../tunnel/probe_timer.ts";
 import type { Peer } from "./peers.ts";
 import type { Tunnel, TunnelHome, Wire } from "./tunnel.ts";
@@ -25,12 +31,16 @@ export interface NativeWireOptions {
   readonly peer: Peer<Tunnel>;
   /** The form of frames. */
   readonly codec: Codec;
+  /** Subject its frames come on. */
+  readonly inbound: string;
   /** Subject its frames go to. */
   readonly outbound: string;
   /** Credit the peer gave in the open, in bytes. */
   readonly peerWindow: number;
   /** Credit given in the open, in bytes. */
   readonly window: number;
+  /** What seals its frames; undefined for none. */
+  readonly seal?: TunnelSeal | undefined;
   /** Whether this end waits for a first sign of the other: the one that answered the open. */
   readonly awaitPeer: boolean;
 }
@@ -48,6 +58,8 @@ export class NativeWire implements Wire {
   readonly machine: TunnelState;
   /** The process at the other end. */
   readonly peer: Peer<Tunnel>;
+  /** What seals its frames; undefined for none. */
+  readonly seal: TunnelSeal | undefined;
   readonly #options: NativeWireOptions;
   /** What the machine was told last. */
   #frameBytes: number;
@@ -57,6 +69,7 @@ export class NativeWire implements Wire {
     const { home, peer } = options;
     this.#options = options;
     this.peer = peer;
+    this.seal = options.seal;
     this.#frameBytes = this.#fitting(home.bus.maxPayload);
     this.machine = new TunnelState({
       ...home,
@@ -70,22 +83,42 @@ export class NativeWire implements Wire {
 
   /** Sends every frame that is due; only answers while the way to NATS is full. */
   send(now: number): void {
-    const { home: { bus }, id, codec, outbound } = this.#options;
+    const { home: { bus }, id, codec } = this.#options;
     let frame: Frame | undefined;
     while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
       const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
-      bus.publish(outbound, codec.encode(id, frame), lane);
+      this.#publish(codec.encode(id, frame), lane, now);
     }
+  }
+
+  /**
+   * Sends a frame about the two processes, sealed as those of this tunnel are.
+   * If nobody listens there, the broker itself says so, on this tunnel's subject.
+   */
+  sendPairFrame(frame: Frame, now: number): void {
+    const { codec, id, inbound } = this.#options;
+    const options = { ...CONTROL_LANE, reply: inbound };
+    this.#publish(codec.encode(id, frame), options, now, true);
   }
 
   /** Takes apart a message and tells the machine. */
   receive(message: BusMessage, now: number): void {
-    this.peer.state.heard(now);
-    const frame = decodeFrame(message.data);
-    if (frame === undefined) return;
-    this.machine.receive(frame, now);
-    const { frameBytes } = this.machine;
-    if (frameBytes < this.#frameBytes) this.#remember(frameBytes, now);
+    const { seal } = this;
+    const { home } = this.#options;
+    if (seal === undefined) this.#onFrame(message.data, now);
+    else {
+      if (message.status !== 0) {
+        this.peer.state.noResponders(now);
+        return;
+      }
+      const opened = seal.open(message.data, message.subjectBytes);
+      if (opened === undefined) this.#onRejected(message.data, now);
+      else if (!opened.pair) this.#onFrame(opened.frame, now);
+      else {
+        const frame = decodeFrame(opened.frame);
+        if (frame !== undefined) home.onPairFrame(this.peer, frame, now);
+      }
+    }
   }
 
   /** The peer is gone, as `by` says. */
@@ -104,10 +137,46 @@ export class NativeWire implements Wire {
     this.machine.setFrameBytes(this.#frameBytes);
   }
 
+  #onFrame(data: Uint8Array, now: number): void {
+    this.peer.state.heard(now);
+    const frame = decodeFrame(data);
+    if (frame === undefined) return;
+    this.machine.receive(frame, now);
+    const { frameBytes } = this.machine;
+    if (frameBytes < this.#frameBytes) this.#remember(frameBytes, now);
+  }
+
+  /** Nothing unsealed is believed; but if the peer has lost its tunnels, it can say so in no other way. */
+  #onRejected(data: Uint8Array, now: number): void {
+    const { home, peer } = this.#options;
+    home.onRejected();
+    if (!saysUnknown(data)) return;
+    const until = now + home.doubtTimeout;
+    this.machine.doubt(until, now);
+    if (now < peer.doubtedUntil) return;
+    // It may have been restarted: then it knows none of them.
+    peer.doubtedUntil = until;
+    for (const tunnel of peer.tunnels) tunnel.peerResumed(now);
+  }
+
+  #publish(
+    message: Encodable,
+    options: PublishOptions,
+    now: number,
+    pair = false,
+  ): void {
+    const { home: { bus }, outbound: subject } = this.#options;
+    const { lane = "data" } = options;
+    const sealed = this.seal?.seal(message, { lane, pair, subject }, now);
+    bus.publish(subject, sealed ?? message, options);
+  }
+
   /** Payload of a DATA frame: as measured best, or what the brokers take if that is less. */
   #fitting(maxPayload: number): number {
     const { codec, id, peer } = this.#options;
-    const capacity = codec.payloadCapacity(id, maxPayload);
+    const room = maxPayload -
+      (this.seal === undefined ? 0 : SEAL_OVERHEAD_BYTES);
+    const capacity = codec.payloadCapacity(id, room);
     return Math.max(
       1,
       Math.min(FRAME_PAYLOAD_BYTES, capacity, peer.largestFrame),
@@ -127,5 +196,17 @@ export class NativeWire implements Wire {
     for (const tunnel of peer.tunnels) {
       tunnel.setMaxPayload(home.bus.maxPayload, now);
     }
+  }
+}
+
+/** Whether an unsealed message says that its sender knows no tunnel of that ID. */
+function saysUnknown(data: Uint8Array): boolean {
+  if (data.length > 2 * MAX_RESET_TEXT_BYTES) return false;
+  try {
+    const frame = decodeFrame(data);
+    return frame?.type === "reset" && frame.code === "unknown-tunnel";
+  } catch (error) {
+    if (!(error instanceof TunnelError)) throw error;
+    return false;
   }
 }

@@ -18,14 +18,14 @@ import {
 
 /** A tunnel, as far as its peer concerns it. */
 export interface PeerTunnel {
+  /** Sends a frame about the two processes, sealed as those of this tunnel are. */
+  sendPairFrame(frame: Frame, now: number): void;
   /** The peer's link was away. */
   peerResumed(now: number): void;
 }
 
 /** One process at the other end. */
-export interface Peer<T extends PeerTunnel> {
-  /** Its token. */
-  readonly token: string;
+export interface Peer<T extends PeerTunnel> extends PeerName {
   /** Whether it lives, and the round trip to it. */
   readonly state: Liveness;
   /** The tunnels shared with it. */
@@ -36,6 +36,18 @@ export interface Peer<T extends PeerTunnel> {
   readonly id: string;
   /** Largest payload of a frame that comes through to it, in bytes, as far as is known. */
   largestFrame: number;
+  /** Whether it has been pinged. */
+  greeted: boolean;
+  /** Until when it is not asked again after all its tunnels, if somebody doubts them. */
+  doubtedUntil: number;
+}
+
+/** Who a peer is. */
+export interface PeerName {
+  /** Its token. */
+  readonly token: string;
+  /** The key that it has proved to have, where tunnels are sealed; a token is only claimed. */
+  readonly key?: string | undefined;
 }
 
 /**
@@ -66,6 +78,7 @@ export interface PeersOptions<T extends PeerTunnel> {
 /** The peers with which tunnels are shared. */
 export class Peers<T extends PeerTunnel> {
   readonly #options: PeersOptions<T>;
+  /** By token, and key where there is one. */
   readonly #peers = new Map<string, Peer<T>>();
   /** Peers without tunnels, and since when. */
   readonly #idleSince = new Map<Peer<T>, number>();
@@ -80,12 +93,10 @@ export class Peers<T extends PeerTunnel> {
     return this.#peers.size - this.#idleSince.size;
   }
 
-  /**
-   * The peer with this token, for a tunnel to be; made if it is new. A new one
-   * is pinged at once, before the tunnel's bytes make round trips long.
-   */
-  get(token: string, codec: Codec, now: number): Peer<T> {
-    const known = this.#peers.get(token);
+  /** The peer of this name, for a tunnel to be; made if it is new. */
+  get({ token, key }: PeerName, codec: Codec, now: number): Peer<T> {
+    const name = nameOf({ token, key });
+    const known = this.#peers.get(name);
     if (known !== undefined) {
       if (known.tunnels.size === 0) known.state.agreed(now);
       this.#idleSince.delete(known);
@@ -103,22 +114,35 @@ export class Peers<T extends PeerTunnel> {
         number: PEER_NUMBER,
       }),
       largestFrame: Infinity,
+      key,
+      greeted: false,
+      doubtedUntil: -Infinity,
     };
     if (!bus.connected) peer.state.linkDown(now);
-    this.#peers.set(token, peer);
-    this.#ping(peer, now, role === "client");
+    this.#peers.set(name, peer);
     return peer;
   }
 
-  /** The peer with this token, if any tunnels are shared with it. */
-  find(token: string): Peer<T> | undefined {
-    const peer = this.#peers.get(token);
+  /**
+   * A tunnel with `peer` opens. A peer that is new is pinged at once, before
+   * the tunnel's bytes make round trips long.
+   */
+  add(peer: Peer<T>, tunnel: T, now: number): void {
+    peer.tunnels.add(tunnel);
+    if (peer.greeted) return;
+    peer.greeted = true;
+    this.#ping(peer, now, this.#options.role === "client");
+  }
+
+  /** The peer of this name, if any tunnels are shared with it. */
+  find(name: PeerName): Peer<T> | undefined {
+    const peer = this.#peers.get(nameOf(name));
     return peer !== undefined && peer.tunnels.size > 0 ? peer : undefined;
   }
 
   /** Forgets a peer. */
   forget(peer: Peer<T>): void {
-    this.#peers.delete(peer.token);
+    this.#peers.delete(nameOf(peer));
     this.#idleSince.delete(peer);
   }
 
@@ -170,7 +194,7 @@ export class Peers<T extends PeerTunnel> {
           type: "pong",
           id: frame.id,
           hold: false,
-        });
+        }, now);
         if (frame.resumed) {
           for (const tunnel of peer.tunnels) tunnel.peerResumed(now);
         }
@@ -191,19 +215,20 @@ export class Peers<T extends PeerTunnel> {
   }
 
   /** Tells every peer that this process leaves. */
-  sayGoodbye(reason: Reason): void {
+  sayGoodbye(reason: Reason, now: number): void {
     for (const peer of this.#peers.values()) {
       const { code, text } = reason;
       // After the last frames of the tunnels themselves.
-      this.#send(peer, { type: "reset", code, text }, { lane: "data" });
+      this.#send(peer, { type: "reset", code, text }, now, { lane: "data" });
     }
   }
 
   #ping(peer: Peer<T>, now: number, resumed: boolean): void {
+    if (!canHear(peer)) return;
     const id = peer.state.pollPing(now);
     if (id === undefined) return;
     const { subjects, role } = this.#options;
-    this.#send(peer, { ...NO_POSITION, type: "ping", id, resumed }, {
+    this.#send(peer, { ...NO_POSITION, type: "ping", id, resumed }, now, {
       lane: "control",
       // With a reply subject the broker itself answers when nobody listens.
       reply: subjects.data(role, peer.id),
@@ -213,10 +238,26 @@ export class Peers<T extends PeerTunnel> {
   #send(
     peer: Peer<T>,
     frame: Frame,
+    now: number,
     options: PublishOptions = { lane: "control" },
   ): void {
+    if (peer.key !== undefined) {
+      const [tunnel] = peer.tunnels;
+      tunnel?.sendPairFrame(frame, now);
+      return;
+    }
     const { bus, subjects, role } = this.#options;
     const subject = subjects.data(otherRole(role), peer.id);
     bus.publish(subject, peer.codec.encode(peer.id, frame), options);
   }
+}
+
+/** What the table of peers is by. */
+function nameOf({ token, key }: PeerName): string {
+  return key === undefined ? token : `${token} ${key}`;
+}
+
+/** Whether anything can be said to `peer`: what is sealed goes by way of a tunnel. */
+function canHear<T extends PeerTunnel>({ key, tunnels }: Peer<T>): boolean {
+  return key === undefined || tunnels.size > 0;
 }

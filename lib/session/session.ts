@@ -21,6 +21,7 @@ import { MemoryBudget } from "../tunnel/memory_budget.ts";
 import { NativeWire } from "./native_wire.ts";
 import { type Peer, Peers } from "./peers.ts";
 import type { PeerTimes } from "../tunnel/liveness.ts";
+import { isSealed, type SealKeys, TunnelSeal } from "../seal/frames.ts";
 import { RunQueue } from "./run_queue.ts";
 import { INITIAL_WINDOW_BYTES } from "../tunnel/receive_buffer.ts";
 import type { Socket } from "../net/socket.ts";
@@ -72,6 +73,8 @@ export interface SessionOptions extends TunnelSettings {
   readonly tunnelsByDescriptors?: number | undefined;
   /** Most opens under way at once. */
   readonly maxOpening: number;
+  /** Whether all tunnels are sealed, and nothing unsealed is believed. */
+  readonly sealed?: boolean;
   /** Takes a message for no open tunnel; returns whether it knew what to do with it. */
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
   /** A frame came for a tunnel, or from a peer, that is not known: when to `answer` it; default at once. */
@@ -84,6 +87,16 @@ export interface TunnelSpec {
   readonly socket: Socket;
   /** Target as it was asked for, `host:port`. */
   readonly target: string;
+  /** Name of the client, where its key says who it is. */
+  readonly client?: string | undefined;
+}
+
+/** What the tunnel of an open that was sealed is sealed with. */
+export interface SealSpec {
+  /** The keys that both ends have agreed on. */
+  readonly keys: SealKeys;
+  /** The key that the peer has proved to have. */
+  readonly peerKey: string;
 }
 
 /** A native tunnel to be added. */
@@ -94,6 +107,8 @@ export interface NativeSpec extends TunnelSpec {
   readonly codec: CodecName;
   /** Credit the peer gave, in bytes. */
   readonly peerWindow: number;
+  /** What both ends seal with, and whose key the peer has; undefined where nothing is sealed. */
+  readonly seal?: SealSpec | undefined;
 }
 
 /** A tunnel with a version 1 peer to be added. */
@@ -142,11 +157,14 @@ export class Session implements Disposable {
     this.#home = {
       ...options,
       lossTimeout: resumeTimeout,
+      doubtTimeout: times.peerTimeout,
       pool: this.pool,
       sendBudget: new MemoryBudget(options.memoryBudget),
       receiveBudget: new MemoryBudget(options.memoryBudget),
       schedule: (tunnel) => this.#queue.schedule(tunnel),
       onStepped: this.#onStepped,
+      onPairFrame: (peer, frame, now) => this.#peers.receive(peer, frame, now),
+      onRejected: () => this.counters.rejected++,
       onEnd: this.#onEnd,
     };
     this.#peers = new Peers({
@@ -224,38 +242,45 @@ export class Session implements Disposable {
 
   /** Tunnels shared with the peer of this token. */
   tunnelsWith(token: string): number {
-    return this.#peers.find(token)?.tunnels.size ?? 0;
+    return this.#peers.find({ token })?.tunnels.size ?? 0;
+  }
+
+  /** Whether a tunnel of this ID is open. */
+  has(id: string): boolean {
+    return this.#find(id) !== undefined;
   }
 
   /** Whether a tunnel of this ID is open, or has been lately. */
-  knows(id: ConnectionId): boolean {
-    return this.#find(id) !== undefined ||
-      this.#closed.find(formatId(id)) !== undefined;
+  knows(id: string): boolean {
+    return this.has(id) || this.#closed.find(id) !== undefined;
   }
 
   /** Cuts the tunnel of this ID, if it is open. */
-  abort(id: ConnectionId, reason: Reason): void {
+  abort(id: string, reason: Reason): void {
     this.#find(id)?.abort(reason, this.#options.clock.now());
   }
 
-  #find(id: ConnectionId): Tunnel | undefined {
+  #find(id: string): Tunnel | undefined {
     const { subjects, role } = this.#options;
-    const subject = subjects.data(role, formatId(id));
-    return this.#table.find(new TextEncoder().encode(subject));
+    return this.#table.get(subjects.data(role, id));
   }
 
   /** Adds a native tunnel and sets it going in this turn. */
   addNative(spec: NativeSpec): Tunnel {
     const { clock, role, subjects } = this.#options;
-    const { number } = spec.id;
+    const { id: { number }, seal } = spec;
     const id = formatId(spec.id);
     const codec = codecOf(spec.codec);
+    const now = clock.now();
+    const name = { token: spec.id[this.#other], key: seal?.peerKey };
     const wire = new NativeWire({
       home: this.#home,
       id,
       number,
       codec,
-      peer: this.#peers.get(spec.id[this.#other], codec, clock.now()),
+      peer: this.#peers.get(name, codec, now),
+      seal: seal && new TunnelSeal(seal.keys, now),
+      inbound: subjects.data(role, id),
       outbound: subjects.data(this.#other, id),
       peerWindow: spec.peerWindow,
       window: this.initialWindow,
@@ -292,11 +317,11 @@ export class Session implements Disposable {
     subscription?: Disposable,
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
-    const { id, number, socket, target } = spec;
+    const { id, number, socket, target, client } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
-      info: { id, remote, target, openedAt: now },
+      info: { id, remote, target, client, openedAt: now },
       number,
       inbound: subjects.data(role, id),
       subscription,
@@ -305,7 +330,7 @@ export class Session implements Disposable {
       home: this.#home,
     });
     this.#table.add(tunnel);
-    tunnel.peer?.tunnels.add(tunnel);
+    if (tunnel.peer !== undefined) this.#peers.add(tunnel.peer, tunnel, now);
     this.counters.opened++;
     logOpen(tunnel);
     if (bus.connected) this.#queue.schedule(tunnel);
@@ -325,7 +350,7 @@ export class Session implements Disposable {
     this.#timers.forget(tunnel);
     this.#queue.forget(tunnel);
     this.#stalls.forget(tunnel);
-    const { peer, info, stats } = tunnel;
+    const { peer, info, seal, stats } = tunnel;
     const now = this.#options.clock.now();
     if (peer !== undefined) {
       if (peer.tunnels.delete(tunnel)) this.#peers.releaseIfIdle(peer, now);
@@ -333,6 +358,7 @@ export class Session implements Disposable {
         info.id,
         outcome.clean ? { ack: tunnel.ack } : { reason: outcome.reason },
         now,
+        seal && { seal, peer: { token: peer.token, key: peer.key } },
       );
     }
     this.counters.closed(outcome.clean ? "ok" : outcome.reason.code, stats);
@@ -365,7 +391,7 @@ export class Session implements Disposable {
   /** Cuts every tunnel and tells the peers that this process leaves. */
   shutDown(reason: Reason): void {
     this.abortAll(reason);
-    this.#peers.sayGoodbye(reason);
+    this.#peers.sayGoodbye(reason, this.#options.clock.now());
   }
 
   /** Bytes held by all tunnels, and unsent in the bus. */
@@ -417,7 +443,11 @@ export class Session implements Disposable {
       return;
     }
     if (onOther?.(id, message)) return;
-    const peer = this.#peers.find(id[this.#other]);
+    if (this.#options.sealed) {
+      this.#onOtherSealed(id, message, now);
+      return;
+    }
+    const peer = this.#peers.find({ token: id[this.#other] });
     if (message.status !== 0) {
       if (id.number === 0) peer?.state.noResponders(now);
       return;
@@ -433,11 +463,30 @@ export class Session implements Disposable {
     if (frame === undefined) return;
     if (id.number !== 0) {
       onUnknown(id, () => {
-        if (this.#closed.answer(id, frame)) this.counters.unknownTunnel++;
+        if (this.#closed.answer(id, frame, now)) this.counters.unknownTunnel++;
       });
     } else if (peer === undefined) {
-      onUnknown(id, () => this.#closed.answerUnknownPeer(id, frame));
+      onUnknown(id, () => this.#closed.answerUnknownPeer(id, frame, now));
     } else this.#peers.receive(peer, frame, now);
+  }
+
+  /** Only what was sealed for a tunnel that ended lately is believed. */
+  #onOtherSealed(id: ConnectionId, message: BusMessage, now: number): void {
+    if (message.status !== 0) return;
+    const { onUnknown = (_id, answer) => answer() } = this.#options;
+    const opened = this.#closed.open(id, message);
+    if (opened === undefined) {
+      this.counters.rejected++;
+      // For one that has never been there is no seal.
+      if (isSealed(message.data)) {
+        onUnknown(id, () => this.#closed.answer(id, "unknown", now));
+      }
+      return;
+    }
+    const { frame } = opened;
+    const peer = opened.peer && this.#peers.find(opened.peer);
+    if (peer !== undefined) this.#peers.receive(peer, frame, now);
+    else if (this.#closed.answer(id, frame, now)) this.counters.unknownTunnel++;
   }
 
   #malformed(message: BusMessage, why: string): void {

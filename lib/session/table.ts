@@ -1,58 +1,73 @@
 /**
- * Finding a tunnel by the subject of a message, without making a string.
+ * Finding a tunnel by the subject of a message, mostly without making a string.
  *
  * @module
  */
 import { numberAtEnd } from "../wire/subjects.ts";
 import type { Tunnel } from "./tunnel.ts";
 
-/** The open tunnels of a process. */
+const decoder = new TextDecoder();
+
+/** The open tunnels of a process; looking one up costs the same however many there are. */
 export class TunnelTable<T extends Pick<Tunnel, "number" | "inbound">>
   implements Iterable<T> {
+  readonly #bySubject = new Map<string, T>();
+  /** The only tunnel of each number: the fast way. */
+  readonly #alone = new Map<number, T>();
   /**
-   * By number. Two clients may have chosen the same one, so a number leads to
-   * a list; it has one entry but for a coincidence of 1 in 2^48 (or malice).
+   * Numbers that more than one tunnel has or had, and how many have it now:
+   * two clients may have chosen the same one by a chance of 1 in 2^48, or with
+   * intent, for thousands of tunnels.
    */
-  readonly #byNumber = new Map<number, T[]>();
-  #size = 0;
+  readonly #shared = new Map<number, number>();
 
   /** How many tunnels there are. */
   get size(): number {
-    return this.#size;
+    return this.#bySubject.size;
   }
 
-  /** Adds a tunnel. */
+  /** Adds a tunnel, the only one of its subject. */
   add(tunnel: T): void {
-    const same = this.#byNumber.get(tunnel.number);
-    if (same === undefined) this.#byNumber.set(tunnel.number, [tunnel]);
-    else same.push(tunnel);
-    this.#size++;
+    const { number, inbound } = tunnel;
+    this.#bySubject.set(inbound, tunnel);
+    const shared = this.#shared.get(number);
+    if (shared !== undefined) this.#shared.set(number, shared + 1);
+    else if (this.#alone.delete(number)) this.#shared.set(number, 2);
+    else this.#alone.set(number, tunnel);
   }
 
   /** Removes a tunnel; returns whether it was there. */
   remove(tunnel: T): boolean {
-    const same = this.#byNumber.get(tunnel.number);
-    const at = same?.indexOf(tunnel) ?? -1;
-    if (same === undefined || at < 0) return false;
-    same.splice(at, 1);
-    if (same.length === 0) this.#byNumber.delete(tunnel.number);
-    this.#size--;
+    const { number, inbound } = tunnel;
+    if (this.#bySubject.get(inbound) !== tunnel) return false;
+    this.#bySubject.delete(inbound);
+    const shared = this.#shared.get(number);
+    if (shared === undefined) this.#alone.delete(number);
+    else if (shared > 1) this.#shared.set(number, shared - 1);
+    else this.#shared.delete(number);
     return true;
   }
 
   /** The tunnel whose messages arrive on `subject`. */
+  get(subject: string): T | undefined {
+    return this.#bySubject.get(subject);
+  }
+
+  /** The same, for a subject as it comes. */
   find(subject: Uint8Array): T | undefined {
-    const same = this.#byNumber.get(numberAtEnd(subject));
-    if (same === undefined) return undefined;
-    for (const tunnel of same) {
-      if (equal(tunnel.inbound, subject)) return tunnel;
+    const number = numberAtEnd(subject);
+    const tunnel = this.#alone.get(number);
+    if (tunnel !== undefined) {
+      return equal(tunnel.inbound, subject) ? tunnel : undefined;
     }
-    return undefined;
+    return this.#shared.has(number)
+      ? this.#bySubject.get(decoder.decode(subject))
+      : undefined;
   }
 
   /** All tunnels; it is safe to remove while iterating. */
-  *[Symbol.iterator](): Iterator<T> {
-    for (const same of this.#byNumber.values()) yield* [...same];
+  [Symbol.iterator](): Iterator<T> {
+    return this.#bySubject.values();
   }
 }
 

@@ -19,9 +19,11 @@ import {
   type Reason,
   TunnelError,
 } from "../base/errors.ts";
+import type { Frame } from "../wire/frame.ts";
 import type { MemoryBudget } from "../tunnel/memory_budget.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
+import type { TunnelSeal } from "../seal/frames.ts";
 import type { TunnelState } from "../tunnel/machine.ts";
 import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
@@ -35,6 +37,8 @@ export interface TunnelInfo {
   readonly remote: string;
   /** Target as it was asked for, `host:port`. */
   readonly target: string;
+  /** Name of the client, where its key says who it is. */
+  readonly client?: string | undefined;
   /** Time of opening. */
   readonly openedAt: number;
 }
@@ -59,6 +63,8 @@ export interface TunnelSettings {
 export interface TunnelHome extends TunnelSettings {
   /** How long even the smallest frame may be lost each time, in ms; for ever by default. */
   readonly lossTimeout?: number;
+  /** How long the peer of a sealed tunnel may be in doubt, in ms. */
+  readonly doubtTimeout: number;
   /** Where large buffers come from and go back to. */
   readonly pool: BufferPool;
   /** Memory of the process for bytes sent and not acknowledged. */
@@ -69,6 +75,10 @@ export interface TunnelHome extends TunnelSettings {
   readonly schedule: (tunnel: Tunnel) => void;
   /** Called after each step of a tunnel that goes on. */
   readonly onStepped: (tunnel: Tunnel, now: number) => void;
+  /** A frame about the two processes came, by way of one of their sealed tunnels. */
+  readonly onPairFrame: (peer: Peer<Tunnel>, frame: Frame, now: number) => void;
+  /** A message came for a sealed tunnel that the other end did not seal, or not for now. */
+  readonly onRejected: () => void;
   /** Called once when the tunnel has ended and its socket is closed. */
   readonly onEnd: (tunnel: Tunnel, outcome: Outcome) => void;
 }
@@ -80,6 +90,7 @@ export interface TunnelHome extends TunnelSettings {
  */
 export type Machine = Omit<
   TunnelState,
+  | "doubt"
   | "frameBytes"
   | "held"
   | "peerLost"
@@ -110,6 +121,10 @@ export interface Wire {
   peerLost?(reason: Reason, by: Decider, now: number): void;
   /** The peer's link was away. */
   peerResumed?(now: number): void;
+  /** Sends a frame about the two processes, which no other tunnel is to read. */
+  sendPairFrame?(frame: Frame, now: number): void;
+  /** What seals its frames; undefined if nothing does. */
+  readonly seal?: TunnelSeal | undefined;
   /** The broker now takes messages of at most `bytes`. */
   setMaxPayload?(bytes: number): void;
 }
@@ -170,6 +185,11 @@ export class Tunnel {
   /** The process at the other end; undefined for version 1. */
   get peer(): Peer<Tunnel> | undefined {
     return this.#wire.peer;
+  }
+
+  /** What seals its frames; undefined if nothing does. */
+  get seal(): TunnelSeal | undefined {
+    return this.#wire.seal;
   }
 
   /** Counters. */
@@ -246,6 +266,11 @@ export class Tunnel {
   /** The peer's link was away. */
   peerResumed(now: number): void {
     this.#tell(now, () => this.#wire.peerResumed?.(now));
+  }
+
+  /** Sends a frame about the two processes, sealed as those of this tunnel are. */
+  sendPairFrame(frame: Frame, now: number): void {
+    this.#wire.sendPairFrame?.(frame, now);
   }
 
   /** Tells the machine of an event, and schedules what follows from it. */

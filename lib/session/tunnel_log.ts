@@ -5,7 +5,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { blame } from "../base/errors.ts";
-import type { Tunnel } from "./tunnel.ts";
+import type { Tunnel, TunnelInfo } from "./tunnel.ts";
 import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome } from "../tunnel/types.ts";
 import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
@@ -13,8 +13,8 @@ import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
 const log = getLogger(["sproxy", "tunnel"]);
 
 /** Logs that `tunnel` is open. */
-export function logOpen({ info: { id, remote, target } }: Tunnel): void {
-  log.debug("tunnel open", { id, peer: remote, target });
+export function logOpen({ info }: Tunnel): void {
+  log.debug("tunnel open", named(info));
 }
 
 /** Logs how `tunnel` ended at `now`: the one line of each tunnel at each end. */
@@ -24,9 +24,7 @@ export function logEnd(
   now: number,
 ): void {
   log.info("tunnel closed", {
-    id: info.id,
-    peer: info.remote,
-    target: info.target,
+    ...named(info),
     sent: stats.bytesSent,
     received: stats.bytesReceived,
     ms: Math.round(now - info.openedAt),
@@ -41,7 +39,7 @@ export function logEnd(
  * @param times How often it came to that since the last such line.
  */
 export function logStall(
-  { info: { id, remote, target }, stats }: Tunnel,
+  { info, stats }: Tunnel,
   stall: Stall,
   { role, now, times }: {
     readonly role: Role;
@@ -51,9 +49,7 @@ export function logStall(
 ): void {
   const { waiting } = stall;
   log.warn("tunnel stalled", {
-    id,
-    peer: remote,
-    target,
+    ...named(info),
     why: `${nameOf(stall, role)} takes nothing, or too little to be seen`,
     ...(stall.side === "here" || waiting > 0 ? { waiting } : {}),
     ...(stall.side === "there" ? { sent: stats.bytesSent } : {}),
@@ -64,17 +60,27 @@ export function logStall(
 
 /** Logs that a side of `tunnel` takes bytes again, after `stall`. */
 export function logGoesOn(
-  { info: { id, remote, target } }: Tunnel,
+  { info }: Tunnel,
   stall: Stall,
   { role, now }: { readonly role: Role; readonly now: number },
 ): void {
   log.info("tunnel goes on again", {
-    id,
-    peer: remote,
-    target,
+    ...named(info),
     why: `${nameOf(stall, role)} takes bytes again`,
     ms: Math.round(now - stall.since),
   });
+}
+
+/** Which tunnel it is. */
+function named(
+  { id, remote, target, client }: TunnelInfo,
+): Readonly<Record<string, string>> {
+  return {
+    id,
+    peer: remote,
+    target,
+    ...(client === undefined ? {} : { client }),
+  };
 }
 
 /** What to call the side of a stall that is seen from `role`. */

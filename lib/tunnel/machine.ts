@@ -31,7 +31,7 @@ import type { BufferPool } from "../base/buffer_pool.ts";
 import { DelayedAck } from "./delayed_ack.ts";
 import { type Decider, type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
-import { ProbeTimer } from "./probe_timer.ts";
+import { PROBE_MIN_MS, ProbeTimer } from "./probe_timer.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { SendBuffer } from "./send_buffer.ts";
@@ -110,6 +110,9 @@ export class TunnelState {
   #lostLeast = 0;
   #lostSince = 0;
   readonly #lossTimeout: number;
+  /** Until when something must be heard of the peer, if it is in doubt, and since when it was last. */
+  #doubtedUntil = Infinity;
+  #doubtedAt = -Infinity;
   #replays = 0;
   #gaps = 0;
 
@@ -222,6 +225,7 @@ export class TunnelState {
     return Math.min(
       speaking ? Math.min(this.#acks.dueAt, this.#prober.at) : Infinity,
       this.#lingerUntil,
+      this.#doubtedUntil,
       this.#quiet.endsAt(this.#halfClosed),
       this.#receive.held > 0 ? this.#here.dueAt : Infinity,
       this.#blocked ? this.#there.dueAt : Infinity,
@@ -296,6 +300,7 @@ export class TunnelState {
   /** The link to NATS is down: nothing can be sent. */
   linkDown(): void {
     this.#linked = false;
+    this.#doubtedUntil = Infinity; // it is asked anew when the link is back
   }
 
   /** The link to NATS is back: what was under way may be lost, either way. */
@@ -316,6 +321,20 @@ export class TunnelState {
     if (this.#outcome === undefined) this.#prober.ask(now);
   }
 
+  /**
+   * Somebody, perhaps the peer, says that the peer knows of no such tunnel:
+   * it is asked, and has until `until` to say something.
+   */
+  doubt(until: number, now: number): void {
+    // Whoever says so again and again does not make us ask as often.
+    if (this.#outcome !== undefined || now < this.#doubtedAt + PROBE_MIN_MS) {
+      return;
+    }
+    this.#doubtedAt = now;
+    if (this.#doubtedUntil === Infinity) this.#doubtedUntil = until;
+    this.#prober.ask(now);
+  }
+
   /** The broker takes frames of at most so many payload bytes now. */
   setFrameBytes(frameBytes: number): void {
     if (frameBytes < this.#frameBytes) this.#send.recut(frameBytes);
@@ -334,6 +353,18 @@ export class TunnelState {
       this.abort(this.#quiet.reason(this.#halfClosed));
       return;
     }
+    if (now >= this.#doubtedUntil) {
+      this.#doubtedUntil = Infinity;
+      this.peerLost(
+        {
+          code: "peer-gone",
+          text: "the process at the other end seems to know no such tunnel",
+        },
+        "local",
+        now,
+      );
+      return;
+    }
     if (this.#receive.held > 0) this.#here.tick(now);
     // What the peer has taken since it was asked last is not known: its answer is.
     if (this.#blocked && now >= this.#there.dueAt) this.#prober.ask(now);
@@ -343,6 +374,7 @@ export class TunnelState {
   /** A frame came from the peer; a DATA payload is copied before this returns. */
   receive(frame: Frame, now: number): void {
     if (this.#outcome !== undefined) return;
+    this.#doubtedUntil = Infinity;
     if (!this.#peerHeard) {
       this.#peerHeard = true;
       this.#armProbe(now);

@@ -10,7 +10,7 @@
  * @module
  */
 import { CODEC_NAMES, type CodecName } from "./codec.ts";
-import { hostProblem } from "../base/address.ts";
+import { type Address, hostProblem } from "../base/address.ts";
 import {
   type ErrorCode,
   isErrorCode,
@@ -39,6 +39,12 @@ const MAX_WINDOW = 1 << 30;
  */
 export const MAX_SERVERS = 4;
 
+/** Largest body of a request that is read, in bytes: the original's has some 50, a sealed one 600. */
+const MAX_REQUEST_BYTES = 8 * 1024;
+
+/** How opens are sealed: the one way there is, by its name on the wire. */
+export const SEAL_SCHEME = "ik1";
+
 /** Headers of a message, in order. */
 export type HeaderList = readonly (readonly [string, string])[];
 
@@ -53,12 +59,16 @@ export interface OpenMessage {
 /** Reads one header of a message. */
 export type HeaderReader = (name: string) => string | undefined;
 
+/** What only the holder of the right key can read. */
+export interface Sealed {
+  /** The bytes of it. */
+  readonly sealed: Uint8Array;
+}
+
 /** What a client asks for. */
 export interface OpenRequest {
-  /** Host to dial: a name or an address. */
-  readonly host: string;
-  /** Port to dial, 1 to 65535. */
-  readonly port: number;
+  /** What to dial; within, and with who asks, where it is sealed. */
+  readonly target: Address | Sealed;
   /** What version 2 adds; undefined from a version 1 client. */
   readonly native: NativeRequest | undefined;
 }
@@ -101,6 +111,8 @@ export type OpenReply =
     readonly reason: Reason;
     readonly server: string | undefined;
   }
+  /** Version 2: what a server says that has the right key, or pretends to. */
+  | Sealed & { readonly type: "sealed"; readonly server: string }
   /** Nothing that a server of ours says; `what` it is, as a clause. */
   | { readonly type: "foreign"; readonly what: string }
   /** Version 1: an ID; whether the target answers is not known. */
@@ -120,11 +132,10 @@ const EMPTY_BODY = encodeMessage({
 
 /** The request of a client. */
 export function encodeRequest(request: OpenRequest): OpenMessage {
-  const { host, port, native } = request;
+  const { target, native } = request;
   return {
     headers: [
-      ["remote_host", host],
-      ["remote_port", String(port)],
+      ...targetHeaders(target),
       ...(native === undefined ? [] : [
         VERSION_HEADER,
         ["sproxy-client", native.client],
@@ -135,8 +146,15 @@ export function encodeRequest(request: OpenRequest): OpenMessage {
           : [["sproxy-not", native.not.join(" ")]] as const),
       ] as const),
     ],
-    body: EMPTY_BODY,
+    body: "sealed" in target ? encodeData(target.sealed) : EMPTY_BODY,
   };
+}
+
+function targetHeaders(target: Address | Sealed): HeaderList {
+  return "sealed" in target ? [["sproxy-security", SEAL_SCHEME]] : [
+    ["remote_host", target.host],
+    ["remote_port", String(target.port)],
+  ];
 }
 
 /**
@@ -149,7 +167,28 @@ export function decodeRequest(
   header: HeaderReader,
   body: Uint8Array,
 ): OpenRequest {
-  const metadata = body.length === 0 ? null : decodeMessage(body).metadata;
+  if (body.length > MAX_REQUEST_BYTES) {
+    throw new TunnelError(
+      "protocol",
+      `the request has ${body.length} bytes, at most ${MAX_REQUEST_BYTES} are read`,
+    );
+  }
+  const native = decodeNative(header);
+  const scheme = header("sproxy-security");
+  if (native === undefined || scheme === undefined) {
+    return { target: decodeTarget(header, body), native };
+  }
+  if (scheme !== SEAL_SCHEME) {
+    throw malformed("sproxy-security", scheme, SEAL_SCHEME);
+  }
+  const sealed = decodeMessage(body).data ?? new Uint8Array(0);
+  return { target: { sealed }, native };
+}
+
+function decodeTarget(header: HeaderReader, body: Uint8Array): Address {
+  const metadata = body.length === 0 || header("remote_host") !== undefined
+    ? null
+    : decodeMessage(body).metadata;
   const field = (name: string): string =>
     header(name) ?? metadata?.[name] ?? "";
   const host = field("remote_host");
@@ -161,7 +200,7 @@ export function decodeRequest(
   if (port < 1 || port > 65535) {
     throw malformed("remote_port", portText, "a port from 1 to 65535");
   }
-  return { host, port, native: decodeNative(header) };
+  return { host, port };
 }
 
 /** The reply that a target is connected (or, for version 1, will be dialled). */
@@ -174,6 +213,14 @@ export function encodeAccept(
       ? []
       : [...serverHeaders(native.server), ...streamHeaders(native)],
     body: encodeBody(id, {}),
+  };
+}
+
+/** Whatever a server answers to a sealed open, sealed itself. */
+export function encodeSealed(sealed: Uint8Array, server: string): OpenMessage {
+  return {
+    headers: [...serverHeaders(server), ["sproxy-security", SEAL_SCHEME]],
+    body: encodeData(sealed),
   };
 }
 
@@ -236,12 +283,16 @@ function streamOf(body: Uint8Array): string | undefined {
 
 function decodeOurs(header: HeaderReader, body: Uint8Array): OpenReply {
   const message = decodeMessage(body);
-  const text = decoder.decode(message.data ?? new Uint8Array(0));
   const native = header("sproxy-version") !== undefined;
   const server = header("sproxy-server") ?? "";
   if (native && !isToken(server)) {
     throw malformed("sproxy-server", server, "a token");
   }
+  if (native && header("sproxy-security") === SEAL_SCHEME) {
+    const sealed = message.data ?? new Uint8Array(0);
+    return { type: "sealed", sealed, server };
+  }
+  const text = decoder.decode(message.data ?? new Uint8Array(0));
   if (message.metadata?.error === "true") {
     const code = header("sproxy-code") ?? "";
     return {
@@ -274,6 +325,10 @@ function streamHeaders(
   { window, codec }: { readonly window: number; readonly codec: CodecName },
 ): HeaderList {
   return [["sproxy-window", String(window)], ["sproxy-codec", codec]];
+}
+
+function encodeData(data: Uint8Array): Uint8Array {
+  return encodeMessage({ id: "", reply: "", data, metadata: null });
 }
 
 function encodeBody(

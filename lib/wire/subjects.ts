@@ -67,29 +67,30 @@ export function localEnd(role: Role): string {
 export class Subjects {
   /** Where opens are requested. */
   readonly request: string;
-  readonly #prefix: string;
+  /** What data subjects begin with. */
+  readonly prefix: string;
 
   /** Subjects with this request subject and data prefix, both without wildcards. */
   constructor(options: { readonly request: string; readonly prefix: string }) {
     this.request = options.request;
-    this.#prefix = options.prefix;
+    this.prefix = options.prefix;
   }
 
   /** Where the process of role `to` receives frames of connection `id`. */
   data(to: Role, id: string): string {
-    return `${this.#prefix}.to_${to}.${id}`;
+    return `${this.prefix}.to_${to}.${id}`;
   }
 
   /** What a process of role `role` with this token subscribes to. */
   pattern(role: Role, token: string): string {
     return role === "client"
-      ? `${this.#prefix}.to_client.${token}.>`
-      : `${this.#prefix}.to_server.*.${token}.*`;
+      ? `${this.prefix}.to_client.${token}.>`
+      : `${this.prefix}.to_server.*.${token}.*`;
   }
 
   /** The connection ID at the end of a data subject to `role`; undefined if it is none. */
   idOf(role: Role, subject: string): string | undefined {
-    const prefix = `${this.#prefix}.to_${role}.`;
+    const prefix = `${this.prefix}.to_${role}.`;
     return subject.startsWith(prefix)
       ? subject.slice(prefix.length)
       : undefined;

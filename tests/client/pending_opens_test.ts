@@ -137,8 +137,7 @@ Deno.test("PendingOpens.start() asks as the original does, and says what it can 
   await bench.start();
   assert.deepEqual(bench.asked, [{
     request: {
-      host: "db",
-      port: 5432,
+      target: { host: "db", port: 5432 },
       native: { client: "c", number: 36, window: 4_096, codec: "json" },
     },
     reply: "p.data.to_client.c.open.10",

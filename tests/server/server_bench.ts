@@ -70,8 +70,7 @@ export class EgressBench implements Disposable {
   ): Promise<void> {
     const { client = "c", reply = `reply.${number}` } = options;
     const { headers, body } = encodeRequest({
-      host: "db",
-      port: 5,
+      target: { host: "db", port: 5 },
       native: { client, number, window: 1 << 16, codec: "binary" },
     });
     await this.send(headers, body, reply);
@@ -79,7 +78,10 @@ export class EgressBench implements Disposable {
 
   /** Asks as a version 1 client. */
   async askV1(reply: string): Promise<void> {
-    const request = { host: "db", port: 5, native: undefined };
+    const request = {
+      target: { host: "db", port: 5 },
+      native: undefined,
+    };
     const { headers, body } = encodeRequest(request);
     await this.send(headers, body, reply);
   }

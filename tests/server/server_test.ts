@@ -242,8 +242,7 @@ Deno.test("Egress.drain() leaves the queue group, and refuses what still comes",
   await bench.ask(1);
   // On its way when the server leaves the group.
   const { headers, body } = encodeRequest({
-    host: "db",
-    port: 5,
+    target: { host: "db", port: 5 },
     native: { client: "c", number: 2, window: 1, codec: "binary" },
   });
   bench.bus.publish("proxy.request", new JsonMessage(body), {

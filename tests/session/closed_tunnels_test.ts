@@ -37,7 +37,7 @@ class Bench {
   }
 
   async answer(frame: Frame): Promise<Frame | undefined> {
-    this.closed.answer(ID, frame);
+    this.closed.answer(ID, frame, 0);
     await this.broker.settled();
     return this.heard.pop();
   }
@@ -75,12 +75,12 @@ Deno.test("ClosedTunnels.answer() does not answer a RESET", async () => {
 
 Deno.test("ClosedTunnels answers a bounded number of frames between two sweeps", async () => {
   const bench = new Bench();
-  for (let count = 0; count < 10_000; count++) bench.closed.answer(ID, DATA);
+  for (let count = 0; count < 10_000; count++) bench.closed.answer(ID, DATA, 0);
   await bench.broker.settled();
   const first = bench.heard.length;
   assert.ok(first < 10_000);
   bench.closed.sweep(0);
-  bench.closed.answer(ID, DATA);
+  bench.closed.answer(ID, DATA, 0);
   await bench.broker.settled();
   assert.equal(bench.heard.length, first + 1);
 });

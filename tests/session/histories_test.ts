@@ -25,6 +25,7 @@ const HISTORIES = Number(Deno.env.get("SPROXY_HISTORIES") ?? 10_000) / 4;
 const REPLAY = Deno.env.get("SPROXY_SEED");
 
 const QUIET: Omit<Profile, "name" | "share"> = {
+  hostile: false,
   lossy: false,
   cuts: false,
   resets: false,
@@ -44,6 +45,7 @@ const PROFILES: readonly Profile[] = [
   },
   { ...QUIET, name: "scarce memory", share: 0.1, cuts: true, scarce: true },
   {
+    ...QUIET,
     name: "everything at once",
     share: 0.2,
     lossy: true,

@@ -13,9 +13,14 @@ const TIMES = {
   resumeTimeout: 30_000,
 };
 
-/** A tunnel that counts how often its peer has resumed. */
+/** A tunnel that counts how often its peer has resumed, and keeps what is to go by way of it. */
 class FakeTunnel implements PeerTunnel {
   resumed = 0;
+  readonly sent: Frame[] = [];
+
+  sendPairFrame(frame: Frame): void {
+    this.sent.push(frame);
+  }
 
   peerResumed(): void {
     this.resumed++;
@@ -48,10 +53,10 @@ class Bench {
 
   /** A peer that shares a tunnel. */
   add(token: string, now = 0): { peer: Peer<FakeTunnel>; tunnel: FakeTunnel } {
-    const peer = this.peers.get(token, binaryCodec, now);
-    this.take(); // the first ping
+    const peer = this.peers.get({ token }, binaryCodec, now);
     const tunnel = new FakeTunnel();
-    peer.tunnels.add(tunnel);
+    this.peers.add(peer, tunnel, now);
+    this.take(); // the first ping
     return { peer, tunnel };
   }
 
@@ -63,38 +68,74 @@ class Bench {
 
 Deno.test("Peers.get() keeps one peer for each token while it has tunnels, and 30 s more", () => {
   const { peers } = new Bench();
-  const peer = peers.get("a", binaryCodec, 0);
-  assert.equal(peers.get("a", binaryCodec, 1), peer);
+  const peer = peers.get({ token: "a" }, binaryCodec, 0);
+  assert.equal(peers.get({ token: "a" }, binaryCodec, 1), peer);
   assert.equal(peer.id, "a.server1.0");
   const tunnel = new FakeTunnel();
   peer.tunnels.add(tunnel);
-  assert.equal(peers.find("a"), peer);
+  assert.equal(peers.find({ token: "a" }), peer);
   peers.releaseIfIdle(peer, 1_000);
   assert.equal(peers.size, 1);
   peer.tunnels.delete(tunnel);
   peers.releaseIfIdle(peer, 1_000);
   assert.equal(peers.size, 0);
-  assert.equal(peers.find("a"), undefined);
+  assert.equal(peers.find({ token: "a" }), undefined);
   peers.sweep(30_999);
-  assert.equal(peers.get("a", binaryCodec, 30_999), peer);
+  assert.equal(peers.get({ token: "a" }, binaryCodec, 30_999), peer);
   peers.releaseIfIdle(peer, 40_000);
   peers.sweep(70_000);
-  assert.notEqual(peers.get("a", binaryCodec, 70_000), peer);
+  assert.notEqual(peers.get({ token: "a" }, binaryCodec, 70_000), peer);
 });
 
-Deno.test("Peers.get() pings a new peer at once, and not one it knows", () => {
+Deno.test("Peers.add() pings a new peer at once, and not one it knows", () => {
   const bench = new Bench();
-  const peer = bench.peers.get("a", binaryCodec, 0);
+  const peer = bench.peers.get({ token: "a" }, binaryCodec, 0);
+  const tunnel = new FakeTunnel();
+  bench.peers.add(peer, tunnel, 0);
   assert.deepEqual(bench.take().map(({ frame }) => frame.type), ["ping"]);
+  peer.tunnels.delete(tunnel);
   bench.peers.releaseIfIdle(peer, 1_000);
   bench.peers.sweep(5_000); // one without tunnels is left in peace
-  bench.peers.get("a", binaryCodec, 6_000);
+  const again = bench.peers.get({ token: "a" }, binaryCodec, 6_000);
+  bench.peers.add(again, tunnel, 6_000);
   assert.deepEqual(bench.take(), []);
+});
+
+Deno.test("Peers says all about a pair by way of one of its tunnels, where they are sealed", () => {
+  const bench = new Bench();
+  const name = { token: "a", key: "k" };
+  const peer = bench.peers.get(name, binaryCodec, 0);
+  assert.equal(bench.peers.find(name), undefined);
+  const tunnels = [new FakeTunnel(), new FakeTunnel()];
+  for (const tunnel of tunnels) bench.peers.add(peer, tunnel, 0);
+  bench.peers.sweep(2_000);
+  bench.peers.linkUp(2_500);
+  bench.peers.sayGoodbye({ code: "shutdown", text: "bye" }, 3_000);
+  const types = tunnels.map(({ sent }) => sent.map(({ type }) => type));
+  assert.deepEqual(types, [["ping", "ping", "ping", "reset"], []]);
+  // Nothing can be said to one that shares none, nor is it forgotten for that.
+  peer.tunnels.clear();
+  bench.peers.releaseIfIdle(peer, 4_000);
+  bench.peers.linkUp(5_000);
+  assert.deepEqual(bench.take(), []);
+});
+
+Deno.test("Peers takes two keys for two peers, whatever token they claim", () => {
+  const { peers } = new Bench();
+  const names = [{ token: "a" }, { token: "a", key: "k" }, {
+    token: "a",
+    key: "l",
+  }];
+  const all = names.map((name) => peers.get(name, binaryCodec, 0));
+  assert.equal(new Set(all).size, 3);
+  for (const [i, name] of names.entries()) {
+    assert.equal(peers.get(name, binaryCodec, 0), all[i]);
+  }
 });
 
 Deno.test("Peers does not hold a long rest against a peer", () => {
   const bench = new Bench();
-  const peer = bench.peers.get("a", binaryCodec, 0);
+  const peer = bench.peers.get({ token: "a" }, binaryCodec, 0);
   bench.peers.releaseIfIdle(peer, 20_000);
   const { tunnel } = bench.add("a", 49_000);
   bench.peers.sweep(49_000);
@@ -247,7 +288,7 @@ Deno.test("Peers.sayGoodbye() tells every peer", () => {
   const bench = new Bench();
   bench.add("a");
   bench.add("b");
-  bench.peers.sayGoodbye({ code: "shutdown", text: "bye" });
+  bench.peers.sayGoodbye({ code: "shutdown", text: "bye" }, 0);
   assert.deepEqual(
     bench.take().map(({ subject, frame }) => [subject, frame]),
     ["a", "b"].map((token) => [

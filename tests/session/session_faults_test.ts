@@ -235,10 +235,10 @@ class V1Bench extends Pair {
     ({ data }) => void this.heard.push(new TextDecoder().decode(data)),
   );
 
-  openV1(): FakeSocket {
+  openV1(id = this.#id): FakeSocket {
     const socket = new FakeSocket();
     this.client.ingress.session.addV1({
-      id: this.#id,
+      id,
       number: 5,
       socket,
       target: "db:5",
@@ -259,7 +259,7 @@ Deno.test("Session of a version 1 tunnel ends with the link", async () => {
   const before = bench.openV1();
   await bench.settle();
   bench.client.bus.cut();
-  const during = bench.openV1();
+  const during = bench.openV1("another");
   await bench.settle();
   assert.ok(before.closed && during.closed);
   const { counters } = bench.client.ingress.session;

@@ -125,6 +125,9 @@ class Bench<M extends Script = Script> {
         maxWindow: 1,
         idleTimeout: 0,
         halfCloseTimeout: 0,
+        doubtTimeout: 1,
+        onPairFrame: () => {},
+        onRejected: () => {},
         schedule: () => {},
         onStepped: () => void this.steps++,
         onEnd: (_tunnel, outcome) => {

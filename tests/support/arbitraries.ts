@@ -45,6 +45,8 @@ export interface Profile {
   readonly resets: boolean;
   /** Whether memory is scarce. */
   readonly scarce: boolean;
+  /** Whether the broker is an enemy, and tunnels are sealed. */
+  readonly hostile: boolean;
 }
 
 const role: fc.Arbitrary<Role> = fc.constantFrom("client", "server");
@@ -176,6 +178,9 @@ export function histories(profile: Profile): fc.Arbitrary<History> {
         receiveBudget: budgets,
         latency: fc.constantFrom(0, 1, 1, 10, 100),
         measured: fc.boolean(),
+        ...(profile.hostile
+          ? { mischief: fc.constantFrom(0.02, 0.1, 0.3, 0.6) }
+          : {}),
         writeTime: fc.constantFrom(0, 0, 1, 4),
       }),
       operations: fc.array(operation(profile, frameBytes), {

@@ -15,6 +15,13 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  /** What is set stays as far from `now`. */
+  wallOffset = Date.UTC(2026, 0, 1);
+
+  wallTime(): number {
+    return this.#now + this.wallOffset;
+  }
+
   after(delay: number, callback: () => void): Disposable {
     const timer = { at: this.#now + delay, callback };
     this.#timers.add(timer);

@@ -6,6 +6,11 @@
  */
 import { Egress, type EgressOptions } from "../../lib/server/server.ts";
 import { Ingress, type IngressOptions } from "../../lib/client/client.ts";
+import type { ClientSeal } from "../../lib/client/sealer.ts";
+import { formatPublicKey, keyPairOf } from "../../lib/seal/keys.ts";
+import { NO_PSK } from "../../lib/seal/open.ts";
+import { ClientDirectory } from "../../lib/server/clients.ts";
+import type { ServerSeal } from "../../lib/server/reception.ts";
 import { Subjects } from "../../lib/wire/subjects.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeListener, FakeSocket } from "./fake_socket.ts";
@@ -29,6 +34,33 @@ const COMMON = {
   refuseV1: false,
   v1Rate: 1 << 24,
 } as const;
+
+/** Keys of processes in tests. */
+export const KEYS = {
+  client: keyPairOf(new Uint8Array(32).fill(11)),
+  otherClient: keyPairOf(new Uint8Array(32).fill(12)),
+  server: keyPairOf(new Uint8Array(32).fill(13)),
+  nextServer: keyPairOf(new Uint8Array(32).fill(14)),
+} as const;
+
+/** The clients that a server knows in tests. */
+export const DIRECTORY = new ClientDirectory(
+  new Map([[formatPublicKey(KEYS.client.publicKey), { name: "edge" }]]),
+);
+
+/** What seals the tunnels of a client. */
+export const CLIENT_SEAL: ClientSeal = {
+  key: KEYS.client,
+  psk: NO_PSK,
+  serverKeys: [KEYS.server.publicKey],
+};
+
+/** What seals the tunnels of a server. */
+export const SERVER_SEAL: ServerSeal = {
+  keys: [KEYS.server],
+  psk: NO_PSK,
+  clients: DIRECTORY,
+};
 
 let seed = 1;
 

@@ -14,8 +14,9 @@ import { binaryCodec } from "../../lib/wire/binary.ts";
 import type { Codec, CodecName } from "../../lib/wire/codec.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
 import { jsonCodec } from "../../lib/wire/json.ts";
-import type { Role } from "../../lib/wire/subjects.ts";
-import { SimulatedEnd } from "./simulated_end.ts";
+import { otherRole, type Role } from "../../lib/wire/subjects.ts";
+import { HostilePath, type SealedMessage } from "./hostile_path.ts";
+import { SimulatedEnd, subjectOf } from "./simulated_end.ts";
 import type { SimulatedTunnel } from "./simulated_tunnel.ts";
 import { EventQueue, randomFrom } from "./simulation_parts.ts";
 
@@ -38,6 +39,8 @@ export interface BusSetup {
   readonly measured: boolean;
   /** How long a write to an application takes, in ms. */
   readonly writeTime: number;
+  /** Where tunnels are sealed: the chance that a message meets mischief on its way. */
+  readonly mischief?: number;
 }
 
 /** How bad the bus is. */
@@ -110,13 +113,20 @@ export class SimulatedBus {
   readonly random: () => number;
   readonly ends: Readonly<Record<Role, SimulatedEnd>>;
   readonly #events = new EventQueue();
+  readonly #hostile: HostilePath | undefined;
   #faults: Faults = CALM;
 
   /** Both ends with all their tunnels open. */
   constructor(setup: BusSetup) {
     this.setup = setup;
     this.random = randomFrom(setup.seed);
-    this.codec = setup.codec === "json" ? jsonCodec : binaryCodec;
+    const { mischief } = setup;
+    this.codec = setup.codec === "json" && mischief === undefined
+      ? jsonCodec
+      : binaryCodec;
+    this.#hostile = mischief === undefined
+      ? undefined
+      : new HostilePath(this.random, mischief);
     this.ends = {
       client: new SimulatedEnd(this, "client"),
       server: new SimulatedEnd(this, "server"),
@@ -177,6 +187,7 @@ export class SimulatedBus {
   /** No more faults: links up and free, all applications read. */
   calm(): void {
     this.#faults = CALM;
+    if (this.#hostile !== undefined) this.#hostile.mischief = 0;
     for (const end of this.#both) {
       end.linkUp();
       end.congest(false);
@@ -212,12 +223,26 @@ export class SimulatedBus {
 
   /** Puts a message of `from` on its way. */
   publish(from: SimulatedEnd, number: number, frame: Frame): void {
-    const message = this.codec.encode(`c.s.${number}`, frame);
-    const bytes = new Uint8Array(message.byteLength + 1);
-    message.encodeInto(bytes, 1);
+    const message = from.seal(
+      number,
+      this.codec.encode(`c.s.${number}`, frame),
+      frame.type === "ack" ? "control" : "data",
+    );
     this.counts.messages++;
-    if (!from.linked || this.random() < this.#faults.loss) return;
-    const to = from.role === "client" ? this.ends.server : this.ends.client;
+    if (!from.linked) return;
+    const data = new Uint8Array(message.byteLength);
+    message.encodeInto(data, 0);
+    const sent = { subject: subjectOf(otherRole(from.role), number), data };
+    const arriving = this.#hostile?.pass(sent) ?? [sent];
+    for (const each of arriving) this.#carry(from, each);
+  }
+
+  #carry(from: SimulatedEnd, { subject, data }: SealedMessage): void {
+    if (this.random() < this.#faults.loss) return;
+    const to = subject.includes("to_client")
+      ? this.ends.client
+      : this.ends.server;
+    const number = Number(subject.split(".").at(-1));
     const ordinal = from.count();
     const copies = this.random() < this.#faults.repeat ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
@@ -228,7 +253,7 @@ export class SimulatedBus {
         : from.inOrder(this.now + this.setup.latency + late);
       const { cuts } = to;
       const sentIn = from.cuts;
-      const own = bytes.slice(1);
+      const own = data.slice();
       this.after(at - this.now, () => {
         // A cut loses all that is on its way to the one cut off, and what it
         // sent last; what the broker has already passed on arrives.

@@ -5,13 +5,28 @@ import assert from "node:assert/strict";
 import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
 import { PathEstimate } from "../../lib/tunnel/rtt.ts";
 import { PIECE_OVERHEAD_BYTES } from "../../lib/tunnel/send_buffer.ts";
-import type { Role } from "../../lib/wire/subjects.ts";
+import type { Encodable } from "../../lib/base/encodable.ts";
+import { type SealLane, TunnelSeal } from "../../lib/seal/frames.ts";
+import { otherRole, type Role } from "../../lib/wire/subjects.ts";
 import type { SimulatedBus } from "./simulated_bus.ts";
 import { SimulatedTunnel } from "./simulated_tunnel.ts";
 import { POISON, PoisoningPool } from "./simulation_parts.ts";
 
 /** Messages lost of those that were on their way from the one cut off, at most. */
 const MAX_LOST_BY_CUT = 40;
+
+/** Where frames of a tunnel go. */
+export function subjectOf(to: Role, number: number): string {
+  return `p.data.to_${to}.c.s.${number}`;
+}
+
+/** What the end of this role seals tunnel `number` with. */
+function sealOf(role: Role, number: number): TunnelSeal {
+  const key = (from: Role): Uint8Array =>
+    new Uint8Array(32).fill(2 * number + (from === "client" ? 0 : 1));
+  const keys = { send: key(role), receive: key(otherRole(role)) };
+  return new TunnelSeal(keys, 0);
+}
 
 /** One process. */
 export class SimulatedEnd {
@@ -21,6 +36,8 @@ export class SimulatedEnd {
   readonly receiveBudget: MemoryBudget;
   readonly path = new PathEstimate();
   readonly applications: SimulatedTunnel[] = [];
+  /** What seals each tunnel, where they are sealed. */
+  readonly #seals: TunnelSeal[] = [];
   readonly #bus: SimulatedBus;
   linked = true;
   congested = false;
@@ -51,6 +68,9 @@ export class SimulatedEnd {
   open(): void {
     for (let number = 1; number <= this.#bus.setup.tunnels; number++) {
       this.applications.push(new SimulatedTunnel(this.#bus, this, number));
+      if (this.#bus.setup.mischief !== undefined) {
+        this.#seals.push(sealOf(this.role, number));
+      }
     }
     for (const application of this.applications) application.drive();
   }
@@ -115,11 +135,27 @@ export class SimulatedEnd {
   }
 
   deliver(number: number, bytes: Uint8Array): void {
-    const frame = this.#bus.codec.decode(bytes);
     const application = this.applications[number - 1];
-    assert.ok(frame && application, "a frame of ours is not known");
-    application.deliver(frame);
+    const seal = this.#seals[number - 1];
+    if (this.#bus.setup.mischief === undefined) {
+      const frame = this.#bus.codec.decode(bytes);
+      assert.ok(frame && application, "a frame of ours is not known");
+      application.deliver(frame);
+    } else if (application !== undefined && seal !== undefined) {
+      const subject = new TextEncoder().encode(subjectOf(this.role, number));
+      const opened = seal.open(bytes, subject);
+      const frame = opened && this.#bus.codec.decode(opened.frame);
+      if (frame !== undefined) application.deliver(frame);
+      else application.doubt();
+    }
     bytes.fill(POISON); // the read buffer is used again
+  }
+
+  /** A message of tunnel `number` as it goes on the bus. */
+  seal(number: number, message: Encodable, lane: SealLane): Encodable {
+    const subject = subjectOf(otherRole(this.role), number);
+    return this.#seals[number - 1]
+      ?.seal(message, { lane, pair: false, subject }, this.#bus.now) ?? message;
   }
 
   /** Checks what must hold after every event. */

@@ -13,6 +13,9 @@ import type { Pace, SimulatedBus } from "./simulated_bus.ts";
 import type { SimulatedEnd } from "./simulated_end.ts";
 import { assertEqual, assertPattern, patternAt } from "./simulation_parts.ts";
 
+/** Longer than any history, in ms. */
+const NEVER_MS = 1e9;
+
 /** Reads and writes in one drive before it counts as a livelock. */
 const MAX_TURNS = 100_000;
 
@@ -108,6 +111,13 @@ export class SimulatedTunnel {
   setFrameBytes(bytes: number): void {
     this.state.setFrameBytes(bytes);
     this.#messages.clear(); // what is cut anew is other messages
+    this.drive();
+  }
+
+  /** What nobody sealed came for it: perhaps its peer says that it knows no such tunnel. */
+  doubt(): void {
+    // No history lasts so long: what the peer says clears it up.
+    this.state.doubt(this.#bus.now + NEVER_MS, this.#bus.now);
     this.drive();
   }
 

@@ -22,6 +22,7 @@ const HISTORIES = Number(Deno.env.get("SPROXY_HISTORIES") ?? 10_000);
 const REPLAY = Deno.env.get("SPROXY_SEED");
 
 const QUIET: Omit<Profile, "name" | "share"> = {
+  hostile: false,
   lossy: false,
   cuts: false,
   resets: false,
@@ -46,6 +47,14 @@ const PROFILES: readonly Profile[] = [
     lossy: true,
     cuts: true,
     resets: true,
+  },
+  {
+    ...QUIET,
+    name: "sealed tunnels and a hostile broker",
+    share: 1,
+    lossy: true,
+    cuts: true,
+    hostile: true,
   },
 ];
 

@@ -54,8 +54,7 @@ function refusal(run: () => unknown): string {
 
 Deno.test("encodeRequest() asks as the original does", () => {
   const { headers, body } = encodeRequest({
-    host: "127.0.0.1",
-    port: 16379,
+    target: { host: "127.0.0.1", port: 16379 },
     native: undefined,
   });
   assert.deepEqual(headers, [
@@ -67,8 +66,7 @@ Deno.test("encodeRequest() asks as the original does", () => {
 
 Deno.test("encodeRequest() adds what version 2 knows", () => {
   const { headers, body } = encodeRequest({
-    host: "redis",
-    port: 6379,
+    target: { host: "redis", port: 6379 },
     native: { client: "c", number: 36, window: 262_144, codec: "json" },
   });
   assert.deepEqual(headers, [
@@ -96,11 +94,20 @@ Deno.test("decodeRequest() reads back every request", () => {
     window: fc.integer({ min: 0, max: 1 << 30 }),
     codec: fc.constantFrom(...CODEC_NAMES),
   }, { noNullPrototype: true });
-  const request: fc.Arbitrary<OpenRequest> = fc.record({
+  const address = fc.record({
     host,
     port: fc.integer({ min: 1, max: 65_535 }),
-    native: fc.option(native, { nil: undefined }),
   }, { noNullPrototype: true });
+  const sealed = fc.record({
+    sealed: fc.uint8Array({ maxLength: 600 }),
+  }, { noNullPrototype: true });
+  const request: fc.Arbitrary<OpenRequest> = fc.oneof(
+    fc.record({
+      target: address,
+      native: fc.option(native, { nil: undefined }),
+    }, { noNullPrototype: true }),
+    fc.record({ target: sealed, native }, { noNullPrototype: true }),
+  );
   fc.assert(fc.property(request, (sent) => {
     const { headers, body } = encodeRequest(sent);
     assert.deepEqual(decodeRequest(reader(headers), body), sent);
@@ -108,7 +115,7 @@ Deno.test("decodeRequest() reads back every request", () => {
 });
 
 Deno.test("decodeRequest() reads a version 1 request, from headers or from the body", () => {
-  const expected = { host: "h", port: 7, native: undefined };
+  const expected = { target: { host: "h", port: 7 }, native: undefined };
   const headers: HeaderList = [["Remote_Host", "h"], ["REMOTE_PORT", "7"]];
   assert.deepEqual(decodeRequest(reader(headers), body(null, null)), expected);
   assert.deepEqual(decodeRequest(reader(headers), new Uint8Array(0)), expected);
@@ -174,8 +181,18 @@ Deno.test("decodeRequest() names the header that is wrong, and its value", () =>
     assert.ok(text.startsWith(says), text);
   }
   assert.match(
-    refusal(() => decodeRequest(() => "7", encoder.encode("garbage"))),
+    refusal(() => decodeRequest(() => undefined, encoder.encode("garbage"))),
     /not JSON/,
+  );
+});
+
+Deno.test("decodeRequest() reads no body that it does not need, and none that is large", () => {
+  const garbage = encoder.encode("x".repeat(8 * 1024));
+  const { target } = decodeRequest(reader(Object.entries(GOOD)), garbage);
+  assert.deepEqual(target, { host: "h", port: 7 });
+  assert.match(
+    refusal(() => decodeRequest(() => undefined, new Uint8Array(8 * 1024 + 1))),
+    /has 8193 bytes/,
   );
 });
 
@@ -203,11 +220,11 @@ Deno.test("decodeRequest() takes the hosts that an option may name, and no other
     ] as const
   ) {
     const headers = Object.entries({ ...GOOD, remote_host: host });
-    const decode = (): string =>
-      decodeRequest(reader(headers), body(null, null)).host;
+    const decode = (): OpenRequest["target"] =>
+      decodeRequest(reader(headers), body(null, null)).target;
     const option = tryParseAddress(formatAddress({ host, port: 1 }));
     if (taken) {
-      assert.equal(decode(), host);
+      assert.deepEqual(decode(), { host, port: 7 });
       assert.deepEqual(option, { host, port: 1 });
     } else {
       assert.match(refusal(decode), /^remote_host is /);
@@ -244,9 +261,10 @@ Deno.test("decodeRequest() refuses or reads whatever comes, and never crashes", 
   fc.assert(
     fc.property(headers, bodies, (fields, bytes) => {
       try {
-        const { host, port } = decodeRequest((name) => fields[name], bytes);
-        assert.ok(port >= 1 && port <= 65_535);
-        assert.doesNotMatch(host, /[\s\p{Cc}/"]/u);
+        const { target } = decodeRequest((name) => fields[name], bytes);
+        assert.ok(!("sealed" in target));
+        assert.ok(target.port >= 1 && target.port <= 65_535);
+        assert.doesNotMatch(target.host, /[\s\p{Cc}/"]/u);
       } catch (error) {
         if (!(error instanceof TunnelError)) throw error;
         assert.equal(error.code, "protocol");
@@ -379,8 +397,7 @@ Deno.test("an open says which servers are not to answer it, and one of them says
   const native = { client: "c", number: 1, window: 1, codec: "json" } as const;
   const ask = (not: readonly string[]): OpenRequest => {
     const { headers, body } = encodeRequest({
-      host: "db",
-      port: 1,
+      target: { host: "db", port: 1 },
       native: { ...native, not },
     });
     return decodeRequest(reader(headers), body);

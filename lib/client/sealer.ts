@@ -1,0 +1,160 @@
+/**
+ * How a client seals its opens: with which of the servers' keys, and by whose
+ * clock.
+ *
+ * @module
+ */
+import { type Address, formatAddress } from "../base/address.ts";
+import type { Clock } from "../base/clock.ts";
+import { formatPublicKey } from "../seal/keys.ts";
+import {
+  type OpenContext,
+  type SealedAnswer,
+  SealedAsk,
+  type SealIdentity,
+} from "../seal/open.ts";
+import type { SealSpec } from "../session/session.ts";
+import type { OpenReply } from "../wire/open.ts";
+
+/** What a client seals its opens with. */
+export interface ClientSeal extends SealIdentity {
+  /** Public keys that servers may have: one, and two while they are changed. */
+  readonly serverKeys: readonly Uint8Array[];
+}
+
+/** Options of a sealer. */
+export interface SealerOptions {
+  /** The keys. */
+  readonly seal: ClientSeal;
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** Fills with bytes that nobody can guess. */
+  readonly random: (bytes: Uint8Array) => Uint8Array;
+}
+
+/** What a server says that has proved to have the key. */
+export interface ReadAnswer {
+  /** What it says. */
+  readonly answer: SealedAnswer;
+  /** What the tunnel is sealed with if it opens. */
+  readonly seal: SealSpec;
+}
+
+/** An open that was sealed, until it is answered. */
+export interface SealedOpen {
+  /** What goes in the request. */
+  readonly sealed: Uint8Array;
+  /** Reads an answer; undefined if it is not from the server that was asked. */
+  readonly read: (data: Uint8Array) => ReadAnswer | undefined;
+}
+
+/** An answer that may be believed; one that opens a tunnel has what that is sealed with. */
+export type BelievedReply = OpenReply & { readonly seal?: SealSpec };
+
+/** What an answer is worth where opens are sealed. */
+export type Believed =
+  | { readonly type: "reply"; readonly reply: BelievedReply }
+  /** The clocks are too far apart; the server's shows `time`, in ms since 1970. */
+  | { readonly type: "clock"; readonly time: number }
+  /** Anybody may have said it; `what` it was, as a clause. */
+  | { readonly type: "unsealed"; readonly what: string };
+
+/**
+ * Takes from an answer to `open` what the holder of the key has sealed, and the
+ * signs of life of anybody: they make a client wait, or ask, within bounds.
+ */
+export function believe(
+  reply: OpenReply,
+  open: SealedOpen | undefined,
+): Believed {
+  switch (reply.type) {
+    case "dialing":
+    case "again":
+    case "foreign":
+      return { type: "reply", reply };
+    case "refused":
+      return {
+        type: "unsealed",
+        what: `a server without the right key says: ${reply.reason.text}`,
+      };
+    case "open":
+    case "v1":
+    case "sealed": {
+      const { server } = { server: "", ...reply };
+      const read = reply.type === "sealed"
+        ? open?.read(reply.sealed)
+        : undefined;
+      return read === undefined
+        ? {
+          type: "unsealed",
+          what:
+            "an answer came that was not sealed with the right key (--server-key)",
+        }
+        : believeAnswer(read, server);
+    }
+  }
+}
+
+function believeAnswer({ answer, seal }: ReadAnswer, server: string): Believed {
+  switch (answer.type) {
+    case "clock":
+      return answer;
+    case "refused": {
+      const { reason } = answer;
+      return { type: "reply", reply: { type: "refused", reason, server } };
+    }
+    case "open": {
+      const { id, window } = answer;
+      const codec = "binary";
+      return {
+        type: "reply",
+        reply: { type: "open", id, window, server, codec, seal },
+      };
+    }
+  }
+}
+
+/** Seals the opens of a client. */
+export class Sealer {
+  readonly #options: SealerOptions;
+  /** Which of the keys is tried. */
+  #key = 0;
+  /** How far the servers' clock is ahead, in ms. */
+  #ahead = 0;
+
+  /** Begins with the first of the keys, and trusts its own clock. */
+  constructor(options: SealerOptions) {
+    this.#options = options;
+  }
+
+  /** Seals an open for `target`; undefined for a server key that is none. */
+  seal(target: Address, context: OpenContext): SealedOpen | undefined {
+    const { seal, clock, random } = this.#options;
+    const { serverKeys } = seal;
+    const server = serverKeys[this.#key % serverKeys.length];
+    if (server === undefined) return undefined;
+    const time = clock.wallTime() + this.#ahead;
+    const open = { ...context, target: formatAddress(target), time };
+    const ask = SealedAsk.make(seal, server, open, random);
+    return ask && {
+      sealed: ask.data,
+      read: (data) => {
+        const read = ask.read(data);
+        return read && {
+          answer: read.answer,
+          seal: { keys: read.keys, peerKey: formatPublicKey(server) },
+        };
+      },
+    };
+  }
+
+  /** A server seems not to have the key: the next open is for the next key. */
+  tryNextKey(): void {
+    this.#key++;
+  }
+
+  /** A server says that its clock shows `time`, in ms since 1970. */
+  setClock(time: number): void {
+    this.#ahead = time - this.#options.clock.wallTime();
+  }
+}
