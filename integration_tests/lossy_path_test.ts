@@ -112,7 +112,7 @@ async function startNarrow(
       }
     });
   };
-  carry("proxy.request", ends.near, ends.far);
+  carry("proxy.request.*", ends.near, ends.far);
   carry("p.data.to_server.>", ends.near, ends.far);
   carry("p.data.to_client.>", ends.far, ends.near);
   for (const end of [ends.near, ends.far]) await end.flush();

@@ -28,7 +28,7 @@ const AT_ONCE = 4_000;
 const NEEDED: Readonly<Record<RoleName, Required<Rules>>> = {
   client: {
     publish: [
-      "proxy.request",
+      "proxy.request.edge7",
       "p.data.to_server.edge7.>",
       "p.data.to_client.edge7.hold.>",
     ],
@@ -36,7 +36,7 @@ const NEEDED: Readonly<Record<RoleName, Required<Rules>>> = {
   },
   server: {
     publish: ["p.data.to_client.>", "_INBOX.>"],
-    subscribe: ["proxy.request", "p.data.to_server.>"],
+    subscribe: ["proxy.request", "proxy.request.*", "p.data.to_server.>"],
   },
 };
 
@@ -46,10 +46,12 @@ const ALL: Readonly<Record<string, Rules>> = { ...NEEDED, other: {} };
 /** A subject that no role uses. */
 const ELSEWHERE = ["elsewhere.>"];
 
-/** What a role needs less some of its subjects. */
+/** What a role needs less one of its subjects, and what is below that. */
 function without(role: RoleName, what: keyof Rules, subject: string): string {
   const needed = NEEDED[role];
-  const left = needed[what].filter((one) => one !== subject);
+  const left = needed[what].filter((one) =>
+    one !== subject && one !== `${subject}.*`
+  );
   assert.ok(left.length < needed[what].length);
   const list = left.length > 0 ? left : ELSEWHERE;
   return rulesConfig({ ...ALL, [role]: { ...needed, [what]: list } });
@@ -127,6 +129,28 @@ integrationTest(
   },
 );
 
+for (const pattern of ["proxy.request", "proxy.request.*"]) {
+  integrationTest(
+    `a server that may not subscribe to ${pattern} is ready, and serves those that ask on the other`,
+    async () => {
+      const { subscribe, ...server } = NEEDED.server;
+      await using stage = await startFenced(rulesConfig({
+        ...ALL,
+        client: {
+          ...NEEDED.client,
+          publish: ["proxy.request", ...NEEDED.client.publish],
+        },
+        server: {
+          ...server,
+          subscribe: subscribe.filter((one) => one !== pattern),
+        },
+      }));
+      await whenReady(stage.server, 200);
+      await expectServing(stage.client);
+    },
+  );
+}
+
 for (
   const [name, subject, started] of [
     ["server", "proxy.request", "ready"],
@@ -181,7 +205,7 @@ for (
 integrationTest(
   "a client that may not publish opens is told at once, says so once, and is not ready until it may",
   async () => {
-    const subject = "proxy.request";
+    const subject = "proxy.request.edge7";
     await using stage = await startFenced(
       without("client", "publish", subject),
     );
@@ -298,22 +322,24 @@ function ask(
     readonly reply: string;
     readonly native: boolean;
   },
-): void {
+): string {
   const { reply, native } = options;
   const [remote_host = "", remote_port = ""] = options.target.split(":");
+  asked++;
   const headers = {
     remote_host,
     remote_port,
     ...(native && {
       "sproxy-version": "2",
       "sproxy-client": "evil",
-      "sproxy-tunnel": String(++asked),
+      "sproxy-tunnel": String(asked),
       "sproxy-window": "65536",
       "sproxy-codec": "binary",
     }),
   };
   const body = `{"ID":"","Reply":"","Data":null,"Metadata":null}`;
   raw.publish("proxy.request", body, { headers, reply });
+  return native ? `p.data.to_client.evil.open.${asked}` : reply;
 }
 
 for (
@@ -337,21 +363,15 @@ for (
       const { NATS_USER, NATS_PASSWORD } = loginAs("other");
       [url.username, url.password] = [NATS_USER ?? "", NATS_PASSWORD ?? ""];
       await using raw = await RawNats.connect(url.href);
-      for (
-        const [reply, native] of [
-          ["elsewhere.x", false],
-          ["_INBOX.evil.1", false],
-          ["p.data.to_server.evil.x.7", true],
-          ["p.data.to_client", true],
-          ...allowed === "p.data.to_client.>"
-            ? []
-            : [["p.data.to_client.evil.open.7", true]] as const,
-        ] as const
-      ) {
-        ask(raw, { target: echo.address, reply, native });
+      const natives = allowed === "p.data.to_client.>"
+        ? [false]
+        : [false, true];
+      for (const native of natives) {
+        const reply = "_INBOX.evil.1";
+        const answer = ask(raw, { target: echo.address, reply, native });
         await soon(
-          `the server is refused on ${reply}`,
-          server.entry(({ subject }) => subject === reply),
+          `the server is refused on ${answer}`,
+          server.entry(({ subject }) => subject === answer),
         );
         await expectServing(client);
         await whenReady(server, 200, { limit: 1 });

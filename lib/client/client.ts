@@ -112,7 +112,12 @@ export class Ingress implements Disposable {
 
   /** Why no connection gets a tunnel, beside the link; undefined when they do. */
   get notReadyReason(): string | undefined {
-    return this.#servers.refusal?.text;
+    return (this.#servers.refusal ?? this.#opens.refusal)?.text;
+  }
+
+  /** Which of the `refused` subscriptions there is no working without. */
+  missing([subject]: readonly string[]): string | undefined {
+    return subject;
   }
 
   /** Accepts connections until the listener is disposed. */

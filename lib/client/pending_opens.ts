@@ -20,6 +20,7 @@ import {
   type OpenReply,
   type Sealed,
 } from "../wire/open.ts";
+import { RequestSubjects } from "./request_subjects.ts";
 import type { SessionOptions } from "../session/session.ts";
 import {
   believe,
@@ -28,7 +29,6 @@ import {
   type Sealer,
 } from "./sealer.ts";
 import type { Socket } from "../net/socket.ts";
-import { formatId, OPEN_TOKEN } from "../wire/subjects.ts";
 
 /**
  * How long a server that took the request may be silent, in ms. It answers,
@@ -50,6 +50,14 @@ const REJOIN_GRACE_MS = 3_000;
 const RETRY_MS = 200;
 
 /**
+ * How long after an open on the client's own subject, where no server was heard
+ * before, one may take to answer, in ms. It says within half of this that it
+ * dials; who only listens, as a monitor does, keeps the broker from saying that
+ * there is no server.
+ */
+const OWN_GRACE_MS = 1_000;
+
+/**
  * Where version 1 is refused: how long after the answer of such a server one
  * of version 2 may take to show, in ms. It answers, or says within half of
  * this that it dials; version 1 servers always answer, beside any other.
@@ -66,6 +74,13 @@ const SEALED_GRACE_MS = 1_000;
 const ONLY_V1: Reason = {
   code: "version",
   text: "only servers of version 1 answered (--refuse-v1)",
+};
+
+/** Why an open fails that none of the version 2 servers answered which were there before. */
+const DOWNGRADED: Reason = {
+  code: "version",
+  text:
+    "only servers of version 1 answered, though there were some of version 2 before; start those, or this client again",
 };
 
 /**
@@ -118,8 +133,12 @@ interface Entry extends PendingOpen {
   failures: number;
   /** Whether the server asked last has said that it dials. */
   dialing: boolean;
-  /** The number, and those of earlier requests, which may be answered yet. */
-  readonly numbers: number[];
+  /** Where it was asked for last. */
+  subject: string;
+  /** The subjects on which it came to nothing since it was asked on the first of them, and why. */
+  readonly unheard: Map<string, Unheard>;
+  /** What was asked under the number, and under earlier ones, which may be answered yet. */
+  readonly asked: Map<number, Request>;
   /** Servers that have refused it, and whether that may pass. */
   readonly refusedBy: Map<string, { readonly passing: boolean }>;
   /** The most telling refusal so far. */
@@ -128,10 +147,24 @@ interface Entry extends PendingOpen {
   again: number;
   /** What answered that is no server of ours. */
   foreign: string | undefined;
-  /** What was sealed, by the numbers of the requests. */
-  readonly sealed: Map<number, SealedOpen>;
   /** What happens if no answer comes. */
   timer: Disposable | undefined;
+}
+
+/** What came of a request that no server answered. */
+interface Unheard {
+  /** Its number. */
+  readonly number: number;
+  /** How that is known. */
+  readonly how: "nobody" | "denied" | "silence";
+}
+
+/** A request that was sent. */
+interface Request {
+  /** Where. */
+  readonly subject: string;
+  /** What was sealed in it, if anything. */
+  sealed: SealedOpen | undefined;
 }
 
 /** The answer that opens a tunnel. */
@@ -176,7 +209,10 @@ export class PendingOpens implements Disposable {
   readonly #entries = new Set<Entry>();
   readonly #byNumber = new Map<number, Entry>();
   readonly #stop = new AbortController();
+  readonly #requests: RequestSubjects;
   #nextNumber: number;
+  /** Whether a server of version 2 has ever answered: from then on none of version 1 is believed. */
+  #native = false;
   #upAt = -Infinity;
   /** The server that answered last, and how many answers in a row were its own. */
   #answering: string | undefined;
@@ -186,12 +222,18 @@ export class PendingOpens implements Disposable {
   constructor(options: PendingOpensOptions) {
     this.#options = options;
     this.#nextNumber = options.firstNumber;
+    this.#requests = new RequestSubjects(options.subjects, options.token);
     options.bus.onLink((event) => this.#onLink(event), this.#stop.signal);
   }
 
   /** How many are under way. */
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Why no open can be asked for; undefined when one can, as far as is known. */
+  get refusal(): Reason | undefined {
+    return this.#requests.refusal(this.#options.clock.now());
   }
 
   /** Whether an answer to open `number` is awaited. */
@@ -208,7 +250,9 @@ export class PendingOpens implements Disposable {
   start(socket: Socket): void {
     const entry: Entry = {
       number: 0,
-      numbers: [],
+      subject: "",
+      unheard: new Map(),
+      asked: new Map(),
       socket,
       startedAt: this.#options.clock.now(),
       attempts: 0,
@@ -218,7 +262,6 @@ export class PendingOpens implements Disposable {
       refusal: undefined,
       again: 0,
       foreign: undefined,
-      sealed: new Map(),
       timer: undefined,
     };
     this.#entries.add(entry);
@@ -230,7 +273,7 @@ export class PendingOpens implements Disposable {
     const entry = this.#byNumber.get(number);
     const latest = entry?.number === number;
     if (message.status !== 0) {
-      if (entry !== undefined && latest) this.#onNobody(entry);
+      if (entry !== undefined && latest) this.#onUnheard(entry, "nobody");
       return;
     }
     const reply = this.#read(
@@ -252,7 +295,7 @@ export class PendingOpens implements Disposable {
     const { sealer } = this.#options;
     if (sealer === undefined || entry === undefined) return reply;
     const latest = number === entry.number;
-    const believed = believe(reply, entry.sealed.get(number));
+    const believed = believe(reply, entry.asked.get(number)?.sealed);
     switch (believed.type) {
       case "reply":
         return believed.reply;
@@ -297,13 +340,24 @@ export class PendingOpens implements Disposable {
       this.#answersInARow = same ? this.#answersInARow + 1 : 1;
       this.#answering = reply.server;
     }
+    const subject = entry?.asked.get(number)?.subject;
+    const native = isNative(reply);
+    if (native) this.#native = true;
+    if (
+      subject !== undefined && (native || subject === this.#requests.shared)
+    ) {
+      this.#requests.answered(subject, this.#options.clock.now());
+    }
     const opened = reply.type === "open" || reply.type === "v1";
     if (entry === undefined) {
       const { onUnwanted, onDuplicateClientId } = this.#options;
       if (!this.asked(number)) onDuplicateClientId();
       else if (opened) onUnwanted(reply.id);
-    } else if (reply.type === "v1" && this.#options.refuseV1) {
-      const refuse = (): void => this.#fail(entry, ONLY_V1, "local");
+    } else if (!native && subject === this.#requests.own) {
+      entry.foreign = "an answer came in the form of version 1";
+    } else if (!native && (this.#native || this.#options.refuseV1)) {
+      const why = this.#options.refuseV1 ? ONLY_V1 : DOWNGRADED;
+      const refuse = (): void => this.#fail(entry, why, "local");
       this.#wait(entry, NATIVE_GRACE_MS, refuse);
     } else if (opened) {
       entry.number = number;
@@ -366,11 +420,9 @@ export class PendingOpens implements Disposable {
 
   #onLink(event: LinkEvent): void {
     const { type } = event;
-    const { request } = this.#options.subjects;
-    if (type === "denied" && event.subject === request) {
-      this.cancel(publishDenied(request));
-    }
+    if (type === "denied") this.#onDenied(event.subject);
     if (type !== "up" && type !== "down") return;
+    this.#requests.forget();
     if (type === "up") this.#upAt = this.#options.clock.now();
     // What was asked may be lost with the link: no silence of a server's.
     for (const entry of [...this.#entries]) this.#ask(entry);
@@ -382,19 +434,29 @@ export class PendingOpens implements Disposable {
    * Without a link only the deadline runs: the request goes once it is up.
    */
   #ask(entry: Entry): void {
-    const { bus, subjects, token, window, codec } = this.#options;
+    entry.unheard.clear();
+    if (this.#options.bus.connected) entry.attempts++;
+    this.#askOn(this.#requests.first(this.#options.clock.now()), entry);
+  }
+
+  #askOn(subject: string, entry: Entry): void {
+    const { bus, clock, subjects, token, window, codec } = this.#options;
     const number = this.#nextNumber++;
+    const request: Request = { subject, sealed: undefined };
     entry.number = number;
+    entry.subject = subject;
     entry.dialing = false;
-    entry.numbers.push(number);
+    entry.asked.set(number, request);
     this.#byNumber.set(number, entry);
     if (!bus.connected) {
       this.#wait(entry, Infinity, () => {});
       return;
     }
-    entry.attempts++;
-    this.#awaitAnswer(entry);
-    const target = this.#targetOf(entry);
+    if (this.#requests.doubtful(subject, clock.now())) {
+      const doubt = (): void => this.#onUnheard(entry, "silence");
+      this.#wait(entry, OWN_GRACE_MS, doubt);
+    } else this.#awaitAnswer(entry);
+    const target = this.#targetOf(entry, request);
     if (target === undefined) return;
     const { headers, body } = encodeRequest({
       target,
@@ -406,33 +468,32 @@ export class PendingOpens implements Disposable {
         not: [...entry.refusedBy.keys()],
       },
     });
-    const id = formatId({ client: token, server: OPEN_TOKEN, number });
-    bus.publish(subjects.request, new JsonMessage(body), {
+    bus.publish(subject, new JsonMessage(body), {
       headers,
-      reply: subjects.data("client", id),
+      reply: subjects.answerTo(token, number),
       lane: "control",
     });
   }
 
   /** What goes into the request of `entry`; undefined if it cannot be sealed, and has failed. */
-  #targetOf(entry: Entry): Address | Sealed | undefined {
+  #targetOf(entry: Entry, request: Request): Address | Sealed | undefined {
     const { sealer, subjects, token, target, window, codec } = this.#options;
     if (sealer === undefined) return target;
     const { number } = entry;
-    const sealed = sealer.seal(target, {
-      requestSubject: subjects.request,
+    request.sealed = sealer.seal(target, {
+      requestSubject: request.subject,
       dataPrefix: subjects.prefix,
       client: token,
       number,
       window,
       codec,
     });
-    if (sealed === undefined) {
+    if (request.sealed === undefined) {
       const text =
         "nothing can be sealed for the key of the server (--server-key)";
       this.#fail(entry, { code: "denied", text }, "local");
-    } else entry.sealed.set(number, sealed);
-    return sealed;
+    }
+    return request.sealed;
   }
 
   #awaitAnswer(entry: Entry): void {
@@ -462,17 +523,46 @@ export class PendingOpens implements Disposable {
     });
   }
 
-  #onNobody(entry: Entry): void {
-    const { clock, subjects } = this.#options;
-    if (clock.now() < this.#upAt + REJOIN_GRACE_MS) {
-      this.#wait(entry, RETRY_MS, () => this.#ask(entry));
+  #onDenied(subject: string): void {
+    const { own, shared } = this.#requests;
+    if (subject !== own && subject !== shared) return;
+    this.#requests.denied(subject, this.#options.clock.now());
+    for (const entry of [...this.#entries]) {
+      if (entry.subject === subject) this.#onUnheard(entry, "denied");
+    }
+  }
+
+  /** No server takes what was asked on a subject: one may on the other. */
+  #onUnheard(entry: Entry, how: Unheard["how"]): void {
+    const { clock } = this.#options;
+    const { subject, number, unheard } = entry;
+    if (how === "nobody") this.#requests.unheard(subject);
+    unheard.set(subject, { number, how });
+    const other = this.#requests.other(subject);
+    if (!unheard.has(other)) {
+      this.#askOn(other, entry);
       return;
     }
-    this.#giveUp(entry, {
-      code: "no-server",
-      text:
-        `no server listens on ${subjects.request}; start one, or check its --nats-url and --request-subject`,
-    });
+    const ends = [...unheard.values()];
+    const silent = ends.find(({ how }) => how === "silence");
+    if (silent !== undefined) {
+      // If there is a server at all, it is where nobody has said that there is none.
+      entry.number = silent.number;
+      const left = OPEN_SILENCE_MS - OWN_GRACE_MS;
+      this.#wait(entry, left, () => this.#onSilence(entry));
+    } else if (ends.every(({ how }) => how === "denied")) {
+      this.#fail(entry, publishDenied(this.#requests.own), "local");
+    } else if (clock.now() < this.#upAt + REJOIN_GRACE_MS) {
+      this.#wait(entry, RETRY_MS, () => this.#ask(entry));
+    } else this.#giveUp(entry, this.#noServer(unheard));
+  }
+
+  #noServer(unheard: Entry["unheard"]): Reason {
+    const { own, shared } = this.#requests;
+    const text = unheard.get(shared)?.how === "denied"
+      ? `no server listens on ${own}, and NATS refuses what is published to ${shared}; start a server, or check its --nats-url and --request-subject`
+      : `no server listens on ${shared}; start one, or check its --nats-url and --request-subject`;
+    return { code: "no-server", text };
   }
 
   #onSilence(entry: Entry): void {
@@ -506,8 +596,14 @@ export class PendingOpens implements Disposable {
   #remove(entry: Entry): void {
     entry.timer?.[Symbol.dispose]();
     this.#entries.delete(entry);
-    for (const number of entry.numbers) this.#byNumber.delete(number);
+    for (const number of entry.asked.keys()) this.#byNumber.delete(number);
   }
+}
+
+/** Whether only a server of version 2 answers so. */
+function isNative(reply: BelievedReply): boolean {
+  return !(reply.type === "v1" ||
+    reply.type === "refused" && reply.server === undefined);
 }
 
 /** What tells most, first: the further a server came, the more it knows of the target. */

@@ -10,6 +10,9 @@ import type { BusMessage } from "./bus.ts";
 import type { NatsParser } from "./parser.ts";
 
 const decoder = new TextDecoder();
+/** Most bytes of headers that are read: our longest are some 300, and garbage is to be cheap. */
+const MAX_HEADER_BYTES = 8 * 1024;
+
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** The message a {@linkcode NatsParser} stands at. */
@@ -73,8 +76,9 @@ export class InboundMessage implements BusMessage {
 
   #parsedHeaders(): ParsedHeaders {
     const { headerStart, dataStart } = this.#parser;
+    const end = Math.min(dataStart, headerStart + MAX_HEADER_BYTES);
     return this.#headers ??= parseHeaders(
-      decoder.decode(this.#bytes.subarray(headerStart, dataStart)),
+      decoder.decode(this.#bytes.subarray(headerStart, end)),
     );
   }
 }

@@ -7,7 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Address } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
-import { publishDenied, RunError } from "../base/errors.ts";
+import { RunError } from "../base/errors.ts";
 import { formatDuration } from "../base/units.ts";
 import type { CommonConfig, NatsConfig } from "../config/config.ts";
 import type { LinkEvent } from "../nats/bus.ts";
@@ -80,9 +80,6 @@ export function roleOptions(
   };
 }
 
-/** How long a refused publish counts against readiness, in ms: until then the next open will tell. */
-const DENIED_MS = 60_000;
-
 /** What a role says of itself while it starts, works and drains. */
 class RoleStatus {
   bus: NatsBus | undefined;
@@ -90,8 +87,6 @@ class RoleStatus {
   /** Whether start-up is complete, and what it waits for until then. */
   started = false;
   waitsFor: () => string | undefined = () => undefined;
-  /** Where NATS lets no open be published: the subject, since when, and the tunnels opened until then. */
-  #denied: { subject: string; since: number; opened: number } | undefined;
   readonly #drain: AbortSignal;
 
   constructor(drain: AbortSignal) {
@@ -109,38 +104,20 @@ class RoleStatus {
     return { notReadyReason: this.#notReadyReason(), metrics };
   }
 
-  /** NATS does not let opens be published to `subject`. */
-  deny(subject: string): void {
-    this.#denied = {
-      subject,
-      since: systemClock.now(),
-      opened: this.#opened,
-    };
-  }
-
-  /** Another connection may have other rules. */
-  forgetDenied(): void {
-    this.#denied = undefined;
-  }
-
-  get #opened(): number {
-    return this.counted?.session.counters.opened ?? 0;
+  /** A subscription that NATS refuses, and without which the role cannot work. */
+  get missing(): string | undefined {
+    const refused = this.bus?.refusedSubjects ?? [];
+    return this.counted === undefined
+      ? refused[0]
+      : this.counted.missing(refused);
   }
 
   #notReadyReason(): string | undefined {
     if (this.#drain.aborted) return "draining";
     if (this.bus?.connected !== true) return "not connected to NATS";
-    const [refused] = this.bus.refusedSubjects;
+    const refused = this.missing;
     if (refused !== undefined) {
       return `NATS refuses the subscription to ${refused}`;
-    }
-    if (this.#denied !== undefined) {
-      const { subject, since, opened } = this.#denied;
-      // A tunnel that was opened since shows that it may be published again.
-      if (
-        systemClock.now() - since <= DENIED_MS && this.#opened === opened
-      ) return publishDenied(subject).text;
-      this.#denied = undefined;
     }
     return this.started
       ? this.counted?.notReadyReason
@@ -202,13 +179,6 @@ export class RoleFrame implements AsyncDisposable {
         });
       },
     });
-    bus.onLink((event) => {
-      if (event.type === "down") status.forgetDenied();
-      // Without it no open goes out; other subjects are of one tunnel or client.
-      if (event.type === "denied" && event.subject === config.requestSubject) {
-        status.deny(event.subject);
-      }
-    });
     status.bus = bus;
     cleanup.move();
     return new RoleFrame({ bus, role, reserve, stop: host.stop, status });
@@ -234,7 +204,7 @@ export class RoleFrame implements AsyncDisposable {
       drain.throwIfAborted();
       try {
         await bus.flush();
-        if (bus.refusedSubjects.length === 0) break;
+        if (this.#status.missing === undefined) break;
         await this.#nextLink();
       } catch {
         // The link was lost meanwhile: once it is back they are asked for again.

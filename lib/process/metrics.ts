@@ -36,6 +36,8 @@ export interface Counted {
   readonly opening: number;
   /** Why no tunnel can be opened, beside the link and the subscriptions. */
   readonly notReadyReason?: string | undefined;
+  /** Which of the `refused` subscriptions there is no working without. */
+  readonly missing: (refused: readonly string[]) => string | undefined;
 }
 
 /** The metrics of a role and its connection to NATS as they are now. */

@@ -9,6 +9,7 @@ import type { Clock } from "../base/clock.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import { formatPublicKey, type KeyPair } from "../seal/keys.ts";
 import {
+  type OpenContext,
   type OpenedAsk,
   type Random,
   type SealedAnswer,
@@ -174,8 +175,8 @@ export class Reception {
     this.#gate = seal && new SealedGate({ ...seal, random });
   }
 
-  /** Reads a request; sealed opens are remembered, so that none is taken twice. */
-  understand(request: OpenRequest): Understood {
+  /** Reads a request that came on `subject`; sealed opens are remembered, so that none is taken twice. */
+  understand(request: OpenRequest, subject: string): Understood {
     const { token, seal } = this.#options;
     const { target, native } = request;
     if (!("sealed" in target)) {
@@ -183,7 +184,8 @@ export class Reception {
       return { type: "ask", ask: new Ask(request, { target, token }) };
     }
     if (seal === undefined) return this.#refuse(NO_KEY);
-    const found = native && this.#unseal(target.sealed, native);
+    const found = native &&
+      this.#unseal(target.sealed, { ...native, requestSubject: subject });
     if (found === undefined || found.type === "not-for-us") {
       return this.#refuse(OTHER_KEY);
     }
@@ -193,13 +195,12 @@ export class Reception {
     return this.#judge(found, request, seal.clients);
   }
 
-  #unseal(data: Uint8Array, native: NativeRequest): SealedRequest | undefined {
+  #unseal(
+    data: Uint8Array,
+    asked: Omit<OpenContext, "dataPrefix">,
+  ): SealedRequest | undefined {
     const { subjects, clock } = this.#options;
-    const context = {
-      ...native,
-      requestSubject: subjects.request,
-      dataPrefix: subjects.prefix,
-    };
+    const context = { ...asked, dataPrefix: subjects.prefix };
     return this.#gate?.read(data, context, clock.wallTime());
   }
 

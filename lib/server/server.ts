@@ -20,6 +20,8 @@ import {
 } from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
+  type Asker,
+  askerOf,
   decodeRequest,
   encodeAgain,
   encodeDialing,
@@ -51,7 +53,11 @@ const DIALING_NOTICE_MS = { first: 500, next: 1_000 } as const;
 /** Version 1 peers remembered as warned of; with more the log has told enough. */
 const MAX_V1_PEERS = 1024;
 
-/** Where version 1 clients are answered: the original's library makes inboxes, and so do all others. */
+/**
+ * Where version 1 clients are answered, and nowhere else: the original's
+ * library makes inboxes, and so do all others. Any other subject may be one
+ * that the asker itself may not publish to.
+ */
 const INBOXES = "_INBOX.";
 
 const REFUSE_V1 = new TunnelError(
@@ -101,8 +107,8 @@ export class Egress implements Disposable {
   readonly #bus: Bus;
   readonly #clock: Clock;
   readonly #log = getLogger(["sproxy", "open"]);
-  /** Undefined while the broker refuses every answer: others are to get the opens. */
-  #subscription: BusSubscription | undefined;
+  /** Where opens come from; nowhere while the broker refuses every answer: others are to get them. */
+  #subscriptions: readonly BusSubscription[] = [];
   /** Whether the broker lets clients be spoken to, and inboxes be answered. */
   readonly #clients: Reach;
   readonly #inboxes: Reach;
@@ -156,6 +162,14 @@ export class Egress implements Disposable {
     return this.#clients.refusal?.text;
   }
 
+  /** Which of the `refused` subscriptions there is no working without: one place to hear opens is enough. */
+  missing(refused: readonly string[]): string | undefined {
+    const { request, requestPattern } = this.#options.subjects;
+    const ways = [request, requestPattern];
+    const deaf = ways.every((subject) => refused.includes(subject));
+    return refused.find((subject) => deaf || !ways.includes(subject));
+  }
+
   /**
    * Takes no more opens, and gives up dials under way: their clients are told,
    * so that other servers of the queue group get them. Resolves when no more
@@ -164,13 +178,13 @@ export class Egress implements Disposable {
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#stop.abort(DRAINING);
-    await this.#subscription?.drain();
+    await Promise.all(this.#subscriptions.map((one) => one.drain()));
   }
 
   /** Gives up dials under way and ends the session. */
   [Symbol.dispose](): void {
     this.#stop.abort(DRAINING);
-    this.#subscription?.[Symbol.dispose]();
+    this.#part();
     this.#clients[Symbol.dispose]();
     this.#inboxes[Symbol.dispose]();
     this.session[Symbol.dispose]();
@@ -185,11 +199,19 @@ export class Egress implements Disposable {
   /** Takes part in the queue group of opens. */
   #join(): void {
     const { subjects, queueGroup } = this.#options;
-    this.#subscription = this.#bus.subscribe(
-      subjects.request,
-      (message) => this.#onRequest(message),
-      { queue: queueGroup },
+    this.#subscriptions = [subjects.requestPattern, subjects.request].map(
+      (subject) =>
+        this.#bus.subscribe(
+          subject,
+          (message) => this.#onRequest(message),
+          { queue: queueGroup },
+        ),
     );
+  }
+
+  #part(): void {
+    for (const one of this.#subscriptions) one[Symbol.dispose]();
+    this.#subscriptions = [];
   }
 
   /** A server that nobody hears would keep opens from those that can answer them. */
@@ -201,8 +223,7 @@ export class Egress implements Disposable {
       return;
     }
     this.#log.warn("opens are left to other servers", { why: refusal.text });
-    this.#subscription?.[Symbol.dispose]();
-    this.#subscription = undefined;
+    this.#part();
   }
 
   /** An answer did not get through: its client will not use the tunnel. */
@@ -222,25 +243,33 @@ export class Egress implements Disposable {
   }
 
   #onRequest(message: BusMessage): void {
-    const { reply } = message;
-    if (!isSubject(reply)) {
-      this.#dropped(reply, "it cannot be answered");
+    const { subject, reply } = message;
+    const header = (name: string): string | undefined => message.header(name);
+    const answerTo = this.#answerSubject(askerOf(header), { subject, reply });
+    if (typeof answerTo !== "string") {
+      this.#dropped(subject, answerTo.why);
       return;
     }
     let request: OpenRequest;
     try {
-      request = decodeRequest((name) => message.header(name), message.data);
+      request = decodeRequest(header, message.data);
     } catch (error) {
       if (!(error instanceof TunnelError)) throw error;
-      this.#dropped(reply, error.text);
+      this.#dropped(subject, error.text);
       this.session.counters.refused(error.code);
-      this.#send(reply, encodeRefusal(error, this.#options.token));
+      this.#send(answerTo, encodeRefusal(error, this.#options.token));
       return;
     }
-    if (request.native === undefined && this.#inboxes.refusal !== undefined) {
-      this.#dropped(reply, this.#inboxes.refusal.text);
-      return;
-    }
+    this.#onAsked(request, { subject, answerTo });
+  }
+
+  #onAsked(
+    request: OpenRequest,
+    { subject, answerTo: reply }: {
+      readonly subject: string;
+      readonly answerTo: string;
+    },
+  ): void {
     if (request.native?.not?.includes(this.#options.token)) {
       this.#send(reply, encodeAgain(this.#options.token));
       return;
@@ -249,7 +278,7 @@ export class Egress implements Disposable {
     // The request was repeated: the first is answered, or will be.
     const key = formatId(id);
     if (this.session.knows(key) || this.#dialing.has(key)) return;
-    const understood = this.#reception.understand(request);
+    const understood = this.#reception.understand(request, subject);
     switch (understood.type) {
       case "ask": {
         const { ask } = understood;
@@ -266,13 +295,33 @@ export class Egress implements Disposable {
         return;
       }
       case "nothing":
-        this.#dropped(reply, understood.why);
+        this.#dropped(subject, understood.why);
     }
   }
 
-  #dropped(reply: string, why: string): void {
+  /** The subject for the answer, or why there is to be none. */
+  #answerSubject(
+    asker: Asker | undefined,
+    { subject, reply }: Pick<BusMessage, "subject" | "reply">,
+  ): string | { readonly why: string } {
+    const { subjects } = this.#options;
+    const owner = subjects.requestedBy(subject);
+    if (asker !== undefined) {
+      const { client, number } = asker;
+      return owner === undefined || owner === client
+        ? subjects.answerTo(client, number)
+        : { why: `it says to come from the client ${client}` };
+    }
+    if (owner !== undefined || !isInbox(reply)) {
+      return { why: "it cannot be answered" };
+    }
+    const { refusal } = this.#inboxes;
+    return refusal === undefined ? reply : { why: refusal.text };
+  }
+
+  #dropped(subject: string, why: string): void {
     this.session.counters.malformed++;
-    this.#log.debug("request dropped", { reply, why });
+    this.#log.debug("request dropped", { subject, why });
   }
 
   /** Says once per peer what version 1 cannot do; its inbox tells one peer from another. */
@@ -416,6 +465,11 @@ export class Egress implements Disposable {
       number: native?.number ?? this.#nextV1Number++,
     };
   }
+}
+
+/** Whether a version 1 client may be answered on `reply`. */
+function isInbox(reply: string): boolean {
+  return reply.startsWith(INBOXES) && isSubject(reply);
 }
 
 /** What a request says of who sent it. */

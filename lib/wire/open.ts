@@ -39,8 +39,8 @@ const MAX_WINDOW = 1 << 30;
  */
 export const MAX_SERVERS = 4;
 
-/** Largest body of a request that is read, in bytes: the original's has some 50, a sealed one 600. */
-const MAX_REQUEST_BYTES = 8 * 1024;
+/** Largest body of a request or an answer that is read, in bytes: the original's has some 50, a sealed one 1,000. */
+const MAX_OPEN_BYTES = 8 * 1024;
 
 /** How opens are sealed: the one way there is, by its name on the wire. */
 export const SEAL_SCHEME = "ik1";
@@ -86,6 +86,9 @@ export interface NativeRequest {
   /** Tokens of servers that refused this open already: another is to answer. */
   readonly not?: readonly string[];
 }
+
+/** Who asks for a tunnel. */
+export type Asker = Pick<NativeRequest, "client" | "number">;
 
 /** The version 2 part of the reply that a target is connected. */
 export interface NativeAccept {
@@ -167,10 +170,10 @@ export function decodeRequest(
   header: HeaderReader,
   body: Uint8Array,
 ): OpenRequest {
-  if (body.length > MAX_REQUEST_BYTES) {
+  if (body.length > MAX_OPEN_BYTES) {
     throw new TunnelError(
       "protocol",
-      `the request has ${body.length} bytes, at most ${MAX_REQUEST_BYTES} are read`,
+      `the request has ${body.length} bytes, at most ${MAX_OPEN_BYTES} are read`,
     );
   }
   const native = decodeNative(header);
@@ -253,6 +256,9 @@ export function encodeRefusal(reason: Reason, server: string): OpenMessage {
  * what no server of ours says is `foreign`.
  */
 export function decodeReply(header: HeaderReader, body: Uint8Array): OpenReply {
+  if (body.length > MAX_OPEN_BYTES) {
+    return { type: "foreign", what: `an answer of ${body.length} bytes came` };
+  }
   try {
     return decodeOurs(header, body);
   } catch (error) {
@@ -343,12 +349,20 @@ function encodeBody(
   });
 }
 
-function decodeNative(header: HeaderReader): NativeRequest | undefined {
-  const version = header("sproxy-version");
-  if (version === undefined) return undefined;
-  if (!/^\d{1,4}$/.test(version) || Number(version) < PROTOCOL_VERSION) {
-    throw malformed("sproxy-version", version, `${PROTOCOL_VERSION} or more`);
+/** Who asks, as far as a request says so that may be malformed otherwise. */
+export function askerOf(header: HeaderReader): Asker | undefined {
+  try {
+    return header("sproxy-version") === undefined
+      ? undefined
+      : decodeAsker(header);
+  } catch (error) {
+    if (!(error instanceof TunnelError)) throw error;
+    return undefined;
   }
+}
+
+/** @throws {TunnelError} `protocol`, naming the header and its value. */
+function decodeAsker(header: HeaderReader): Asker {
   const client = header("sproxy-client") ?? "";
   if (!isToken(client)) throw malformed("sproxy-client", client, "a token");
   const tunnel = header("sproxy-tunnel") ?? "";
@@ -356,11 +370,20 @@ function decodeNative(header: HeaderReader): NativeRequest | undefined {
   if (number === undefined || number === 0) {
     throw malformed("sproxy-tunnel", tunnel, "a number in base 36");
   }
+  return { client, number };
+}
+
+function decodeNative(header: HeaderReader): NativeRequest | undefined {
+  const version = header("sproxy-version");
+  if (version === undefined) return undefined;
+  if (!/^\d{1,4}$/.test(version) || Number(version) < PROTOCOL_VERSION) {
+    throw malformed("sproxy-version", version, `${PROTOCOL_VERSION} or more`);
+  }
+  const asker = decodeAsker(header);
   const not = (header("sproxy-not") ?? "").split(" ").slice(0, MAX_SERVERS)
     .filter(isToken);
   return {
-    client,
-    number,
+    ...asker,
     window: decodeWindow(header),
     codec: decodeCodec(header),
     ...(not.length > 0 && { not }),

@@ -65,7 +65,7 @@ export function localEnd(role: Role): string {
 
 /** The subjects of one deployment. */
 export class Subjects {
-  /** Where opens are requested. */
+  /** Where opens are requested by whom nothing is known. */
   readonly request: string;
   /** What data subjects begin with. */
   readonly prefix: string;
@@ -74,6 +74,32 @@ export class Subjects {
   constructor(options: { readonly request: string; readonly prefix: string }) {
     this.request = options.request;
     this.prefix = options.prefix;
+  }
+
+  /** Where the client with this token requests opens, and nobody else where permissions say so. */
+  requestOf(token: string): string {
+    return `${this.request}.${token}`;
+  }
+
+  /** What a server subscribes to for all of those. */
+  get requestPattern(): string {
+    return this.requestOf("*");
+  }
+
+  /** The token at the end of a request subject; undefined when it has none. */
+  requestedBy(subject: string): string | undefined {
+    const prefix = `${this.request}.`;
+    return subject.startsWith(prefix)
+      ? subject.slice(prefix.length)
+      : undefined;
+  }
+
+  /** Where the client with this token has its open of this number answered. */
+  answerTo(client: string, number: number): string {
+    return this.data(
+      "client",
+      formatId({ client, server: OPEN_TOKEN, number }),
+    );
   }
 
   /** Where the process of role `to` receives frames of connection `id`. */

@@ -26,6 +26,7 @@ import { SUBJECTS } from "../support/shell_pair.ts";
 
 interface Asked {
   readonly request: OpenRequest;
+  readonly subject: string;
   readonly reply: string;
 }
 
@@ -41,9 +42,12 @@ class Bench {
   readonly unwanted: string[] = [];
   foreign = 0;
   readonly opens: PendingOpens;
-  readonly #serving: Disposable;
+  readonly #serving = new DisposableStack();
 
-  constructor(options: Partial<PendingOpensOptions> = {}) {
+  constructor(
+    options: Partial<PendingOpensOptions> = {},
+    serving = "proxy.request.*",
+  ) {
     this.opens = new PendingOpens({
       bus: this.bus,
       clock: this.clock,
@@ -67,10 +71,17 @@ class Bench {
       const number = parseInt(message.subject.split(".").at(-1) ?? "", 36);
       this.opens.onReply(number, message);
     });
-    this.#serving = this.server.subscribe("proxy.request", (message) => {
-      const { reply } = message;
-      this.asked.push({ request: read(message), reply });
-    });
+    this.serve(serving);
+  }
+
+  /** A server listens on `pattern`, too. */
+  serve(pattern: string): void {
+    this.#serving.use(
+      this.server.subscribe(pattern, (message) => {
+        const { subject, reply } = message;
+        this.asked.push({ request: read(message), subject, reply });
+      }),
+    );
   }
 
   /** Answers request `at` (from 0). */
@@ -140,6 +151,7 @@ Deno.test("PendingOpens.start() asks as the original does, and says what it can 
       target: { host: "db", port: 5432 },
       native: { client: "c", number: 36, window: 4_096, codec: "json" },
     },
+    subject: "proxy.request.c",
     reply: "p.data.to_client.c.open.10",
   }]);
 });
@@ -167,7 +179,7 @@ Deno.test("PendingOpens hands over the tunnel that a server opened", async () =>
 });
 
 Deno.test("PendingOpens knows a version 1 server by its answer", async () => {
-  const bench = new Bench();
+  const bench = new Bench({}, "proxy.request");
   await bench.start();
   await bench.answer(0, V1);
   assert.deepEqual(bench.opened[0]?.reply, {
@@ -177,19 +189,19 @@ Deno.test("PendingOpens knows a version 1 server by its answer", async () => {
 });
 
 Deno.test("PendingOpens passes a refusal on, of either version", async () => {
-  const bench = new Bench();
+  const bench = new Bench({}, "proxy.request");
   await bench.start();
-  await bench.answer(0, BROKEN);
-  await bench.start();
-  await bench.answer(1, { headers: [], body: REFUSED.body });
+  await bench.answer(0, { headers: [], body: REFUSED.body });
   await bench.start();
   const words = "failed to resolve remote host: lookup x: no such host";
-  await bench.answer(2, {
+  await bench.answer(1, {
     headers: [],
     body: encodeRefusal({ code: "ok", text: words }, "s").body,
   });
-  assert.deepEqual(bench.codes, ["internal", "refused", "no-such-host"]);
-  assert.equal(bench.failed[2]?.reason.text, words);
+  await bench.start();
+  await bench.answer(2, BROKEN);
+  assert.deepEqual(bench.codes, ["refused", "no-such-host", "internal"]);
+  assert.equal(bench.failed[1]?.reason.text, words);
   assert.equal(bench.opens.size, 0);
 });
 
@@ -392,7 +404,7 @@ Deno.test("PendingOpens takes the first tunnel opened, whichever request it answ
   assert.deepEqual(bench.opened.map(({ open }) => open.number), [36]);
   assert.equal(bench.opens.size, 0);
   await bench.accept(1);
-  assert.deepEqual(bench.unwanted, ["c.s.11"]);
+  assert.deepEqual(bench.unwanted, ["c.s.12"]);
   assert.equal(bench.opened.length, 1);
 });
 
@@ -543,7 +555,7 @@ Deno.test("PendingOpens leaves alone what another client of the same ID asked fo
 });
 
 Deno.test("PendingOpens that refuses version 1 waits a second for a server of version 2", async () => {
-  const bench = new Bench({ refuseV1: true });
+  const bench = new Bench({ refuseV1: true }, "proxy.request");
   await bench.start();
   await bench.answer(0, V1);
   await bench.wait(900);
@@ -565,6 +577,144 @@ Deno.test("PendingOpens that refuses version 1 waits a second for a server of ve
   await bench.wait(1);
   assert.deepEqual(bench.codes, ["version"]);
   assert.equal(bench.asked.length, 3);
+});
+
+/** Where the opens were asked for since the last call. */
+function subjects(bench: Bench): string[] {
+  return bench.asked.splice(0).map(({ subject }) => subject);
+}
+
+Deno.test("PendingOpens asks on its own subject, and where nobody listens there at once on that of all", async () => {
+  const bench = new Bench({}, "proxy.request");
+  await bench.start();
+  await bench.answer(0, V1);
+  assert.equal(bench.opened.length, 1);
+  assert.deepEqual(subjects(bench), ["proxy.request"]);
+  // A server of the newer kind starts: it is found within a minute.
+  bench.serve("proxy.request.*");
+  await bench.wait(59_999);
+  await bench.start();
+  await bench.answer(0, V1);
+  assert.deepEqual(subjects(bench), ["proxy.request"]);
+  await bench.wait(1);
+  await bench.start();
+  assert.deepEqual(subjects(bench), ["proxy.request.c"]);
+});
+
+Deno.test("PendingOpens asks on the subject of all where its own is denied, and is not refused by that", async () => {
+  const bench = new Bench();
+  bench.serve("proxy.request");
+  bench.bus.forbidden = (subject) => subject === "proxy.request.c";
+  await bench.start();
+  await bench.accept(0);
+  assert.deepEqual(subjects(bench), ["proxy.request"]);
+  assert.equal(bench.opens.refusal, undefined);
+  assert.equal(bench.opened[0]?.open.attempts, 1);
+});
+
+Deno.test("PendingOpens that may publish on neither subject fails at once, and says so until it may", async () => {
+  const bench = new Bench();
+  bench.bus.forbidden = (subject) => subject.startsWith("proxy.request");
+  await bench.start();
+  assert.deepEqual(bench.codes, ["denied"]);
+  assert.match(bench.opens.refusal?.text ?? "", /proxy\.request\.c$/);
+  bench.bus.forbidden = (subject) => subject === "proxy.request";
+  await bench.start();
+  await bench.accept(0);
+  assert.equal(bench.opens.refusal, undefined);
+
+  const later = new Bench();
+  for (const subject of ["proxy.request.c", "proxy.request"]) {
+    later.bus.forbidden = (one) => one.startsWith("proxy.request");
+    await later.start();
+    assert.ok(later.opens.refusal, subject);
+    if (subject === "proxy.request") {
+      later.bus.cut();
+      later.bus.restore();
+    } else await later.wait(60_001);
+    assert.equal(later.opens.refusal, undefined);
+  }
+});
+
+Deno.test("PendingOpens fenced off the subject of all says that no server hears its own", async () => {
+  const bench = new Bench({}, "elsewhere");
+  bench.bus.forbidden = (subject) => subject === "proxy.request";
+  await bench.start();
+  assert.deepEqual(bench.codes, ["no-server"]);
+  assert.match(
+    bench.failed[0]?.reason.text ?? "",
+    /^no server listens on proxy\.request\.c, and NATS refuses what is published to proxy\.request;/,
+  );
+});
+
+Deno.test("PendingOpens asks on the subject of all after a second, too, where somebody hears its own and says nothing", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.wait(999);
+  assert.equal(bench.asked.length, 1);
+  bench.serve("proxy.request");
+  await bench.wait(1);
+  assert.deepEqual(
+    bench.asked.map(({ subject }) => subject),
+    ["proxy.request.c", "proxy.request"],
+  );
+  await bench.answer(1, V1);
+  assert.equal(bench.opened.length, 1);
+  // An answer on the own subject has shown that servers are there.
+  const served = new Bench();
+  await served.start();
+  await served.accept(0);
+  served.serve("proxy.request");
+  await served.start();
+  await served.wait(3_999);
+  assert.deepEqual(
+    served.asked.map(({ subject }) => subject),
+    ["proxy.request.c", "proxy.request.c"],
+  );
+});
+
+Deno.test("PendingOpens waits for a slow server on its own subject while nobody listens on that of all", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.wait(1_500);
+  for (let second = 0; second < 6; second++) {
+    await bench.answer(0, DIALING);
+    await bench.wait(1_000);
+  }
+  await bench.accept(0);
+  assert.equal(bench.opened.length, 1);
+  assert.equal(bench.asked.length, 1);
+});
+
+Deno.test("PendingOpens that has seen a server of version 2 believes none of version 1 any more", async () => {
+  const refused = { headers: [], body: REFUSED.body };
+  for (const answer of [V1, refused]) {
+    const bench = new Bench({}, "proxy.request");
+    await bench.start();
+    await bench.answer(0, V1);
+    await bench.start();
+    await bench.answer(1, DIALING);
+    await bench.start();
+    await bench.answer(2, answer);
+    await bench.wait(999);
+    assert.deepEqual([bench.opened.length, bench.codes], [1, []]);
+    await bench.answer(1, answer);
+    await bench.accept(1);
+    assert.equal(bench.opened.length, 2);
+    await bench.wait(1);
+    assert.deepEqual(bench.codes, ["version"]);
+    assert.match(bench.failed[0]?.reason.text ?? "", /of version 2 before/);
+  }
+});
+
+Deno.test("PendingOpens takes no answer of version 1 to what it asked on its own subject", async () => {
+  const bench = new Bench();
+  await bench.start();
+  await bench.answer(0, V1);
+  await bench.answer(0, { headers: [], body: REFUSED.body });
+  assert.deepEqual([bench.opened, bench.codes], [[], []]);
+  await bench.accept(0);
+  assert.equal(bench.opened.length, 1);
 });
 
 const NO_ANSWER: Reason = { code: "timeout", text: "no answer in 1000 ms" };
@@ -691,9 +841,10 @@ const FAILURES: Readonly<
   "NATS refuses the request": [
     async (bench) => {
       await bench.start();
+      bench.bus.deny("proxy.request.c");
       bench.bus.deny("proxy.request");
     },
-    "denied by local after 1: NATS refuses what is published to proxy.request",
+    "denied by local after 1: NATS refuses what is published to proxy.request.c",
   ],
 };
 

@@ -38,25 +38,30 @@ export class EgressBench implements Disposable {
       },
       ...rest,
     });
-    this.bus.subscribe("reply.>", (message) => {
-      if (message.status !== 0) {
-        this.nobody++;
-        return;
-      }
-      this.replies.push({
-        subject: message.subject,
-        reply: decodeReply((name) => message.header(name), message.data),
+    for (const subject of ["_INBOX.>", "p.data.to_client.*.open.*"]) {
+      this.bus.subscribe(subject, (message) => {
+        if (message.status !== 0) {
+          this.nobody++;
+          return;
+        }
+        this.replies.push({
+          subject: message.subject,
+          reply: decodeReply((name) => message.header(name), message.data),
+        });
       });
-    });
+    }
   }
 
   /** Sends a request as it is. */
   async send(
     headers: HeaderList,
     body: Uint8Array,
-    reply = "reply.1",
+    { reply = "_INBOX.t.1", subject = "proxy.request" }: {
+      readonly reply?: string;
+      readonly subject?: string;
+    } = {},
   ): Promise<void> {
-    this.bus.publish("proxy.request", new JsonMessage(body), {
+    this.bus.publish(subject, new JsonMessage(body), {
       headers,
       ...(reply === "" ? {} : { reply }),
     });
@@ -66,14 +71,19 @@ export class EgressBench implements Disposable {
   /** Asks for tunnel `number`, as a version 2 client. */
   async ask(
     number: number,
-    options: { readonly client?: string; readonly reply?: string } = {},
+    { client = "c", ...where }: {
+      readonly client?: string;
+      readonly reply?: string;
+      readonly subject?: string;
+    } = {},
   ): Promise<void> {
-    const { client = "c", reply = `reply.${number}` } = options;
     const { headers, body } = encodeRequest({
       target: { host: "db", port: 5 },
       native: { client, number, window: 1 << 16, codec: "binary" },
     });
-    await this.send(headers, body, reply);
+    const reply = `p.data.to_client.${client}.open.${number.toString(36)}`;
+    const subject = `proxy.request.${client}`;
+    await this.send(headers, body, { reply, subject, ...where });
   }
 
   /** Asks as a version 1 client. */
@@ -83,7 +93,7 @@ export class EgressBench implements Disposable {
       native: undefined,
     };
     const { headers, body } = encodeRequest(request);
-    await this.send(headers, body, reply);
+    await this.send(headers, body, { reply });
   }
 
   /** Lets dial `at` (from 0) succeed; what it connected to. */

@@ -61,8 +61,8 @@ Deno.test("Egress refuses every malformed request with a code", async () => {
     assert.deepEqual(bench.take(), ["protocol"], body);
   }
   // Nobody to answer to: dropped and counted.
-  await bench.send([], good.body, "");
-  await bench.send(good.headers, good.body, "");
+  await bench.send([], good.body, { reply: "" });
+  await bench.send([], good.body, { reply: "elsewhere.1" });
   assert.deepEqual(bench.take(), []);
   const { counters } = bench.server.egress.session;
   assert.equal(counters.malformed, headers.length + bodies.length + 2);
@@ -110,7 +110,7 @@ Deno.test("Egress answers or drops whatever comes, and no tunnel is disturbed", 
       Metadata: fc.oneof(fc.anything(), fc.dictionary(name, fc.anything())),
     }).map((value) => new TextEncoder().encode(toJson(value))),
   );
-  const reply = fc.constantFrom("", "reply.f", "reply.f.1", "proxy.request");
+  const reply = fc.constantFrom("", "_INBOX.f", "_INBOX.f.1", "proxy.request");
   let answered = 0;
   await fc.assert(
     fc.asyncProperty(
@@ -118,7 +118,7 @@ Deno.test("Egress answers or drops whatever comes, and no tunnel is disturbed", 
       body,
       reply,
       async (headers, body, reply) => {
-        await bench.send(headers, body, reply);
+        await bench.send(headers, body, { reply });
         const { egress } = bench.server;
         assert.equal(egress.opening, 0);
         answered += bench.take().length;

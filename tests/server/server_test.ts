@@ -16,7 +16,7 @@ Deno.test("Egress dials, and then answers with the ID the client chose", async (
   assert.equal(bench.server.egress.opening, 1);
   await bench.connect(0);
   assert.deepEqual(bench.replies, [{
-    subject: "reply.7",
+    subject: "p.data.to_client.c.open.7",
     reply: {
       type: "open",
       id: "c.server1.7",
@@ -58,7 +58,7 @@ Deno.test("Egress says what went wrong with a dial, and stays well", async () =>
 Deno.test("Egress says to a version 2 client that it still dials: after 0.5 s, then each second", async () => {
   using bench = new EgressBench({ hold: true });
   await bench.ask(7);
-  await bench.askV1("reply.old");
+  await bench.askV1("_INBOX.old.1");
   await bench.wait(499);
   assert.deepEqual(bench.take(), []);
   await bench.wait(1);
@@ -75,7 +75,7 @@ Deno.test("Egress says to a version 2 client that it still dials: after 0.5 s, t
 Deno.test("Egress answers a version 1 client with an ID of its own, and says so once per client", async () => {
   using log = captureLog();
   using bench = new EgressBench();
-  for (const reply of ["reply.a.1", "reply.a.2", "reply.b.1"]) {
+  for (const reply of ["_INBOX.a.1", "_INBOX.a.2", "_INBOX.b.1"]) {
     await bench.askV1(reply);
   }
   const ids = bench.replies.map(({ reply }) =>
@@ -88,17 +88,17 @@ Deno.test("Egress answers a version 1 client with an ID of its own, and says so 
   );
   assert.deepEqual(
     warnings.map(({ level, properties }) => [level, properties.inbox]),
-    [["warning", "reply.a"], ["warning", "reply.b"]],
+    [["warning", "_INBOX.a"], ["warning", "_INBOX.b"]],
   );
 });
 
 Deno.test("Egress speaks version 1 to the letter, and waits until the client listens", async () => {
   using bench = new EgressBench({ hold: true });
   const payloads: string[] = [];
-  bench.bus.subscribe("raw.1", ({ data }) => {
+  bench.bus.subscribe("_INBOX.raw.1", ({ data }) => {
     payloads.push(new TextDecoder().decode(data));
   });
-  await bench.askV1("raw.1");
+  await bench.askV1("_INBOX.raw.1");
   const target = await bench.connect(0);
   const reply = decodeMessage(new TextEncoder().encode(payloads[0]));
   const id = new TextDecoder().decode(reply.data ?? undefined);
@@ -150,7 +150,7 @@ Deno.test("Egress speaks version 1 to the letter, and waits until the client lis
 
 Deno.test("Egress closes a target that goes on for 30 s after its version 1 client has closed", async () => {
   using bench = new EgressBench({ hold: true });
-  await bench.askV1("reply.old");
+  await bench.askV1("_INBOX.old.1");
   const target = await bench.connect(0);
   const [answer] = bench.replies;
   const id = answer?.reply.type === "v1" ? answer.reply.id : "";
@@ -184,7 +184,7 @@ Deno.test("Egress closes a target that was dialled while NATS went down: nobody 
   using log = captureLog();
   using bench = new EgressBench({ hold: true });
   await bench.ask(1);
-  await bench.askV1("reply.old");
+  await bench.askV1("_INBOX.old.1");
   bench.server.bus.cut();
   const targets = [await bench.connect(0), await bench.connect(1)];
   assert.deepEqual(targets.map(({ closed }) => closed), [true, true]);
@@ -247,7 +247,7 @@ Deno.test("Egress.drain() leaves the queue group, and refuses what still comes",
   });
   bench.bus.publish("proxy.request", new JsonMessage(body), {
     headers,
-    reply: "reply.2",
+    reply: "p.data.to_client.c.open.2",
   });
   bench.server.egress.drain();
   bench.server.egress.drain();
@@ -260,7 +260,7 @@ Deno.test("Egress.drain() leaves the queue group, and refuses what still comes",
 
 Deno.test("Egress turns version 1 clients away if told to, with words that are no ID", async () => {
   using bench = new EgressBench({ refuseV1: true });
-  await bench.askV1("reply.old");
+  await bench.askV1("_INBOX.old.1");
   await bench.ask(1);
   assert.deepEqual(bench.take(), ["version", "open"]);
 });
@@ -268,12 +268,16 @@ Deno.test("Egress turns version 1 clients away if told to, with words that are n
 Deno.test("Egress refuses in words that an old client cannot take for a connection ID", async () => {
   using bench = new EgressBench({ refuseV1: true, maxTunnels: 1 });
   const texts: string[] = [];
-  bench.bus.subscribe("raw.>", ({ data }) => {
+  bench.bus.subscribe("_INBOX.raw.>", ({ data }) => {
     texts.push(new TextDecoder().decode(decodeMessage(data).data ?? undefined));
   });
-  await bench.askV1("raw.1");
-  await bench.send([["remote_host", "db"]], new Uint8Array(0), "raw.2");
-  await bench.send([], new TextEncoder().encode("junk"), "raw.3");
+  await bench.askV1("_INBOX.raw.1");
+  await bench.send([["remote_host", "db"]], new Uint8Array(0), {
+    reply: "_INBOX.raw.2",
+  });
+  await bench.send([], new TextEncoder().encode("junk"), {
+    reply: "_INBOX.raw.3",
+  });
   assert.equal(texts.length, 3);
   for (const text of texts) assert.match(text, / /);
 });
@@ -283,7 +287,7 @@ Deno.test("Egress gives dials up when it is disposed, and closes what comes of t
   await bench.ask(1);
   const before = bench.broker.subscriptions;
   bench[Symbol.dispose]();
-  assert.equal(bench.broker.subscriptions, before - 2);
+  assert.equal(bench.broker.subscriptions, before - 3);
   const socket = await bench.connect(0);
   assert.ok(socket.closed);
   assert.deepEqual(bench.take(), ["draining"]);
@@ -315,7 +319,7 @@ Deno.test("Egress leaves the queue group while it may answer nobody, and is back
   const before = bench.broker.subscriptions;
   bus.deny("p.data.to_client.c.open.1");
   await bench.broker.settled();
-  assert.equal(bench.broker.subscriptions, before - 1);
+  assert.equal(bench.broker.subscriptions, before - 2);
   assert.match(egress.notReadyReason ?? "", /p\.data\.to_client\.>/);
   await bench.ask(7);
   assert.equal(bench.dialled.length, 0);

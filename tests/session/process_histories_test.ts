@@ -388,7 +388,7 @@ class History extends SeededHistory {
     assert.equal(this.clock.timers, living.length, "timers beside the sweeps");
     assert.equal(
       this.broker.subscriptions,
-      living.length + this.#living("server").length,
+      living.length + 2 * this.#living("server").length,
     );
   }
 }

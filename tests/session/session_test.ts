@@ -44,7 +44,7 @@ async function assertNothingLeft(pair: Pair): Promise<void> {
     assert.equal(session.peerCount, 0);
   }
   // The client's subscription, the server's two; a sweep each.
-  assert.equal(pair.broker.subscriptions, 3);
+  assert.equal(pair.broker.subscriptions, 4);
   assert.equal(pair.clock.timers, 2);
 }
 
