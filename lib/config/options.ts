@@ -61,6 +61,9 @@ const MIN_V1_RATE = 32 * 1024;
 /** Most tunnels, and most opens, of a process: beyond the ports of a host. */
 const MAX_TUNNELS = 1_000_000;
 
+/** Most opens a second of a client: beyond what a process can look at. */
+const MAX_OPEN_RATE = 1_000_000;
+
 /** Every option by its key in config files, in the order of the help. */
 export const OPTIONS = {
   "server.listen_addr": {
@@ -87,7 +90,15 @@ export const OPTIONS = {
     flag: "max-tunnels-per-client",
     type: types.integer({ min: 1, max: MAX_TUNNELS }),
     default: "4096",
-    help: "Most tunnels open at once for one client",
+    help:
+      "Most tunnels open at once for one client; all that ask on the request subject itself, as version 1 does, are one",
+  },
+  "server.max_open_rate": {
+    flag: "max-open-rate",
+    type: types.integer({ min: 1, max: MAX_OPEN_RATE }),
+    default: "1000",
+    help:
+      "Most opens a second of one client; more are refused, or not answered",
   },
   "client.listen_addr": {
     flag: "listen-addr",

@@ -31,6 +31,7 @@ export async function runServer(
     token: makeToken(random),
     queueGroup: nats.queueGroup,
     maxTunnelsPerClient: server.maxTunnelsPerClient,
+    maxOpenRate: server.maxOpenRate,
     listenTimeout: server.dialTimeout,
     dial: (target, signal) =>
       dialTarget(target, {

@@ -8,6 +8,12 @@
 export interface KnownClient {
   /** What it is called in logs. */
   readonly name: string;
+  /** Most tunnels open at once; as for every client by default. */
+  readonly maxTunnels?: number | undefined;
+  /** Most tunnels being opened at once; all that nobody else needs by default. */
+  readonly maxOpening?: number | undefined;
+  /** Most opens a second; as for every client by default. */
+  readonly rate?: number | undefined;
 }
 
 /** Which client has which key. */

@@ -106,6 +106,8 @@ export class Ask {
   readonly native: NativeRequest | undefined;
   /** The client whose key the open was sealed with. */
   readonly known: KnownClient | undefined;
+  /** Who pays for it: the client, as far as it cannot be another. */
+  readonly payer: string;
   readonly #token: string;
   readonly #opened: OpenedAsk | undefined;
 
@@ -115,6 +117,8 @@ export class Ask {
     options: {
       readonly target: Address;
       readonly token: string;
+      /** Who pays for what nobody's key has sealed. */
+      readonly sender: string;
       readonly opened?: OpenedAsk;
       readonly known?: KnownClient;
     },
@@ -122,6 +126,7 @@ export class Ask {
     this.target = options.target;
     this.native = request.native;
     this.known = options.known;
+    this.payer = options.known?.name ?? options.sender;
     this.#token = options.token;
     this.#opened = options.opened;
   }
@@ -175,13 +180,16 @@ export class Reception {
     this.#gate = seal && new SealedGate({ ...seal, random });
   }
 
-  /** Reads a request that came on `subject`; sealed opens are remembered, so that none is taken twice. */
-  understand(request: OpenRequest, subject: string): Understood {
+  /** Reads a request of `sender` that came on `subject`; sealed opens are remembered, so that none is taken twice. */
+  understand(
+    request: OpenRequest,
+    { subject, sender }: { readonly subject: string; readonly sender: string },
+  ): Understood {
     const { token, seal } = this.#options;
     const { target, native } = request;
     if (!("sealed" in target)) {
       if (seal !== undefined) return this.#refuse(SEALED_ONLY);
-      return { type: "ask", ask: new Ask(request, { target, token }) };
+      return { type: "ask", ask: new Ask(request, { target, token, sender }) };
     }
     if (seal === undefined) return this.#refuse(NO_KEY);
     const found = native &&
@@ -192,7 +200,7 @@ export class Reception {
     if (found.type === "repeated") {
       return { type: "nothing", why: "a sealed open came a second time" };
     }
-    return this.#judge(found, request, seal.clients);
+    return this.#judge(found, request, { sender, clients: seal.clients });
   }
 
   #unseal(
@@ -208,7 +216,10 @@ export class Reception {
   #judge(
     found: Extract<SealedRequest, OpenedAsk>,
     request: OpenRequest,
-    clients: ClientDirectory,
+    { sender, clients }: {
+      readonly sender: string;
+      readonly clients: ClientDirectory;
+    },
   ): Understood {
     const { token, clock } = this.#options;
     const shown = formatPublicKey(found.client);
@@ -237,8 +248,8 @@ export class Reception {
       case "ask": {
         const target = tryParseAddress(found.target);
         if (typeof target !== "string") {
-          const ask = new Ask(request, { target, token, opened: found, known });
-          return { type: "ask", ask };
+          const options = { target, token, sender, opened: found, known };
+          return { type: "ask", ask: new Ask(request, options) };
         }
         const text = `what the open asks for is no address: ${target}`;
         return refuse({ code: "protocol", text });

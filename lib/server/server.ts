@@ -29,6 +29,9 @@ import {
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
+import { Dials } from "./dials.ts";
+import { Rates } from "./rates.ts";
+import { RefusalLog } from "./refusal_log.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
 import { type Ask, Reception, type ServerSeal } from "./reception.ts";
 import type { KnownClient } from "./clients.ts";
@@ -87,8 +90,10 @@ export interface EgressOptions
   ) => Promise<Socket>;
   /** What sealed opens are read with, and whose are taken; undefined where none are. */
   readonly seal?: ServerSeal | undefined;
-  /** Most tunnels for one client process. */
+  /** Most tunnels for one client. */
   readonly maxTunnelsPerClient: number;
+  /** Most opens a second of one client. */
+  readonly maxOpenRate: number;
   /** Turn away clients that speak version 1. */
   readonly refuseV1: boolean;
   /** Bytes a second sent to a version 1 client. */
@@ -114,10 +119,9 @@ export class Egress implements Disposable {
   readonly #inboxes: Reach;
   readonly #reception: Reception;
   readonly #stop = new AbortController();
-  /** IDs of the tunnels whose targets are being dialled. */
-  readonly #dialing = new Set<string>();
-  /** How many of them each client has asked for. */
-  readonly #dialsByClient = new Map<string, number>();
+  readonly #dials = new Dials();
+  readonly #rates = new Rates();
+  readonly #refusals: RefusalLog;
   readonly #v1Peers = new Set<string>();
   #nextV1Number: number;
 
@@ -127,6 +131,7 @@ export class Egress implements Disposable {
     this.#bus = options.bus;
     this.#clock = options.clock;
     this.#reception = new Reception(options);
+    this.#refusals = new RefusalLog(options.clock);
     this.#nextV1Number = firstNumber(options.random);
     this.session = new Session({
       ...options,
@@ -154,7 +159,7 @@ export class Egress implements Disposable {
 
   /** Dials under way. */
   get opening(): number {
-    return this.#dialing.size;
+    return this.#dials.size;
   }
 
   /** Why no open is answered, beside the link; undefined when they are. */
@@ -178,12 +183,15 @@ export class Egress implements Disposable {
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#stop.abort(DRAINING);
+    this.#dials.abort(DRAINING);
     await Promise.all(this.#subscriptions.map((one) => one.drain()));
   }
 
   /** Gives up dials under way and ends the session. */
   [Symbol.dispose](): void {
     this.#stop.abort(DRAINING);
+    this.#dials.abort(DRAINING);
+    this.#refusals[Symbol.dispose]();
     this.#part();
     this.#clients[Symbol.dispose]();
     this.#inboxes[Symbol.dispose]();
@@ -250,6 +258,8 @@ export class Egress implements Disposable {
       this.#dropped(subject, answerTo.why);
       return;
     }
+    const sender = this.#senderOn(subject);
+    if (!this.#isWithinRate(sender, answerTo)) return;
     let request: OpenRequest;
     try {
       request = decodeRequest(header, message.data);
@@ -260,13 +270,41 @@ export class Egress implements Disposable {
       this.#send(answerTo, encodeRefusal(error, this.#options.token));
       return;
     }
-    this.#onAsked(request, { subject, answerTo });
+    this.#onAsked(request, { subject, sender, answerTo });
+  }
+
+  /** Who asks on `subject`, as far as the broker vouches for it. */
+  #senderOn(subject: string): string {
+    const { subjects } = this.#options;
+    return subjects.requestedBy(subject) ??
+      `clients on ${subjects.request}`;
+  }
+
+  /** Whether the sender of a request may make one now; if not, it is told as long as that is cheap. */
+  #isWithinRate(
+    sender: string,
+    answerTo: string,
+    rate: number = this.#options.maxOpenRate,
+  ): boolean {
+    const verdict = this.#rates.ask(sender, rate, this.#clock.now());
+    if (verdict === "take") return true;
+    const reason: Reason = {
+      code: "limit",
+      text: `more than ${rate} opens in a second (--max-open-rate)`,
+    };
+    this.session.counters.refused(reason.code);
+    this.#refusals.note({ client: sender, payer: sender, reason });
+    if (verdict === "refuse") {
+      this.#send(answerTo, encodeRefusal(reason, this.#options.token));
+    }
+    return false;
   }
 
   #onAsked(
     request: OpenRequest,
-    { subject, answerTo: reply }: {
+    { subject, sender, answerTo: reply }: {
       readonly subject: string;
+      readonly sender: string;
       readonly answerTo: string;
     },
   ): void {
@@ -277,11 +315,16 @@ export class Egress implements Disposable {
     const id = this.#idFor(request);
     // The request was repeated: the first is answered, or will be.
     const key = formatId(id);
-    if (this.session.knows(key) || this.#dialing.has(key)) return;
-    const understood = this.#reception.understand(request, subject);
+    if (this.session.knows(key) || this.#dials.has(key)) return;
+    const understood = this.#reception.understand(request, { subject, sender });
     switch (understood.type) {
       case "ask": {
         const { ask } = understood;
+        const { known } = ask;
+        if (
+          known?.rate !== undefined &&
+          !this.#isWithinRate(known.name, reply, known.rate)
+        ) return;
         const refusal = this.#objection(ask);
         if (refusal === undefined) void this.#open(ask, id, reply);
         else this.#refuse(reply, refusal, ask);
@@ -290,7 +333,12 @@ export class Egress implements Disposable {
       case "answer": {
         const { answer, reason, client } = understood;
         this.session.counters.refused(reason.code);
-        this.#logRefusal({ client: client ?? clientOf(request), reason });
+        const payer = client ?? sender;
+        this.#refusals.note({
+          client: client ?? clientOf(request),
+          payer,
+          reason,
+        });
         this.#send(reply, answer);
         return;
       }
@@ -336,23 +384,30 @@ export class Egress implements Disposable {
   }
 
   /** Why a request is refused before its target is looked at; undefined if it is not. */
-  #objection({ native }: Ask): Reason | undefined {
+  #objection({ native, known, payer }: Ask): Reason | undefined {
     const { maxTunnelsPerClient, refuseV1 } = this.#options;
     if (native === undefined && refuseV1) return REFUSE_V1;
     if (this.#draining) return DRAINING;
-    const limit = this.session.limitReached(this.#dialing.size);
-    if (limit !== undefined || native === undefined) return limit;
-    const { client } = native;
-    const tunnels = this.session.tunnelsWith(client) + this.#dialsOf(client);
-    return tunnels < maxTunnelsPerClient ? undefined : {
-      code: "limit",
-      text:
-        `${maxTunnelsPerClient} tunnels of this client are open or being opened (--max-tunnels-per-client)`,
-    };
-  }
-
-  #dialsOf(client: string): number {
-    return this.#dialsByClient.get(client) ?? 0;
+    const dials = this.#dials.countOf(payer);
+    const maxTunnels = known?.maxTunnels ?? maxTunnelsPerClient;
+    if (this.session.tunnelsOf(payer) + dials >= maxTunnels) {
+      return {
+        code: "limit",
+        text:
+          `${maxTunnels} tunnels of ${payer} are open or being opened (--max-tunnels-per-client)`,
+      };
+    }
+    const maxOpening = known?.maxOpening ?? Infinity;
+    if (dials >= maxOpening) {
+      return {
+        code: "limit",
+        text: `${maxOpening} opens of ${payer} are under way (max_opening)`,
+      };
+    }
+    const limit = this.session.limitReached(this.#dials.size);
+    return limit !== undefined && this.#dials.makeRoom(payer)
+      ? this.session.limitReached(this.#dials.size)
+      : limit;
   }
 
   async #open(
@@ -360,9 +415,7 @@ export class Egress implements Disposable {
     id: ConnectionId,
     reply: string,
   ): Promise<void> {
-    const key = formatId(id);
-    this.#dialing.add(key);
-    this.#dialsByClient.set(id.client, this.#dialsOf(id.client) + 1);
+    using dial = this.#dials.begin(formatId(id), ask.payer);
     let notice: Disposable | undefined;
     const notify = (): void => {
       this.#send(reply, encodeDialing(id.server));
@@ -372,8 +425,12 @@ export class Egress implements Disposable {
       notice = this.#clock.after(DIALING_NOTICE_MS.first, notify);
     }
     try {
-      const { signal } = this.#stop;
+      const { signal } = dial;
       const socket = await this.#options.dial(ask.target, signal, ask.known);
+      if (signal.aborted) {
+        closeSocket(socket);
+        throw signal.reason;
+      }
       this.#accept(ask, id, socket, reply);
     } catch (error) {
       const reason = error instanceof TunnelError
@@ -382,10 +439,6 @@ export class Egress implements Disposable {
       this.#refuse(reply, reason, ask);
     } finally {
       notice?.[Symbol.dispose]();
-      this.#dialing.delete(key);
-      const left = this.#dialsOf(id.client) - 1;
-      if (left > 0) this.#dialsByClient.set(id.client, left);
-      else this.#dialsByClient.delete(id.client);
     }
   }
 
@@ -410,8 +463,9 @@ export class Egress implements Disposable {
     if (native !== undefined) {
       const { codec, window: peerWindow } = native;
       const client = ask.known?.name;
+      const { payer } = ask;
       const spec = { id, socket, target, client, codec, peerWindow, seal };
-      this.session.addNative(spec);
+      this.session.addNative({ ...spec, payer });
       void this.#clients.meet(id.client);
       return;
     }
@@ -421,31 +475,17 @@ export class Egress implements Disposable {
       number: id.number,
       socket,
       target,
+      payer: ask.payer,
       rate: v1Rate,
       listenTimeout,
     });
   }
 
   #refuse(reply: string, reason: Reason, ask: Ask): void {
+    const { client, payer, target } = ask;
     this.session.counters.refused(reason.code);
-    this.#logRefusal({ client: ask.client, target: ask.target, reason });
+    this.#refusals.note({ client, payer, target, reason });
     this.#send(reply, ask.refuse(reason));
-  }
-
-  #logRefusal(
-    { client, target, reason }: {
-      readonly client: string;
-      /** Undefined where it was not read. */
-      readonly target?: Address;
-      readonly reason: Reason;
-    },
-  ): void {
-    this.#log.warn("open refused", {
-      client,
-      ...(target === undefined ? {} : { target: formatAddress(target) }),
-      reason: reason.code,
-      why: reason.text,
-    });
   }
 
   #send(subject: string, { headers, body }: OpenMessage): boolean {

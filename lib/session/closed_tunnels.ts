@@ -26,17 +26,21 @@ export type Ending =
   /** Cut, for this reason. */
   | { readonly reason: Reason };
 
-/** Tunnels remembered: some seconds of the highest rate of short connections, at about 250 bytes each. */
-const MAX_REMEMBERED = 4096;
+/**
+ * Tunnels remembered: some seconds of the highest rate of short connections, at
+ * about 250 bytes each, 1 KiB where they are sealed. A peer has as many as are
+ * free: alone half of them, and none can push out what others left.
+ */
+const MAX_REMEMBERED = 8192;
 
 /** Shortest time one is remembered, in ms: twice the default resume time. */
 const MIN_LIFETIME_MS = 60_000;
 
 /**
  * Answers between two sweeps: enough for a process that restarts with many
- * tunnels, too few to amplify a flood.
+ * tunnels, too few to amplify a flood. A peer gets as many as are left.
  */
-const MAX_ANSWERS = 4096;
+const MAX_ANSWERS = 8192;
 
 /** The answer about a tunnel that this process never had, or has forgotten. */
 const UNKNOWN: Reason = {
@@ -55,6 +59,7 @@ export interface SealedEnd {
 interface Closed {
   readonly ending: Ending;
   readonly until: number;
+  readonly peer: string;
   readonly sealed: SealedEnd | undefined;
 }
 
@@ -82,6 +87,10 @@ export interface ClosedTunnelsOptions {
 export class ClosedTunnels {
   readonly #options: ClosedTunnelsOptions;
   readonly #endings = new Map<string, Closed>();
+  /** Their IDs by the peers' tokens, the oldest first. */
+  readonly #byPeer = new Map<string, Set<string>>();
+  /** Answers since the last sweep, to each peer and to all. */
+  readonly #answersTo = new Map<string, number>();
   #answers = 0;
 
   /** No tunnel has ended yet. */
@@ -89,15 +98,23 @@ export class ClosedTunnels {
     this.#options = options;
   }
 
-  /** Remembers how tunnel `id` ended. */
-  add(id: string, ending: Ending, now: number, sealed?: SealedEnd): void {
-    if (this.#endings.size >= MAX_REMEMBERED) {
-      const [oldest = ""] = this.#endings.keys();
-      this.#endings.delete(oldest);
+  /** Remembers how tunnel `id` with the peer of this token ended. */
+  add(
+    { id, peer }: { readonly id: string; readonly peer: string },
+    ending: Ending,
+    now: number,
+    sealed?: SealedEnd,
+  ): void {
+    const ids = this.#byPeer.get(peer) ?? new Set();
+    if (ids.size >= MAX_REMEMBERED - this.#endings.size) {
+      // The peer's own go first; without any it takes the place of the oldest.
+      const [oldest] = ids.size > 0 ? ids : this.#endings.keys();
+      if (oldest !== undefined) this.#forget(oldest);
     }
+    this.#byPeer.set(peer, ids.add(id));
     const { resumeTimeout } = this.#options;
     const until = now + Math.max(MIN_LIFETIME_MS, 2 * resumeTimeout);
-    this.#endings.set(id, { ending, until, sealed });
+    this.#endings.set(id, { ending, until, peer, sealed });
   }
 
   /** How tunnel `id` ended, if that is remembered. */
@@ -124,20 +141,20 @@ export class ClosedTunnels {
     const text = formatId(id);
     if (frame === "unknown") {
       const { code, text: why } = UNKNOWN;
-      this.#send(text, { type: "reset", code, text: why }, now);
+      this.#send(id, { type: "reset", code, text: why }, now);
       return true;
     }
     if (frame.type === "reset") return false;
     const ending = this.find(text) ?? { reason: UNKNOWN };
     if ("reason" in ending) {
       const { code, text: why } = ending.reason;
-      this.#send(text, { type: "reset", code, text: why }, now);
+      this.#send(id, { type: "reset", code, text: why }, now);
       return true;
     }
     // Two that remember a clean end would answer each other's answers for ever.
     if (frame.type === "ack" || frame.type === "pong") return false;
     const { ack } = ending;
-    this.#send(text, { type: "ack", ack, limit: ack, gap: false }, now);
+    this.#send(id, { type: "ack", ack, limit: ack, gap: false }, now);
     return true;
   }
 
@@ -150,21 +167,35 @@ export class ClosedTunnels {
     // Two that share none would answer each other's `resumed` for ever.
     if (frame.type !== "ping" || frame.resumed) return;
     const ask = { id: 0, sent: 0, ack: 0, limit: 0, resumed: true };
-    this.#send(formatId(id), { type: "ping", ...ask }, now);
+    this.#send(id, { type: "ping", ...ask }, now);
   }
 
   /** Allows as many answers again, and forgets tunnels that ended long ago. */
   sweep(now: number): void {
     this.#answers = 0;
+    this.#answersTo.clear();
     for (const [id, { until }] of this.#endings) {
       if (until > now) return;
-      this.#endings.delete(id);
+      this.#forget(id);
     }
   }
 
-  #send(id: string, frame: Frame, now: number): void {
-    if (this.#answers++ >= MAX_ANSWERS) return;
+  #forget(id: string): void {
+    const peer = this.#endings.get(id)?.peer ?? "";
+    const ids = this.#byPeer.get(peer);
+    this.#endings.delete(id);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#byPeer.delete(peer);
+  }
+
+  #send(to: ConnectionId, frame: Frame, now: number): void {
     const { bus, role, subjects } = this.#options;
+    const peer = to[otherRole(role)];
+    const answers = this.#answersTo.get(peer) ?? 0;
+    if (answers >= MAX_ANSWERS - this.#answers) return;
+    this.#answersTo.set(peer, answers + 1);
+    this.#answers++;
+    const id = formatId(to);
     const subject = subjects.data(otherRole(role), id);
     const lane = "control";
     const message = binaryCodec.encode(id, frame);

@@ -16,11 +16,12 @@ import {
 import { SEAL_OVERHEAD_BYTES, type TunnelSeal } from "../seal/frames.ts";
 import { restProbeOf } from "../tunnel/probe_timer.ts";
 import type { Peer } from "./peers.ts";
+import type { Budgets } from "./payers.ts";
 import type { Tunnel, TunnelHome, Wire } from "./tunnel.ts";
 import { TunnelState } from "../tunnel/machine.ts";
 
 /** Options of a native wire. */
-export interface NativeWireOptions {
+export interface NativeWireOptions extends Budgets {
   /** Shared by all tunnels of the session. */
   readonly home: TunnelHome;
   /** Connection ID. */

@@ -17,8 +17,8 @@ import {
   TunnelError,
 } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
-import { MemoryBudget } from "../tunnel/memory_budget.ts";
 import { NativeWire } from "./native_wire.ts";
+import { Payers } from "./payers.ts";
 import { type Peer, Peers } from "./peers.ts";
 import type { PeerTimes } from "../tunnel/liveness.ts";
 import { isSealed, type SealKeys, TunnelSeal } from "../seal/frames.ts";
@@ -89,6 +89,8 @@ export interface TunnelSpec {
   readonly target: string;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
+  /** Who pays for it, where what all tunnels share is shared out. */
+  readonly payer?: string | undefined;
 }
 
 /** What the tunnel of an open that was sealed is sealed with. */
@@ -135,6 +137,7 @@ export class Session implements Disposable {
   readonly #log = getLogger(["sproxy", "tunnel"]);
   readonly #table = new TunnelTable<Tunnel>();
   readonly #peers: Peers<Tunnel>;
+  readonly #payers: Payers;
   readonly #closed: ClosedTunnels;
   readonly #timers: TunnelTimers<Tunnel>;
   readonly #queue: RunQueue<Tunnel>;
@@ -154,13 +157,12 @@ export class Session implements Disposable {
     this.#queue = new RunQueue({ bus, clock });
     this.#timers = new TunnelTimers(clock);
     this.#stalls = new Stalls(role);
+    this.#payers = new Payers(options.memoryBudget);
     this.#home = {
       ...options,
       lossTimeout: resumeTimeout,
       doubtTimeout: times.peerTimeout,
       pool: this.pool,
-      sendBudget: new MemoryBudget(options.memoryBudget),
-      receiveBudget: new MemoryBudget(options.memoryBudget),
       schedule: (tunnel) => this.#queue.schedule(tunnel),
       onStepped: this.#onStepped,
       onPairFrame: (peer, frame, now) => this.#peers.receive(peer, frame, now),
@@ -240,9 +242,9 @@ export class Session implements Disposable {
     return Math.min(INITIAL_WINDOW_BYTES, this.#options.maxWindow);
   }
 
-  /** Tunnels shared with the peer of this token. */
-  tunnelsWith(token: string): number {
-    return this.#peers.find({ token })?.tunnels.size ?? 0;
+  /** Tunnels for which this client pays. */
+  tunnelsOf(payer: string): number {
+    return this.#payers.tunnelsOf(payer);
   }
 
   /** Whether a tunnel of this ID is open. */
@@ -275,6 +277,7 @@ export class Session implements Disposable {
     const name = { token: spec.id[this.#other], key: seal?.peerKey };
     const wire = new NativeWire({
       home: this.#home,
+      ...this.#payers.open(spec.payer),
       id,
       number,
       codec,
@@ -297,6 +300,7 @@ export class Session implements Disposable {
     const wire = new V1Wire({
       ...spec,
       home: this.#home,
+      ...this.#payers.open(spec.payer),
       role,
       inbound,
       outbound: subjects.data(this.#other, id),
@@ -317,11 +321,11 @@ export class Session implements Disposable {
     subscription?: Disposable,
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
-    const { id, number, socket, target, client } = spec;
+    const { id, number, socket, target, client, payer } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
-      info: { id, remote, target, client, openedAt: now },
+      info: { id, remote, target, client, payer, openedAt: now },
       number,
       inbound: subjects.data(role, id),
       subscription,
@@ -350,12 +354,13 @@ export class Session implements Disposable {
     this.#timers.forget(tunnel);
     this.#queue.forget(tunnel);
     this.#stalls.forget(tunnel);
+    this.#payers.close(tunnel.info.payer);
     const { peer, info, seal, stats } = tunnel;
     const now = this.#options.clock.now();
     if (peer !== undefined) {
       if (peer.tunnels.delete(tunnel)) this.#peers.releaseIfIdle(peer, now);
       this.#closed.add(
-        info.id,
+        { id: info.id, peer: peer.token },
         outcome.clean ? { ack: tunnel.ack } : { reason: outcome.reason },
         now,
         seal && { seal, peer: { token: peer.token, key: peer.key } },
@@ -397,8 +402,7 @@ export class Session implements Disposable {
   /** Bytes held by all tunnels, and unsent in the bus. */
   get held(): { send: number; receive: number; unsent: number } {
     return {
-      send: this.#home.sendBudget.used,
-      receive: this.#home.receiveBudget.used,
+      ...this.#payers.held,
       unsent: this.#options.bus.pendingBytes,
     };
   }

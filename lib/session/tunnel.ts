@@ -20,7 +20,6 @@ import {
   TunnelError,
 } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
-import type { MemoryBudget } from "../tunnel/memory_budget.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { TunnelSeal } from "../seal/frames.ts";
@@ -39,6 +38,8 @@ export interface TunnelInfo {
   readonly target: string;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
+  /** Who pays for it; undefined where nothing is shared out. */
+  readonly payer?: string | undefined;
   /** Time of opening. */
   readonly openedAt: number;
 }
@@ -67,10 +68,6 @@ export interface TunnelHome extends TunnelSettings {
   readonly doubtTimeout: number;
   /** Where large buffers come from and go back to. */
   readonly pool: BufferPool;
-  /** Memory of the process for bytes sent and not acknowledged. */
-  readonly sendBudget: MemoryBudget;
-  /** Memory of the process for bytes received and not written. */
-  readonly receiveBudget: MemoryBudget;
   /** Sees to it that the tunnel's `step` is called at the end of this turn. */
   readonly schedule: (tunnel: Tunnel) => void;
   /** Called after each step of a tunnel that goes on. */

@@ -12,11 +12,12 @@ import {
   V1_MAX_DATA_BYTES,
 } from "../wire/message.ts";
 import type { Role } from "../wire/subjects.ts";
+import type { Budgets } from "./payers.ts";
 import type { TunnelHome, Wire } from "./tunnel.ts";
 import { type V1Frame, V1State } from "../tunnel/v1_machine.ts";
 
 /** Options of a version 1 wire. */
-export interface V1WireOptions {
+export interface V1WireOptions extends Budgets {
   /** Shared by all tunnels of the session. */
   readonly home: TunnelHome;
   /** Connection ID. */

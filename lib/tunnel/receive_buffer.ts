@@ -6,7 +6,7 @@
  */
 import type { BufferPool } from "../base/buffer_pool.ts";
 import { TunnelError } from "../base/errors.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
+import type { Budget } from "./memory_budget.ts";
 import type { PathEstimate } from "./rtt.ts";
 
 /**
@@ -58,7 +58,7 @@ export type Accepted =
  */
 export class ReceiveBuffer {
   readonly #pool: BufferPool;
-  readonly #budget: MemoryBudget;
+  readonly #budget: Budget;
   readonly #path: PathEstimate;
   readonly #maxWindow: number;
   #queue: Uint8Array[] = [];
@@ -76,7 +76,7 @@ export class ReceiveBuffer {
   /** An empty buffer whose first `window` bytes of credit the peer already has. */
   constructor(options: {
     readonly pool: BufferPool;
-    readonly budget: MemoryBudget;
+    readonly budget: Budget;
     readonly path: PathEstimate;
     readonly window: number;
     readonly maxWindow: number;

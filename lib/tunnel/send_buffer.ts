@@ -7,7 +7,7 @@
 import type { BufferPool } from "../base/buffer_pool.ts";
 import { TunnelError } from "../base/errors.ts";
 import type { DataFrame } from "../wire/frame.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
+import type { Budget } from "./memory_budget.ts";
 
 /** A piece of the stream that travels as one DATA frame. */
 interface Piece {
@@ -46,7 +46,7 @@ const RESTART_PIECES = 4;
  */
 export class SendBuffer {
   readonly #pool: BufferPool;
-  readonly #budget: MemoryBudget;
+  readonly #budget: Budget;
   #pieces: Piece[] = [];
   /** Index of the first piece that is not acknowledged. */
   #head = 0;
@@ -64,7 +64,7 @@ export class SendBuffer {
   /** An empty buffer that may send up to offset `limit`. */
   constructor(options: {
     readonly pool: BufferPool;
-    readonly budget: MemoryBudget;
+    readonly budget: Budget;
     readonly limit: number;
   }) {
     this.#pool = options.pool;

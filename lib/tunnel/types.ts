@@ -5,7 +5,7 @@
  */
 import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Decider, Reason } from "../base/errors.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
+import type { Budget } from "./memory_budget.ts";
 import type { PathEstimate } from "./rtt.ts";
 
 /** The state of one direction. */
@@ -28,9 +28,9 @@ export interface TunnelOptions {
   /** Where slabs come from and go back to. */
   readonly pool: BufferPool;
   /** Memory of the process for bytes sent and not acknowledged. */
-  readonly sendBudget: MemoryBudget;
+  readonly sendBudget: Budget;
   /** Memory of the process for bytes received and not written. */
-  readonly receiveBudget: MemoryBudget;
+  readonly receiveBudget: Budget;
   /** Round trip to the peer. */
   readonly path: PathEstimate;
   /** Credit the peer gave in the open, in bytes. */

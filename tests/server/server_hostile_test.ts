@@ -130,7 +130,7 @@ Deno.test("Egress answers or drops whatever comes, and no tunnel is disturbed", 
   const { session } = bench.server.egress;
   assert.ok(session.counters.malformed > 100);
   assert.equal(session.counters.closedByCode.size, 0);
-  assert.equal(session.tunnelsWith("victim"), 1);
+  assert.equal(session.tunnelsOf("victim"), 1);
 });
 
 function toJson(value: unknown): string {

@@ -237,6 +237,99 @@ Deno.test("Egress keeps its limits, dials under way included", async () => {
   assert.equal(share.dials.length, 3);
 });
 
+Deno.test("Egress answers where the asker listens, and nowhere else", async () => {
+  using bench = new EgressBench({ hold: true });
+  const elsewhere: string[] = [];
+  for (const subject of ["$JS.>", "reply.>", "p.data.to_client.victim.>"]) {
+    bench.bus.subscribe(
+      subject,
+      (message) => void elsewhere.push(message.subject),
+    );
+  }
+  const replies = [
+    "$JS.API.STREAM.PURGE.EVENTS",
+    "reply.1",
+    "p.data.to_client.victim.open.7",
+    "p.data.to_client.victim.s.7",
+  ];
+  for (const [at, reply] of replies.entries()) {
+    await bench.ask(at + 1, { reply });
+    await bench.ask(at + 11, { reply, subject: "proxy.request" });
+    await bench.askV1(reply);
+    await bench.send([["remote_host", "db"]], new Uint8Array(0), { reply });
+  }
+  assert.equal(bench.dialled.length, 2 * replies.length);
+  for (const at of bench.dials.keys()) await bench.connect(at);
+  assert.deepEqual(elsewhere, []);
+  assert.equal(bench.replies.length, 2 * replies.length);
+  for (const { subject } of bench.replies) {
+    assert.match(subject, /^p\.data\.to_client\.c\.open\./);
+  }
+});
+
+Deno.test("Egress takes no open that comes on the subject of another client", async () => {
+  using bench = new EgressBench();
+  await bench.ask(1, { client: "victim", subject: "proxy.request.evil" });
+  await bench.send(
+    [["remote_host", "db"], ["remote_port", "5"]],
+    new Uint8Array(0),
+    {
+      subject: "proxy.request.evil",
+    },
+  );
+  assert.deepEqual(bench.dialled, []);
+  assert.deepEqual(bench.replies, []);
+  assert.equal(bench.server.egress.session.counters.malformed, 2);
+});
+
+Deno.test("Egress counts all that ask on the subject of all as one client, whatever they are called", async () => {
+  using bench = new EgressBench({ hold: true, maxTunnelsPerClient: 3 });
+  const subject = "proxy.request";
+  for (const [at, client] of ["a", "b"].entries()) {
+    await bench.ask(at + 1, { client, subject });
+    await bench.connect(at);
+  }
+  await bench.askV1("_INBOX.old.1");
+  await bench.connect(2);
+  assert.deepEqual(bench.take(), ["open", "open", "v1"]);
+  await bench.ask(3, { client: "c", subject });
+  await bench.askV1("_INBOX.other.1");
+  assert.deepEqual(bench.take(), ["limit", "limit"]);
+  await bench.ask(4, { client: "d" });
+  await bench.connect(3);
+  assert.deepEqual(bench.take(), ["open"]);
+});
+
+Deno.test("Egress gives up a dial of whoever has most of them for a client that has fewer", async () => {
+  using bench = new EgressBench({ hold: true, maxOpening: 3 });
+  for (const number of [1, 2, 3]) await bench.ask(number, { client: "greedy" });
+  await bench.ask(4, { client: "greedy" });
+  assert.deepEqual(bench.take(), ["limit"]);
+  await bench.ask(5, { client: "modest" });
+  assert.equal(bench.dials.length, 4);
+  // The target of the one given up answers after all: nobody wants it.
+  const late = await bench.connect(0);
+  assert.ok(late.closed);
+  assert.deepEqual(bench.take(), ["limit"]);
+  await bench.connect(3);
+  await bench.connect(1);
+  assert.deepEqual(bench.take(), ["open", "open"]);
+  assert.equal(bench.server.egress.opening, 1);
+});
+
+Deno.test("Egress looks at so many opens a second of one client, before any work, and at those of others", async () => {
+  using bench = new EgressBench({ hold: true, maxOpenRate: 3 });
+  for (let number = 1; number <= 10; number++) {
+    await bench.ask(number, { client: "loud" });
+  }
+  assert.deepEqual(bench.take(), ["limit", "limit", "limit"]);
+  await bench.ask(1, { client: "quiet" });
+  assert.equal(bench.dials.length, 4);
+  await bench.wait(1_000);
+  await bench.ask(11, { client: "loud" });
+  assert.equal(bench.dials.length, 5);
+});
+
 Deno.test("Egress.drain() leaves the queue group, and refuses what still comes", async () => {
   using bench = new EgressBench();
   await bench.ask(1);

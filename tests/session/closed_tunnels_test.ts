@@ -52,7 +52,7 @@ Deno.test("ClosedTunnels.answer() knows nothing of a tunnel never heard of", asy
 Deno.test("ClosedTunnels.answer() says why a tunnel was cut, also when an error cut it", async () => {
   const bench = new Bench();
   const reason = new TunnelError("protocol", "a frame was malformed");
-  bench.closed.add("c.s.7", { reason }, 0);
+  bench.closed.add({ id: "c.s.7", peer: "c" }, { reason }, 0);
   assert.deepEqual(await bench.answer(DATA), {
     type: "reset",
     code: "protocol",
@@ -62,7 +62,7 @@ Deno.test("ClosedTunnels.answer() says why a tunnel was cut, also when an error 
 
 Deno.test("ClosedTunnels.answer() acknowledges a tunnel that ended clean, and no acknowledgement", async () => {
   const bench = new Bench();
-  bench.closed.add("c.s.7", { ack: 5 }, 0);
+  bench.closed.add({ id: "c.s.7", peer: "c" }, { ack: 5 }, 0);
   const ack: Frame = { type: "ack", ack: 5, limit: 5, gap: false };
   assert.deepEqual(await bench.answer(DATA), ack);
   assert.equal(await bench.answer(ack), undefined);
@@ -88,8 +88,8 @@ Deno.test("ClosedTunnels answers a bounded number of frames between two sweeps",
 Deno.test("ClosedTunnels.find() tells how a tunnel ended, for 60 s", () => {
   const { closed } = new Bench();
   const reason = { code: "aborted", text: "reset" } as const;
-  closed.add("clean", { ack: 7 }, 0);
-  closed.add("cut", { reason }, 30_000);
+  closed.add({ id: "clean", peer: "c" }, { ack: 7 }, 0);
+  closed.add({ id: "cut", peer: "c" }, { reason }, 30_000);
   assert.deepEqual(closed.find("clean"), { ack: 7 });
   assert.deepEqual(closed.find("cut"), { reason });
   assert.equal(closed.find("never"), undefined);
@@ -102,10 +102,42 @@ Deno.test("ClosedTunnels.find() tells how a tunnel ended, for 60 s", () => {
   assert.equal(closed.find("cut"), undefined);
 });
 
-Deno.test("ClosedTunnels.add() forgets the oldest of more than 4096", () => {
+Deno.test("ClosedTunnels.add() forgets the oldest of a peer that has as many as are free", () => {
   const { closed } = new Bench();
-  for (let i = 0; i < 5_000; i++) closed.add(`t${i}`, { ack: i }, i);
-  assert.equal(closed.find("t903"), undefined);
-  assert.deepEqual(closed.find("t904"), { ack: 904 });
-  assert.deepEqual(closed.find("t4999"), { ack: 4999 });
+  const add = (peer: string, at: number): void =>
+    closed.add({ id: `${peer}${at}`, peer }, { ack: at }, at);
+  add("quiet", 0);
+  for (let i = 0; i < 5_000; i++) add("busy", i);
+  assert.equal(closed.find("busy903"), undefined);
+  assert.deepEqual(closed.find("busy905"), { ack: 905 });
+  assert.deepEqual(closed.find("busy4999"), { ack: 4999 });
+  assert.deepEqual(closed.find("quiet0"), { ack: 0 });
+  // A second one gets half of what the first has left.
+  for (let i = 0; i < 5_000; i++) add("other", i);
+  assert.deepEqual(closed.find("busy4999"), { ack: 4999 });
+  assert.deepEqual(closed.find("quiet0"), { ack: 0 });
+  const kept = Array.from({ length: 5_000 }, (_, i) => closed.find(`other${i}`))
+    .filter((ending) => ending !== undefined);
+  assert.equal(kept.length, 2048);
+  closed.sweep(1e9);
+  assert.equal(closed.find("other4999"), undefined);
+});
+
+Deno.test("ClosedTunnels.add() keeps within its bound, whatever peers are called", () => {
+  const { closed } = new Bench();
+  for (let i = 0; i < 20_000; i++) {
+    closed.add({ id: `t${i}`, peer: `p${i}` }, { ack: i }, i);
+  }
+  assert.equal(closed.find(`t${20_000 - 8_193}`), undefined);
+  assert.deepEqual(closed.find(`t${20_000 - 8_192}`), { ack: 20_000 - 8_192 });
+});
+
+Deno.test("ClosedTunnels has answers left for a peer when another has had its part", async () => {
+  const bench = new Bench();
+  for (let count = 0; count < 10_000; count++) {
+    bench.closed.answer({ ...ID, client: "loud" }, DATA, 0);
+  }
+  for (let count = 0; count < 1_000; count++) bench.closed.answer(ID, DATA, 0);
+  await bench.broker.settled();
+  assert.equal(bench.heard.length, 1_000);
 });

@@ -5,7 +5,6 @@ import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { messageOf, type Reason } from "../../lib/base/errors.ts";
 import type { Socket } from "../../lib/net/socket.ts";
 import { type Machine, Tunnel, type Wire } from "../../lib/session/tunnel.ts";
-import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
 import type { Outcome } from "../../lib/tunnel/types.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
@@ -120,8 +119,6 @@ class Bench<M extends Script = Script> {
         bus: this.bus,
         clock: new FakeClock(),
         pool: new BufferPool(),
-        sendBudget: new MemoryBudget(1),
-        receiveBudget: new MemoryBudget(1),
         maxWindow: 1,
         idleTimeout: 0,
         halfCloseTimeout: 0,

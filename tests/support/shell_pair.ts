@@ -126,6 +126,7 @@ export class TestServer implements Disposable {
       token: this.token,
       queueGroup: "tcp-sproxy",
       maxTunnelsPerClient: 10_000,
+      maxOpenRate: 1_000_000,
       listenTimeout: 10_000,
       random,
       dial: () => {

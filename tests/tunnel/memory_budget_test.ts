@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BufferPool, SLAB_BYTES } from "../../lib/base/buffer_pool.ts";
-import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
+import { BudgetShare, MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
 
 Deno.test("MemoryBudget.allowance is what is free, and never negative", () => {
   const budget = new MemoryBudget(100);
@@ -36,6 +36,49 @@ Deno.test("MemoryBudget leaves room for the next, however many are stalled", () 
     }),
     { numRuns: 30 },
   );
+});
+
+Deno.test("BudgetShare leaves a third to others, however many tunnels of one payer are stalled, and half to a tunnel that is alone", () => {
+  const fill = (share: BudgetShare, tunnels: number): number[] => {
+    const held = new Array<number>(tunnels).fill(0);
+    for (let moved = true; moved;) {
+      moved = false;
+      for (const [at, own] of held.entries()) {
+        if (own + 100 > share.allowance) continue;
+        share.reserve(100);
+        held[at] = own + 100;
+        moved = true;
+      }
+    }
+    return held;
+  };
+  const sum = (held: readonly number[]): number =>
+    held.reduce((total, own) => total + own, 0);
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 300 }), (tunnels) => {
+      const whole = new MemoryBudget(3_000_000);
+      const greedy = sum(fill(new BudgetShare(whole), tunnels));
+      const modest = sum(fill(new BudgetShare(whole), 1));
+      if (tunnels === 1) {
+        assert.ok(Math.abs(greedy - 1_500_000) <= 200, `alone ${greedy}`);
+      }
+      assert.ok(greedy <= 2_000_000 + 100, `${greedy} of ${tunnels}`);
+      assert.ok(modest >= 500_000 - 200, `${modest} beside ${tunnels}`);
+      assert.equal(whole.used, greedy + modest);
+    }),
+    { numRuns: 30 },
+  );
+});
+
+Deno.test("BudgetShare.release() gives back to the whole", () => {
+  const whole = new MemoryBudget(100);
+  const share = new BudgetShare(whole);
+  share.reserve(40);
+  assert.deepEqual([whole.used, share.allowance], [40, 60]);
+  share.reserve(20);
+  assert.deepEqual([whole.used, share.allowance], [60, 20]);
+  share.release(60);
+  assert.deepEqual([whole.used, share.allowance], [0, 100]);
 });
 
 Deno.test("BufferPool.acquire() gives back the slab of a view that was released", () => {

@@ -25,7 +25,12 @@ export class V1Bench {
   written = "";
   ended = false;
 
-  constructor(options: Partial<V1Options> = {}) {
+  constructor(
+    options: Partial<Omit<V1Options, "sendBudget" | "receiveBudget">> & {
+      readonly sendBudget?: MemoryBudget;
+      readonly receiveBudget?: MemoryBudget;
+    } = {},
+  ) {
     this.sendBudget = options.sendBudget ?? new MemoryBudget(1 << 20);
     this.receiveBudget = options.receiveBudget ?? new MemoryBudget(1 << 20);
     this.state = new V1State({

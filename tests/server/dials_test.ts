@@ -1,0 +1,83 @@
+/** Dials under way, and who has to give one up. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { TunnelError } from "../../lib/base/errors.ts";
+import { Dials } from "../../lib/server/dials.ts";
+
+Deno.test("Dials.makeRoom() gives up the oldest dial of whoever has most", () => {
+  const dials = new Dials();
+  const first = dials.begin("a1", "greedy");
+  const others = ["a2", "a3"].map((id) => dials.begin(id, "greedy"));
+  dials.begin("b1", "modest");
+  assert.ok(dials.makeRoom("new"));
+  assert.ok(first.signal.reason instanceof TunnelError);
+  assert.equal(first.signal.reason.code, "limit");
+  assert.ok(!dials.has("a1"));
+  assert.deepEqual([dials.size, dials.countOf("greedy")], [3, 2]);
+  assert.deepEqual(others.map(({ signal }) => signal.aborted), [false, false]);
+  // It ends later, on its own; that must not count twice.
+  first[Symbol.dispose]();
+  assert.deepEqual([dials.size, dials.countOf("greedy")], [3, 2]);
+});
+
+Deno.test("Dials.makeRoom() takes from nobody who would have fewer then", () => {
+  const dials = new Dials();
+  assert.ok(!dials.makeRoom("a"));
+  dials.begin("a1", "a");
+  dials.begin("b1", "b");
+  assert.ok(!dials.makeRoom("a"));
+  assert.ok(!dials.makeRoom("c"));
+  dials.begin("b2", "b");
+  assert.ok(!dials.makeRoom("a"));
+  assert.ok(dials.makeRoom("c"));
+});
+
+Deno.test("Dials.abort() gives all up, with the reason", () => {
+  const dials = new Dials();
+  const begun = [dials.begin("a1", "a"), dials.begin("b1", "b")];
+  const reason = new TunnelError("draining", "about to stop");
+  dials.abort(reason);
+  assert.deepEqual(begun.map(({ signal }) => signal.reason), [reason, reason]);
+  assert.equal(dials.size, 0);
+});
+
+Deno.test("Dials comes to equal parts where all want more, and counts what is there", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 4 }), fc.boolean()), {
+        maxLength: 300,
+      }),
+      (events) => {
+        const dials = new Dials();
+        const room = 20;
+        const living = new Map<string, { payer: string; end: () => void }>();
+        for (const [at, [who, ends]] of events.entries()) {
+          const payer = `p${who}`;
+          const oldest = [...living].find(([, dial]) => dial.payer === payer);
+          if (ends && oldest !== undefined) {
+            oldest[1].end();
+            living.delete(oldest[0]);
+            continue;
+          }
+          if (dials.size >= room && !dials.makeRoom(payer)) {
+            const mine = dials.countOf(payer);
+            for (let other = 0; other < 5; other++) {
+              assert.ok(dials.countOf(`p${other}`) <= mine + 1);
+            }
+            continue;
+          }
+          const id = `t${at}`;
+          const dial = dials.begin(id, payer);
+          dial.signal.addEventListener("abort", () => living.delete(id));
+          living.set(id, { payer, end: () => dial[Symbol.dispose]() });
+        }
+        assert.equal(dials.size, living.size);
+        assert.ok(dials.size <= room);
+        for (const id of living.keys()) assert.ok(dials.has(id));
+        for (const { end } of living.values()) end();
+        assert.equal(dials.size, 0);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
