@@ -452,7 +452,9 @@ export class PendingOpens implements Disposable {
       this.#wait(entry, Infinity, () => {});
       return;
     }
-    if (this.#requests.doubtful(subject, clock.now())) {
+    if (
+      entry.failures === 0 && this.#requests.doubtful(subject, clock.now())
+    ) {
       const doubt = (): void => this.#onUnheard(entry, "silence");
       this.#wait(entry, OWN_GRACE_MS, doubt);
     } else this.#awaitAnswer(entry);
@@ -572,7 +574,8 @@ export class PendingOpens implements Disposable {
     }
     this.#giveUp(entry, {
       code: "timeout",
-      text: `the server that took the open fell silent, ${MAX_TRIES} times`,
+      text:
+        `the server that took the open fell silent, ${MAX_TRIES} times; its log says why if it has another --data-prefix`,
     });
   }
 

@@ -253,13 +253,17 @@ export class Egress implements Disposable {
   #onRequest(message: BusMessage): void {
     const { subject, reply } = message;
     const header = (name: string): string | undefined => message.header(name);
-    const answerTo = this.#answerSubject(askerOf(header), { subject, reply });
+    const asker = askerOf(header);
+    const answerTo = this.#answerSubject(asker, { subject, reply });
     if (typeof answerTo !== "string") {
       this.#dropped(subject, answerTo.why);
       return;
     }
     const sender = this.#senderOn(subject);
     if (!this.#isWithinRate(sender, answerTo)) return;
+    if (asker !== undefined && !this.#hasOurPrefix(asker, reply, sender)) {
+      return;
+    }
     let request: OpenRequest;
     try {
       request = decodeRequest(header, message.data);
@@ -271,6 +275,16 @@ export class Egress implements Disposable {
       return;
     }
     this.#onAsked(request, { subject, sender, answerTo });
+  }
+
+  /** Whether a client hears us: one with another data prefix cannot even be told that it does not. */
+  #hasOurPrefix({ client }: Asker, reply: string, sender: string): boolean {
+    const text = this.#options.subjects.prefixProblem(client, reply);
+    if (text === undefined) return true;
+    const reason: Reason = { code: "denied", text };
+    this.session.counters.refused(reason.code);
+    this.#refusals.note({ client, payer: sender, reason });
+    return false;
   }
 
   /** Who asks on `subject`, as far as the broker vouches for it. */

@@ -129,11 +129,11 @@ export class Subjects {
    */
   prefixProblem(client: string, reply: string): string | undefined {
     const end = reply.lastIndexOf(`.to_client.${client}.${OPEN_TOKEN}.`);
-    const prefix = end < 0 ? this.#prefix : reply.slice(0, end);
-    return prefix === this.#prefix
+    const prefix = end < 0 ? this.prefix : reply.slice(0, end);
+    return prefix === this.prefix
       ? undefined
       : `the client has the data prefix ${quote(prefix)}, the server ${
-        quote(this.#prefix)
+        quote(this.prefix)
       }: give both the same --data-prefix`;
   }
 }
