@@ -1,5 +1,6 @@
 /**
- * The targets a server may dial: a list of patterns, any of which allows.
+ * Patterns for targets, of which lists say what a server may dial and what it
+ * must not; `target_judge.ts` applies them.
  *
  * A pattern is `HOST:PORTS`. HOST is a name (`db.example.com`), all names
  * under a domain (`*.example.com`, without the domain itself), an IP address
@@ -10,7 +11,7 @@
  *
  * Patterns for names look at the name that was asked for, those for addresses
  * at the address that is dialled. What a rule does not clearly cover is not
- * allowed by it.
+ * covered by it.
  *
  * @module
  */
@@ -21,8 +22,8 @@ import {
   parseIp,
   portProblem,
   surplusProblem,
-  zoneOf,
 } from "./address.ts";
+import { contains, type Network, parseNetwork } from "./network.ts";
 import { quote, redactUrl } from "./text.ts";
 
 /** What the host of a rule covers. */
@@ -33,14 +34,8 @@ export type HostRule =
   | { readonly kind: "name"; readonly name: string }
   /** Every name that ends in `suffix`, which starts with a dot. */
   | { readonly kind: "domain"; readonly suffix: string }
-  /** Every address whose first `bits` bits are those of `bytes`. */
-  | {
-    readonly kind: "network";
-    readonly bytes: readonly number[];
-    readonly bits: number;
-    /** The only zone it covers; undefined for every one, and none. */
-    readonly zone: string | undefined;
-  };
+  /** Every address of a network. */
+  | Network & { readonly kind: "network" };
 
 /** One pattern, parsed. */
 export interface TargetRule {
@@ -54,17 +49,16 @@ export interface TargetRule {
   readonly maxPort: number;
 }
 
-/** A destination to be judged. */
-export interface Target {
-  /** The host that was asked for: a name, or an IP address without brackets. */
-  readonly host: string;
+/** What of a destination a rule looks at. */
+export interface Destination {
+  /** The name that was asked for; undefined where an address was. */
+  readonly name: string | undefined;
+  /** The address to be dialled; without it no network covers a name. */
+  readonly ip?: readonly number[] | undefined;
+  /** The zone of that address. */
+  readonly zone?: string | undefined;
   /** The port to be dialled. */
   readonly port: number;
-  /**
-   * The IP address `host` resolves to and that will be dialled; without it
-   * no network covers a name.
-   */
-  readonly resolvedIp?: string;
 }
 
 /**
@@ -88,58 +82,30 @@ export function parseTargetRule(text: string): TargetRule {
   }
 }
 
-/**
- * The first of `rules` that covers `target`, or undefined when none does and
- * the target must not be dialled. An empty list covers nothing: whether no
- * rules at all mean no limits is the caller's decision.
- */
-export function matchTarget(
-  rules: readonly TargetRule[],
-  target: Target,
-): TargetRule | undefined {
-  const name = canonicalName(target.host);
-  const literal = parseIp(target.host);
-  // An address that was asked for is the address that is dialled.
-  const dialled = literal === undefined ? target.resolvedIp ?? "" : target.host;
-  const ip = parseIp(dialled);
-  const zone = zoneOf(dialled);
-  return rules.find(({ host, minPort, maxPort }) => {
-    if (!(target.port >= minPort && target.port <= maxPort)) return false;
-    switch (host.kind) {
-      case "any":
-        return true;
-      case "name":
-        return literal === undefined && name === host.name;
-      case "domain":
-        return literal === undefined && name.endsWith(host.suffix) &&
-          name.length > host.suffix.length;
-      case "network":
-        return ip !== undefined && contains(host, ip) &&
-          (host.zone === undefined || host.zone === zone);
-    }
-  });
+/** Whether `rule` covers a destination. */
+export function covers(
+  { host, minPort, maxPort }: TargetRule,
+  { name, ip, zone, port }: Destination,
+): boolean {
+  if (!(port >= minPort && port <= maxPort)) return false;
+  const asked = name === undefined ? undefined : canonicalName(name);
+  switch (host.kind) {
+    case "any":
+      return true;
+    case "name":
+      return asked === host.name;
+    case "domain":
+      return asked !== undefined && asked.endsWith(host.suffix) &&
+        asked.length > host.suffix.length;
+    case "network":
+      return ip !== undefined && contains(host, ip) &&
+        (host.zone === undefined || host.zone === zone);
+  }
 }
 
 /** The name as rules compare it: lower case, without the root's dot. */
-function canonicalName(name: string): string {
+export function canonicalName(name: string): string {
   return name.toLowerCase().replace(/\.$/, "");
-}
-
-/** Whether `ip` is in the network; never across address families. */
-function contains(
-  network: { readonly bytes: readonly number[]; readonly bits: number },
-  ip: readonly number[],
-): boolean {
-  return ip.length === network.bytes.length &&
-    network.bytes.every((byte, index) =>
-      ((byte ^ (ip[index] ?? 0)) & maskByte(network.bits, index)) === 0
-    );
-}
-
-/** Byte `index` of the mask of a network of `bits` bits. */
-function maskByte(bits: number, index: number): number {
-  const ones = Math.min(Math.max(bits - index * 8, 0), 8);
-  return 0xff & (0xff << (8 - ones));
 }
 
 /** The lowest and the highest port of `*`, `n` or `n-m`. */
@@ -173,34 +139,10 @@ function parseHost(text: string): HostRule {
     );
   }
   if (inside !== undefined || text.includes("/") || parseIp(text)) {
-    return parseNetwork(inside ?? text);
+    return { kind: "network", ...parseNetwork(inside ?? text) };
   }
   checkName(text);
   return { kind: "name", name: canonicalName(text) };
-}
-
-/** The network of `address` or `address/bits`. */
-function parseNetwork(text: string): HostRule {
-  const [address = "", length, rest] = text.split("/");
-  const bytes = parseIp(address);
-  if (bytes === undefined) {
-    throw new SyntaxError(`${quote(address)} is no IP address`);
-  }
-  const most = bytes.length * 8;
-  const bits = length === undefined ? most : Number(length);
-  if (
-    rest !== undefined || !/^\d{1,3}$/.test(length ?? String(most)) ||
-    bits > most
-  ) {
-    throw new SyntaxError(`the length of its network is not 0 to ${most}`);
-  }
-  const outside = bytes.some((byte, index) =>
-    (byte & ~maskByte(bits, index)) !== 0
-  );
-  if (outside) {
-    throw new SyntaxError(`it has bits set after the first ${bits}`);
-  }
-  return { kind: "network", bytes, bits, zone: zoneOf(address) };
 }
 
 /** Refuses what is no host name; a star elsewhere than in front is one such thing. */

@@ -84,7 +84,15 @@ export const OPTIONS = {
     default: "",
     repeatable: true,
     help:
-      "Targets that may be dialled, such as db:5432, *.example.com:443, 10.0.0.0/8:*, [::1]:22 or host:1000-2000; none given allows all",
+      "Targets that may be dialled, such as db:5432, *.example.com:443, 10.0.0.0/8:*, [::1]:22 or host:1000-2000; none given allows all but link-local and metadata addresses",
+  },
+  "server.deny_target": {
+    flag: "deny-target",
+    type: types.targetRules,
+    default: "",
+    repeatable: true,
+    help:
+      "Targets that must not be dialled, by their name or any of its addresses; goes before allow_target, written the same",
   },
   "server.max_tunnels_per_client": {
     flag: "max-tunnels-per-client",

@@ -1,6 +1,6 @@
 /**
- * Dials targets: resolves names, connects, and says in our own codes what went
- * wrong.
+ * Dials targets: resolves names, connects to addresses, and says in our own
+ * codes what went wrong.
  *
  * @module
  */
@@ -28,10 +28,11 @@ export type DialReserve = Pick<Reserve, "check" | "short">;
 const TOO_FEW_FILES = "too many open files (raise this server's ulimit -n)";
 
 /**
- * Connects to a target.
+ * Connects to an IP address; never to a name, of which the system might find
+ * another address than the one that was judged.
  *
  * @throws {TunnelError} with the code for what went wrong: `refused`,
- * `timeout`, `no-such-host`, `unreachable`, `denied`, `limit` or `internal`.
+ * `timeout`, `unreachable`, `denied`, `limit` or `internal`.
  * @throws the reason of `signal` when it aborts.
  */
 export async function dial(
@@ -44,6 +45,12 @@ export async function dial(
     readonly reserve?: DialReserve;
   },
 ): Promise<TcpSocket> {
+  if (parseIp(address.host) === undefined) {
+    throw new TunnelError(
+      "internal",
+      `Dial ${formatAddress(address)}: the name was not resolved`,
+    );
+  }
   try {
     reserve?.check();
     const conn = await Deno.connect({
@@ -51,19 +58,19 @@ export async function dial(
       port: address.port,
       signal,
       // An address has one family: nothing to resolve, nothing to choose.
-      autoSelectFamily: parseIp(address.host) === undefined,
+      autoSelectFamily: false,
     });
     return new TcpSocket(conn, pool);
   } catch (cause) {
     signal.throwIfAborted();
-    throw dialError(address, cause, reserve);
+    throw dialError(address, cause);
   }
 }
 
 /**
  * The addresses of a host, as the system resolves it (its hosts file too).
  *
- * @throws {TunnelError} `no-such-host`, or `limit`.
+ * @throws {TunnelError} `no-such-host`, `denied` or `limit`.
  * @throws the reason of `signal` when it aborts.
  */
 export async function resolve(
@@ -76,25 +83,35 @@ export async function resolve(
   const giveUp = (): void => reject(signal.reason);
   signal.addEventListener("abort", giveUp, { once: true });
   try {
+    reserve?.check();
     const found = await Promise.race([lookup(host, { all: true }), givenUp]);
     return found.map(({ address }) => address);
   } catch (cause) {
     signal.throwIfAborted();
-    const [code, text]: [ErrorCode, string] = reserve?.short
-      ? ["limit", TOO_FEW_FILES]
-      : ["no-such-host", messageOf(cause)];
-    throw new TunnelError(code, `Resolve ${host}: ${text}`, { cause });
+    throw resolveError(host, cause, reserve);
   } finally {
     signal.removeEventListener("abort", giveUp);
   }
 }
 
-/** Finds the code for a failed `Deno.connect`, where often only its words tell. */
-function dialError(
-  address: Address,
+/** Finds the code for a failed lookup. */
+function resolveError(
+  host: string,
   cause: unknown,
   reserve: DialReserve | undefined,
 ): TunnelError {
+  const make = (code: ErrorCode, text: string): TunnelError =>
+    new TunnelError(code, `Resolve ${host}: ${text}`, { cause });
+  // The system's resolver says that there is no such host when it can open no file.
+  if (isShortage(cause) || reserve?.short) return make("limit", TOO_FEW_FILES);
+  const words = messageOf(cause);
+  return words.includes("EPERM")
+    ? make("denied", `not permitted (Deno gives it with --allow-net=${host})`)
+    : make("no-such-host", words);
+}
+
+/** Finds the code for a failed `Deno.connect`, where often only its words tell. */
+function dialError(address: Address, cause: unknown): TunnelError {
   const shown = formatAddress(address);
   const words = messageOf(cause).replace(/ \(os error \d+\)$/, "");
   const hinted = withZoneHint(words, address.host);
@@ -114,11 +131,6 @@ function dialError(
   }
   if (isShortage(cause)) return make("limit", TOO_FEW_FILES);
   if (hinted !== words) return make("unreachable", hinted);
-  if (/lookup|resolve|name or service|no address/i.test(words)) {
-    // The system's resolver says the same when it can open no file.
-    if (reserve?.short) return make("limit", TOO_FEW_FILES);
-    return make("no-such-host", `no such host (${words})`);
-  }
   if (/unreachable|no route|network is down/i.test(words)) {
     return make("unreachable", words.toLowerCase());
   }

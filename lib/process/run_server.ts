@@ -5,6 +5,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
+import type { TargetRules } from "../base/target_judge.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { Egress } from "../server/server.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
@@ -23,6 +24,11 @@ export async function runServer(
 ): Promise<void> {
   const log = getLogger(["sproxy", "server"]);
   const { nats, server, tunnel } = config;
+  const rules: TargetRules = {
+    allow: server.allowTarget,
+    deny: server.denyTarget,
+    called: { allow: "--allow-target", deny: "--deny-target" },
+  };
   await using frame = await RoleFrame.open("server", { config: nats, host });
   const { bus, reserve } = frame;
   using egress: Egress = new Egress({
@@ -35,7 +41,7 @@ export async function runServer(
     listenTimeout: server.dialTimeout,
     dial: (target, signal) =>
       dialTarget(target, {
-        rules: server.allowTarget,
+        rules: [rules],
         timeout: server.dialTimeout,
         signal,
         clock: systemClock,

@@ -1,15 +1,19 @@
 /**
- * The targets of a server: which ones may be dialled, and dialling them. What
- * `--allow-target` does not cover is refused here.
+ * The targets of a server: a name is looked up once, its addresses are judged,
+ * and exactly those that were allowed are dialled.
  *
  * @module
  */
 import { type Address, formatAddress, parseIp } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
-import { type ErrorCode, TunnelError } from "../base/errors.ts";
+import { type ErrorCode, type Reason, TunnelError } from "../base/errors.ts";
 import { MAX_ADDRESSES, tryInTurn } from "../base/happy_eyeballs.ts";
 import { closeSocket, type Socket } from "../net/socket.ts";
-import { matchTarget, type TargetRule } from "../base/target_rules.ts";
+import {
+  judgeName,
+  judgeTarget,
+  type TargetRules,
+} from "../base/target_judge.ts";
 
 /** What tells most when every address failed, first; other codes come after. */
 const TELLING: readonly ErrorCode[] = [
@@ -22,8 +26,8 @@ const TELLING: readonly ErrorCode[] = [
 
 /** What dialling a target takes. */
 export interface DialTargetOptions {
-  /** Patterns, one of which must cover the target; none at all allow every target. */
-  readonly rules: readonly TargetRule[];
+  /** Who has a say in what may be dialled; all must allow it. */
+  readonly rules: readonly TargetRules[];
   /** Longest time for all of it, from the name to the connection, in ms. */
   readonly timeout: number;
   /** Gives it up. */
@@ -32,7 +36,7 @@ export interface DialTargetOptions {
   readonly clock: Clock;
   /** Finds the addresses of a name; throws a TunnelError, or the signal's reason. */
   readonly resolve: (host: string, signal: AbortSignal) => Promise<string[]>;
-  /** Connects to one address; throws a TunnelError, or the signal's reason. */
+  /** Connects to one IP address; throws a TunnelError, or the signal's reason. */
   readonly connect: (address: Address, signal: AbortSignal) => Promise<Socket>;
 }
 
@@ -69,30 +73,26 @@ export async function dialTarget(
   }
 }
 
-/**
- * What to dial for a target: the target itself, or, where only rules for
- * networks allow it, those addresses of its name that they cover.
- */
+/** The addresses to dial for a target: its own, or those that its name has now. */
 async function allowedAddresses(
   target: Address,
   { rules, resolve, signal }: DialTargetOptions,
 ): Promise<readonly Address[]> {
   const { host, port } = target;
-  if (rules.length === 0 || matchTarget(rules, target)) return [{ host, port }];
-  const byNetwork = rules.some((rule) => rule.host.kind === "network");
-  const found = byNetwork && parseIp(host) === undefined
-    ? await resolve(host, signal)
-    : [];
-  const allowed = found.filter((resolvedIp) =>
-    matchTarget(rules, { host, port, resolvedIp })
-  );
-  if (allowed.length > 0) {
-    return allowed.slice(0, MAX_ADDRESSES).map((host) => ({ host, port }));
+  let found: readonly string[] = [host];
+  if (parseIp(host) === undefined) {
+    const refusal = judgeName(rules, target);
+    if (refusal !== undefined) throw errorOf(refusal);
+    found = await resolve(host, signal);
   }
-  throw new TunnelError(
-    "denied",
-    `${formatAddress(target)} is not an allowed target (--allow-target)`,
-  );
+  const verdict = judgeTarget(rules, target, found);
+  if ("refusal" in verdict) throw errorOf(verdict.refusal);
+  return verdict.addresses.slice(0, MAX_ADDRESSES)
+    .map((host) => ({ host, port }));
+}
+
+function errorOf({ code, text }: Reason): TunnelError {
+  return new TunnelError(code, text);
 }
 
 /** Connects to the first address that answers. */

@@ -4,6 +4,7 @@ import { type Address, formatAddress } from "../../lib/base/address.ts";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { systemClock } from "../../lib/base/clock.ts";
 import { type ErrorCode, TunnelError } from "../../lib/base/errors.ts";
+import type { TargetRules } from "../../lib/base/target_judge.ts";
 import { parseTargetRule } from "../../lib/base/target_rules.ts";
 import { directOf, type Socket } from "../../lib/net/socket.ts";
 import { dial } from "../../lib/net/dial.ts";
@@ -13,6 +14,15 @@ import { FakeSocket } from "../support/fake_socket.ts";
 import { turn } from "../support/memory_bus.ts";
 
 const DB: Address = { host: "db", port: 5 };
+
+/** Rules of the server that allow `patterns`, and none of which denies. */
+function allowing(patterns: readonly string[]): TargetRules {
+  return {
+    allow: patterns.map(parseTargetRule),
+    deny: [],
+    called: { allow: "--allow-target", deny: "--deny-target" },
+  };
+}
 
 /** Rejects when `signal` aborts, as everything real does. */
 function untilAborted(signal: AbortSignal): Promise<never> {
@@ -36,7 +46,7 @@ class Network {
   async dial(target: Address, rules: readonly string[]): Promise<unknown> {
     try {
       return await dialTarget(target, {
-        rules: rules.map(parseTargetRule),
+        rules: [allowing(rules)],
         timeout: 10_000,
         signal: this.stop.signal,
         clock: this.clock,
@@ -108,15 +118,34 @@ Deno.test("dialTarget() refuses what no rule covers, and never dials it", async 
   }
 });
 
-Deno.test("dialTarget() dials by name what no rule or a rule for names allows", async () => {
-  for (const rules of [[], ["db:5", "10.0.0.0/8:*"], ["*:1-9"]]) {
+Deno.test("dialTarget() looks a name up once, and dials an address that it has, whatever rule allows it", async () => {
+  for (const rules of [[], ["db:5", "11.0.0.0/8:*"], ["*:1-9"]]) {
     const network = new Network();
     const dialling = network.dial(DB, rules);
-    const socket = await network.connect("db");
+    await network.resolve("10.0.0.1", "10.0.0.2");
+    await network.refuse("10.0.0.1");
+    const socket = await network.connect("10.0.0.2");
     assert.equal(await dialling, socket);
-    assert.deepEqual(network.log, ["db:5 0"]);
+    assert.deepEqual(network.log, ["db 0", "10.0.0.1:5 0", "10.0.0.2:5 0"]);
     assert.equal(network.clock.timers, 0);
   }
+});
+
+Deno.test("dialTarget() dials an address that was asked for as it is, and looks nothing up", async () => {
+  const network = new Network();
+  const dialling = network.dial({ host: "10.0.0.1", port: 5 }, []);
+  const socket = await network.connect("10.0.0.1");
+  assert.equal(await dialling, socket);
+  assert.deepEqual(network.log, ["10.0.0.1:5 0"]);
+});
+
+Deno.test("dialTarget() leaves out the addresses that it must not dial", async () => {
+  const network = new Network();
+  const dialling = network.dial(DB, []);
+  await network.resolve("169.254.169.254", "::", "no address", "10.0.0.1");
+  const socket = await network.connect("10.0.0.1");
+  assert.equal(await dialling, socket);
+  assert.deepEqual(network.log, ["db 0", "10.0.0.1:5 0"]);
 });
 
 Deno.test("dialTarget() tries the addresses that the rules cover, and no other, until one connects", async () => {
@@ -226,7 +255,7 @@ Deno.test("dialTarget() reaches a real target whose first addresses refuse", asy
   const { port } = listener.addr;
   const pool = new BufferPool();
   const dialling = dialTarget({ host: "localhost", port }, {
-    rules: ["[::1]:*", "127.0.0.0/8:*"].map(parseTargetRule),
+    rules: [allowing(["[::1]:*", "127.0.0.0/8:*"])],
     timeout: 10_000,
     signal: new AbortController().signal,
     clock: systemClock,
