@@ -29,6 +29,10 @@ export interface HttpRequest {
   readonly method: string;
   /** The path, without its query. */
   readonly path: string;
+  /** The host that was asked, as it was written, perhaps with a port; undefined where none is named. */
+  readonly host: string | undefined;
+  /** The headers, by their names in lower case. */
+  readonly headers: ReadonlyMap<string, string>;
 }
 
 /** The answer to a request. */
@@ -46,6 +50,7 @@ export interface HttpResponse {
 const STATUS_TEXTS: Readonly<Record<number, string>> = {
   200: "OK",
   400: "Bad Request",
+  403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
   431: "Request Header Fields Too Large",
@@ -120,15 +125,39 @@ async function readHead(connection: DirectSocket): Promise<string | undefined> {
   }
 }
 
-/** The request that `head` begins; undefined when it is none (RFC 9112, 3). */
+/** The request that is `head`; undefined when it is none (RFC 9112, 3 and 5). */
 function parseRequest(head: string): HttpRequest | undefined {
-  const [, method, target] =
-    /^([A-Z]+) (\S+) HTTP\/1\.[01](?:\r\n|$)/.exec(head) ?? [];
-  if (method === undefined || target === undefined) return undefined;
-  const path = target.startsWith("/")
-    ? target.split("?")[0]
-    : URL.parse(target)?.pathname;
-  return path === undefined ? undefined : { method, path };
+  const [line = "", ...fields] = head.split("\r\n");
+  const [, method, target] = /^([A-Z]+) (\S+) HTTP\/1\.[01]$/.exec(line) ?? [];
+  const headers = parseHeaders(fields);
+  if (
+    method === undefined || target === undefined || headers === undefined
+  ) return undefined;
+  if (target.startsWith("/")) {
+    const [path = ""] = target.split("?");
+    return { method, path, host: headers.get("host"), headers };
+  }
+  // As to a proxy: then it is this host that counts (RFC 9112, 3.2.2).
+  const url = URL.parse(target);
+  return url === null
+    ? undefined
+    : { method, path: url.pathname, host: url.host, headers };
+}
+
+/** The headers in `fields`; undefined when one is none, or Host comes twice. */
+function parseHeaders(
+  fields: readonly string[],
+): ReadonlyMap<string, string> | undefined {
+  const headers = new Map<string, string>();
+  for (const field of fields) {
+    const [, name, value = ""] =
+      /^([!#$%&'*+.^_`|~\w-]+):[ \t]*(.*?)[ \t]*$/.exec(field) ?? [];
+    if (name === undefined) return undefined;
+    const key = name.toLowerCase();
+    if (key === "host" && headers.has(key)) return undefined;
+    headers.set(key, value);
+  }
+  return headers;
 }
 
 function encode(response: HttpResponse, withBody: boolean): Uint8Array {

@@ -6,9 +6,10 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { type Address, parseAddress } from "../base/address.ts";
+import { type Address, parseAddress, parseIp } from "../base/address.ts";
 import { BufferPool } from "../base/buffer_pool.ts";
 import { systemClock } from "../base/clock.ts";
+import { isLocalhost } from "../base/special_addresses.ts";
 import { Throttle } from "../base/throttle.ts";
 import { listenFor } from "../net/listen.ts";
 import { type HttpRequest, type HttpResponse, serveHttp } from "./http.ts";
@@ -68,7 +69,7 @@ export function serveStatus(options: StatusOptions): StatusServer {
   const serving = serveHttp(listener, {
     clock: systemClock,
     maxConnections,
-    answer: (request) => respond(request, read),
+    answer: (request) => respond(request, { read, own: address.host }),
     refuse: (status) => json(status, { status: "bad request" }),
   });
   return {
@@ -82,14 +83,22 @@ export function serveStatus(options: StatusOptions): StatusServer {
 
 /** The answer to one request. */
 function respond(
-  { method, path }: HttpRequest,
-  read: () => Status,
+  request: HttpRequest,
+  { read, own }: {
+    readonly read: () => Status;
+    /** The host that the listener was given. */
+    readonly own: string;
+  },
 ): HttpResponse {
+  const { method, path } = request;
   const page = PAGES.get(path);
   if (page === undefined) return json(404, { status: "not found" });
   if (method !== "GET" && method !== "HEAD") {
     const allow = "GET, HEAD";
     return { ...json(405, { status: "method not allowed" }), allow };
+  }
+  if (!OPEN_PAGES.has(path) && isForeign(request, own)) {
+    return json(403, { status: "forbidden", reason: FOREIGN });
   }
   try {
     return page(read);
@@ -118,6 +127,34 @@ const PAGES: ReadonlyMap<string, (read: () => Status) => HttpResponse> =
       }),
     ],
   ]);
+
+/** What anybody may know, under whatever name the asker knows this machine. */
+const OPEN_PAGES: ReadonlySet<string> = new Set(["/health", "/ready"]);
+
+/** Why a page is refused to a browser. */
+const FOREIGN =
+  "a browser is answered only at an IP address, localhost or a name without a dot, since any other name may be that of a page which has it point here (DNS rebinding)";
+
+/**
+ * Headers that tell a browser from a scraper: it sends the first with every
+ * request, and no page can keep it from doing so.
+ */
+const OF_BROWSERS = ["accept-language", "origin", "sec-fetch-site"] as const;
+
+/**
+ * Whether a page of somebody else's may be what asks: in a browser its own
+ * name, which it has point at this machine, makes us a part of it. Scrapers
+ * may use any name: they run no pages.
+ */
+function isForeign({ host = "", headers }: HttpRequest, own: string): boolean {
+  if (!OF_BROWSERS.some((name) => headers.has(name))) return false;
+  const [, inside, name = inside ?? ""] =
+    /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host) ?? [];
+  const known = host === "" || parseIp(name) !== undefined ||
+    isLocalhost(name) || /^[^.]+$/.test(name) ||
+    name.toLowerCase() === own.toLowerCase();
+  return !known;
+}
 
 /** A response with `value` as JSON. */
 function json(status: number, value: unknown): HttpResponse {

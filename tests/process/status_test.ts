@@ -86,6 +86,89 @@ Deno.test("serveStatus() writes metrics for Prometheus", async () => {
   );
 });
 
+/** The first line of the answer to a request that is written by hand. */
+async function askRaw(
+  { address }: StatusServer,
+  ...lines: readonly string[]
+): Promise<string> {
+  using conn = await Deno.connect({
+    hostname: "127.0.0.1",
+    port: address.port,
+  });
+  await conn.write(new TextEncoder().encode([...lines, "", ""].join("\r\n")));
+  const text = await new Response(conn.readable).text();
+  return text.split("\r\n")[0] ?? "";
+}
+
+const BROWSER = "accept-language: *";
+
+Deno.test("serveStatus() shows metrics under any name, but to no browser under one that may be a page's", async () => {
+  const table: [host: string, sign: string, status: number][] = [
+    // Scrapers and people with curl.
+    ["sproxy.corp.example.com:8080", "user-agent: Prometheus/3.0", 200],
+    ["tcp-sproxy-server.default.svc.cluster.local", "accept: */*", 200],
+    ["evil.example:8080", "x: y", 200],
+    // Browsers.
+    ["evil.example:8080", BROWSER, 403],
+    ["EVIL.example", BROWSER, 403],
+    ["evil.example.", BROWSER, 403],
+    ["127.0.0.1.evil.example", BROWSER, 403],
+    ["localhost.evil.example", BROWSER, 403],
+    ["[evil.example]:80", BROWSER, 403],
+    ["a:b:c", BROWSER, 403],
+    ["evil.example", "origin: http://evil.example", 403],
+    ["evil.example", "Sec-Fetch-Site: same-origin", 403],
+    ["127.0.0.1:8080", BROWSER, 200],
+    ["[::1]:8080", BROWSER, 200],
+    ["[fe80::1%eth0]", BROWSER, 200],
+    ["localhost:8080", BROWSER, 200],
+    ["LOCALHOST", BROWSER, 200],
+    ["db.localhost:1", BROWSER, 200],
+    ["tcp-sproxy-server:8080", BROWSER, 200],
+    ["", BROWSER, 200],
+  ];
+  await using server = serve();
+  for (const [host, sign, status] of table) {
+    for (const [path, wanted] of [["/metrics", status], ["/ready", 200]]) {
+      const line = await askRaw(
+        server,
+        `GET ${path} HTTP/1.1`,
+        `Host: ${host}`,
+        sign,
+      );
+      assert.match(line, new RegExp(`^HTTP/1.1 ${wanted} `), `${host} ${sign}`);
+    }
+  }
+  const proxied = "GET http://evil.example/metrics HTTP/1.1";
+  assert.match(
+    await askRaw(server, proxied, "Host: localhost", BROWSER),
+    /403/,
+  );
+});
+
+Deno.test("serveStatus() shows metrics to a browser under the name it listens on", async () => {
+  await using server = serve(undefined, { host: "127.1", port: 0 });
+  const head = ["GET /metrics HTTP/1.1", "Host: 127.1:8080", BROWSER];
+  assert.match(await askRaw(server, ...head), /200/);
+});
+
+Deno.test("serveStatus() refuses what is no request", async () => {
+  await using server = serve();
+  for (
+    const lines of [
+      ["GET /health"],
+      ["get /health HTTP/1.1"],
+      ["GET /health HTTP/2"],
+      ["GET health HTTP/1.1"],
+      ["GET /health HTTP/1.1", "Host: a", "host: b"],
+      ["GET /health HTTP/1.1", "no header"],
+      ["GET /health HTTP/1.1", "a: b", " folded"],
+    ]
+  ) {
+    assert.match(await askRaw(server, ...lines), /^HTTP\/1.1 400 /, lines[1]);
+  }
+});
+
 Deno.test("serveStatus() answers HEAD without a body", async () => {
   await using server = serve();
   for (const path of ["/health", "/ready", "/metrics"]) {
