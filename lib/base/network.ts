@@ -46,6 +46,12 @@ export function parseNetwork(text: string): Network {
   return { bytes, bits, zone: zoneOf(address) };
 }
 
+/** Whether one of `networks` has the address written in `host`, in whatever zone. */
+export function isInAny(networks: readonly Network[], host: string): boolean {
+  const ip = parseIp(host);
+  return ip !== undefined && networks.some((network) => contains(network, ip));
+}
+
 /** Whether `ip` is in the network, whatever its zone; never across address families. */
 export function contains(
   { bytes, bits }: Omit<Network, "zone">,

@@ -114,6 +114,14 @@ export const OPTIONS = {
     default: "0.0.0.0:8082",
     help: "Where local connections are accepted",
   },
+  "client.allow_from": {
+    flag: "allow-from",
+    type: types.networks,
+    default: "",
+    repeatable: true,
+    help:
+      "Where local connections may come from, such as 10.0.0.0/8, 192.168.1.7 or fd00::/8; none given allows all",
+  },
   "client.remote_addr": {
     flag: "remote-addr",
     type: types.dialAddress,

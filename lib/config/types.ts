@@ -10,6 +10,7 @@ import { Secret } from "../base/credentials.ts";
 import { parseList } from "./list.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
+import { type Network, parseNetwork } from "../base/network.ts";
 import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
 import { quote } from "../base/text.ts";
 import {
@@ -198,6 +199,30 @@ export const targetRules: OptionType<readonly TargetRule[]> = {
   fileType: "list",
   parse: (text) => text === "" ? [] : parseList(text, parseTargetRule),
 };
+
+/** Addresses and networks, separated by commas; an empty text is an empty list. */
+export const networks: OptionType<readonly Network[]> = {
+  placeholder: "CIDR",
+  fileType: "list",
+  parse: (text) =>
+    text === "" ? [] : text.split(",").map((part) => parseCidr(part.trim())),
+};
+
+/** An address, or a network; IPv6 in brackets or without. */
+function parseCidr(text: string): Network {
+  const refuse = (problem: string): SyntaxError =>
+    new SyntaxError(
+      `${quote(text)} is no network, such as 10.0.0.0/8 or fd00::1: ${problem}`,
+    );
+  try {
+    const network = parseNetwork(text.replace(/^\[(.*)\]$/s, "$1"));
+    if (network.zone === undefined) return network;
+  } catch (error) {
+    if (error instanceof SyntaxError) throw refuse(error.message);
+    throw error;
+  }
+  throw refuse("of a connection no zone is known; leave it out");
+}
 
 /** `value` when it is in `range`. */
 function inRange(

@@ -38,6 +38,10 @@ export interface ListenOptions {
   readonly reusePort?: boolean;
   /** Asked before each accept. */
   readonly reserve?: Pick<Reserve, "check">;
+  /** Whether a connection from this IP address may come in; default all may. */
+  readonly admits?: (host: string) => boolean;
+  /** Told of each that may not, by its address: it is closed already. */
+  readonly onRefused?: (remote: string) => void;
   /** Told of each accept that failed. */
   readonly onAcceptError: (message: string) => void;
 }
@@ -129,9 +133,10 @@ async function* merged(
 /** The connections of one listener, until `signal` aborts. */
 async function* accepted(
   listener: Deno.TcpListener,
-  { pool, clock, reserve, onAcceptError }: ListenOptions,
+  options: ListenOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Socket> {
+  const { pool, clock, reserve, admits, onAcceptError } = options;
   let pause: number = ACCEPT_PAUSE_MS.first;
   while (!signal.aborted) {
     let conn: Deno.TcpConn;
@@ -150,6 +155,12 @@ async function* accepted(
       pause = Math.min(pause * 2, ACCEPT_PAUSE_MS.longest);
       continue;
     }
+    const { hostname: host, port } = conn.remoteAddr;
+    if (admits?.(host) === false) {
+      conn.close();
+      options.onRefused?.(formatAddress({ host, port }));
+      continue;
+    }
     yield new TcpSocket(conn, pool);
   }
 }
@@ -158,13 +169,19 @@ async function* accepted(
  * Sees whether an address can be listened on, alone, and leaves it again. A
  * shared port would otherwise be shared with a stranger.
  *
+ * @returns the IP addresses that it stands for.
  * @throws {RunError} when it cannot, naming `flag`.
  */
-export function checkListenable(address: Address, flag: string): void {
+export function checkListenable(
+  address: Address,
+  flag: string,
+): readonly string[] {
   const what = `${FOR_TUNNELS.what} ${flag}`;
-  for (const listener of bind(address, { ...FOR_TUNNELS, what })) {
+  return bind(address, { ...FOR_TUNNELS, what }).map((listener) => {
+    const { hostname } = listener.addr;
     listener.close();
-  }
+    return hostname;
+  });
 }
 
 /**

@@ -126,6 +126,11 @@ export function collectMetrics(
       "Accepts that failed",
       counters.acceptErrors,
     ),
+    metric(
+      "sproxy_accepts_refused_total",
+      "Connections closed because they come from where --allow-from lets nobody in",
+      counters.acceptsRefused,
+    ),
   ];
 }
 

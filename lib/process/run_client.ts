@@ -6,6 +6,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress, parseAddress } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
+import { isInAny, type Network } from "../base/network.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { ClientConfig } from "../config/config.ts";
 import { Claim } from "../client/claim.ts";
@@ -17,7 +18,7 @@ import { listen } from "../net/listen.ts";
 import type { SocketListener } from "../net/socket.ts";
 import type { Session } from "../session/session.ts";
 
-/** Time between two lines about accepts that fail, in ms. */
+/** Time between two lines about accepts that fail, or connections that may not come in, in ms. */
 const ACCEPT_ERROR_MS = 10_000;
 
 /**
@@ -64,6 +65,7 @@ export async function runClient(
       using listener = listenOn({ ...client.listenAddr, port }, {
         reserve: frame.reserve,
         reusePort: config.workers !== 1,
+        allowFrom: client.allowFrom,
         session,
       });
       await frame.ready(ingress);
@@ -102,15 +104,31 @@ function listenOn(
     readonly session: Session;
     readonly reserve: Reserve;
     readonly reusePort: boolean;
+    /** Where connections may come from; nowhere given, from everywhere. */
+    readonly allowFrom: readonly Network[];
   },
 ): SocketListener {
-  const { session: { counters, pool }, reserve, reusePort } = options;
+  const { session: { counters, pool }, reserve, reusePort, allowFrom } =
+    options;
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
+  const refusals = new Throttle(ACCEPT_ERROR_MS);
   return listen(address, {
     clock: systemClock,
     pool,
     reserve,
     reusePort,
+    ...(allowFrom.length > 0 && {
+      admits: (host: string) => isInAny(allowFrom, host),
+    }),
+    onRefused: (peer) => {
+      counters.acceptsRefused++;
+      const count = refusals.note(systemClock.now());
+      if (count === undefined) return;
+      log.warn("connections from elsewhere are closed (--allow-from)", {
+        peer,
+        count,
+      });
+    },
     onAcceptError: (why) => {
       counters.acceptErrors++;
       const count = acceptErrors.note(systemClock.now());

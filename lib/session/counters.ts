@@ -20,6 +20,8 @@ export class Counters {
   unknownTunnel = 0;
   /** Accepts that failed (out of descriptors, for example). */
   acceptErrors = 0;
+  /** Connections that may not come in (`--allow-from`). */
+  acceptsRefused = 0;
   /** Ended tunnels by code; `ok` for a clean end. */
   readonly closedByCode: Map<ErrorCode, number> = new Map();
   /** Opens that came to nothing, by code. */

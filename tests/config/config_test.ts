@@ -222,6 +222,7 @@ Deno.test("the defaults are those of the original, for what it had", () => {
   assert.equal(server.config.log.level, "info");
   assert.deepEqual(client.config.client, {
     listenAddr: { host: "0.0.0.0", port: 8082 },
+    allowFrom: [],
     remoteAddr: { host: "redis", port: 6379 },
     proxyAddr: { host: "proxy-server", port: 8081 },
     openTimeout: 15_000,
@@ -233,12 +234,20 @@ Deno.test("the defaults are those of the original, for what it had", () => {
   assert.deepEqual([server.notices, client.notices], [[], []]);
 });
 
-Deno.test("--allow-target adds up, and takes lists", () => {
-  const args = ["--allow-target", "a:1", "--allow-target=b:2, c:3"];
-  const result = parseRun("server", args);
+Deno.test("--allow-target, --deny-target and --allow-from add up, and take lists", () => {
+  for (const flag of ["--allow-target", "--deny-target"] as const) {
+    const { server } = parseRun("server", [
+      ...[flag, "a:1", `${flag}=b:2, c:3`],
+    ]).config;
+    const given = flag === "--allow-target"
+      ? server.allowTarget
+      : server.denyTarget;
+    assert.deepEqual(given.map(({ text }) => text), ["a:1", "b:2", "c:3"]);
+  }
+  const args = ["--allow-from", "10.0.0.0/8", "--allow-from=::1, 10.0.0.7"];
   assert.deepEqual(
-    result.config.server.allowTarget.map(({ text }) => text),
-    ["a:1", "b:2", "c:3"],
+    parseRun("client", args).config.client.allowFrom.map(({ bits }) => bits),
+    [8, 128, 32],
   );
 });
 

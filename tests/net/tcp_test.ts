@@ -66,6 +66,25 @@ Deno.test("listen() yields connections, with the address of the other end", asyn
   theirs.close();
 });
 
+Deno.test("listen() closes what may not come in, and goes on", async () => {
+  const asked: string[] = [];
+  const refused: string[] = [];
+  using listener = listenAny({
+    admits: (host) => asked.push(host) > 1,
+    onRefused: (remote) => void refused.push(remote),
+  });
+  const accepted = listener.accept()[Symbol.asyncIterator]().next();
+  const { port } = listener;
+  using first = await Deno.connect({ hostname: "127.0.0.1", port });
+  assert.equal(await first.read(new Uint8Array(1)), null);
+  using second = await Deno.connect({ hostname: "127.0.0.1", port });
+  const { value } = await accepted;
+  assert.equal(value?.remote, `127.0.0.1:${second.localAddr.port}`);
+  value?.close();
+  assert.deepEqual(asked, ["127.0.0.1", "127.0.0.1"]);
+  assert.deepEqual(refused, [`127.0.0.1:${first.localAddr.port}`]);
+});
+
 Deno.test("listen() ends its iteration when it is disposed, also while it waits", async () => {
   const listener = listenAny();
   const waiting = listener.accept()[Symbol.asyncIterator]().next();

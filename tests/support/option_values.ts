@@ -25,6 +25,7 @@ export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "server.max_tunnels_per_client": ["1", "2"],
   "server.max_open_rate": ["1", "2"],
   "client.listen_addr": ["127.0.0.1:1", ":0"],
+  "client.allow_from": ["10.0.0.0/8,::1", "[fd00::/8],192.168.1.7"],
   "client.remote_addr": ["a:1", "[::1]:2"],
   "client.proxy_addr": ["a:1", "b:2"],
   "client.open_timeout": ["1s", "2s"],
@@ -92,6 +93,10 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "server.max_tunnels_per_client": NOT_COUNTS,
   "server.max_open_rate": NOT_COUNTS,
   "client.listen_addr": [...NOT_LISTENED, "off"],
+  "client.allow_from": [
+    ...["localhost", "*", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8,", "a:1"],
+    ...["10.0.0.1:22", "fe80::1%eth0", "[fe80::%eth0/10]", "[10.0.0.1", "10.1"],
+  ],
   "client.remote_addr": NOT_DIALLED,
   "client.proxy_addr": NOT_DIALLED,
   "client.open_timeout": NOT_INTERVALS,
