@@ -148,8 +148,8 @@ const OF_BROWSERS = ["accept-language", "origin", "sec-fetch-site"] as const;
  */
 function isForeign({ host = "", headers }: HttpRequest, own: string): boolean {
   if (!OF_BROWSERS.some((name) => headers.has(name))) return false;
-  const [, inside, name = inside ?? ""] =
-    /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host) ?? [];
+  const [, bracketed] = /^(\[[^\]]*\]|[^:]*)(?::\d*)?$/.exec(host) ?? [];
+  const name = bracketed?.replace(/^\[(.*)\]$/, "$1") ?? "";
   const known = host === "" || parseIp(name) !== undefined ||
     isLocalhost(name) || /^[^.]+$/.test(name) ||
     name.toLowerCase() === own.toLowerCase();
