@@ -64,6 +64,11 @@ const EMBEDDING = [
   ["::/96", 12], // compatible (RFC 4291, 2.5.5.1)
 ].map(([text, at]) => ({ ...parseNetwork(String(text)), at: Number(at) }));
 
+/** Whether a name is the loopback by definition (RFC 6761, 6.3). */
+export function isLocalhost(name: string): boolean {
+  return /^(?:.+\.)?localhost\.?$/i.test(name);
+}
+
 /**
  * The IPv4 address that the IPv6 address `ip` stands for, where a gateway
  * translates it, and the byte at which it begins. One mapped into IPv6 is the

@@ -22,15 +22,11 @@ import { type Address, formatAddress, parseIp, zoneOf } from "./address.ts";
 import type { Reason } from "./errors.ts";
 import {
   embeddedIn,
+  isLocalhost,
   type SpecialRange,
   specialRange,
 } from "./special_addresses.ts";
-import {
-  canonicalName,
-  covers,
-  type Destination,
-  type TargetRule,
-} from "./target_rules.ts";
+import { covers, type Destination, type TargetRule } from "./target_rules.ts";
 
 /** What somebody may reach. */
 export interface TargetRules {
@@ -167,11 +163,6 @@ function deniedBy(
     const zone = host.kind === "network" ? host.zone : undefined;
     return forms.some((ip) => covers(rule, { ...destination, ip, zone }));
   });
-}
-
-/** Whether a name is the loopback by definition (RFC 6761, 6.3). */
-function isLocalhost(name: string): boolean {
-  return /^(?:.*\.)?localhost$/.test(canonicalName(name));
 }
 
 function notAllowed(target: Address, flag: string): Reason {

@@ -104,7 +104,7 @@ export function covers(
 }
 
 /** The name as rules compare it: lower case, without the root's dot. */
-export function canonicalName(name: string): string {
+function canonicalName(name: string): string {
   return name.toLowerCase().replace(/\.$/, "");
 }
 

@@ -14,7 +14,7 @@ import {
   findGiven,
   isQuoted,
 } from "./config.ts";
-import { findConfigFile } from "./file.ts";
+import { type ConfigFile, findConfigFile } from "./file.ts";
 import { renderHelp } from "./help.ts";
 import { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
@@ -42,6 +42,8 @@ export type CommandLine<C> =
     readonly config: C;
     /** The config file that was read, if there was one. */
     readonly configFile: string | undefined;
+    /** Whether that file holds a secret. */
+    readonly hasSecrets: boolean;
     /** What to log once the log works. */
     readonly notices: readonly Notice[];
   }
@@ -81,6 +83,7 @@ export function parseCommandLine<R extends Role>(
           kind: "run",
           config: buildConfig(role, inputs, problems),
           configFile: file?.path,
+          hasSecrets: file !== undefined && holdsSecret(role, file),
           notices: collectNotices(role, inputs),
         };
       }
@@ -233,6 +236,13 @@ function hintFor(role: Role, flag: string): string {
   }
   const near = closest(wanted, [...flags, "config", "help", "version"]);
   return near === undefined ? "" : ` (did you mean --${near}?)`;
+}
+
+/** Whether a config file has a password, or the like, in it. */
+function holdsSecret(role: Role, { texts }: ConfigFile): boolean {
+  return optionsOf(role).some(({ key, secret }) =>
+    secret === true && texts.has(key)
+  ) || texts.get("nats.url")?.includes("@") === true;
 }
 
 /** What about the configuration a person should know. */

@@ -14,6 +14,7 @@ import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
 import { DebuggerGuard } from "./debugger.ts";
 import { planDescriptors } from "./descriptors.ts";
+import { exposures, modeOf } from "./exposures.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
@@ -105,9 +106,15 @@ export async function main<R extends Role>(
       onStarted: () => {},
     };
     // Before anything is waited for: a port that is taken is told at once.
-    if (config.role === "client") {
-      checkListenable(config.client.listenAddr, "--listen-addr");
-    }
+    const listensAt = config.role === "client"
+      ? checkListenable(config.client.listenAddr, "--listen-addr")
+      : [];
+    const surroundings = {
+      listensAt,
+      secretConfigFile: command.hasSecrets ? configFile : undefined,
+      modeOf,
+    };
+    for (const text of exposures(config, surroundings)) log.warn(text);
     try {
       if (count === 1) await run(config, host);
       else await runWorkers({ role, count, args: Deno.args, files, host });

@@ -344,6 +344,24 @@ Deno.test("parseCommandLine() takes the last of a repeated flag", () => {
   assert.equal(last.config.log.level, "warn");
 });
 
+Deno.test("parseCommandLine() says whether a config file holds a secret", () => {
+  const cases: [text: string, hasSecrets: boolean][] = [
+    ['{"nats": {"user": "ann", "password": "x"}}', true],
+    ['{"nats": {"token": "x"}}', true],
+    ['{"nats": {"url": "nats://a:b@c"}}', true],
+    ['{"nats": {"url": ["a", "b@c"]}}', true],
+    ['{"nats": {"url": "nats://c", "nkey": "/n"}}', false],
+    ["{}", false],
+  ];
+  for (const [text, hasSecrets] of cases) {
+    const sources = fakeSources({ files: { "/f.json": text } });
+    const result = parseRun("client", ["--config", "/f.json"], sources);
+    assert.equal(result.hasSecrets, hasSecrets, text);
+  }
+  const env = { NATS_TOKEN: "x" };
+  assert.ok(!parseRun("client", [], fakeSources({ env })).hasSecrets);
+});
+
 Deno.test("parseCommandLine() reads switches with and without a value", () => {
   for (
     const [arg, value] of [

@@ -1,0 +1,93 @@
+/**
+ * What of a configuration stands open to others, so that it is said at the
+ * start: the defaults are the original's, and welcome everybody.
+ *
+ * @module
+ */
+import { formatAddress, parseIp } from "../base/address.ts";
+import { isLocalhost, specialRange } from "../base/special_addresses.ts";
+import { quote } from "../base/text.ts";
+import type { ConfigByRole, NatsConfig } from "../config/config.ts";
+import type { Role } from "../wire/subjects.ts";
+
+/**
+ * The bits of a file's mode that let everybody read or write it. Those of its
+ * group are not among them: who gives a secret to a group means to.
+ */
+const OTHERS = 0o006;
+
+/** What else than the configuration there is to know. */
+export interface Surroundings {
+  /** Where a client listens, as the system has it. */
+  readonly listensAt: readonly string[];
+  /** The config file, where it holds a secret. */
+  readonly secretConfigFile: string | undefined;
+  /** The mode of a file; undefined where that is not known. */
+  readonly modeOf: (path: string) => number | undefined;
+}
+
+/** What stands open, a sentence each that says what to do about it. */
+export function* exposures(
+  config: ConfigByRole[Role],
+  { listensAt, secretConfigFile, modeOf }: Surroundings,
+): Generator<string> {
+  if (config.role === "client") {
+    if (config.client.allowFrom.length === 0 && listensAt.some(isEverywhere)) {
+      yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, --listen-addr 127.0.0.1:PORT keeps it to this machine)";
+    }
+  } else if (config.server.allowTarget.length === 0) {
+    yield "dials any target: whoever may publish opens reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)";
+  }
+  yield* loginExposures(config.nats);
+  for (const path of secretFiles(config.nats, secretConfigFile)) {
+    const mode = modeOf(path) ?? 0;
+    if ((mode & OTHERS) === 0) continue;
+    const shown = (mode & 0o777).toString(8);
+    yield `secret file readable by others: ${
+      quote(path)
+    } has mode ${shown} (chmod 600 makes it the owner's alone)`;
+  }
+}
+
+/** The mode of the file at `path`, what it is a link to; undefined where it is no file or the system has no modes. */
+export function modeOf(path: string): number | undefined {
+  try {
+    const { isFile, mode } = Deno.statSync(path);
+    return isFile ? mode ?? undefined : undefined;
+  } catch {
+    // Whoever reads the file says so if it cannot be read.
+    return undefined;
+  }
+}
+
+function isEverywhere(host: string): boolean {
+  const ip = parseIp(host);
+  return ip !== undefined && ip.every((byte) => byte === 0);
+}
+
+function* loginExposures(
+  { auth, tls, servers }: NatsConfig,
+): Generator<string> {
+  if (tls.required || auth.kind !== "password" && auth.kind !== "token") return;
+  const far = servers.find(({ host }) => !isLoopback(host));
+  if (far === undefined) return;
+  yield `${auth.kind} over nats:// in the clear, unless ${
+    formatAddress(far)
+  } demands TLS (tls:// does, and --nats-creds and --nats-nkey send no secret)`;
+}
+
+function isLoopback(host: string): boolean {
+  const ip = parseIp(host);
+  return ip === undefined
+    ? isLocalhost(host)
+    : specialRange(ip)?.kind === "loopback";
+}
+
+/** The files with secrets that are there. */
+function secretFiles(
+  { auth, tls }: NatsConfig,
+  configFile: string | undefined,
+): readonly string[] {
+  return [configFile, "file" in auth ? auth.file : undefined, tls.key]
+    .filter((path) => path !== undefined);
+}

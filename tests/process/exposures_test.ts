@@ -1,0 +1,109 @@
+/** What is said to stand open, and that it is not said once it is mended. */
+import assert from "node:assert/strict";
+import { exposures, modeOf } from "../../lib/process/exposures.ts";
+import type { Role } from "../../lib/wire/subjects.ts";
+import { fakeSources, HIDDEN, parseRun } from "../support/option_values.ts";
+
+/** What stands open for these flags and variables. */
+function found(
+  role: Role,
+  { args = [], env = {}, listensAt = [], secretConfigFile, modes = {} }: {
+    readonly args?: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
+    readonly listensAt?: readonly string[];
+    readonly secretConfigFile?: string;
+    readonly modes?: Readonly<Record<string, number>>;
+  },
+): string[] {
+  const { config } = parseRun(role, args, fakeSources({ env }));
+  return [...exposures(config, {
+    listensAt,
+    secretConfigFile,
+    modeOf: (path) => modes[path],
+  })];
+}
+
+Deno.test("exposures(): a client that listens on every interface, unless it is told from where", () => {
+  const cases: [listensAt: string[], args: string[], told: boolean][] = [
+    [["0.0.0.0"], [], true],
+    [["::"], [], true],
+    [["127.0.0.1", "::1"], [], false],
+    [["10.0.0.1"], [], false],
+    [["0.0.0.0"], ["--allow-from", "10.0.0.0/8"], false],
+  ];
+  for (const [listensAt, args, told] of cases) {
+    const all = found("client", { listensAt, args });
+    assert.equal(all.length, told ? 1 : 0, String(listensAt));
+    for (const text of all) assert.match(text, /^listens on every interface: /);
+  }
+});
+
+Deno.test("exposures(): a server that dials any target", () => {
+  const cases: [args: string[], told: boolean][] = [
+    [[], true],
+    [["--deny-target", "10.0.0.0/8:*"], true],
+    [["--allow-target", "db:5432"], false],
+  ];
+  for (const [args, told] of cases) {
+    const all = found("server", { args });
+    assert.equal(all.length, told ? 1 : 0);
+    for (const text of all) assert.match(text, /^dials any target: /);
+  }
+});
+
+Deno.test("exposures(): a secret that goes over the network as it is", () => {
+  const login = { NATS_USER: "ann", NATS_PASSWORD: HIDDEN };
+  const cases: [env: Record<string, string>, told: RegExp | undefined][] = [
+    [{ ...login, NATS_URL: "nats://a" }, /^password over nats:\/\/ .* a:4222 /],
+    [{ ...login, NATS_URL: "127.0.0.1,[::1]:1,b:2" }, /^password .* b:2 /],
+    [{ NATS_URL: `nats://u:${HIDDEN}@10.0.0.1` }, /^password .* 10\.0\.0\.1:/],
+    [{ NATS_TOKEN: HIDDEN, NATS_URL: "a" }, /^token over nats:\/\/ /],
+    [
+      { ...login, NATS_URL: "localhost,127.0.0.2,[::1]:1,x.localhost" },
+      undefined,
+    ],
+    [{ ...login, NATS_URL: "tls://a" }, undefined],
+    [{ ...login, NATS_URL: "nats://a", NATS_TLS_FIRST: "true" }, undefined],
+    [{ NATS_NKEY: "/n", NATS_URL: "a" }, undefined],
+    [{ NATS_CREDS: "/c", NATS_URL: "a" }, undefined],
+    [{ NATS_URL: "a" }, undefined],
+  ];
+  for (const [env, told] of cases) {
+    const all = found("client", { env });
+    assert.equal(all.length, told === undefined ? 0 : 1, env.NATS_URL);
+    for (const text of all) {
+      assert.match(text, told ?? /^$/);
+      assert.ok(!text.includes(HIDDEN));
+    }
+  }
+});
+
+Deno.test("exposures(): secret files that others may read or write", () => {
+  const tls = ["--nats-tls-cert", "/cert", "--nats-tls-key", "/key"];
+  const open = { "/key": 0o100644, "/n": 0o666, "/cert": 0o644, "/f": 0o604 };
+  const shut = { "/key": 0o100640, "/n": 0o400, "/cert": 0o644, "/f": 0o660 };
+  const given = { args: ["--nats-nkey", "/n", ...tls], secretConfigFile: "/f" };
+  const mended = "(chmod 600 makes it the owner's alone)";
+  assert.deepEqual(found("client", { ...given, modes: open }), [
+    `secret file readable by others: "/f" has mode 604 ${mended}`,
+    `secret file readable by others: "/n" has mode 666 ${mended}`,
+    `secret file readable by others: "/key" has mode 644 ${mended}`,
+  ]);
+  assert.deepEqual(found("client", { ...given, modes: shut }), []);
+  assert.deepEqual(found("client", given), []);
+});
+
+Deno.test("modeOf() follows links, and knows no mode of what is no file", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const file = `${folder}/secret`;
+    await Deno.writeTextFile(file, "x");
+    await Deno.chmod(file, 0o640);
+    await Deno.symlink(file, `${folder}/link`);
+    assert.equal((modeOf(`${folder}/link`) ?? 0) & 0o777, 0o640);
+    assert.equal(modeOf(folder), undefined);
+    assert.equal(modeOf(`${folder}/none`), undefined);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
