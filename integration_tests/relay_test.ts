@@ -279,7 +279,9 @@ integrationTest(
   async () => {
     await using nats = await startBroker();
     const subjects = nats.shared ? ownSubjects() : [];
-    await using _server = await startServer(nats.url, { args: subjects });
+    await using _server = await startServer(nats.url, {
+      args: [...subjects, "--allow-target", "*:*,224.0.0.1:80"],
+    });
     const cases = [
       [`127.0.0.1:${freePort()}`, "refused"],
       ["no-such-host.invalid:80", "no-such-host"],

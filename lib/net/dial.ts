@@ -104,10 +104,12 @@ function resolveError(
     new TunnelError(code, `Resolve ${host}: ${text}`, { cause });
   // The system's resolver says that there is no such host when it can open no file.
   if (isShortage(cause) || reserve?.short) return make("limit", TOO_FEW_FILES);
-  const words = messageOf(cause);
-  return words.includes("EPERM")
-    ? make("denied", `not permitted (Deno gives it with --allow-net=${host})`)
-    : make("no-such-host", words);
+  // What Deno says to a name that it has no permission for.
+  if (cause instanceof Error && "code" in cause && cause.code === "EPERM") {
+    const hint = `Deno gives it with --allow-net=${host}`;
+    return make("denied", `not permitted (${hint})`);
+  }
+  return make("no-such-host", messageOf(cause));
 }
 
 /** Finds the code for a failed `Deno.connect`, where often only its words tell. */
