@@ -150,12 +150,12 @@ function parseHeaders(
 ): ReadonlyMap<string, string> | undefined {
   const headers = new Map<string, string>();
   for (const field of fields) {
-    const [, name, value = ""] =
-      /^([!#$%&'*+.^_`|~\w-]+):[ \t]*(.*?)[ \t]*$/.exec(field) ?? [];
+    const [, name, value = ""] = /^([!#$%&'*+.^_`|~\w-]+):(.*)$/.exec(field) ??
+      [];
     if (name === undefined) return undefined;
     const key = name.toLowerCase();
     if (key === "host" && headers.has(key)) return undefined;
-    headers.set(key, value);
+    headers.set(key, value.trim());
   }
   return headers;
 }
