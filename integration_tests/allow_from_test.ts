@@ -87,6 +87,7 @@ for (const workers of ["1", "2"]) {
       const flood = new Array<string>(MANY).fill("127.0.0.1");
       assert.deepEqual(await served(tunnel, ...flood), []);
       assert.deepEqual(await served(tunnel, "127.0.0.2"), ["127.0.0.2"]);
+      await client.entry(({ msg }) => msg === REFUSED);
       const lines = client.entries().filter(({ msg }) => msg === REFUSED);
       assert.ok(lines.length >= 1 && lines.length <= Number(workers));
       for (const { level, peer, count } of lines) {

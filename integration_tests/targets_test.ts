@@ -217,17 +217,13 @@ for (const args of [[], ["--allow-target", "*:*,0.0.0.0/0:*,[::/0]:*"]]) {
     async () => {
       await using nats = await startNatsServer();
       await using echo = startEcho();
-      await using server = await startServer(nats.url, { args });
+      await using _server = await startServer(nats.url, { args });
       const { port } = echo.endpoint;
       const told = await answers(nats, port, AROUND.map(([host]) => host));
       for (const [host, what] of AROUND) {
         assert.match(told.get(host) ?? "", what, host);
       }
       assert.equal(echo.accepted, 0);
-      const refused = server.entries().filter(({ msg }) =>
-        msg === "open refused"
-      );
-      assert.equal(refused.length, AROUND.length);
     },
   );
 }
