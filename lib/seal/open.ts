@@ -160,26 +160,33 @@ export interface OpenedAsk {
     | undefined;
 }
 
+/** What a server reads sealed opens with. */
+export interface GateKeys {
+  /** Its key pair, and while keys are changed the old and the new. */
+  readonly keys: readonly KeyPair[];
+  /** A secret that all processes of the deployment have beside; {@linkcode NO_PSK} for none. */
+  readonly psk: Uint8Array;
+}
+
 /** Where the sealed opens of a server come in. */
 export class SealedGate {
-  readonly #keys: readonly KeyPair[];
-  readonly #macKeys: readonly Uint8Array[];
-  readonly #psk: Uint8Array;
+  #keys: readonly KeyPair[] = [];
+  #macKeys: readonly Uint8Array[] = [];
+  #psk = NO_PSK;
   readonly #random: Random;
   readonly #seen = new Map<string, number>();
 
-  /** A gate for the holder of `keys`: one, and while keys are changed the old and the new. */
-  constructor(
-    options: {
-      readonly keys: readonly KeyPair[];
-      readonly psk: Uint8Array;
-      readonly random: Random;
-    },
-  ) {
-    this.#keys = options.keys;
-    this.#macKeys = options.keys.map(({ publicKey }) => macKeyOf(publicKey));
-    this.#psk = options.psk;
-    this.#random = options.random;
+  /** A gate for the holder of the keys. */
+  constructor({ random, ...keys }: GateKeys & { readonly random: Random }) {
+    this.#random = random;
+    this.setKeys(keys);
+  }
+
+  /** From now on opens are for the holder of these; those that came before are remembered. */
+  setKeys({ keys, psk }: GateKeys): void {
+    this.#keys = keys;
+    this.#macKeys = keys.map(({ publicKey }) => macKeyOf(publicKey));
+    this.#psk = psk;
   }
 
   /** Reads the data of an open at `time`, in ms since 1970. */
