@@ -61,6 +61,7 @@ export class Ingress implements Disposable {
   readonly #clock: Clock;
   readonly #target: string;
   readonly #opens: PendingOpens;
+  readonly #sealer: Sealer | undefined;
   /** Whether the broker lets servers be sent data. */
   readonly #servers: Reach;
   readonly #log = getLogger(["sproxy", "open"]);
@@ -92,9 +93,10 @@ export class Ingress implements Disposable {
       onChange: () => {},
     });
     const { seal } = options;
+    this.#sealer = seal && new Sealer({ ...options, seal });
     this.#opens = new PendingOpens({
       ...options,
-      sealer: seal && new Sealer({ ...options, seal }),
+      sealer: this.#sealer,
       window: this.session.initialWindow,
       firstNumber: firstNumber(options.random),
       onOpen: (open, reply) => this.#onOpen(open, reply),
@@ -123,6 +125,11 @@ export class Ingress implements Disposable {
   /** Accepts connections until the listener is disposed. */
   async serve(listener: SocketListener): Promise<void> {
     for await (const socket of listener.accept()) this.#onAccept(socket);
+  }
+
+  /** Seals opens with this from now on; where nothing was sealed nothing will be. */
+  reload(seal: ClientSeal): void {
+    this.#sealer?.reload(seal);
   }
 
   /** Gives up what is not open yet. */

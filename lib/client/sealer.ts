@@ -88,7 +88,7 @@ export function believe(
         ? {
           type: "unsealed",
           what:
-            "an answer came that was not sealed with the right key (--server-key)",
+            "an answer came that was not sealed with the right keys (--server-key, --psk)",
         }
         : believeAnswer(read, server);
     }
@@ -117,6 +117,7 @@ function believeAnswer({ answer, seal }: ReadAnswer, server: string): Believed {
 /** Seals the opens of a client. */
 export class Sealer {
   readonly #options: SealerOptions;
+  #seal: ClientSeal;
   /** Which of the keys is tried. */
   #key = 0;
   /** How far the servers' clock is ahead, in ms. */
@@ -125,11 +126,19 @@ export class Sealer {
   /** Begins with the first of the keys, and trusts its own clock. */
   constructor(options: SealerOptions) {
     this.#options = options;
+    this.#seal = options.seal;
+  }
+
+  /** Seals with this from now on. */
+  reload(seal: ClientSeal): void {
+    this.#seal = seal;
+    this.#key = 0;
   }
 
   /** Seals an open for `target`; undefined for a server key that is none. */
   seal(target: Address, context: OpenContext): SealedOpen | undefined {
-    const { seal, clock, random } = this.#options;
+    const { clock, random } = this.#options;
+    const seal = this.#seal;
     const { serverKeys } = seal;
     const server = serverKeys[this.#key % serverKeys.length];
     if (server === undefined) return undefined;

@@ -15,7 +15,8 @@ import {
   isQuoted,
 } from "./config.ts";
 import { type ConfigFile, findConfigFile } from "./file.ts";
-import { renderHelp } from "./help.ts";
+import { renderHelp, renderKeyHelp } from "./help.ts";
+import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
@@ -51,7 +52,8 @@ export type CommandLine<C> =
     readonly kind: "help" | "version";
     /** What to print, with a line end. */
     readonly text: string;
-  };
+  }
+  | { readonly kind: "key"; readonly command: KeyCommand };
 
 /**
  * What `args` ask of the program of `role`.
@@ -67,6 +69,11 @@ export function parseCommandLine<R extends Role>(
   const program = sources.program ?? `${role}.ts`;
   const problems = new Problems();
   try {
+    if (args[0] === KEY_WORD) {
+      return args.some((arg) => arg === "-h" || arg === "--help")
+        ? { kind: "help", text: renderKeyHelp(program) }
+        : { kind: "key", command: parseKeyCommand(args.slice(1)) };
+    }
     const parsed = readFlags(role, args, problems);
     switch (parsed.kind) {
       case "help":

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { type ClientEntry, clientsOfKeys, duplicatesIn } from "./clients.ts";
 import { type ConfigFile, expandHome } from "./file.ts";
 import { ListError } from "./list.ts";
 import {
@@ -20,7 +21,7 @@ import {
 } from "./options.ts";
 import type { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
-import { MAX_WORKERS, path } from "./types.ts";
+import { MAX_WORKERS, path, secretPath, secretPaths } from "./types.ts";
 import type { Address } from "../base/address.ts";
 import type { Credentials } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
@@ -73,6 +74,8 @@ export interface CommonConfig {
   readonly log: LogConfig;
   /** Limits and times of tunnels. */
   readonly tunnel: Section<"tunnel">;
+  /** Whether tunnels are sealed, and what with. */
+  readonly security: Section<"security">;
   /** Threads that share the work; `auto` for one each core. */
   readonly workers: number | "auto";
 }
@@ -84,11 +87,15 @@ type RoleConfig<R extends Role> =
     readonly role: R;
     readonly nats: Omit<Section<"nats", R>, LoginKey>;
     readonly tunnel: Section<"tunnel", R>;
+    readonly security: Section<"security", R>;
   }
   & { readonly [P in R]: Section<P, R> };
 
 /** The server's configuration. */
-export type ServerConfig = RoleConfig<"server">;
+export type ServerConfig = RoleConfig<"server"> & {
+  /** Who may open tunnels, where they are sealed. */
+  readonly clients: readonly ClientEntry[];
+};
 
 /** The client's configuration. */
 export type ClientConfig = RoleConfig<"client">;
@@ -131,7 +138,15 @@ export function buildConfig<R extends Role>(
     "nats",
   );
   const logins = loginsOf({ url, creds, nkey, user, password, token });
-  problems.add(...conflictsIn(values, logins));
+  const clients = [
+    ...inputs.file?.clients ?? [],
+    ...clientsOfKeys(values["security.client_key"] ?? []),
+  ];
+  problems.add(
+    ...conflictsIn(values, logins),
+    ...sealConflictsIn(role, values, clients.length),
+    ...duplicatesIn(clients),
+  );
   problems.throwIfAny();
   const [auth = { kind: "none" }] = logins.values();
   const config: unknown = {
@@ -143,9 +158,15 @@ export function buildConfig<R extends Role>(
       tls: tlsConfig(values),
     },
     log: section(values, "log"),
-    tunnel: section(values, "tunnel"),
+    tunnel: {
+      ...section(values, "tunnel"),
+      // A peer of version 1 can seal nothing.
+      ...(values["security.secret_key"] && { refuseV1: true }),
+    },
+    security: section(values, "security"),
     workers: values.workers,
     [role]: section(values, role),
+    ...(role === "server" && { clients: clients.map(({ client }) => client) }),
   };
   return deepFreeze(config) as ConfigByRole[R];
 }
@@ -255,6 +276,41 @@ function* conflictsIn(values: Values, logins: Logins): Generator<string> {
   }
 }
 
+/** What of sealed tunnels does not go together, a sentence each; `clients` is how many a server knows. */
+function* sealConflictsIn(
+  role: Role,
+  values: Values,
+  clients: number,
+): Generator<string> {
+  const keys = values["security.secret_key"];
+  if (keys === undefined) {
+    const set = values["security.server_key"] !== undefined
+      ? "security.server_key is set"
+      : clients > 0
+      ? "Clients with keys are listed"
+      : values["security.psk"] !== undefined
+      ? "security.psk is set"
+      : undefined;
+    if (set !== undefined) {
+      yield `${set}, but security.secret_key is not: make a key of this ${role}'s with 'key generate', and give its file with --secret-key`;
+    }
+    return;
+  }
+  if (role === "client") {
+    if (values["security.server_key"] === undefined) {
+      yield "security.secret_key is set, but security.server_key is not: give the server's public key with --server-key";
+    }
+    if (keys.length > 1) {
+      yield "security.secret_key has more than one file: only a server has two keys while they are changed";
+    }
+    if (values["tunnel.codec"] === "json") {
+      yield "tunnel.codec is json, but sealed tunnels (security.secret_key) are binary: leave it out";
+    }
+  } else if (clients === 0) {
+    yield "security.secret_key is set, but no client is known: give the clients' public keys with --client-key, or list them in the config file (clients)";
+  }
+}
+
 /** Ways to log in, by what gives them. */
 type Logins = ReadonlyMap<string, Credentials<string>>;
 
@@ -341,7 +397,7 @@ function parse(
     );
   }
   try {
-    return type.parse(type === path ? expandHome(trimmed, home) : trimmed);
+    return type.parse(expandPaths(trimmed, type, home));
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof RangeError)) {
       throw error;
@@ -354,6 +410,17 @@ function parse(
       { cause: error },
     );
   }
+}
+
+/** `text` with the home in the paths that it is, if its type says that it is one. */
+function expandPaths(
+  text: string,
+  type: Option["type"],
+  home: string | undefined,
+): string {
+  if (type === path || type === secretPath) return expandHome(text, home);
+  if (type !== secretPaths) return text;
+  return text.split(",").map((part) => expandHome(part.trim(), home)).join(",");
 }
 
 /** `value`, frozen with everything in it. */

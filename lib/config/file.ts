@@ -8,8 +8,10 @@
 import type { Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
+import { CLIENTS_KEY, parseClients, type WrittenClient } from "./clients.ts";
+import { describe, isMapping, textOf } from "./file_values.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
-import { type Option, type OptionKey, optionsOf } from "./options.ts";
+import { type OptionKey, optionsOf } from "./options.ts";
 import { otherRole, type Role } from "../wire/subjects.ts";
 import { closest, quote, redactUrl } from "../base/text.ts";
 
@@ -19,6 +21,8 @@ export interface ConfigFile {
   readonly path: string;
   /** The text of each option it sets. */
   readonly texts: ReadonlyMap<OptionKey, string>;
+  /** The clients that a server's file lists. */
+  readonly clients: readonly WrittenClient[];
 }
 
 /** The name of the config file of `role`, without its extension. */
@@ -96,6 +100,7 @@ export function parseConfigFile(
 ): ConfigFile {
   const options = optionsOf(role);
   const texts = new Map<OptionKey, string>();
+  const clients: WrittenClient[] = [];
   const collect = (section: unknown, prefix: string): void => {
     // A section or key with nothing after it is like one that is not there.
     if (section === null || section === undefined) return;
@@ -111,6 +116,11 @@ export function parseConfigFile(
     for (const [name, value] of Object.entries(section)) {
       const at = prefix + name;
       if (at.startsWith(EXTENSION)) continue;
+      if (at === CLIENTS_KEY && role === "server") {
+        if (value === null || value === undefined) continue;
+        clients.push(...parseClients(value, { path, problems }));
+        continue;
+      }
       const option = options.find(({ key }) => key === at);
       if (option === undefined) {
         if (!options.some(({ key }) => key.startsWith(`${at}.`))) {
@@ -122,14 +132,17 @@ export function parseConfigFile(
           problems.add(`${at} is given twice in ${path}`);
         }
         const text = problems.attempt(() =>
-          textOf(value, option, { path, problems })
+          textOf(value, option, {
+            placeOf: (item) => `${at}${item} in ${path}`,
+            problems,
+          })
         );
         if (text !== undefined) texts.set(option.key, text);
       }
     }
   };
   collect(parseConfigText(path, text), "");
-  return { path, texts };
+  return { path, texts, clients };
 }
 
 /** The text at `path`, which a person `named` or the search came to. */
@@ -160,10 +173,12 @@ function unknownKey(
     }: if it is a comment, begin that with #`;
   }
   const keys = optionsOf(role).map(({ key }) => key);
-  const foreign = optionsOf(otherRole(role)).some(({ key }) =>
-    key === at || key.startsWith(`${at}.`)
-  );
+  const foreign = at === CLIENTS_KEY ||
+    optionsOf(otherRole(role)).some(({ key }) =>
+      key === at || key.startsWith(`${at}.`)
+    );
   const sections = new Set(keys.map((key) => key.split(".")[0] ?? key));
+  if (role === "server") sections.add(CLIENTS_KEY);
   const near = closest(at, [...keys, ...sections]);
   const hint = foreign
     ? ` (only the ${otherRole(role)} has it)`
@@ -171,70 +186,4 @@ function unknownKey(
     ? ""
     : ` (did you mean ${near}?)`;
   return `Unknown key ${quote(redactUrl(at))} in ${path}${hint}`;
-}
-
-/** The text that `value` of a file stands for; of a list, of those of its items that have one. */
-function textOf(
-  value: unknown,
-  { key, type, secret }: Option,
-  { path, problems }: { readonly path: string; readonly problems: Problems },
-): string {
-  const { fileType } = type;
-  if (typeof value === "string") return value;
-  const scalar = typeof value;
-  if (fileType === scalar) return String(value);
-  // What is wrong as text, too, is refused as that, which says more.
-  if (/number|boolean/.test(scalar) && !canParse(type, String(value))) {
-    return String(value);
-  }
-  if (fileType === "list" && Array.isArray(value)) {
-    const wrong = value.flatMap((item, index) =>
-      typeof item === "string" ? [] : [
-        `${key}[${index}] in ${path}: ${
-          describe(item)
-        } where there must be a string`,
-      ]
-    );
-    const texts = value.filter((item) => typeof item === "string");
-    if (texts.length === 0 && wrong.length > 0) throw new UsageError(wrong);
-    problems.add(...wrong);
-    return texts.join(",");
-  }
-  const shown = secret === true ? "a value" : describe(value);
-  throw new UsageError(
-    `${key} in ${path}: ${shown} where there must be ` +
-      (fileType === undefined
-        ? "a string in quotes"
-        : `a string or ${
-          fileType === "boolean" ? "true or false" : `a ${fileType}`
-        }`),
-  );
-}
-
-/** Whether `text` is a value of `type`. */
-function canParse(type: Option["type"], text: string): boolean {
-  try {
-    type.parse(text);
-    return true;
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof RangeError) {
-      return false;
-    }
-    throw error;
-  }
-}
-
-/** `value` of a wrong type for a message, without what may be a secret. */
-function describe(value: unknown): string {
-  if (Array.isArray(value)) return "a list";
-  if (value instanceof Date) return "a date";
-  if (isMapping(value)) return "a mapping";
-  if (typeof value === "string") return "a string"; // perhaps a secret
-  return `the ${typeof value} ${quote(String(value))}`;
-}
-
-/** Whether `value` is a mapping with keys; dates of TOML are not. */
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null &&
-    !Array.isArray(value) && !(value instanceof Date);
 }

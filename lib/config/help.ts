@@ -22,6 +22,7 @@ const SECTIONS = [
   ["client", "Client"],
   ["nats", "NATS"],
   ["tunnel", "Tunnels"],
+  ["security", "Security"],
   ["log", "Log"],
   ["workers", "Process"],
 ] as const;
@@ -46,6 +47,19 @@ const ABOUT = {
   },
 } as const;
 
+/** How the commands are written, and what they do. */
+const KEY_USAGE: readonly (readonly [usage: string, help: string])[] = [
+  [
+    "key generate [--out PATH]",
+    "Make a secret key; with --out in a new file that only its owner reads, and the public key on standard output, without it the secret there",
+  ],
+  ["key show PATH...", "Show the public key of each file with a secret key"],
+  [
+    "key psk [--out PATH]",
+    "Make a secret for --psk, on standard output or in a new file",
+  ],
+];
+
 /** The flags that are no options of the configuration. */
 const OWN_FLAGS = [
   ["--config PATH", "Config file, in place of the search"],
@@ -68,6 +82,7 @@ export function renderHelp(role: Role, program: string): string {
   const extensions = CONFIG_EXTENSIONS.join(",");
   return [
     `Usage: ${program} [options]`,
+    `       ${program} key generate|show|psk (see '${program} key --help')`,
     "",
     summary,
     "",
@@ -85,6 +100,20 @@ export function renderHelp(role: Role, program: string): string {
     ...examples.map((example) => `  ${program} ${example}`),
     "",
     "Exit codes: 0 ended in order, 1 failed while running, 2 wrong usage.",
+    "",
+  ].join("\n");
+}
+
+/** The text of `key --help` of the program called `program`; with a line end. */
+export function renderKeyHelp(program: string): string {
+  return [
+    "Usage:",
+    ...KEY_USAGE.map(([usage, help]) => renderRow(`${program} ${usage}`, help)),
+    "",
+    "Keys are X25519, written as NATS writes curve keys: the secret one SX...,",
+    "the public one, which others need to know, X...",
+    "",
+    "Exit codes: 0 done, 1 it could not be written, 2 wrong usage or file.",
     "",
   ].join("\n");
 }

@@ -55,15 +55,6 @@ const MIN_BUDGET = 1024 * 1024;
  */
 const MAX_BUDGET = 48 * 1024 * 1024;
 
-/** Slowest rate to a version 1 peer, in bytes per second: one of its messages. */
-const MIN_V1_RATE = 32 * 1024;
-
-/** Most tunnels, and most opens, of a process: beyond the ports of a host. */
-const MAX_TUNNELS = 1_000_000;
-
-/** Most opens a second of a client: beyond what a process can look at. */
-const MAX_OPEN_RATE = 1_000_000;
-
 /** Every option by its key in config files, in the order of the help. */
 export const OPTIONS = {
   "server.listen_addr": {
@@ -96,14 +87,14 @@ export const OPTIONS = {
   },
   "server.max_tunnels_per_client": {
     flag: "max-tunnels-per-client",
-    type: types.integer({ min: 1, max: MAX_TUNNELS }),
+    type: types.integer({ min: 1, max: types.MAX_TUNNELS }),
     default: "4096",
     help:
       "Most tunnels open at once for one client; all that ask on the request subject itself, as version 1 does, are one",
   },
   "server.max_open_rate": {
     flag: "max-open-rate",
-    type: types.integer({ min: 1, max: MAX_OPEN_RATE }),
+    type: types.integer({ min: 1, max: types.MAX_OPEN_RATE }),
     default: "1000",
     help:
       "Most opens a second of one client; more are refused, or not answered",
@@ -291,13 +282,13 @@ export const OPTIONS = {
   },
   "tunnel.max": {
     flag: "max-tunnels",
-    type: types.integer({ min: 1, max: MAX_TUNNELS }),
+    type: types.integer({ min: 1, max: types.MAX_TUNNELS }),
     default: "16384",
     help: "Most tunnels open at once",
   },
   "tunnel.max_opening": {
     flag: "max-opening",
-    type: types.integer({ min: 1, max: MAX_TUNNELS }),
+    type: types.integer({ min: 1, max: types.MAX_TUNNELS }),
     default: "1024",
     help: "Most tunnels being opened at once",
   },
@@ -323,10 +314,40 @@ export const OPTIONS = {
   },
   "tunnel.v1_rate": {
     flag: "v1-rate",
-    type: types.size({ min: MIN_V1_RATE }),
+    type: types.size({ min: types.MIN_RATE }),
     default: "16MiB",
     help:
       "Most bytes a second sent to a version 1 peer, which has no flow control",
+  },
+  "security.secret_key": {
+    flag: "secret-key",
+    env: "SECRET_KEY_FILE",
+    type: types.secretPaths,
+    help:
+      "File with this process's secret key (SX...), made by 'key generate': tunnels are sealed, and nothing else is taken; at a server two while keys are changed",
+  },
+  "security.server_key": {
+    role: "client",
+    flag: "server-key",
+    type: types.serverKeys,
+    repeatable: true,
+    help:
+      "Public key of the servers, with security.secret_key; two while keys are changed",
+  },
+  "security.client_key": {
+    role: "server",
+    flag: "client-key",
+    type: types.publicKeys(),
+    repeatable: true,
+    help:
+      "Public keys of clients that may open tunnels, with security.secret_key; the config file's list clients says more of each",
+  },
+  "security.psk": {
+    flag: "psk",
+    env: "PSK_FILE",
+    type: types.secretPath,
+    help:
+      "File with a secret that all servers and clients share beside their keys, made by 'key psk'",
   },
   "log.level": {
     flag: "log-level",

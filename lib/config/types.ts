@@ -9,6 +9,7 @@ import { type Address, parseAddress } from "../base/address.ts";
 import { Secret } from "../base/credentials.ts";
 import { parseList } from "./list.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
+import { keyProblem } from "../seal/key_problem.ts";
 import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
 import { type Network, parseNetwork } from "../base/network.ts";
 import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
@@ -45,6 +46,21 @@ export interface Bounds {
 
 /** The longest subject, data prefix or queue group, in characters: keeps headers of messages small. */
 export const MAX_SUBJECT_LENGTH = 128;
+
+/** Most tunnels, and most opens, of a process or a client: beyond the ports of a host. */
+export const MAX_TUNNELS = 1_000_000;
+
+/** Most opens a second of a client: beyond what a process can look at. */
+export const MAX_OPEN_RATE = 1_000_000;
+
+/** Slowest rate, in bytes per second: one message of version 1, or two frames of version 2. */
+export const MIN_RATE = 32 * 1024;
+
+/** Keys of a process, or of those that it talks to, at once: one, and the next while they are changed. */
+const MAX_KEYS = 2;
+
+/** Longest wrong key that is shown: too short to be a secret. */
+const MAX_SHOWN_KEY = 20;
 
 /** The most workers: far beyond the cores that one broker connection can feed. */
 export const MAX_WORKERS = 64;
@@ -142,6 +158,68 @@ export const path: OptionType<string> = {
   parse: (text) => printable(text),
 };
 
+/** The path of a file that holds a secret. */
+export const secretPath: OptionType<string> = {
+  placeholder: "PATH",
+  parse(text): string {
+    // The path is told in messages and seen in lists of processes.
+    if (/^S[A-Z][A-Z2-7]{40,}$|^[A-Za-z0-9+/]{43}=$/.test(text)) {
+      throw new SyntaxError(
+        "it is the secret itself, which is secret no more: make another, and give the path of its file",
+      );
+    }
+    return printable(text);
+  },
+};
+
+/** The paths of files with secrets, separated by commas. */
+export const secretPaths: OptionType<readonly string[]> = {
+  placeholder: "PATH[,PATH]",
+  fileType: "list",
+  parse: (text) =>
+    atMost(
+      MAX_KEYS,
+      text.split(",").map((part) => secretPath.parse(part.trim())),
+    ),
+};
+
+/** Public keys, separated by commas; at most `most`. */
+export function publicKeys(most = Infinity): OptionType<readonly string[]> {
+  return {
+    placeholder: "X...[,X...]",
+    fileType: "list",
+    parse(text): readonly string[] {
+      const keys = text.split(",").map((part) => part.trim());
+      for (const [index, key] of keys.entries()) {
+        const problem = keyProblem("public", key);
+        if (problem === undefined) continue;
+        const which = keys.length > 1 ? `key ${index + 1} of the list` : "";
+        const shown = key.length <= MAX_SHOWN_KEY ? quote(key) : "";
+        throw new SyntaxError(
+          [which, shown, problem].filter((part) => part !== "").join(": "),
+        );
+      }
+      return atMost(most, keys);
+    },
+  };
+}
+
+/** The name of a client that a server knows. */
+export const clientName: OptionType<string> = {
+  placeholder: "NAME",
+  parse(text): string {
+    if (/^[\w.@-]{1,64}$/.test(text)) return text;
+    throw new SyntaxError(
+      `${
+        quote(text)
+      } is no client name: write 1 to 64 letters, digits, . _ @ or -`,
+    );
+  },
+};
+
+/** Public keys of servers. */
+export const serverKeys: OptionType<readonly string[]> = publicKeys(MAX_KEYS);
+
 /** A name, printable and not empty. */
 export const name: OptionType<string> = {
   placeholder: "NAME",
@@ -235,6 +313,14 @@ function inRange(
   throw new RangeError(
     `${quote(text)} is out of range: it may be ` +
       (value < min ? `${format(min)} at least` : `${format(max)} at most`),
+  );
+}
+
+/** `list` when it is no longer than `most`. */
+function atMost<T>(most: number, list: readonly T[]): readonly T[] {
+  if (list.length <= most) return list;
+  throw new RangeError(
+    `the list has ${list.length} parts: it may have ${most}, one and the next`,
   );
 }
 

@@ -18,8 +18,10 @@ import { type Role, Subjects } from "../wire/subjects.ts";
 import { Reserve, systemDescriptors } from "../net/descriptors.ts";
 import { openNats } from "./connect.ts";
 import { LINK_RESERVE } from "./descriptors.ts";
+import type { KeyTexts } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
 import { collectMetrics, type Counted } from "./metrics.ts";
+import type { Reloaded } from "./reload.ts";
 import { isStop, type StopSignals } from "./signals.ts";
 import type { Status } from "./status.ts";
 
@@ -31,6 +33,10 @@ export interface RoleHost {
   readonly stop: StopSignals;
   /** What was read of pipes, which nobody can read again. */
   readonly pipes: Pipes;
+  /** What tunnels are sealed with; undefined where they are not. */
+  readonly keys: KeyTexts | undefined;
+  /** Calls `apply` when keys and clients were read anew; at once if they have been. */
+  onReload(apply: (reloaded: Reloaded) => void): void;
   /** Shows the status that `read` gives from now on. */
   showStatus(read: () => Status): void;
   /** It works; a client accepts connections at this address. */

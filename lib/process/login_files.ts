@@ -42,7 +42,7 @@ export async function loginReader(
     const read = (name: string, path: string | undefined): string | undefined =>
       path === undefined
         ? undefined
-        : problems.attempt(() => readFile(path, { flag: name, pipes }));
+        : problems.attempt(() => readFile(path, { flag: `--${name}`, pipes }));
     const credentials = problems.attempt(() => readCredentials(auth, pipes));
     const ca = read("nats-tls-ca", tls.ca);
     const cert = read("nats-tls-cert", tls.cert);
@@ -94,14 +94,19 @@ export function checkLogin({ auth, tls }: NatsConfig, read: ReadLogin): void {
 function readCredentials(auth: NatsConfig["auth"], pipes: Pipes): Credentials {
   if (!("file" in auth)) return auth;
   const { kind, file: path } = auth;
-  const text = readFile(path, { flag: `nats-${kind}`, pipes });
+  const text = readFile(path, { flag: `--nats-${kind}`, pipes });
   const credentials = { kind, file: new Secret(text), path };
   loginOf({ credentials });
   return credentials;
 }
 
-/** The text of a file, whatever system it was written on. */
-function readFile(
+/**
+ * The text of the file that `flag` names, whatever system it was written on.
+ * What of a pipe is read goes to `pipes`, and what is there is not read again.
+ *
+ * @throws {UsageError} naming the flag and the file when it cannot be read.
+ */
+export function readFile(
   path: string,
   { flag, pipes }: { readonly flag: string; readonly pipes: Pipes },
 ): string {
@@ -114,7 +119,7 @@ function readFile(
     return text;
   } catch (cause) {
     throw new UsageError(
-      `Cannot read the file of --${flag}, ${quote(path)}: ${messageOf(cause)}`,
+      `Cannot read the file of ${flag}, ${quote(path)}: ${messageOf(cause)}`,
       { cause },
     );
   }

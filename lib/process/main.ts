@@ -16,8 +16,11 @@ import { DebuggerGuard } from "./debugger.ts";
 import { planDescriptors } from "./descriptors.ts";
 import { exposures, modeOf } from "./exposures.ts";
 import type { RoleHost } from "./lifecycle.ts";
+import { runKeyCommand } from "./key_command.ts";
+import { readKeys } from "./key_files.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
+import { Reloader, Reloads } from "./reload.ts";
 import { isStop, watchSignals } from "./signals.ts";
 import {
   serveStatus,
@@ -54,6 +57,12 @@ export async function main<R extends Role>(
   try {
     const files: ReadFiles = new Map();
     const command = parseCommandLine(role, Deno.args, systemSources(files));
+    if (command.kind === "key") {
+      const { output, note } = runKeyCommand(command.command);
+      print(output);
+      if (note !== undefined) printError(note);
+      return EXIT.ok;
+    }
     if (command.kind !== "run") {
       print(command.text);
       return EXIT.ok;
@@ -76,7 +85,16 @@ export async function main<R extends Role>(
     const pipes: Pipes = new Map();
     const readLogin = await loginReader(config.nats, pipes);
     readLogin();
-    onHangup = () => checkLogin(config.nats, readLogin);
+    const keys = readKeys(config.security, pipes);
+    const start = { role, args: Deno.args, files, pipes, config, keys };
+    const reloader = new Reloader(start);
+    reloader.logStart();
+    const reloads = new Reloads();
+    onHangup = () => {
+      checkLogin(config.nats, readLogin);
+      const reloaded = reloader.read();
+      if (reloaded !== undefined) reloads.deliver(reloaded);
+    };
     const count = config.workers === "auto"
       ? navigator.hardwareConcurrency
       : config.workers;
@@ -102,6 +120,8 @@ export async function main<R extends Role>(
       tunnelsByDescriptors: descriptors.tunnels,
       stop,
       pipes,
+      keys,
+      onReload: reloads.onReload,
       showStatus: (shown) => read = shown,
       onStarted: () => {},
     };

@@ -34,6 +34,8 @@ export interface Counted {
   readonly session: Session;
   /** Opens under way. */
   readonly opening: number;
+  /** Names of the clients that are known by their keys, which are as many as the configuration has. */
+  readonly clients?: readonly string[];
   /** Why no tunnel can be opened, beside the link and the subscriptions. */
   readonly notReadyReason?: string | undefined;
   /** Which of the `refused` subscriptions there is no working without. */
@@ -42,7 +44,7 @@ export interface Counted {
 
 /** The metrics of a role and its connection to NATS as they are now. */
 export function collectMetrics(
-  { session, opening }: Counted,
+  { session, opening, clients = [] }: Counted,
   nats: { readonly connected: boolean; readonly reconnects: number },
 ): Metric[] {
   const { counters, held, totals } = session;
@@ -117,6 +119,11 @@ export function collectMetrics(
       counters.malformed,
     ),
     metric(
+      "sproxy_messages_rejected_total",
+      "Messages dropped because the other end of the sealed tunnel did not seal them, or not for now",
+      counters.rejected,
+    ),
+    metric(
       "sproxy_messages_stray_total",
       "Frames for tunnels that do not exist",
       counters.unknownTunnel,
@@ -130,6 +137,28 @@ export function collectMetrics(
       "sproxy_accepts_refused_total",
       "Connections closed because they come from where --allow-from lets nobody in",
       counters.acceptsRefused,
+    ),
+    ...clientMetrics(session, clients),
+  ];
+}
+
+/** What the tunnels of each known client come to; nothing where none is known. */
+function clientMetrics(session: Session, names: readonly string[]): Metric[] {
+  const clients = [...session.totalsOf(names)];
+  if (clients.length === 0) return [];
+  return [
+    metric(
+      "sproxy_client_tunnels",
+      "Tunnels open now, by client, as its key says who it is",
+      by("client", clients.map(([name, { tunnels }]) => [name, tunnels])),
+    ),
+    metric(
+      "sproxy_client_bytes_total",
+      "Bytes of the tunnels of a client: sent to it, received from it",
+      clients.flatMap(([client, { bytesSent, bytesReceived }]) => [
+        { labels: { client, direction: "sent" }, value: bytesSent },
+        { labels: { client, direction: "received" }, value: bytesReceived },
+      ]),
     ),
   ];
 }

@@ -11,6 +11,9 @@ import { Throttle } from "../base/throttle.ts";
 import type { ClientConfig } from "../config/config.ts";
 import { Claim } from "../client/claim.ts";
 import { Ingress } from "../client/client.ts";
+import type { ClientSeal } from "../client/sealer.ts";
+import { parsePublicKey } from "../seal/keys.ts";
+import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import type { Reserve } from "../net/descriptors.ts";
@@ -46,6 +49,13 @@ export async function runClient(
     bus: frame.bus,
     token: client.id ?? makeToken(random),
   };
+  let seal = host.keys && sealOf(host.keys, config);
+  let sealing: Ingress | undefined;
+  host.onReload(({ config, keys }) => {
+    if (config.role !== "client") return;
+    seal = sealOf(keys, config);
+    if (seal !== undefined) sealing?.reload(seal);
+  });
   // Nobody else has a token made at random.
   using claim = client.id === undefined ? undefined : new Claim(options);
   let { port } = client.listenAddr;
@@ -54,11 +64,13 @@ export async function runClient(
     await claim?.acquire(host.stop.drain);
     using ingress = new Ingress({
       ...options,
+      seal,
       claim,
       target: client.remoteAddr,
       codec: tunnel.codec,
       openTimeout: client.openTimeout,
     });
+    sealing = ingress;
     const lost = claim?.hold();
     const { session } = ingress;
     {
@@ -95,6 +107,16 @@ export async function runClient(
     }
     await cutAll(ingress, { token: options.token, now: host.stop.now });
   }
+}
+
+/** What opens are sealed with. */
+function sealOf(
+  texts: KeyTexts,
+  { security: { serverKey = [] } }: ClientConfig,
+): ClientSeal | undefined {
+  const { keys: [key], psk } = ownKeys(texts);
+  const serverKeys = serverKey.flatMap((text) => parsePublicKey(text) ?? []);
+  return key && { key, psk, serverKeys };
 }
 
 /** Listens, and logs accepts that fail. */

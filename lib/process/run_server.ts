@@ -6,8 +6,12 @@
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
 import type { TargetRules } from "../base/target_judge.ts";
+import type { ClientEntry } from "../config/clients.ts";
 import type { ServerConfig } from "../config/config.ts";
+import { ClientDirectory, rulesOf } from "../server/clients.ts";
+import type { ServerSeal } from "../server/reception.ts";
 import { Egress } from "../server/server.ts";
+import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import { dial, resolve } from "../net/dial.ts";
@@ -24,13 +28,13 @@ export async function runServer(
 ): Promise<void> {
   const log = getLogger(["sproxy", "server"]);
   const { nats, server, tunnel } = config;
-  const rules: TargetRules = {
+  await using frame = await RoleFrame.open("server", { config: nats, host });
+  const { bus, reserve } = frame;
+  const general: TargetRules = {
     allow: server.allowTarget,
     deny: server.denyTarget,
     called: { allow: "--allow-target", deny: "--deny-target" },
   };
-  await using frame = await RoleFrame.open("server", { config: nats, host });
-  const { bus, reserve } = frame;
   using egress: Egress = new Egress({
     ...roleOptions(config, host),
     bus,
@@ -39,9 +43,10 @@ export async function runServer(
     maxTunnelsPerClient: server.maxTunnelsPerClient,
     maxOpenRate: server.maxOpenRate,
     listenTimeout: server.dialTimeout,
-    dial: (target, signal) =>
+    seal: host.keys && sealOf(host.keys, config.clients, general),
+    dial: (target, signal, client) =>
       dialTarget(target, {
-        rules: [rules],
+        rules: client?.targets ?? [general],
         timeout: server.dialTimeout,
         signal,
         clock: systemClock,
@@ -49,6 +54,10 @@ export async function runServer(
         connect: (address, signal) =>
           dial(address, { signal, reserve, pool: egress.session.pool }),
       }),
+  });
+  host.onReload(({ config, keys }) => {
+    if (config.role !== "server") return;
+    egress.reload(sealOf(keys, config.clients, general));
   });
   const { session } = egress;
   await frame.ready(egress);
@@ -59,4 +68,17 @@ export async function runServer(
   await frame.atMostGoodbye(egress.drain());
   await frame.leave(session, tunnel.drainTimeout);
   log.info("stopped");
+}
+
+/** What opens are read with, and whose are taken; `general` is what all may reach. */
+function sealOf(
+  keys: KeyTexts,
+  clients: readonly ClientEntry[],
+  general: TargetRules,
+): ServerSeal {
+  const known = clients.map(({ allow, deny, ...client }) => ({
+    ...client,
+    targets: rulesOf({ name: client.name, allow, deny }, general),
+  }));
+  return { ...ownKeys(keys), clients: new ClientDirectory(known) };
 }

@@ -18,7 +18,9 @@ import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, stackOf } from "./log.ts";
 import type { RoleHost } from "./lifecycle.ts";
+import type { KeyTexts } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
+import { Reloads } from "./reload.ts";
 import { isStop } from "./signals.ts";
 import type { Status } from "./status.ts";
 
@@ -32,6 +34,8 @@ export type ToWorker =
     readonly files: ReadFiles;
     /** What the main thread has read of pipes. */
     readonly pipes: Pipes;
+    /** What tunnels are sealed with; undefined where they are not. */
+    readonly keys: KeyTexts | undefined;
     /** Number of the worker, from 1. */
     readonly index: number;
     /** How many there are: limits of the process are shared out. */
@@ -40,6 +44,14 @@ export type ToWorker =
     readonly tunnelsByDescriptors: number | undefined;
     /** The address the first worker listens at, which the others share. */
     readonly address: Address | undefined;
+  }
+  | {
+    /** Keys and clients were read anew. */
+    readonly type: "reload";
+    /** The files read for the configuration. */
+    readonly files: ReadFiles;
+    /** What tunnels are sealed with. */
+    readonly keys: KeyTexts;
   }
   | { readonly type: "drain" | "now" };
 
@@ -87,10 +99,12 @@ export async function serveAsWorker<R extends Role>(
   const drain = new AbortController();
   const now = new AbortController();
   const stop = { drain: drain.signal, now: now.signal };
+  const reloads = new Reloads();
   const { promise: started, resolve } = Promise.withResolvers<Start>();
   const { promise: fault, reject } = Promise.withResolvers<never>();
   self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
     if (data.type === "start") resolve(data);
+    else if (data.type === "reload") void reload(data);
     else (data.type === "drain" ? drain : now).abort();
   });
   // Nothing caught these: told as what they are, the worker starts again.
@@ -102,6 +116,12 @@ export async function serveAsWorker<R extends Role>(
     event.preventDefault();
     reject(event.reason);
   });
+  const reload = async (
+    { files, keys }: ToWorker & { readonly type: "reload" },
+  ): Promise<void> => {
+    const config = configOf(role, { ...await started, files });
+    reloads.deliver({ config, files, keys });
+  };
   const work = async (): Promise<void> => {
     const start = await started;
     const config = configOf(role, start);
@@ -114,6 +134,8 @@ export async function serveAsWorker<R extends Role>(
     await run(config, {
       stop,
       pipes: start.pipes,
+      keys: start.keys,
+      onReload: reloads.onReload,
       tunnelsByDescriptors: start.tunnelsByDescriptors,
       showStatus: (shown) => read = shown,
       onStarted: (address) => post({ type: "started", address }),
@@ -148,7 +170,7 @@ function describeFailure(error: unknown): WorkerFailure {
 function configOf<R extends Role>(role: R, start: Start): ConfigByRole[R] {
   const sources = systemSources(start.files);
   const command = parseCommandLine(role, start.args, sources);
-  if (command.kind !== "run") throw new UsageError(command.text);
+  if (command.kind !== "run") throw new UsageError("a worker runs a role");
   return share(command.config, start);
 }
 

@@ -11,6 +11,7 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
+import type { KeyTexts } from "./key_files.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
 import type { Status } from "./status.ts";
@@ -56,20 +57,37 @@ export interface WorkersOptions {
 export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
   const slots: Slot[] = [];
+  const read: Read = { files: options.files, keys: host.keys };
+  host.onReload(({ files, keys }) => {
+    read.files = files;
+    read.keys = keys;
+    for (const slot of slots) slot.tell({ type: "reload", files, keys });
+  });
   // The first one finds the port, if it is free to choose; the others share it.
-  const first = new Slot(1, options);
+  const first = new Slot(1, { ...options, read });
   slots.push(first);
   host.showStatus(() => statusOfAll(slots, count));
   const address = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
-      slots.push(new Slot(index, options, address));
+      slots.push(new Slot(index, { ...options, read }, address));
     }
     await Promise.all(slots.map(({ started }) => started.promise));
     host.onStarted(address);
     log.info("workers started", { count });
   }
   await Promise.all(slots.map(({ ended }) => ended.promise));
+}
+
+/** What workers that start are to have of files, as it was read last. */
+interface Read {
+  files: ReadFiles;
+  keys: KeyTexts | undefined;
+}
+
+/** What a slot is told. */
+interface SlotOptions extends Omit<WorkersOptions, "files"> {
+  readonly read: Readonly<Read>;
 }
 
 /** The place of one worker, filled again when it fails. */
@@ -85,7 +103,7 @@ class Slot {
   #past: readonly Metric[] = [];
   readonly #index: number;
   readonly #clock: Clock;
-  readonly #options: WorkersOptions;
+  readonly #options: SlotOptions;
   #address: Address | undefined;
   #worker: WorkerThread | undefined;
   #hasWorked = false;
@@ -95,7 +113,7 @@ class Slot {
 
   constructor(
     index: number,
-    options: WorkersOptions,
+    options: SlotOptions,
     address?: Address,
   ) {
     this.#index = index;
@@ -117,7 +135,7 @@ class Slot {
   }
 
   #spawn(): void {
-    const { role, args, files, count, host, startThread = startWorker } =
+    const { role, args, read, count, host, startThread = startWorker } =
       this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
@@ -133,10 +151,10 @@ class Slot {
     const tunnelsByDescriptors = all === undefined
       ? undefined
       : Math.max(1, Math.floor(all / count));
-    this.#tell({
+    this.tell({
       type: "start",
       args,
-      files,
+      ...read,
       pipes,
       index,
       count,
@@ -145,7 +163,8 @@ class Slot {
     });
   }
 
-  #tell(message: ToWorker): void {
+  /** Sends a message to the worker, if one runs. */
+  tell(message: ToWorker): void {
     this.#worker?.postMessage(message);
   }
 
@@ -206,7 +225,7 @@ class Slot {
     if (this.#restart !== undefined) {
       this.#restart[Symbol.dispose]();
       this.#finish();
-    } else this.#tell({ type });
+    } else this.tell({ type });
   }
 
   #finish(): void {

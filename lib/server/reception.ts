@@ -7,8 +7,9 @@
 import { type Address, tryParseAddress } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
-import { formatPublicKey, type KeyPair } from "../seal/keys.ts";
+import { formatPublicKey } from "../seal/keys.ts";
 import {
+  type GateKeys,
   type OpenContext,
   type OpenedAsk,
   type Random,
@@ -26,7 +27,11 @@ import {
   type OpenRequest,
 } from "../wire/open.ts";
 import type { Subjects } from "../wire/subjects.ts";
-import type { ClientDirectory, KnownClient } from "./clients.ts";
+import {
+  type ClientDirectory,
+  type KnownClient,
+  unknownKey,
+} from "./clients.ts";
 
 /** Why an unsealed open is refused where a key is configured. */
 const SEALED_ONLY: Reason = {
@@ -61,11 +66,7 @@ const CLOCKS: Reason = {
 };
 
 /** What a server reads sealed opens with, and whose it takes. */
-export interface ServerSeal {
-  /** Its key pair, and while keys are changed the old and the new. */
-  readonly keys: readonly KeyPair[];
-  /** A secret that all processes of the deployment have beside; `NO_PSK` for none. */
-  readonly psk: Uint8Array;
+export interface ServerSeal extends GateKeys {
   /** Who may open tunnels. */
   readonly clients: ClientDirectory;
 }
@@ -108,6 +109,8 @@ export class Ask {
   readonly known: KnownClient | undefined;
   /** Who pays for it: the client, as far as it cannot be another. */
   readonly payer: string;
+  /** The key that it was sealed with, as it is written. */
+  readonly key: string | undefined;
   readonly #token: string;
   readonly #opened: OpenedAsk | undefined;
 
@@ -127,6 +130,7 @@ export class Ask {
     this.native = request.native;
     this.known = options.known;
     this.payer = options.known?.name ?? options.sender;
+    this.key = options.opened && formatPublicKey(options.opened.client);
     this.#token = options.token;
     this.#opened = options.opened;
   }
@@ -150,7 +154,7 @@ export class Ask {
       });
       return {
         message: encodeSealed(data, this.#token),
-        seal: { keys, peerKey: formatPublicKey(this.#opened.client) },
+        seal: { keys, peerKey: this.key ?? "" },
       };
     }
     const message = encodeAccept({
@@ -172,12 +176,26 @@ export class Ask {
 export class Reception {
   readonly #options: AskOptions;
   readonly #gate: SealedGate | undefined;
+  #clients: ClientDirectory | undefined;
 
   /** Takes opens as `options` say. */
   constructor(options: AskOptions) {
     const { seal, random } = options;
     this.#options = options;
     this.#gate = seal && new SealedGate({ ...seal, random });
+    this.#clients = seal?.clients;
+  }
+
+  /** The clients that may open tunnels; undefined where nothing is sealed. */
+  get clients(): ClientDirectory | undefined {
+    return this.#clients;
+  }
+
+  /** From now on opens are read and judged with this; where nothing was sealed nothing will be. */
+  reload(seal: ServerSeal): void {
+    if (this.#gate === undefined) return;
+    this.#gate.setKeys(seal);
+    this.#clients = seal.clients;
   }
 
   /** Reads a request of `sender` that came on `subject`; sealed opens are remembered, so that none is taken twice. */
@@ -185,13 +203,13 @@ export class Reception {
     request: OpenRequest,
     { subject, sender }: { readonly subject: string; readonly sender: string },
   ): Understood {
-    const { token, seal } = this.#options;
+    const { token } = this.#options;
     const { target, native } = request;
     if (!("sealed" in target)) {
-      if (seal !== undefined) return this.#refuse(SEALED_ONLY);
+      if (this.#clients !== undefined) return this.#refuse(SEALED_ONLY);
       return { type: "ask", ask: new Ask(request, { target, token, sender }) };
     }
-    if (seal === undefined) return this.#refuse(NO_KEY);
+    if (this.#clients === undefined) return this.#refuse(NO_KEY);
     const found = native &&
       this.#unseal(target.sealed, { ...native, requestSubject: subject });
     if (found === undefined || found.type === "not-for-us") {
@@ -200,7 +218,7 @@ export class Reception {
     if (found.type === "repeated") {
       return { type: "nothing", why: "a sealed open came a second time" };
     }
-    return this.#judge(found, request, { sender, clients: seal.clients });
+    return this.#judge(found, request, { sender, clients: this.#clients });
   }
 
   #unseal(
@@ -230,12 +248,7 @@ export class Reception {
       reason,
       client: known?.name ?? shown,
     });
-    if (known === undefined) {
-      return refuse({
-        code: "denied",
-        text: `the server knows no client with the key ${shown}`,
-      });
-    }
+    if (known === undefined) return refuse(unknownKey(shown));
     switch (found.type) {
       case "full":
         return refuse(FULL);

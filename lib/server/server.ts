@@ -4,7 +4,11 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Address, formatAddress } from "../base/address.ts";
+import {
+  type Address,
+  formatAddress,
+  tryParseAddress,
+} from "../base/address.ts";
 import type {
   Bus,
   BusMessage,
@@ -155,6 +159,38 @@ export class Egress implements Disposable {
     });
     this.#bus.onLink((event) => this.#onLink(event), this.#stop.signal);
     this.#join();
+  }
+
+  /** Names of the clients that may open tunnels, where a key says who they are. */
+  get clients(): readonly string[] {
+    return this.#reception.clients?.names ?? [];
+  }
+
+  /**
+   * Reads opens with other keys from now on, and takes them from other clients.
+   * Open tunnels that these clients may still have go on; others end.
+   */
+  reload(seal: ServerSeal): void {
+    this.#reception.reload(seal);
+    this.session.counters.keepClients(seal.clients.names);
+    this.session.abortWhere(({ info, peer }) =>
+      this.#objectionTo(peer?.key, info)
+    );
+  }
+
+  /** Why the holder of `key` may not have a tunnel that was dialled; undefined if they may. */
+  #objectionTo(
+    key: string | undefined,
+    { target, remote }: { readonly target: string; readonly remote: string },
+  ): Reason | undefined {
+    const asked = tryParseAddress(target);
+    const dialled = tryParseAddress(remote);
+    if (key === undefined || typeof asked === "string") return undefined;
+    return this.#reception.clients?.objection(
+      key,
+      asked,
+      typeof dialled === "string" ? undefined : dialled.host,
+    );
   }
 
   /** Dials under way. */
@@ -471,9 +507,17 @@ export class Egress implements Disposable {
       this.#refuse(reply, this.#draining ? DRAINING : NATS_DOWN, ask);
       return;
     }
+    const target = formatAddress(ask.target);
+    // What is allowed may have changed while it was dialled.
+    const { remote } = socket;
+    const objection = this.#objectionTo(ask.key, { target, remote });
+    if (objection !== undefined) {
+      closeSocket(socket);
+      this.#refuse(reply, objection, ask);
+      return;
+    }
     const { message, seal } = ask.accept(text, this.session.initialWindow);
     this.#send(reply, message);
-    const target = formatAddress(ask.target);
     if (native !== undefined) {
       const { codec, window: peerWindow } = native;
       const client = ask.known?.name;

@@ -8,7 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
-import { Counters, sumOf } from "./counters.ts";
+import { Counters, NO_STATS, sumOf } from "./counters.ts";
 import {
   blame,
   type Decider,
@@ -366,7 +366,8 @@ export class Session implements Disposable {
         seal && { seal, peer: { token: peer.token, key: peer.key } },
       );
     }
-    this.counters.closed(outcome.clean ? "ok" : outcome.reason.code, stats);
+    const code = outcome.clean ? "ok" : outcome.reason.code;
+    this.counters.closed(code, stats, info.client);
     logEnd(tunnel, outcome, now);
     if (this.#table.size === 0) this.#onEmpty?.();
   };
@@ -389,8 +390,16 @@ export class Session implements Disposable {
 
   /** Cuts every tunnel. */
   abortAll(reason: Reason): void {
+    this.abortWhere(() => reason);
+  }
+
+  /** Cuts each tunnel for which `reasonFor` has a reason. */
+  abortWhere(reasonFor: (tunnel: Tunnel) => Reason | undefined): void {
     const now = this.#options.clock.now();
-    for (const tunnel of this.#table) tunnel.abort(reason, now);
+    for (const tunnel of this.#table) {
+      const reason = reasonFor(tunnel);
+      if (reason !== undefined) tunnel.abort(reason, now);
+    }
   }
 
   /** Cuts every tunnel and tells the peers that this process leaves. */
@@ -411,6 +420,26 @@ export class Session implements Disposable {
   get totals(): TunnelStats {
     let totals = this.counters.ended;
     for (const { stats } of this.#table) totals = sumOf(totals, stats);
+    return totals;
+  }
+
+  /** Of each of these clients, and of others that have any: its tunnels, and what they and those that ended counted. */
+  totalsOf(
+    names: readonly string[],
+  ): Map<string, TunnelStats & { readonly tunnels: number }> {
+    const { endedByClient } = this.counters;
+    const totals = new Map(
+      names.map((name) => [
+        name,
+        { ...endedByClient.get(name) ?? NO_STATS, tunnels: 0 },
+      ]),
+    );
+    for (const { info: { client }, stats } of this.#table) {
+      if (client === undefined) continue;
+      const { tunnels, ...before } = totals.get(client) ??
+        { ...NO_STATS, tunnels: 0 };
+      totals.set(client, { ...sumOf(before, stats), tunnels: tunnels + 1 });
+    }
     return totals;
   }
 
@@ -534,8 +563,10 @@ export class Session implements Disposable {
 
   #endPeer(peer: Peer<Tunnel>, reason: Reason, by: Decider): void {
     const now = this.#options.clock.now();
+    const [one] = peer.tunnels;
     this.#log.warn(by === "peer" ? "peer has left" : "peer lost", {
       process: peer.token,
+      client: one?.info.client,
       tunnels: peer.tunnels.size,
       ...blame(by, reason),
     });

@@ -417,6 +417,7 @@ export class Tunnel {
   }
 
   #logFault(error: unknown): void {
-    log.error("tunnel failed", { id: this.info.id, error });
+    const { id, client } = this.info;
+    log.error("tunnel failed", { id, client, error });
   }
 }

@@ -53,11 +53,11 @@ for (const role of ROLES) {
     const plain = configOf(role, {});
     for (const option of optionsOf(role)) {
       const { key } = option;
-      const companion = COMPANIONS[key];
-      const needed = ALL_OPTIONS.find(({ key }) => key === companion);
-      const base = needed === undefined
-        ? {}
-        : { [needed.env]: GOOD[needed.key][0] };
+      const needed = optionsOf(role)
+        .filter((other) => COMPANIONS[key]?.includes(other.key));
+      const base = Object.fromEntries(
+        needed.map((other) => [other.env, GOOD[other.key][0]]),
+      );
       const [first, second] = GOOD[key];
       const env = { ...base, [option.env]: first };
       const wanted = configOf(role, { env });
@@ -195,8 +195,13 @@ Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", 
     assert.equal(new Set(variables).size, variables.length);
     for (const { flag, env } of options) {
       const pattern = flag?.toUpperCase().replaceAll("-", "_");
-      // GNU screen sets WINDOW in every shell inside it.
-      const wanted = pattern === "WINDOW" ? "TUNNEL_WINDOW" : pattern;
+      const wanted = {
+        // GNU screen sets WINDOW in every shell inside it.
+        WINDOW: "TUNNEL_WINDOW",
+        // Elsewhere the secret itself; a path is in a variable that says so.
+        SECRET_KEY: "SECRET_KEY_FILE",
+        PSK: "PSK_FILE",
+      }[pattern ?? ""] ?? pattern;
       if (flag !== undefined) assert.equal(env, wanted);
     }
   }

@@ -18,6 +18,8 @@ async function connected(broker: ScriptedBroker): Promise<RoleFrame> {
     host: {
       stop: { drain: signal, now: signal },
       pipes: new Map(),
+      keys: undefined,
+      onReload: () => {},
       showStatus: () => {},
       onStarted: () => {},
     },

@@ -16,6 +16,7 @@ async function failureOf(
     args: [],
     files: new Map(),
     pipes: new Map(),
+    keys: undefined,
     index: 1,
     count: 2,
     address: undefined,

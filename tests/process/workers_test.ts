@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { RunError, UsageError } from "../../lib/base/errors.ts";
 import type { Metric } from "../../lib/process/metrics.ts";
+import { Reloads } from "../../lib/process/reload.ts";
 import type { Status } from "../../lib/process/status.ts";
 import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
 import { runWorkers } from "../../lib/process/workers.ts";
@@ -37,11 +38,15 @@ class FakeThread extends EventTarget {
 /** The files that the main thread has read. */
 const FILES = new Map([["./config.yaml", "workers: 2"]]);
 
+/** What it has read of the files of keys. */
+const KEYS = { seeds: ["SXA"], psk: undefined };
+
 /** A supervisor of fake workers. */
 class Stage {
   readonly threads: FakeThread[] = [];
   readonly drain = new AbortController();
   readonly now = new AbortController();
+  readonly reloads = new Reloads();
   readonly clock = new FakeClock();
   #read: (() => Status) | undefined;
   readonly ended: Promise<void>;
@@ -57,6 +62,8 @@ class Stage {
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
         pipes: new Map(),
+        keys: KEYS,
+        onReload: this.reloads.onReload,
         tunnelsByDescriptors: 101,
         showStatus: (read) => this.#read = read,
         onStarted: () => {},

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { WIRE_CODES } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
-import { formatPublicKey } from "../../lib/seal/keys.ts";
 import { ClientDirectory } from "../../lib/server/clients.ts";
 import { captureLog } from "../support/capture_log.ts";
 import type { SeenMessage } from "../support/memory_bus.ts";
 import {
   CLIENT_SEAL,
   KEYS,
+  knownClient,
   Pair,
   type PairOptions,
   SERVER_SEAL,
@@ -335,10 +335,9 @@ Deno.test("clocks that differ cost one more request", async () => {
 
 Deno.test("a client with a key of its own cannot cut the tunnels of another by taking its token", async () => {
   const clients = new ClientDirectory(
-    new Map([KEYS.client, KEYS.otherClient].map(({ publicKey }, at) => [
-      formatPublicKey(publicKey),
-      { name: `client ${at}` },
-    ])),
+    [KEYS.client, KEYS.otherClient].map(({ publicKey }, at) =>
+      knownClient(`client ${at}`, publicKey)
+    ),
   );
   using bench = new Pair({
     ...SEALED,

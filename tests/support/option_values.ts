@@ -10,6 +10,15 @@ import type { Role } from "../../lib/wire/subjects.ts";
 /** Both roles, for tests of what each of them does. */
 export const ROLES: readonly Role[] = ["server", "client"];
 
+/** Public keys, and the seed of the first. */
+export const PUBLIC_KEYS = [
+  "XCSOBEUSWZI4E6FZO4WFNH27VG5RHWIGWRVLNDE57HOCWRAJ7CRATSUK",
+  "XDHI2OWRZS3DH3D3ODAXQFFFY5XM2AUWQUCQ2NCHIW5ALBYOLB6VSWAL",
+  "XBO75XJ3NPKH635CR3QV3FU5LOYOUU3XJVEIXWXZ34OG4AJEWPXSFWVH",
+] as const;
+export const SEED =
+  "SXAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN4QM";
+
 /** Stands in bad values of options that may hold a secret; no message may have it. */
 export const HIDDEN = "hunter2";
 
@@ -60,17 +69,31 @@ export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "tunnel.memory_budget": ["8MiB", "48MiB"],
   "tunnel.refuse_v1": ["true", "1"],
   "tunnel.v1_rate": ["32KiB", "1GiB"],
+  "security.secret_key": ["a.key", "b.key"],
+  "security.server_key": [PUBLIC_KEYS[0], PUBLIC_KEYS.slice(1).join(", ")],
+  "security.client_key": [PUBLIC_KEYS[0], PUBLIC_KEYS.slice(1).join(", ")],
+  "security.psk": ["a.psk", "b.psk"],
   "log.level": ["debug", "error"],
   "log.format": ["json", "json"],
   "workers": ["auto", "64"],
 };
 
-/** What an option cannot do without. */
-export const COMPANIONS: { readonly [K in OptionKey]?: OptionKey } = {
-  "nats.user": "nats.password",
-  "nats.password": "nats.user",
-  "nats.tls.cert": "nats.tls.key",
-  "nats.tls.key": "nats.tls.cert",
+/** What an option cannot do without, as far as the role has it. */
+export const COMPANIONS: {
+  readonly [K in OptionKey]?: readonly OptionKey[];
+} = {
+  "nats.user": ["nats.password"],
+  "nats.password": ["nats.user"],
+  "nats.tls.cert": ["nats.tls.key"],
+  "nats.tls.key": ["nats.tls.cert"],
+  "security.secret_key": ["security.server_key", "security.client_key"],
+  "security.server_key": ["security.secret_key"],
+  "security.client_key": ["security.secret_key"],
+  "security.psk": [
+    "security.secret_key",
+    "security.server_key",
+    "security.client_key",
+  ],
 };
 
 const NOT_DURATIONS = ["10", "-1s", "1w", "ten", "600h"];
@@ -145,6 +168,10 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "tunnel.memory_budget": ["1023KiB", "49MiB", "8T", "-1", "lots"],
   "tunnel.refuse_v1": NOT_BOOLEANS,
   "tunnel.v1_rate": ["32767", "8T", "-1", "fast"],
+  "security.secret_key": NOT_PATHS,
+  "security.server_key": ["abc", "X", "SX", "none", "a b", "é"],
+  "security.client_key": ["abc", "X", "SX", "none", "a b", "é"],
+  "security.psk": NOT_PATHS,
   "log.level": ["trace", "warned", "in\nfo"],
   "log.format": ["xml", "json5"],
   "workers": ["0", "65", "-1", "all", "1.5"],

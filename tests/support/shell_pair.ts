@@ -9,7 +9,8 @@ import { Ingress, type IngressOptions } from "../../lib/client/client.ts";
 import type { ClientSeal } from "../../lib/client/sealer.ts";
 import { formatPublicKey, keyPairOf } from "../../lib/seal/keys.ts";
 import { NO_PSK } from "../../lib/seal/open.ts";
-import { ClientDirectory } from "../../lib/server/clients.ts";
+import { ClientDirectory, type KnownClient } from "../../lib/server/clients.ts";
+import type { TargetRules } from "../../lib/base/target_judge.ts";
 import type { ServerSeal } from "../../lib/server/reception.ts";
 import { Subjects } from "../../lib/wire/subjects.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -43,10 +44,28 @@ export const KEYS = {
   nextServer: keyPairOf(new Uint8Array(32).fill(14)),
 } as const;
 
+/** A client that a server knows, which may reach what `rules` let it: all unless told otherwise. */
+export function knownClient(
+  name: string,
+  publicKey: Uint8Array,
+  rules: Partial<TargetRules> = {},
+): KnownClient {
+  return {
+    name,
+    keys: [formatPublicKey(publicKey)],
+    targets: [{
+      allow: [],
+      deny: [],
+      called: { allow: `clients: ${name}`, deny: `clients: ${name}` },
+      ...rules,
+    }],
+  };
+}
+
 /** The clients that a server knows in tests. */
-export const DIRECTORY = new ClientDirectory(
-  new Map([[formatPublicKey(KEYS.client.publicKey), { name: "edge" }]]),
-);
+export const DIRECTORY = new ClientDirectory([
+  knownClient("edge", KEYS.client.publicKey),
+]);
 
 /** What seals the tunnels of a client. */
 export const CLIENT_SEAL: ClientSeal = {

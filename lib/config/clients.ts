@@ -1,0 +1,186 @@
+/**
+ * The list `clients` of a server's config file: who may open tunnels, by the
+ * keys of the clients, and what each of them may do.
+ *
+ * @module
+ */
+import { UsageError } from "../base/errors.ts";
+import type { TargetRule } from "../base/target_rules.ts";
+import { closest, quote } from "../base/text.ts";
+import type { Problems } from "./problems.ts";
+import { describe, isMapping, textOf } from "./file_values.ts";
+import * as types from "./types.ts";
+
+/** The key of the list in a config file. */
+export const CLIENTS_KEY = "clients";
+
+/** Characters of a key that name a client which has no other name. */
+const NAME_OF_KEY_LENGTH = 12;
+
+/** A client that may open tunnels. */
+export interface ClientEntry {
+  /** What it is called in logs and metrics; no other has the name. */
+  readonly name: string;
+  /** Its public keys: one, and while it changes them the next; no other has them. */
+  readonly keys: readonly string[];
+  /** The targets it may reach; without it, those that the server's general rules allow. */
+  readonly allow?: readonly TargetRule[];
+  /** Targets it may not reach, whatever else allows them. */
+  readonly deny?: readonly TargetRule[];
+  /** Most tunnels open at once; without it, the server's limit for any client. */
+  readonly maxTunnels?: number;
+  /** Most tunnels being opened at once; without it, no share of its own. */
+  readonly maxOpening?: number;
+  /** Most opens a second; without it, the server's limit for any client. */
+  readonly rate?: number;
+}
+
+/** An entry, and where it was written, for messages. */
+export interface WrittenClient {
+  /** The entry. */
+  readonly client: ClientEntry;
+  /** The place in the file, or the flag. */
+  readonly place: string;
+}
+
+/** How the values of an entry are written, by their keys. */
+const MEMBERS = {
+  name: types.clientName,
+  keys: types.publicKeys(),
+  allow: types.targetRules,
+  deny: types.targetRules,
+  max_tunnels: types.integer({ min: 1, max: types.MAX_TUNNELS }),
+  max_opening: types.integer({ min: 1, max: types.MAX_TUNNELS }),
+  rate: types.integer({ min: 1, max: types.MAX_OPEN_RATE }),
+} as const;
+
+type Member = keyof typeof MEMBERS;
+
+/** The entries of the list `value` in the file at `path`; what is wrong with one is a problem, which names it. */
+export function parseClients(
+  value: unknown,
+  { path, problems }: { readonly path: string; readonly problems: Problems },
+): WrittenClient[] {
+  if (!Array.isArray(value)) {
+    problems.add(
+      `${CLIENTS_KEY} in ${path}: ${
+        describe(value)
+      } where there must be a list`,
+    );
+    return [];
+  }
+  return value.flatMap((item: unknown, index) => {
+    const name = isMapping(item) && typeof item.name === "string"
+      ? ` (${quote(item.name)})`
+      : "";
+    const place = `${CLIENTS_KEY}[${index}]${name}`;
+    const client = parseEntry(item, `${place} in ${path}`, problems);
+    return client === undefined ? [] : [{ client, place }];
+  });
+}
+
+/** The clients that have nothing but one of these keys. */
+export function clientsOfKeys(keys: readonly string[]): WrittenClient[] {
+  return keys.map((key) => {
+    const name = key.slice(0, NAME_OF_KEY_LENGTH);
+    return {
+      client: { name, keys: [key] },
+      place: `security.client_key (${name}…)`,
+    };
+  });
+}
+
+/** Names and keys that more than one entry has, a sentence each that names both. */
+export function* duplicatesIn(
+  written: readonly WrittenClient[],
+): Generator<string> {
+  const owners = new Map<string, string>();
+  for (const { client, place } of written) {
+    const parts = [
+      ["name", client.name] as const,
+      ...client.keys.map((key) => ["key", key] as const),
+    ];
+    for (const [what, text] of parts) {
+      const owner = owners.get(`${what} ${text}`);
+      owners.set(`${what} ${text}`, owner ?? place);
+      if (owner === undefined) continue;
+      yield `${place}: its ${what} ${quote(text)} is that of ${owner}, too`;
+    }
+  }
+}
+
+/** The client that `item` describes; undefined when something is wrong with it. */
+function parseEntry(
+  item: unknown,
+  place: string,
+  problems: Problems,
+): ClientEntry | undefined {
+  if (!isMapping(item)) {
+    problems.add(`${place}: ${describe(item)} where there must be a mapping`);
+    return undefined;
+  }
+  for (const key of Object.keys(item)) {
+    if (Object.hasOwn(MEMBERS, key)) continue;
+    const near = closest(key, Object.keys(MEMBERS));
+    const hint = near === undefined ? "" : ` (did you mean ${near}?)`;
+    problems.add(`${place}: unknown key ${quote(key)}${hint}`);
+  }
+  const read = <K extends Member>(
+    key: K,
+  ): ReturnType<(typeof MEMBERS)[K]["parse"]> | undefined =>
+    problems.attempt(() => parseMember(item[key], key, { place, problems }));
+  const name = read("name");
+  const keys = read("keys");
+  const allow = read("allow");
+  const deny = read("deny");
+  const maxTunnels = read("max_tunnels");
+  const maxOpening = read("max_opening");
+  const rate = read("rate");
+  for (const key of ["name", "keys"] as const) {
+    if (isGiven(item[key])) continue;
+    problems.add(`${place}: it has no ${key}`);
+  }
+  if (allow?.length === 0) {
+    problems.add(
+      `${place}: allow is empty; leave it out where the server's general rules are meant`,
+    );
+  }
+  if (name === undefined || keys === undefined) return undefined;
+  return {
+    name,
+    keys,
+    ...(allow && { allow }),
+    ...(deny && { deny }),
+    ...(maxTunnels !== undefined && { maxTunnels }),
+    ...(maxOpening !== undefined && { maxOpening }),
+    ...(rate !== undefined && { rate }),
+  };
+}
+
+/** @throws {UsageError} naming the entry, the key and what is wrong. */
+function parseMember<K extends Member>(
+  value: unknown,
+  key: K,
+  { place, problems }: { readonly place: string; readonly problems: Problems },
+): ReturnType<(typeof MEMBERS)[K]["parse"]> | undefined {
+  if (!isGiven(value)) return undefined;
+  const type = MEMBERS[key];
+  const text = textOf(value, { type }, {
+    placeOf: (item) => `${place}: ${key}${item}`,
+    problems,
+  });
+  try {
+    return type.parse(text.trim()) as ReturnType<(typeof MEMBERS)[K]["parse"]>;
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) {
+      throw error;
+    }
+    throw new UsageError(`${place}: ${key}: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== null && value !== undefined;
+}
