@@ -6,7 +6,14 @@ import {
   processMetrics,
   sumMetrics,
 } from "../../lib/process/metrics.ts";
-import { Pair } from "../support/shell_pair.ts";
+import { ClientDirectory } from "../../lib/server/clients.ts";
+import {
+  CLIENT_SEAL,
+  KEYS,
+  knownClient,
+  Pair,
+  SERVER_SEAL,
+} from "../support/shell_pair.ts";
 
 Deno.test("formatMetrics() writes counters and gauges", () => {
   assert.equal(
@@ -74,6 +81,61 @@ Deno.test("every metric has a name that the format allows, once, and its samples
       assert.match(label, /^[a-z_]+$/);
     }
   }
+});
+
+/** The samples of metric `name` of a server, by their labels. */
+function samplesOf(
+  { server: { egress } }: Pair,
+  name: string,
+): Record<string, number> {
+  const nats = { connected: true, reconnects: 0 };
+  const found = collectMetrics(egress, nats).find((it) => it.name === name);
+  return Object.fromEntries(
+    found?.samples.map(({ labels, value }) => [
+      Object.values(labels ?? {}).join(" "),
+      value,
+    ]) ?? [],
+  );
+}
+
+Deno.test("a known client has its tunnels and bytes counted, as long as it is known, and nobody else has", async () => {
+  using plain = new Pair();
+  await plain.open();
+  assert.deepEqual(samplesOf(plain, "sproxy_client_tunnels"), {});
+  const clients = new ClientDirectory([
+    knownClient("edge", KEYS.client.publicKey),
+    knownClient("other", KEYS.otherClient.publicKey),
+  ]);
+  using pair = new Pair({
+    client: { seal: CLIENT_SEAL },
+    server: { seal: { ...SERVER_SEAL, clients } },
+  });
+  const ended = await pair.open();
+  const open = await pair.open();
+  for (const { app, target } of [ended, open]) {
+    app.send("hello");
+    target.send("me");
+  }
+  ended.app.end();
+  ended.target.end();
+  await pair.wait(1_000);
+  assert.deepEqual(samplesOf(pair, "sproxy_client_tunnels"), {
+    edge: 1,
+    other: 0,
+  });
+  assert.deepEqual(samplesOf(pair, "sproxy_client_bytes_total"), {
+    "edge sent": 4,
+    "edge received": 10,
+    "other sent": 0,
+    "other received": 0,
+  });
+  const left = knownClient("other", KEYS.otherClient.publicKey);
+  pair.server.egress.reload({
+    ...SERVER_SEAL,
+    clients: new ClientDirectory([left]),
+  });
+  await pair.wait(1_000);
+  assert.deepEqual(samplesOf(pair, "sproxy_client_tunnels"), { other: 0 });
 });
 
 Deno.test("sumMetrics() adds samples of the same labels", () => {

@@ -7,6 +7,7 @@ import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
 import { runWorkers } from "../../lib/process/workers.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { parseRun } from "../support/option_values.ts";
 
 /** A worker that says what the test makes it say. */
 class FakeThread extends EventTarget {
@@ -276,5 +277,31 @@ Deno.test("runWorkers() is ready while any worker is", async () => {
     thread.say(says(reason));
   }
   assert.equal(stage.status().notReadyReason, reason);
+  await stage.stop();
+});
+
+Deno.test("runWorkers() hands what was read anew to all workers, also to one that starts later", async () => {
+  using _log = captureLog();
+  const stage = new Stage(2);
+  stage.thread(0).say(STARTED);
+  await stage.settle();
+  const [first] = stage.thread(1).received;
+  assert.ok(first?.type === "start");
+  assert.equal(first.keys, KEYS);
+  const files = new Map([["./config.yaml", "clients: []"]]);
+  const keys = { seeds: ["SXB"], psk: "c2VjcmV0" };
+  stage.reloads.deliver({ config: parseRun("client", []).config, keys, files });
+  for (const at of [0, 1]) {
+    assert.deepEqual(stage.thread(at).received.at(-1), {
+      type: "reload",
+      files,
+      keys,
+    });
+  }
+  stage.thread(0).crash("out of luck");
+  await stage.clock.advance(10_000, () => stage.settle());
+  const [again] = stage.thread(2).received;
+  assert.ok(again?.type === "start");
+  assert.deepEqual([again.files, again.keys], [files, keys]);
   await stage.stop();
 });

@@ -168,6 +168,17 @@ Deno.test("who does not have the shared secret gets no further than the answer",
   }
 });
 
+Deno.test("an open that comes again is known though the keys were changed in between", () => {
+  const server = gate();
+  const { data } = ask();
+  assert.equal(server.read(data, OPEN, NOW).type, "ask");
+  server.setKeys({ keys: [OTHER, SERVER], psk: PSK });
+  assert.equal(server.read(data, OPEN, NOW).type, "repeated");
+  assert.equal(server.read(ask().data, OPEN, NOW).type, "ask");
+  server.setKeys({ keys: [OTHER], psk: PSK });
+  assert.equal(server.read(ask().data, OPEN, NOW).type, "not-for-us");
+});
+
 Deno.test("an open that comes again is known as long as it is in time, and then too old", () => {
   const server = gate();
   const { data } = ask({ time: NOW + MAX_CLOCK_SKEW_MS });

@@ -2,8 +2,11 @@
 import assert from "node:assert/strict";
 import { WIRE_CODES } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
+import { parseTargetRule } from "../../lib/base/target_rules.ts";
 import { ClientDirectory } from "../../lib/server/clients.ts";
+import type { ServerSeal } from "../../lib/server/reception.ts";
 import { captureLog } from "../support/capture_log.ts";
+import { FakeSocket } from "../support/fake_socket.ts";
 import type { SeenMessage } from "../support/memory_bus.ts";
 import {
   CLIENT_SEAL,
@@ -330,6 +333,103 @@ Deno.test("clocks that differ cost one more request", async () => {
     assert.ok(!app.closed, `${wallOffset}`);
     assert.equal(bench.server.targets.length, 1);
     assert.equal(asked, 2);
+  }
+});
+
+Deno.test("a server that reads its clients anew ends the tunnels that are no longer allowed, and no other", async () => {
+  const known = (
+    deny: readonly string[],
+    ...keys: readonly (keyof typeof KEYS)[]
+  ): ServerSeal => ({
+    ...SERVER_SEAL,
+    clients: new ClientDirectory(
+      keys.map((name) =>
+        knownClient(name, KEYS[name].publicKey, {
+          deny: deny.map(parseTargetRule),
+        })
+      ),
+    ),
+  });
+  for (
+    const [what, seal, why] of [
+      ["all stays", known([], "client", "otherClient"), undefined],
+      ["another target is denied", known(["10.0.0.8:*"], "client"), undefined],
+      ["the name is denied", known(["target:5"], "client"), /target:5 is not/],
+      ["the address is denied", known(["10.0.0.0/24:*"], "client"), /target:5/],
+      [
+        "the client is gone",
+        known([], "otherClient"),
+        /no client with the key/,
+      ],
+    ] as const
+  ) {
+    const sockets: FakeSocket[] = [];
+    using bench = new Pair({
+      ...SEALED,
+      server: {
+        seal: known([], "client"),
+        dial: () => {
+          sockets.push(new FakeSocket("10.0.0.7:5"));
+          return Promise.resolve(sockets[sockets.length - 1] ?? assert.fail());
+        },
+      },
+    });
+    const app = bench.client.listener.connect();
+    await bench.settle();
+    assert.deepEqual(bench.sizes, [1, 1]);
+    using log = captureLog();
+    bench.server.egress.reload(seal);
+    await bench.wait(1_000);
+    assert.deepEqual(bench.sizes, why ? [0, 0] : [1, 1], what);
+    assert.equal(app.closed, why !== undefined, what);
+    const ends = log.records.map(({ properties }) => properties);
+    assert.equal(ends.length, why ? 2 : 0, what);
+    for (const { reason, why: told } of ends) {
+      assert.equal(reason, "denied");
+      if (why !== undefined) assert.match(String(told), why);
+    }
+  }
+});
+
+Deno.test("a target that is no longer allowed when it is connected gets no tunnel", async () => {
+  const dial = Promise.withResolvers<FakeSocket>();
+  using bench = new Pair({
+    ...SEALED,
+    server: { seal: SERVER_SEAL, dial: () => dial.promise },
+  });
+  const app = bench.client.listener.connect();
+  await bench.settle();
+  bench.server.egress.reload({
+    ...SERVER_SEAL,
+    clients: new ClientDirectory([
+      knownClient("edge", KEYS.client.publicKey, {
+        deny: [parseTargetRule("10.0.0.7:*")],
+      }),
+    ]),
+  });
+  const socket = new FakeSocket("10.0.0.7:5");
+  dial.resolve(socket);
+  await bench.wait(1_000);
+  assert.ok(app.closed && socket.closed);
+  assert.deepEqual(bench.sizes, [0, 0]);
+  assert.deepEqual(refusals(bench.client), ["denied"]);
+});
+
+Deno.test("keys that are read anew count for the next open, at either end, and open tunnels go on", async () => {
+  using bench = new Pair(SEALED);
+  const { app, target } = await bench.open();
+  bench.server.egress.reload({ ...SERVER_SEAL, keys: [KEYS.nextServer] });
+  bench.client.ingress.reload({
+    ...CLIENT_SEAL,
+    serverKeys: [KEYS.nextServer.publicKey],
+  });
+  const next = await bench.open();
+  for (
+    const [one, other] of [[app, target], [next.app, next.target]] as const
+  ) {
+    one.send("still here");
+    await bench.wait(100);
+    assert.equal(other.text, "still here");
   }
 });
 
