@@ -85,7 +85,7 @@ export function clientsOfKeys(keys: readonly string[]): WrittenClient[] {
     const name = key.slice(0, NAME_OF_KEY_LENGTH);
     return {
       client: { name, keys: [key] },
-      place: `security.client_key (${name}…)`,
+      place: `security.client_key (${name})`,
     };
   });
 }

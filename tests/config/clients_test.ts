@@ -141,7 +141,10 @@ Deno.test("what is wrong with a client is told by its place and name", () => {
         `clients: [{name: "a b", keys: [${ONE}]}]`,
         'name: "a b" is no client name',
       ],
-      [`clients: [{name: 7, keys: [${ONE}]}]`, 'name: "7"', "no client name"],
+      [
+        `clients: [{name: 7, keys: [${ONE}]}]`,
+        'name: the number "7" where there must be a string in quotes',
+      ],
       [
         `clients: [{name: a, keys: [${ONE}, ${SEED}]}]`,
         'clients[0] ("a")',

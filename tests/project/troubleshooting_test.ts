@@ -25,6 +25,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "… is no header name",
   "No bus has these options",
   "a server refused an open that it was not asked before",
+  "a worker runs a role",
   // Ends that the process itself brings about.
   "the bus is closed",
   "The bus is closed",
@@ -35,7 +36,11 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   // Why of lines of level debug.
   "it cannot be answered",
   "no connection ID in the subject",
+  "a sealed open came a second time",
   // Between programs.
+  "sproxy mac",
+  "sproxy … lane",
+  "# public key: … … ",
   "PUB … ",
   "NATS/1.0  ",
   "tcp-sproxy …",
