@@ -110,6 +110,10 @@ for (const name of ROLES) {
         const role = name === "client" ? client : server;
         using conn = await dial(client.endpoint);
         await roundTrip(conn);
+        // One that starts late reads the file, too.
+        if (workers !== "1") {
+          await role.entry(({ msg }) => msg === "workers started");
+        }
         const mark = role.process.mark();
         const good = await hangUp(role);
         assert.equal(good.level, "info", good.text);

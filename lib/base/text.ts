@@ -46,10 +46,12 @@ export function quote(text: string, limit: number = QUOTE_LIMIT): string {
 
 /**
  * `text`, which may be one URL or several, with everything that could be a
- * secret replaced by `***`: whatever stands before the last `@`.
+ * secret replaced by `***`: whatever stands before the last `@`, and the seed
+ * of an nkey, which somebody took for a path or a public key.
  */
 export function redactUrl(text: string): string {
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1***@");
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1***@")
+    .replaceAll(/(?<![A-Z2-7])S[A-Z][A-Z2-7]{20,}/g, "***");
 }
 
 /**

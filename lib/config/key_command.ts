@@ -4,7 +4,7 @@
  * @module
  */
 import { UsageError } from "../base/errors.ts";
-import { closest, quote } from "../base/text.ts";
+import { closest, quote, redactUrl } from "../base/text.ts";
 import { secretPath } from "./types.ts";
 
 /** The word that a command line about keys begins with. */
@@ -43,7 +43,7 @@ export function parseKeyCommand(args: readonly string[]): KeyCommand {
       throw new UsageError(
         word === ""
           ? `${KEY_WORD} is followed by ${KINDS.join(", ")}`
-          : `Unknown command ${quote(`${KEY_WORD} ${word}`)}${hint}`,
+          : `Unknown command ${quote(redactUrl(`${KEY_WORD} ${word}`))}${hint}`,
       );
     }
   }
@@ -84,6 +84,6 @@ function parseOut(kind: string, args: readonly string[]): string | undefined {
 
 function unexpected(kind: string, arg: string): UsageError {
   return new UsageError(
-    `Unexpected argument ${quote(arg)} of ${KEY_WORD} ${kind}`,
+    `Unexpected argument ${quote(redactUrl(arg))} of ${KEY_WORD} ${kind}`,
   );
 }

@@ -22,7 +22,7 @@ import { hmac, nonceOf, open, rekey, seal, TAG_BYTES } from "./noise.ts";
 export const SEALED_TYPE = 16;
 
 /** Bytes that sealing adds to a frame. */
-export const SEAL_OVERHEAD_BYTES = 10 + TAG_BYTES;
+export const SEAL_OVERHEAD_BYTES: number = 10 + TAG_BYTES;
 
 /**
  * Frames of a lane under one key: far below what the cipher stands (2^48

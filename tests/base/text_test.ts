@@ -47,7 +47,7 @@ Deno.test("closest() finds the word that was meant", () => {
   assert.equal(closest("x".repeat(100_000), flags), undefined);
 });
 
-Deno.test("redactUrl() leaves nothing that stands before the last @", () => {
+Deno.test("redactUrl() leaves nothing that stands before the last @, nor a seed", () => {
   for (
     const [text, shown] of [
       ["nats://localhost:4222", "nats://localhost:4222"],
@@ -57,6 +57,9 @@ Deno.test("redactUrl() leaves nothing that stands before the last @", () => {
       ["nats://ann:hunt,er2@host", "nats://***@host"],
       ["nats://ann:hunt\ner2@host", "nats://***@host"],
       ["nats://ann:hunter2@", "nats://***@"],
+      ['"SXAACAIBAEAQCAIBAEAQCAIBAEAQ"', '"***"'],
+      ["key SUAACAIBAEAQCAIBAEAQCAIBAEAQ,b", "key ***,b"],
+      ["XSXACAIBAEAQCAIBAEAQCAIBAEAQ", "XSXACAIBAEAQCAIBAEAQCAIBAEAQ"],
     ] as const
   ) assert.equal(redactUrl(text), shown);
 });
