@@ -11,7 +11,6 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
-import type { KeyTexts } from "./key_files.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
 import type { Status } from "./status.ts";
@@ -57,20 +56,20 @@ export interface WorkersOptions {
 export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
   const slots: Slot[] = [];
-  const read: Read = { files: options.files, keys: host.keys };
+  let reload: Reload | undefined;
   host.onReload(({ files, keys }) => {
-    read.files = files;
-    read.keys = keys;
-    for (const slot of slots) slot.tell({ type: "reload", files, keys });
+    reload = { type: "reload", files, keys };
+    for (const slot of slots) slot.tell(reload);
   });
+  const slotOptions = { ...options, latestReload: () => reload };
   // The first one finds the port, if it is free to choose; the others share it.
-  const first = new Slot(1, { ...options, read });
+  const first = new Slot(1, slotOptions);
   slots.push(first);
   host.showStatus(() => statusOfAll(slots, count));
   const address = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
-      slots.push(new Slot(index, { ...options, read }, address));
+      slots.push(new Slot(index, slotOptions, address));
     }
     await Promise.all(slots.map(({ started }) => started.promise));
     host.onStarted(address);
@@ -79,15 +78,12 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   await Promise.all(slots.map(({ ended }) => ended.promise));
 }
 
-/** What workers that start are to have of files, as it was read last. */
-interface Read {
-  files: ReadFiles;
-  keys: KeyTexts | undefined;
-}
+type Reload = ToWorker & { readonly type: "reload" };
 
 /** What a slot is told. */
-interface SlotOptions extends Omit<WorkersOptions, "files"> {
-  readonly read: Readonly<Read>;
+interface SlotOptions extends WorkersOptions {
+  /** What was read anew last, for a worker that starts after it. */
+  readonly latestReload: () => Reload | undefined;
 }
 
 /** The place of one worker, filled again when it fails. */
@@ -135,7 +131,7 @@ class Slot {
   }
 
   #spawn(): void {
-    const { role, args, read, count, host, startThread = startWorker } =
+    const { role, args, files, count, host, startThread = startWorker } =
       this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
@@ -147,20 +143,23 @@ class Slot {
     });
     this.#worker = worker;
     const [index, address] = [this.#index, this.#address];
-    const { pipes, tunnelsByDescriptors: all } = host;
+    const { pipes, keys, tunnelsByDescriptors: all } = host;
     const tunnelsByDescriptors = all === undefined
       ? undefined
       : Math.max(1, Math.floor(all / count));
     this.tell({
       type: "start",
       args,
-      ...read,
+      files,
       pipes,
+      keys,
       index,
       count,
       address,
       tunnelsByDescriptors,
     });
+    const reload = this.#options.latestReload();
+    if (reload !== undefined) this.tell(reload);
   }
 
   /** Sends a message to the worker, if one runs. */

@@ -172,10 +172,10 @@ export class Egress implements Disposable {
    */
   reload(seal: ServerSeal): void {
     this.#reception.reload(seal);
-    this.session.counters.keepClients(seal.clients.names);
     this.session.abortWhere(({ info, peer }) =>
       this.#objectionTo(peer?.key, info)
     );
+    this.session.counters.keepClients(seal.clients.names);
   }
 
   /** Why the holder of `key` may not have a tunnel that was dialled; undefined if they may. */

@@ -300,8 +300,10 @@ Deno.test("runWorkers() hands what was read anew to all workers, also to one tha
   }
   stage.thread(0).crash("out of luck");
   await stage.clock.advance(10_000, () => stage.settle());
-  const [again] = stage.thread(2).received;
+  // Like its siblings it has the options of the start.
+  const [again, reload] = stage.thread(2).received;
   assert.ok(again?.type === "start");
-  assert.deepEqual([again.files, again.keys], [files, keys]);
+  assert.deepEqual([again.files, again.keys], [FILES, KEYS]);
+  assert.deepEqual(reload, { type: "reload", files, keys });
   await stage.stop();
 });
