@@ -7,6 +7,7 @@ import { getLogger } from "@logtape/logtape";
 import {
   type Address,
   formatAddress,
+  parseIp,
   tryParseAddress,
 } from "../base/address.ts";
 import type {
@@ -189,7 +190,9 @@ export class Egress implements Disposable {
     return this.#reception.clients?.objection(
       key,
       asked,
-      typeof dialled === "string" ? undefined : dialled.host,
+      typeof dialled === "string" || parseIp(dialled.host) === undefined
+        ? undefined
+        : dialled.host,
     );
   }
 
