@@ -35,8 +35,14 @@ export function* exposures(
     if (config.client.allowFrom.length === 0 && listensAt.some(isEverywhere)) {
       yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, --listen-addr 127.0.0.1:PORT keeps it to this machine)";
     }
-  } else if (config.server.allowTarget.length === 0) {
-    yield "dials any target: whoever may publish opens reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)";
+  } else if (
+    config.server.allowTarget.length === 0 &&
+    !(hasKeys(config) && config.clients.every(({ allow }) => allow))
+  ) {
+    const who = hasKeys(config)
+      ? "whoever has the key of a client without 'allow'"
+      : "whoever may publish opens";
+    yield `dials any target: ${who} reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)`;
   }
   yield* loginExposures(config.nats);
   for (const path of secretFiles(config.nats, secretConfigFile)) {
@@ -47,6 +53,10 @@ export function* exposures(
       quote(path)
     } has mode ${shown} (chmod 600 makes it the owner's alone)`;
   }
+}
+
+function hasKeys({ clients }: ConfigByRole["server"]): boolean {
+  return clients.length > 0;
 }
 
 /** The mode of the file at `path`, what it is a link to; undefined where it is no file or the system has no modes. */
