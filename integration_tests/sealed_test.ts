@@ -494,7 +494,7 @@ for (const workers of ["1", "2"]) {
         deny: [`10.${at}.0.1:22`],
         max_tunnels: at + 1,
         max_opening: 8,
-        rate: "1MiB",
+        rate: 100,
       }));
       const entries = (more: {
         readonly goes: boolean;
@@ -594,7 +594,7 @@ for (const workers of ["1", "2"]) {
           String(why),
           client === "goes"
             ? /knows no client with the key X/
-            : /no longer, an allowed target \(.*clients: fenced\)/,
+            : /is denied by .*\(clients: fenced\)/,
         );
       }
       // Once for each signal, however many workers there are.

@@ -39,10 +39,9 @@ export function* exposures(
     config.server.allowTarget.length === 0 &&
     !(hasKeys(config) && config.clients.every(({ allow }) => allow))
   ) {
-    const who = hasKeys(config)
-      ? "whoever has the key of a client without 'allow'"
-      : "whoever may publish opens";
-    yield `dials any target: ${who} reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)`;
+    yield hasKeys(config)
+      ? "dials any target: whoever has the key of a client without 'allow' reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)"
+      : "dials any target: whoever may publish opens reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)";
   }
   yield* loginExposures(config.nats);
   for (const path of secretFiles(config.nats, secretConfigFile)) {

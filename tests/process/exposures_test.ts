@@ -2,20 +2,33 @@
 import assert from "node:assert/strict";
 import { exposures, modeOf } from "../../lib/process/exposures.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
-import { fakeSources, HIDDEN, parseRun } from "../support/option_values.ts";
+import {
+  fakeSources,
+  HIDDEN,
+  parseRun,
+  PUBLIC_KEYS,
+} from "../support/option_values.ts";
 
 /** What stands open for these flags and variables. */
 function found(
   role: Role,
-  { args = [], env = {}, listensAt = [], secretConfigFile, modes = {} }: {
+  {
+    args = [],
+    env = {},
+    files = {},
+    listensAt = [],
+    secretConfigFile,
+    modes = {},
+  }: {
     readonly args?: readonly string[];
     readonly env?: Readonly<Record<string, string>>;
+    readonly files?: Readonly<Record<string, string>>;
     readonly listensAt?: readonly string[];
     readonly secretConfigFile?: string;
     readonly modes?: Readonly<Record<string, number>>;
   },
 ): string[] {
-  const { config } = parseRun(role, args, fakeSources({ env }));
+  const { config } = parseRun(role, args, fakeSources({ env, files }));
   return [...exposures(config, {
     listensAt,
     secretConfigFile,
@@ -48,6 +61,27 @@ Deno.test("exposures(): a server that dials any target", () => {
     const all = found("server", { args });
     assert.equal(all.length, told ? 1 : 0);
     for (const text of all) assert.match(text, /^dials any target: /);
+  }
+});
+
+Deno.test("exposures(): a server whose clients have keys, unless each has targets of its own", () => {
+  const [one, two] = PUBLIC_KEYS;
+  const any = `- { name: a, keys: ${one} }`;
+  const bound = `- { name: b, keys: ${two}, allow: "db:5432" }`;
+  for (
+    const [entries, told] of [
+      [[any], true],
+      [[any, bound], true],
+      [[bound], false],
+    ] as const
+  ) {
+    const files = { "/s.yaml": `clients:\n${entries.join("\n")}\n` };
+    const args = ["--config", "/s.yaml", "--secret-key", "k"];
+    const all = found("server", { args, files });
+    assert.equal(all.length, told ? 1 : 0, entries.join());
+    for (const text of all) {
+      assert.match(text, /^dials any target: whoever has the key of /);
+    }
   }
 });
 
