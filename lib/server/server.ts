@@ -25,18 +25,14 @@ import {
 } from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
-  type Asker,
-  askerOf,
-  decodeRequest,
   encodeAgain,
   encodeDialing,
-  encodeRefusal,
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
 import { Dials } from "./dials.ts";
-import { Rates } from "./rates.ts";
 import { RefusalLog } from "./refusal_log.ts";
+import { INBOXES, Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
 import { type Ask, Reception, type ServerSeal } from "./reception.ts";
 import type { KnownClient } from "./clients.ts";
@@ -46,7 +42,6 @@ import {
   type ConnectionId,
   firstNumber,
   formatId,
-  isSubject,
   makeToken,
   MAX_ID_LENGTH,
   OPEN_TOKEN,
@@ -61,17 +56,6 @@ const DIALING_NOTICE_MS = { first: 500, next: 1_000 } as const;
 /** Version 1 peers remembered as warned of; with more the log has told enough. */
 const MAX_V1_PEERS = 1024;
 
-/**
- * Where version 1 clients are answered, and nowhere else: the original's
- * library makes inboxes, and so do all others. Any other subject may be one
- * that the asker itself may not publish to.
- */
-const INBOXES = "_INBOX.";
-
-const REFUSE_V1 = new TunnelError(
-  "version",
-  "the server refuses version 1 clients (--refuse-v1)",
-);
 const DRAINING = new TunnelError("draining", "the server is about to stop");
 const NATS_DOWN = new TunnelError(
   "nats-down",
@@ -125,7 +109,7 @@ export class Egress implements Disposable {
   readonly #reception: Reception;
   readonly #stop = new AbortController();
   readonly #dials = new Dials();
-  readonly #rates = new Rates();
+  readonly #requests: Requests;
   readonly #refusals: RefusalLog;
   readonly #v1Peers = new Set<string>();
   #nextV1Number: number;
@@ -157,6 +141,13 @@ export class Egress implements Disposable {
       pattern: `${INBOXES}>`,
       subjectOf: (inbox) => INBOXES + inbox,
       onChange: () => {},
+    });
+    this.#requests = new Requests({
+      ...options,
+      counters: this.session.counters,
+      refusals: this.#refusals,
+      inboxRefusal: () => this.#inboxes.refusal,
+      send: (subject, message) => void this.#send(subject, message),
     });
     this.#bus.onLink((event) => this.#onLink(event), this.#stop.signal);
     this.#join();
@@ -290,77 +281,9 @@ export class Egress implements Disposable {
   }
 
   #onRequest(message: BusMessage): void {
-    const { subject, reply } = message;
-    const header = (name: string): string | undefined => message.header(name);
-    const asker = askerOf(header);
-    const answerTo = this.#answerSubject(asker, { subject, reply });
-    if (typeof answerTo !== "string") {
-      this.#dropped(subject, answerTo.why);
-      return;
-    }
-    const sender = this.#senderOn(subject);
-    if (!this.#isWithinRate(sender, answerTo)) return;
-    if (asker !== undefined && !this.#hasOurPrefix(asker, reply, sender)) {
-      return;
-    }
-    let request: OpenRequest;
-    try {
-      request = decodeRequest(header, message.data);
-    } catch (error) {
-      if (!(error instanceof TunnelError)) throw error;
-      this.#dropped(subject, error.text);
-      this.session.counters.refused(error.code);
-      this.#send(answerTo, encodeRefusal(error, this.#options.token));
-      return;
-    }
-    this.#onAsked(request, { subject, sender, answerTo });
-  }
-
-  /** Whether a client hears us: one with another data prefix cannot even be told that it does not. */
-  #hasOurPrefix({ client }: Asker, reply: string, sender: string): boolean {
-    const text = this.#options.subjects.prefixProblem(client, reply);
-    if (text === undefined) return true;
-    const reason: Reason = { code: "denied", text };
-    this.session.counters.refused(reason.code);
-    this.#refusals.note({ client, payer: sender, reason });
-    return false;
-  }
-
-  /** Who asks on `subject`, as far as the broker vouches for it. */
-  #senderOn(subject: string): string {
-    const { subjects } = this.#options;
-    return subjects.requestedBy(subject) ??
-      `clients on ${subjects.request}`;
-  }
-
-  /** Whether the sender of a request may make one now; if not, it is told as long as that is cheap. */
-  #isWithinRate(
-    sender: string,
-    answerTo: string,
-    rate: number = this.#options.maxOpenRate,
-  ): boolean {
-    const verdict = this.#rates.ask(sender, rate, this.#clock.now());
-    if (verdict === "take") return true;
-    const reason: Reason = {
-      code: "limit",
-      text: `more than ${rate} opens in a second (--max-open-rate)`,
-    };
-    this.session.counters.refused(reason.code);
-    this.#refusals.note({ client: sender, payer: sender, reason });
-    if (verdict === "refuse") {
-      this.#send(answerTo, encodeRefusal(reason, this.#options.token));
-    }
-    return false;
-  }
-
-  #onAsked(
-    request: OpenRequest,
-    { subject, sender, answerTo: reply }: {
-      readonly subject: string;
-      readonly sender: string;
-      readonly answerTo: string;
-    },
-  ): void {
+    const received = this.#requests.receive(message);
+    if (received === undefined) return;
+    const { request, subject, sender, answerTo: reply } = received;
     if (request.native?.not?.includes(this.#options.token)) {
       this.#send(reply, encodeAgain(this.#options.token));
       return;
@@ -374,55 +297,25 @@ export class Egress implements Disposable {
       case "ask": {
         const { ask } = understood;
         const { known } = ask;
-        if (
-          known?.rate !== undefined &&
-          !this.#isWithinRate(known.name, reply, known.rate)
-        ) return;
-        const refusal = this.#objection(ask);
+        const over = known?.rate === undefined
+          ? undefined
+          : this.#requests.overRate(known.name, known.rate);
+        const refusal = over?.reason ?? this.#objection(ask);
         if (refusal === undefined) void this.#open(ask, id, reply);
-        else this.#refuse(reply, refusal, ask);
+        else this.#refuse(reply, refusal, ask, { tell: over?.tell });
         return;
       }
       case "answer": {
         const { answer, reason, client } = understood;
-        this.session.counters.refused(reason.code);
         const payer = client ?? sender;
-        this.#refusals.note({
-          client: client ?? clientOf(request),
-          payer,
-          reason,
-        });
+        const asker = client ?? request.native?.client ?? "version 1";
+        this.#requests.refuse({ client: asker, payer, reason });
         this.#send(reply, answer);
         return;
       }
       case "nothing":
-        this.#dropped(subject, understood.why);
+        this.#requests.drop(subject, understood.why);
     }
-  }
-
-  /** The subject for the answer, or why there is to be none. */
-  #answerSubject(
-    asker: Asker | undefined,
-    { subject, reply }: Pick<BusMessage, "subject" | "reply">,
-  ): string | { readonly why: string } {
-    const { subjects } = this.#options;
-    const owner = subjects.requestedBy(subject);
-    if (asker !== undefined) {
-      const { client, number } = asker;
-      return owner === undefined || owner === client
-        ? subjects.answerTo(client, number)
-        : { why: `it says to come from the client ${client}` };
-    }
-    if (owner !== undefined || !isInbox(reply)) {
-      return { why: "it cannot be answered" };
-    }
-    const { refusal } = this.#inboxes;
-    return refusal === undefined ? reply : { why: refusal.text };
-  }
-
-  #dropped(subject: string, why: string): void {
-    this.session.counters.malformed++;
-    this.#log.debug("request dropped", { subject, why });
   }
 
   /** Says once per peer what version 1 cannot do; its inbox tells one peer from another. */
@@ -437,9 +330,8 @@ export class Egress implements Disposable {
   }
 
   /** Why a request is refused before its target is looked at; undefined if it is not. */
-  #objection({ native, known, payer }: Ask): Reason | undefined {
-    const { maxTunnelsPerClient, refuseV1 } = this.#options;
-    if (native === undefined && refuseV1) return REFUSE_V1;
+  #objection({ known, payer }: Ask): Reason | undefined {
+    const { maxTunnelsPerClient } = this.#options;
     if (this.#draining) return DRAINING;
     const dials = this.#dials.countOf(payer);
     const maxTunnels = known?.maxTunnels ?? maxTunnelsPerClient;
@@ -542,11 +434,15 @@ export class Egress implements Disposable {
     });
   }
 
-  #refuse(reply: string, reason: Reason, ask: Ask): void {
+  #refuse(
+    reply: string,
+    reason: Reason,
+    ask: Ask,
+    { tell = true }: { readonly tell?: boolean | undefined } = {},
+  ): void {
     const { client, payer, target } = ask;
-    this.session.counters.refused(reason.code);
-    this.#refusals.note({ client, payer, target, reason });
-    this.#send(reply, ask.refuse(reason));
+    this.#requests.refuse({ client, payer, target, reason });
+    if (tell) this.#send(reply, ask.refuse(reason));
   }
 
   #send(subject: string, { headers, body }: OpenMessage): boolean {
@@ -566,14 +462,4 @@ export class Egress implements Disposable {
       number: native?.number ?? this.#nextV1Number++,
     };
   }
-}
-
-/** Whether a version 1 client may be answered on `reply`. */
-function isInbox(reply: string): boolean {
-  return reply.startsWith(INBOXES) && isSubject(reply);
-}
-
-/** What a request says of who sent it. */
-function clientOf({ native }: OpenRequest): string {
-  return native?.client ?? "version 1";
 }
