@@ -247,6 +247,55 @@ Deno.test("a server with a key takes no unsealed open, and a client with one no 
   }
 });
 
+Deno.test("a client that its key names has the limits of its entry, and no other pays for it", async () => {
+  const edge = knownClient("edge", KEYS.client.publicKey);
+  const other = knownClient("other", KEYS.otherClient.publicKey);
+  for (
+    const [limits, open, words] of [
+      [{ maxTunnels: 2 }, 2, /^2 tunnels of edge are open or being opened/],
+      [{ maxOpening: 1 }, 1, /^1 opens of edge are under way/],
+      [{ rate: 3 }, 3, /^more than 3 opens in a second/],
+    ] as const
+  ) {
+    using log = captureLog();
+    const dials: PromiseWithResolvers<FakeSocket>[] = [];
+    using bench = new Pair({
+      ...SEALED,
+      server: {
+        seal: {
+          ...SERVER_SEAL,
+          clients: new ClientDirectory([{ ...edge, ...limits }, other]),
+        },
+        dial: () => {
+          const dial = Promise.withResolvers<FakeSocket>();
+          dials.push(dial);
+          if (!("maxOpening" in limits)) dial.resolve(new FakeSocket());
+          return dial.promise;
+        },
+      },
+    });
+    using second = new TestClient(bench.broker, bench.clock, {
+      token: "client2",
+      seal: { ...CLIENT_SEAL, key: KEYS.otherClient },
+    });
+    for (let i = 0; i < 5; i++) bench.client.listener.connect();
+    await bench.settle();
+    assert.equal(dials.length, open, String(words));
+    second.listener.connect();
+    await bench.settle();
+    assert.equal(dials.length, open + 1, String(words));
+    const refused = log.records.filter(({ rawMessage }) =>
+      rawMessage === "open refused"
+    );
+    assert.ok(refused.length >= 5 - open);
+    for (const { properties } of refused) {
+      assert.equal(properties.client, "edge");
+      assert.equal(properties.reason, "limit");
+      assert.match(String(properties.why), words);
+    }
+  }
+});
+
 Deno.test("a server refuses a client whose key it does not know before it dials, and tells it so", async () => {
   using log = captureLog();
   using bench = new Pair({
