@@ -12,19 +12,6 @@ import { KEY_BYTES, type KeyPair, keyPairOf } from "./keys.ts";
 import { SEAL_SCHEME } from "../wire/open.ts";
 import { hmac, Initiator, Responder, sha256, SUITE } from "./noise.ts";
 
-/** How far the clock of a client may be off, in ms: what is older may be a repetition that nobody remembers. */
-export const MAX_CLOCK_SKEW_MS = 60_000;
-
-/** How long the first messages are remembered, in ms: as long as one of them would still be in time. */
-const REPLAY_MEMORY_MS = 2 * MAX_CLOCK_SKEW_MS;
-
-/**
- * Opens remembered against repetition, at about 150 bytes each: more than a
- * server dials in that time. When they are as many, opens are refused with
- * `limit`; a client needs a known key to fill them.
- */
-const MAX_REMEMBERED = 200_000;
-
 /** Bytes of the code over the first message that shows whom it is for. */
 const MAC_BYTES = 16;
 
@@ -135,24 +122,17 @@ export class SealedAsk {
   }
 }
 
-/** What a server finds in the data of a sealed open. */
-export type SealedRequest =
-  /** It is in order. */
-  | OpenedAsk & { readonly type: "ask"; readonly target: string }
-  /** It is, but the client's clock is not: to be answered with our time. */
-  | OpenedAsk & { readonly type: "clock" }
-  /** Sealed for another server, or by nobody who knows the key. */
-  | { readonly type: "not-for-us" }
-  /** It has come before: somebody repeats it. */
-  | { readonly type: "repeated" }
-  /** No more can be remembered. */
-  | OpenedAsk & { readonly type: "full" };
-
-/** An open whose sender is known. */
+/** An open whose sender is known, and which may have come before. */
 export interface OpenedAsk {
   /** The client's public key: who it is. */
   readonly client: Uint8Array;
-  /** Seals the one answer to it. */
+  /** What no other open has in common with it. */
+  readonly id: string;
+  /** When it was sealed, by the client's clock, in ms since 1970. */
+  readonly sealedAt: number;
+  /** What is asked for. */
+  readonly target: string;
+  /** Seals the one answer to it; undefined when there was one. */
   readonly answer: (
     answer: SealedAnswer,
   ) =>
@@ -174,7 +154,6 @@ export class SealedGate {
   #macKeys: readonly Uint8Array[] = [];
   #psk = NO_PSK;
   readonly #random: Random;
-  readonly #seen = new Map<string, number>();
 
   /** A gate for the holder of the keys. */
   constructor({ random, ...keys }: GateKeys & { readonly random: Random }) {
@@ -182,17 +161,17 @@ export class SealedGate {
     this.setKeys(keys);
   }
 
-  /** From now on opens are for the holder of these; those that came before are remembered. */
+  /** From now on opens are for the holder of these. */
   setKeys({ keys, psk }: GateKeys): void {
     this.#keys = keys;
     this.#macKeys = keys.map(({ publicKey }) => macKeyOf(publicKey));
     this.#psk = psk;
   }
 
-  /** Reads the data of an open at `time`, in ms since 1970. */
-  read(data: Uint8Array, open: OpenContext, time: number): SealedRequest {
+  /** Reads the data of an open; undefined where it was sealed for another server, or by nobody who knows the key. */
+  read(data: Uint8Array, open: OpenContext): OpenedAsk | undefined {
     const end = data.length - MAC_BYTES;
-    if (end <= 0) return { type: "not-for-us" };
+    if (end <= 0) return undefined;
     const message = data.subarray(0, end);
     const mac = data.subarray(end);
     // What costs a few µs keeps away what costs hundreds.
@@ -200,7 +179,7 @@ export class SealedGate {
       timingSafeEqual(hmac(key, message).subarray(0, MAC_BYTES), mac)
     );
     const local = this.#keys[which];
-    if (local === undefined) return { type: "not-for-us" };
+    if (local === undefined) return undefined;
     const handshake = new Responder({
       prologue: prologueOf(open),
       local,
@@ -209,12 +188,18 @@ export class SealedGate {
     });
     const first = handshake.read(message);
     const asked = first && decodeAsk(first.payload);
-    if (first === undefined || asked === undefined) {
-      return { type: "not-for-us" };
-    }
-    const opened: OpenedAsk = {
+    if (first === undefined || asked === undefined) return undefined;
+    let answered = false;
+    return {
       client: first.remote,
+      // The client's ephemeral key, which is new for each.
+      id: message.subarray(0, KEY_BYTES).toBase64(),
+      sealedAt: asked.time,
+      target: asked.target,
       answer: (answer) => {
+        // A second one would be under the nonces of the first.
+        if (answered) return undefined;
+        answered = true;
         const second = handshake.write(encodeAnswer(answer));
         return second && {
           data: second.message,
@@ -222,23 +207,6 @@ export class SealedGate {
         };
       },
     };
-    if (Math.abs(asked.time - time) > MAX_CLOCK_SKEW_MS) {
-      return { ...opened, type: "clock" };
-    }
-    this.#forget(time);
-    const ephemeral = message.subarray(0, KEY_BYTES).toBase64();
-    if (this.#seen.has(ephemeral)) return { type: "repeated" };
-    if (this.#seen.size >= MAX_REMEMBERED) return { ...opened, type: "full" };
-    this.#seen.set(ephemeral, time + REPLAY_MEMORY_MS);
-    return { ...opened, type: "ask", target: asked.target };
-  }
-
-  /** Forgets what would no longer be in time. */
-  #forget(time: number): void {
-    for (const [ephemeral, until] of this.#seen) {
-      if (until >= time) return;
-      this.#seen.delete(ephemeral);
-    }
   }
 }
 

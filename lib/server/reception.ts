@@ -15,8 +15,8 @@ import {
   type Random,
   type SealedAnswer,
   SealedGate,
-  type SealedRequest,
 } from "../seal/open.ts";
+import { SeenOpens } from "../seal/seen_opens.ts";
 import type { SealSpec } from "../session/session.ts";
 import {
   encodeAccept,
@@ -64,6 +64,9 @@ const CLOCKS: Reason = {
   code: "denied",
   text: "the clocks of client and server are more than a minute apart",
 };
+
+/** Why nothing can be answered under a seal. */
+const NO_SECRET = "no secret can be agreed on with the client";
 
 /** What a server reads sealed opens with, and whose it takes. */
 export interface ServerSeal extends GateKeys {
@@ -140,21 +143,23 @@ export class Ask {
     return this.known?.name ?? this.native?.client ?? "version 1";
   }
 
-  /** The message that says that the target is connected, and what the tunnel is sealed with. */
+  /**
+   * The message that says that the target is connected, and what the tunnel is
+   * sealed with.
+   *
+   * @throws {TunnelError} `protocol` where no secret can be agreed on.
+   */
   accept(
     id: string,
     window: number,
   ): { readonly message: OpenMessage; readonly seal?: SealSpec } {
     const { native } = this;
     if (this.#opened !== undefined) {
-      const { data, keys } = sealAnswer(this.#opened, {
-        type: "open",
-        id,
-        window,
-      });
+      const sealed = this.#opened.answer({ type: "open", id, window });
+      if (sealed === undefined) throw new TunnelError("protocol", NO_SECRET);
       return {
-        message: encodeSealed(data, this.#token),
-        seal: { keys, peerKey: this.key ?? "" },
+        message: encodeSealed(sealed.data, this.#token),
+        seal: { keys: sealed.keys, peerKey: this.key ?? "" },
       };
     }
     const message = encodeAccept({
@@ -164,11 +169,11 @@ export class Ask {
     return { message };
   }
 
-  /** The message that says why not. */
-  refuse(reason: Reason): OpenMessage {
-    return this.#opened === undefined
-      ? encodeRefusal(reason, this.#token)
-      : refuseSealed(this.#opened, reason, this.#token);
+  /** The message that says why not; undefined where it was answered before. */
+  refuse(reason: Reason): OpenMessage | undefined {
+    if (this.#opened === undefined) return encodeRefusal(reason, this.#token);
+    const sealed = this.#opened.answer({ type: "refused", reason });
+    return sealed && encodeSealed(sealed.data, this.#token);
   }
 }
 
@@ -176,6 +181,7 @@ export class Ask {
 export class Reception {
   readonly #options: AskOptions;
   readonly #gate: SealedGate | undefined;
+  readonly #seen = new SeenOpens();
   #clients: ClientDirectory | undefined;
 
   /** Takes opens as `options` say. */
@@ -209,30 +215,25 @@ export class Reception {
       if (this.#clients !== undefined) return this.#refuse(SEALED_ONLY);
       return { type: "ask", ask: new Ask(request, { target, token, sender }) };
     }
-    if (this.#clients === undefined) return this.#refuse(NO_KEY);
-    const found = native &&
+    const clients = this.#clients;
+    if (clients === undefined) return this.#refuse(NO_KEY);
+    const opened = native &&
       this.#unseal(target.sealed, { ...native, requestSubject: subject });
-    if (found === undefined || found.type === "not-for-us") {
-      return this.#refuse(OTHER_KEY);
-    }
-    if (found.type === "repeated") {
-      return { type: "nothing", why: "a sealed open came a second time" };
-    }
-    return this.#judge(found, request, { sender, clients: this.#clients });
+    if (opened === undefined) return this.#refuse(OTHER_KEY);
+    return this.#judge(opened, request, { sender, clients });
   }
 
   #unseal(
     data: Uint8Array,
     asked: Omit<OpenContext, "dataPrefix">,
-  ): SealedRequest | undefined {
-    const { subjects, clock } = this.#options;
-    const context = { ...asked, dataPrefix: subjects.prefix };
-    return this.#gate?.read(data, context, clock.wallTime());
+  ): OpenedAsk | undefined {
+    const { subjects } = this.#options;
+    return this.#gate?.read(data, { ...asked, dataPrefix: subjects.prefix });
   }
 
   /** A client has proved to have its key. */
   #judge(
-    found: Extract<SealedRequest, OpenedAsk>,
+    opened: OpenedAsk,
     request: OpenRequest,
     { sender, clients }: {
       readonly sender: string;
@@ -240,32 +241,39 @@ export class Reception {
     },
   ): Understood {
     const { token, clock } = this.#options;
-    const shown = formatPublicKey(found.client);
-    const known = clients.find(shown);
-    const refuse = (reason: Reason): Understood => ({
-      type: "answer",
-      answer: refuseSealed(found, reason, token),
-      reason,
-      client: known?.name ?? shown,
-    });
-    if (known === undefined) return refuse(unknownKey(shown));
-    switch (found.type) {
+    const key = formatPublicKey(opened.client);
+    const known = clients.find(key);
+    const answer = (
+      reason: Reason,
+      said: SealedAnswer = { type: "refused", reason },
+    ): Understood => {
+      const sealed = opened.answer(said);
+      return sealed === undefined ? { type: "nothing", why: NO_SECRET } : {
+        type: "answer",
+        answer: encodeSealed(sealed.data, token),
+        reason,
+        client: known?.name ?? key,
+      };
+    };
+    // Whose opens are remembered is known: nobody else can fill the memory.
+    if (known === undefined) return answer(unknownKey(key));
+    const now = clock.wallTime();
+    const { id, sealedAt } = opened;
+    switch (this.#seen.take(id, { client: known.name, sealedAt, now })) {
+      case "repeated":
+        return { type: "nothing", why: "a sealed open came a second time" };
       case "full":
-        return refuse(FULL);
-      case "clock": {
-        const time = clock.wallTime();
-        const { data } = sealAnswer(found, { type: "clock", time });
-        const answer = encodeSealed(data, token);
-        return { type: "answer", answer, reason: CLOCKS, client: known.name };
-      }
-      case "ask": {
-        const target = tryParseAddress(found.target);
+        return answer(FULL);
+      case "clock":
+        return answer(CLOCKS, { type: "clock", time: now });
+      case "new": {
+        const target = tryParseAddress(opened.target);
         if (typeof target !== "string") {
-          const options = { target, token, sender, opened: found, known };
+          const options = { target, token, sender, opened, known };
           return { type: "ask", ask: new Ask(request, options) };
         }
         const text = `what the open asks for is no address: ${target}`;
-        return refuse({ code: "protocol", text });
+        return answer({ code: "protocol", text });
       }
     }
   }
@@ -274,26 +282,4 @@ export class Reception {
     const answer = encodeRefusal(reason, this.#options.token);
     return { type: "answer", answer, reason, client: undefined };
   }
-}
-
-function refuseSealed(
-  opened: OpenedAsk,
-  reason: Reason,
-  token: string,
-): OpenMessage {
-  const { data } = sealAnswer(opened, { type: "refused", reason });
-  return encodeSealed(data, token);
-}
-
-/** @throws {TunnelError} for a key of the client's with which nothing can be agreed. */
-function sealAnswer(
-  opened: OpenedAsk,
-  answer: SealedAnswer,
-): { readonly data: Uint8Array; readonly keys: SealSpec["keys"] } {
-  const sealed = opened.answer(answer);
-  if (sealed !== undefined) return sealed;
-  throw new TunnelError(
-    "protocol",
-    "no secret can be agreed on with the client",
-  );
 }

@@ -442,7 +442,8 @@ export class Egress implements Disposable {
   ): void {
     const { client, payer, target } = ask;
     this.#requests.refuse({ client, payer, target, reason });
-    if (tell) this.#send(reply, ask.refuse(reason));
+    const answer = tell ? ask.refuse(reason) : undefined;
+    if (answer !== undefined) this.#send(reply, answer);
   }
 
   #send(subject: string, { headers, body }: OpenMessage): boolean {
