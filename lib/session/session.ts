@@ -510,8 +510,9 @@ export class Session implements Disposable {
     const opened = this.#closed.open(id, message);
     if (opened === undefined) {
       this.counters.rejected++;
-      // For one that has never been there is no seal.
-      if (isSealed(message.data)) {
+      // Of one that has ended nothing is said to who has not its seal; one that
+      // has never been has none.
+      if (isSealed(message.data) && !this.knows(formatId(id))) {
         onUnknown(id, () => this.#closed.answer(id, "unknown", now));
       }
       return;

@@ -53,6 +53,14 @@ const PROFILES: readonly Profile[] = [
     resets: true,
     scarce: true,
   },
+  {
+    ...QUIET,
+    name: "sealed tunnels and a hostile broker",
+    share: 0.2,
+    lossy: true,
+    cuts: true,
+    hostile: true,
+  },
 ];
 
 /**
@@ -191,7 +199,8 @@ class Trial {
         ),
     );
     await this.#within(
-      UNKNOWN_MS,
+      // Nobody believes a RESET that is not sealed: its peer has to be silent, too.
+      this.#profile.hostile ? LOST_PEER_MS : UNKNOWN_MS,
       "a tunnel unknown to the client",
       () => targets.every((target) => target.closed || pair.farOf(target)),
     );
@@ -297,6 +306,9 @@ class Trial {
       case "shutdown":
         return this.#left;
       case "peer-gone":
+        // Of a sealed tunnel that the client never had.
+        if (this.#profile.hostile && far === undefined) return true;
+        return this.#left || this.#messages("peer lost").length > 0;
       case "nats-down":
         return this.#left || this.#messages("peer lost").length > 0;
       case "unknown-tunnel": // or forgotten

@@ -231,6 +231,30 @@ Deno.test("frames that come for a sealed tunnel that has ended are answered unde
   );
 });
 
+Deno.test("who has not the seal of a tunnel that has ended is told nothing under it", async () => {
+  using bench = new Pair(SEALED);
+  const { app, target } = await bench.open();
+  const subjects: string[] = [];
+  bench.broker.filter = ({ subject }) => {
+    subjects.push(subject);
+    return true;
+  };
+  target.reset();
+  await bench.settle();
+  assert.ok(app.closed);
+  const last = subjects.find((subject) => subject.includes("to_client")) ?? "";
+  const to = last.replace("to_client", "to_server");
+  for (const subject of [last, to]) {
+    subjects.length = 0;
+    bench.broker.connect().publish(subject, {
+      byteLength: 40,
+      encodeInto: (bytes, at) => void bytes.fill(16, at, at + 40),
+    });
+    await bench.settle();
+    assert.deepEqual(subjects, [subject]);
+  }
+});
+
 Deno.test("a server with a key takes no unsealed open, and a client with one no unsealed answer", async () => {
   for (
     const options of [

@@ -18,9 +18,9 @@ export interface SealedMessage {
 }
 
 /** What the enemy sees, and does. */
-export class HostilePath {
+export class HostilePath<M extends SealedMessage> {
   readonly #random: () => number;
-  readonly #kept: SealedMessage[] = [];
+  readonly #kept: M[] = [];
   readonly #subjects: string[] = [];
   /** Counters seen last, by subject and lane. */
   readonly #counters = new Map<string, bigint>();
@@ -36,7 +36,7 @@ export class HostilePath {
    * Sees a message, and gives what arrives of it and with it. No lane of a
    * tunnel may use one counter twice: it is the cipher's nonce.
    */
-  pass(message: SealedMessage): readonly SealedMessage[] {
+  pass(message: M): readonly M[] {
     this.#checkCounter(message);
     this.#keep(message);
     if (this.#random() >= this.mischief) return [message];
@@ -77,18 +77,18 @@ export class HostilePath {
     return all[Math.floor(this.#random() * all.length)];
   }
 
-  #keep(message: SealedMessage): void {
+  #keep(message: M): void {
     const kept = { ...message, data: message.data.slice() };
     if (this.#kept.length < MAX_KEPT) this.#kept.push(kept);
     else this.#kept[Math.floor(this.#random() * MAX_KEPT)] = kept;
   }
 
-  #old(): SealedMessage | undefined {
+  #old(): M | undefined {
     const found = this.#pick(this.#kept);
     return found && { ...found, data: found.data.slice() };
   }
 
-  #changed(message: SealedMessage): SealedMessage {
+  #changed(message: M): M {
     const data = message.data.slice();
     const bit = Math.floor(this.#random() * data.length * 8);
     data[bit >> 3] = (data[bit >> 3] ?? 0) ^ (1 << (bit & 7));
@@ -99,7 +99,7 @@ export class HostilePath {
   }
 
   /** A frame in the clear, of any kind. */
-  #madeUp(message: SealedMessage): SealedMessage {
+  #madeUp(message: M): M {
     const offset = Math.floor(this.#random() * 100_000);
     const position = { ack: offset, limit: offset + 1_000 };
     const codes = Object.keys(WIRE_CODES) as (keyof typeof WIRE_CODES)[];

@@ -113,7 +113,7 @@ export class SimulatedBus {
   readonly random: () => number;
   readonly ends: Readonly<Record<Role, SimulatedEnd>>;
   readonly #events = new EventQueue();
-  readonly #hostile: HostilePath | undefined;
+  readonly #hostile: HostilePath<SealedMessage> | undefined;
   #faults: Faults = CALM;
 
   /** Both ends with all their tunnels open. */

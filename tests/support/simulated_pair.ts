@@ -8,8 +8,15 @@ import type { LogRecord } from "@logtape/logtape";
 import { type BufferPool, SLAB_BYTES } from "../../lib/base/buffer_pool.ts";
 import type { Session } from "../../lib/session/session.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
+import { HostilePath } from "./hostile_path.ts";
 import type { MemoryBus, SeenMessage } from "./memory_bus.ts";
-import { Pair, TestClient, type TestServer } from "./shell_pair.ts";
+import {
+  CLIENT_SEAL,
+  Pair,
+  SERVER_SEAL,
+  TestClient,
+  type TestServer,
+} from "./shell_pair.ts";
 import { SimulatedApplication, type World } from "./simulated_application.ts";
 import {
   type BusSetup,
@@ -94,6 +101,8 @@ export class SimulatedPair implements World, Disposable {
   readonly #log: readonly LogRecord[];
   readonly #random: () => number;
   readonly #underWay = new Map<number, Parcel[]>();
+  /** Whose the broker is, where tunnels are sealed because of them. */
+  readonly #hostile: HostilePath<SeenMessage> | undefined;
   #faults: Faults = CALM;
   #passing = false;
   #failure: unknown;
@@ -116,14 +125,19 @@ export class SimulatedPair implements World, Disposable {
       halfCloseTimeout: 0,
       random: (bytes: Uint8Array) => bytes.map(() => random() * 256),
     };
+    const { mischief } = setup;
+    const sealed = mischief !== undefined;
+    this.#hostile = sealed ? new HostilePath(random, mischief) : undefined;
     this.#pair = new Pair({
       client: {
         ...common,
         memoryBudget: setup.sendBudget,
-        codec: setup.codec,
+        codec: sealed ? "binary" : setup.codec,
+        ...(sealed && { seal: CLIENT_SEAL }),
       },
       server: {
         ...common,
+        ...(sealed && { seal: SERVER_SEAL }),
         memoryBudget: setup.receiveBudget,
         dial: (_target, signal) => this.#dial(signal),
       },
@@ -227,6 +241,7 @@ export class SimulatedPair implements World, Disposable {
   /** No more faults: links up and free, all applications read. */
   calm(): void {
     this.#faults = CALM;
+    if (this.#hostile !== undefined) this.#hostile.mischief = 0;
     for (const process of Object.values(this.processes)) {
       this.#restore(process);
       process.bus.drained();
@@ -338,8 +353,15 @@ export class SimulatedPair implements World, Disposable {
     assert.ok(++this.messages < MAX_MESSAGES, "livelock: no end of messages");
     const from = this.#from(message);
     this.#fill(from, message.data.length);
+    for (const each of this.#hostile?.pass(message) ?? [message]) {
+      this.#send(each, from);
+    }
+    return false;
+  }
+
+  #send(message: SeenMessage, from: Process): void {
     const { loss, repeat, reorder, delay } = this.#faults;
-    if (this.#random() < loss) return false;
+    if (this.#random() < loss) return;
     const copies = this.#random() < repeat ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
       const late = Math.floor(delay * this.#random());
@@ -349,7 +371,6 @@ export class SimulatedPair implements World, Disposable {
       }
       this.#post(at, { message, lost: false });
     }
-    return false;
   }
 
   #from({ from }: SeenMessage): Process {
