@@ -68,7 +68,7 @@ export class Initiator {
   constructor(options: HandshakeOptions & { readonly remote: Uint8Array }) {
     this.#options = options;
     this.#remote = options.remote;
-    this.#state = new SymmetricState(options.prologue, options.remote);
+    this.#state = SymmetricState.begin(options.prologue, options.remote);
   }
 
   /** The first message; undefined if the other's static key is none to agree with. */
@@ -83,12 +83,12 @@ export class Initiator {
     return concat(ephemeral.publicKey, sealedStatic, sealedPayload);
   }
 
-  /** Takes the second message; undefined if it is not from the other side. */
+  /** Takes the second message; undefined if it is not from the other side, whose message may come yet. */
   read(
     message: Uint8Array,
   ): TransportKeys & { readonly payload: Uint8Array } | undefined {
     const { local, ephemeral, psk } = this.#options;
-    const state = this.#state;
+    const state = this.#state.copy();
     if (message.length < KEY_BYTES + TAG_BYTES) return undefined;
     const remote = message.subarray(0, KEY_BYTES);
     state.mixEphemeral(remote);
@@ -119,7 +119,10 @@ export class Responder {
   /** A handshake with whoever begins it. */
   constructor(options: HandshakeOptions) {
     this.#options = options;
-    this.#state = new SymmetricState(options.prologue, options.local.publicKey);
+    this.#state = SymmetricState.begin(
+      options.prologue,
+      options.local.publicKey,
+    );
   }
 
   /** Takes the first message; undefined if it is not for our static key. */
@@ -170,12 +173,27 @@ class SymmetricState {
   #key = NOTHING;
   #nonce = 0;
 
-  constructor(prologue: Uint8Array, responderStatic: Uint8Array) {
-    const name = new TextEncoder().encode(SUITE);
-    this.#hash = sha256(name);
-    this.#chainingKey = this.#hash;
-    this.#mixHash(prologue);
-    this.#mixHash(responderStatic);
+  private constructor(chainingKey: Uint8Array, hash: Uint8Array) {
+    this.#chainingKey = chainingKey;
+    this.#hash = hash;
+  }
+
+  static begin(
+    prologue: Uint8Array,
+    responderStatic: Uint8Array,
+  ): SymmetricState {
+    const name = sha256(new TextEncoder().encode(SUITE));
+    const state = new SymmetricState(name, name);
+    state.#mixHash(prologue);
+    state.#mixHash(responderStatic);
+    return state;
+  }
+
+  copy(): SymmetricState {
+    const copy = new SymmetricState(this.#chainingKey, this.#hash);
+    copy.#key = this.#key;
+    copy.#nonce = this.#nonce;
+    return copy;
   }
 
   /** A token `e`; with a psk in the pattern it is a key, too (9.2). */

@@ -91,7 +91,7 @@ Deno.test("a sealed open tells the server the target and the client, and the cli
   assert.equal(answer({ type: "clock", time: NOW }), undefined);
 });
 
-Deno.test("an answer to another open, or one that was changed, is not taken", () => {
+Deno.test("an answer to another open, or one that was changed, is not taken, and the right one is after it", () => {
   const [one, two] = [ask(), ask()];
   const request = opened(gate().read(one.data, OPEN));
   const data: Uint8Array | undefined = request.answer({
@@ -104,15 +104,10 @@ Deno.test("an answer to another open, or one that was changed, is not taken", ()
   for (let at = 0; at < data.length; at++) {
     const changed: Uint8Array = Uint8Array.from(data);
     changed[at] = (changed[at] ?? 0) ^ 1;
-    // Reading takes the handshake on, so each try has one of its own.
-    const fresh = SealedAsk.make(
-      { key: CLIENT, psk: NO_PSK },
-      SERVER.publicKey,
-      { ...OPEN, target: "db:5432", time: NOW },
-      counting(10),
-    );
-    assert.equal(fresh?.read(changed), undefined, `byte ${at}`);
+    assert.equal(one.read(changed), undefined, `byte ${at}`);
   }
+  // Nor do they keep the right one from being read.
+  assert.equal(one.read(data)?.answer.type, "open");
 });
 
 Deno.test("what is said in the clear cannot be changed on the way", () => {
