@@ -31,7 +31,7 @@ const REQUESTS = ["proxy.request", "proxy.request.>"];
 /** How often a recorded message is sent again. */
 const REPEATS = 5;
 
-/** Offsets at which bytes are tried to be put in: more than a tunnel here has. */
+/** Offsets at which bytes are tried to be put in: more than the target gets here. */
 const OFFSETS = 1_024;
 
 /** Opens that a rogue server tries to get. */
@@ -231,9 +231,7 @@ integrationTest(
     await connection[Symbol.asyncDispose]();
     const end = await client.entry(ended);
     assert.equal(end.reason, "ok");
-    for (const bytes of [end.sent, end.received]) {
-      assert.ok(Number(bytes) < OFFSETS, `${bytes}`);
-    }
+    assert.ok(Number(end.sent) < OFFSETS, `${end.sent}`);
   },
 );
 
