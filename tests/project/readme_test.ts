@@ -7,6 +7,25 @@ const readme = await Deno.readTextFile(
   new URL("../../README.md", import.meta.url),
 );
 
+/** The documents whose words a test holds to what there is. */
+const DOCS = [
+  "architecture",
+  "protocol",
+  "reliability",
+  "security",
+  "troubleshooting",
+] as const;
+
+/** The names by which links find the headings of a document, as GitHub makes them. */
+function anchorsOf(markdown: string): Set<string> {
+  const prose = markdown.replaceAll(/^```.*?^```$/gms, "");
+  const titles = [...prose.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
+    title.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-")
+  );
+  return new Set(titles);
+}
+
 /** Without what the formatter adds to a table. */
 function plain(markdown: string): string {
   return markdown.replaceAll(/-{2,}/g, "-").replaceAll(/\s+/g, " ");
@@ -17,21 +36,32 @@ Deno.test("README's tables are those of the options (tools/update_readme.ts make
   assert.ok(same, "run tools/update_readme.ts, then deno fmt README.md");
 });
 
-Deno.test("README links to files that exist", async () => {
-  const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)/g)];
-  assert.ok(links.length > 0);
-  for (const [, path = ""] of links) {
-    await Deno.stat(new URL(`../../${path}`, import.meta.url));
+Deno.test("README and docs link to files and headings that exist", async () => {
+  const files = ["README.md", ...DOCS.map((doc) => `docs/${doc}.md`)];
+  const broken: string[] = [];
+  let count = 0;
+  for (const file of files) {
+    const from = new URL(`../../${file}`, import.meta.url);
+    const text = await Deno.readTextFile(from);
+    const links = text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)/g);
+    for (const [link, path = "", anchor] of links) {
+      count++;
+      const to = path === "" ? from : new URL(path, from);
+      const target = await Deno.readTextFile(to).catch(() => undefined);
+      if (target === undefined || anchor && !anchorsOf(target).has(anchor)) {
+        broken.push(`${file}: ${link}`);
+      }
+    }
   }
+  assert.ok(count > 60, `${count}`);
+  assert.deepEqual(broken, []);
 });
 
 Deno.test("docs name files that exist", async () => {
   const folders = ["", "tests/", "integration_tests/", "lib/"];
   const missing: string[] = [];
   let count = 0;
-  for (
-    const doc of ["architecture", "protocol", "reliability", "troubleshooting"]
-  ) {
+  for (const doc of DOCS) {
     const text = await Deno.readTextFile(
       new URL(`../../docs/${doc}.md`, import.meta.url),
     );
