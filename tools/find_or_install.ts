@@ -1,7 +1,7 @@
 /**
- * Finds nats-server and redis-server, and installs them where that needs no
- * question: on a Debian-like system with apt-get, as root or with sudo that
- * asks for no password.
+ * Finds nats-server, redis-server and openssl, and installs them where that
+ * needs no question: on a Debian-like system with apt-get, as root or with sudo
+ * that asks for no password.
  *
  * `deno task setup` runs it; the demo, the tests and the gate use it.
  *
@@ -31,6 +31,16 @@ export const TOOLS = [
     command: "redis-server",
     aptPackage: "redis-server",
     hint: "Redis 6 or later for your system, on PATH",
+  },
+] as const satisfies readonly Tool[];
+
+/** The same, and what only the tests need. */
+export const TEST_TOOLS = [
+  ...TOOLS,
+  {
+    command: "openssl",
+    aptPackage: "openssl",
+    hint: "OpenSSL 3 or later for your system, on PATH",
   },
 ] as const satisfies readonly Tool[];
 
@@ -224,7 +234,7 @@ async function sh(
 if (import.meta.main) {
   try {
     // deno-lint-ignore no-console -- a command-line tool's output
-    await findOrInstall((line) => console.log(line));
+    await findOrInstall((line) => console.log(line), TEST_TOOLS);
   } catch (error) {
     if (!(error instanceof RunError)) throw error;
     // deno-lint-ignore no-console -- a command-line tool's output

@@ -6,6 +6,7 @@
  */
 
 import { setImmediate } from "node:timers";
+import { nkeys } from "@nats-io/nats-core";
 
 /** A message as it came. */
 export interface RawMessage {
@@ -25,6 +26,14 @@ export interface RawOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** How to log in, beside what the URL says. */
+export interface RawLogin {
+  /** PEM of the authority that vouches for the broker; given, TLS is spoken. */
+  readonly ca?: string;
+  /** Seed of the nkey to log in with. */
+  readonly seed?: string;
+}
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -38,7 +47,9 @@ function nobody(subject: string): RawMessage {
 
 /** One connection to a nats-server; it is not made again when it is lost. */
 export class RawNats implements AsyncDisposable {
-  readonly #conn: Deno.TcpConn;
+  /** What the broker has complained of, such as a permissions violation. */
+  readonly errors: string[] = [];
+  readonly #conn: Deno.Conn;
   readonly #handlers = new Map<number, (message: RawMessage) => void>();
   readonly #pongs: (() => void)[] = [];
   readonly #running: Promise<void>;
@@ -51,12 +62,22 @@ export class RawNats implements AsyncDisposable {
   #writing = false;
   #closed = false;
 
-  private constructor(conn: Deno.TcpConn, user: string, pass: string) {
+  private constructor(
+    conn: Deno.Conn,
+    login: Readonly<Record<string, string>>,
+  ) {
     this.#conn = conn;
-    const login = user === "" ? "" : `"user":"${user}","pass":"${pass}",`;
-    this.#send(
-      `CONNECT {${login}"verbose":false,"pedantic":false,"lang":"test","version":"0","headers":true,"no_responders":true,"protocol":1}\r\n`,
-    );
+    const connect = {
+      ...login,
+      verbose: false,
+      pedantic: false,
+      lang: "test",
+      version: "0",
+      headers: true,
+      no_responders: true,
+      protocol: 1,
+    };
+    this.#send(`CONNECT ${JSON.stringify(connect)}\r\n`);
     this.#running = this.#run();
     this.subscribe(`${this.#inbox}.*`, (message) => {
       this.#waiting.get(message.subject)?.(message);
@@ -65,11 +86,22 @@ export class RawNats implements AsyncDisposable {
   }
 
   /** Connects to `nats://[user:password@]host:port`; subscriptions are in place after a flush. */
-  static async connect(url: string): Promise<RawNats> {
+  static async connect(url: string, login: RawLogin = {}): Promise<RawNats> {
     const { hostname, port, username, password } = new URL(url);
+    const { ca, seed } = login;
     const conn = await Deno.connect({ hostname, port: Number(port) });
     conn.setNoDelay(true);
-    const nats = new RawNats(conn, username, password);
+    const nonce = ca === undefined && seed === undefined
+      ? ""
+      : await readNonce(conn);
+    const nats = new RawNats(
+      ca === undefined
+        ? conn
+        : await Deno.startTls(conn, { hostname, caCerts: [ca] }),
+      seed === undefined
+        ? username === "" ? {} : { user: username, pass: password }
+        : signed(seed, nonce),
+    );
     await nats.flush();
     return nats;
   }
@@ -192,6 +224,9 @@ export class RawNats implements AsyncDisposable {
           case "PONG":
             this.#pongs.shift()?.();
             break;
+          case "-ERR":
+            this.errors.push(fields.join(" "));
+            break;
           case "MSG":
           case "HMSG":
             await this.#message(verb.toUpperCase() === "HMSG", fields);
@@ -256,4 +291,29 @@ export class RawNats implements AsyncDisposable {
       this.#buffer = joined;
     }
   }
+}
+
+/** Reads the broker's greeting, byte for byte because TLS may follow, and gives what is to be signed. */
+async function readNonce(conn: Deno.Conn): Promise<string> {
+  const byte = new Uint8Array(1);
+  let text = "";
+  while (!text.endsWith("\n")) {
+    if (await conn.read(byte) === null) throw new Error(`NATS left: ${text}`);
+    text += String.fromCharCode(...byte);
+  }
+  const { nonce } = JSON.parse(text.slice("INFO ".length));
+  return String(nonce);
+}
+
+/** What proves that somebody has the key of `seed`. */
+function signed(
+  seed: string,
+  nonce: string,
+): Readonly<Record<string, string>> {
+  const pair = nkeys.fromSeed(encoder.encode(seed.trim()));
+  return {
+    nkey: pair.getPublicKey(),
+    sig: Uint8Array.from(pair.sign(encoder.encode(nonce)))
+      .toBase64({ alphabet: "base64url", omitPadding: true }),
+  };
 }
