@@ -469,6 +469,47 @@ integrationTest(
   },
 );
 
+integrationTest(
+  "rotation: --psk is changed by SIGHUP, at one end and then the other, and tunnels go on",
+  async () => {
+    await using folder = await Folder.make();
+    await using nats = await startNatsServer();
+    await using echo = startEcho();
+    const { server, client, psk } = await makeKeys(folder);
+    const { url } = nats;
+    // Each end has a file of its own.
+    const secret = await Deno.readTextFile(psk);
+    const [theirs, mine] = ["server.psk", "client.psk"];
+    for (const name of [theirs, mine]) await writeSecret(folder, name, secret);
+    await using role = await startSealedServer({
+      url,
+      folder,
+      args: [
+        ...["--secret-key", server.path, "--client-key", client.publicKey],
+        ...["--psk", folder.at(theirs)],
+      ],
+    });
+    await using ours = await startSealedClient({
+      url,
+      folder,
+      key: client,
+      serverKeys: [server.publicKey],
+      target: echo.address,
+      args: ["--psk", folder.at(mine)],
+    });
+    using conn = await dial(ours.endpoint);
+    await roundTrip(conn);
+    const next = crypto.getRandomValues(new Uint8Array(32)).toBase64();
+    await writeSecret(folder, theirs, next);
+    assert.equal((await hangUp(role)).level, "info");
+    assert.match(await refusal(ours), /not sealed with the right keys/);
+    await writeSecret(folder, mine, next);
+    assert.equal((await hangUp(ours)).level, "info");
+    await expectTunnel(ours);
+    await roundTrip(conn);
+  },
+);
+
 /** How many clients the config file of a large deployment has. */
 const MANY = 100;
 
