@@ -19,8 +19,9 @@ export interface Budgets {
 }
 
 /** The tunnels of one payer, and what they hold. */
-interface Account {
-  readonly budgets: Budgets;
+interface Account extends Budgets {
+  readonly sendBudget: BudgetShare;
+  readonly receiveBudget: BudgetShare;
   tunnels: number;
 }
 
@@ -57,21 +58,25 @@ export class Payers {
     let account = this.#accounts.get(payer);
     if (account === undefined) {
       const { sendBudget, receiveBudget } = this.#whole;
-      const budgets = {
+      account = {
         sendBudget: new BudgetShare(sendBudget),
         receiveBudget: new BudgetShare(receiveBudget),
+        tunnels: 0,
       };
-      account = { budgets, tunnels: 0 };
       this.#accounts.set(payer, account);
     }
     account.tunnels++;
-    return account.budgets;
+    const { sendBudget, receiveBudget } = account;
+    return { sendBudget, receiveBudget };
   }
 
   /** A tunnel of this payer has ended, and holds nothing any more. */
   close(payer: string | undefined): void {
     const account = payer === undefined ? undefined : this.#accounts.get(payer);
     if (account === undefined || payer === undefined) return;
-    if (--account.tunnels === 0) this.#accounts.delete(payer);
+    if (--account.tunnels > 0) return;
+    this.#accounts.delete(payer);
+    account.sendBudget[Symbol.dispose]();
+    account.receiveBudget[Symbol.dispose]();
   }
 }

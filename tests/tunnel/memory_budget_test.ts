@@ -70,6 +70,27 @@ Deno.test("BudgetShare leaves a third to others, however many tunnels of one pay
   );
 });
 
+Deno.test("BudgetShare keeps something for each payer, however much others hold beyond what they may", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 9 }), (greedy) => {
+      const whole = new MemoryBudget(1_000_000);
+      const modest = new BudgetShare(whole);
+      const all = Array.from({ length: greedy }, () => new BudgetShare(whole));
+      // As when each of many tunnels holds the one frame that it always may.
+      for (const share of all) share.reserve(2_000_000);
+      const kept = 1_000_000 / (greedy + 2);
+      assert.ok(Math.abs(modest.allowance - kept) < 1);
+      for (const share of all) assert.equal(share.allowance, 0);
+      modest.reserve(kept);
+      assert.ok(modest.allowance < 1);
+      // Those that are gone are no longer kept anything.
+      modest.release(kept);
+      for (const share of all) share[Symbol.dispose]();
+      assert.equal(modest.allowance, 500_000);
+    }),
+  );
+});
+
 Deno.test("BudgetShare.release() gives back to the whole", () => {
   const whole = new MemoryBudget(100);
   const share = new BudgetShare(whole);
