@@ -4,12 +4,19 @@
  * @module
  */
 import type { Encodable } from "../base/encodable.ts";
+import { TunnelError } from "../base/errors.ts";
 import { binaryCodec } from "./binary.ts";
 import type { Frame } from "./frame.ts";
 import { jsonCodec } from "./json.ts";
 
 /** The first byte of a message in JSON: no frame type is `{`. */
 const JSON_START = 0x7b;
+
+/**
+ * Longest frame in JSON that is read, in bytes: ours are a third of that, and to
+ * read one takes ten times as long as to receive it.
+ */
+const MAX_JSON_BYTES = 64 * 1024;
 
 /** Names of the codecs, as written in flags and open headers. */
 export const CODEC_NAMES = ["binary", "json"] as const;
@@ -47,8 +54,13 @@ export function codecOf(name: CodecName): Codec {
  * Reads a frame in whichever form it comes; undefined for a type of a later
  * version.
  *
- * @throws {TunnelError} `protocol` when the message is malformed.
+ * @throws {TunnelError} `protocol` when the message is malformed, or too long for its form.
  */
 export function decodeFrame(data: Uint8Array): Frame | undefined {
-  return (data[0] === JSON_START ? jsonCodec : binaryCodec).decode(data);
+  if (data[0] !== JSON_START) return binaryCodec.decode(data);
+  if (data.length <= MAX_JSON_BYTES) return jsonCodec.decode(data);
+  throw new TunnelError(
+    "protocol",
+    `a frame in JSON has ${data.length} bytes, at most ${MAX_JSON_BYTES} are read`,
+  );
 }

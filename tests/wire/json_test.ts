@@ -7,6 +7,7 @@ import {
   MAX_OFFSET,
   MAX_RESET_TEXT_BYTES,
 } from "../../lib/wire/frame.ts";
+import { decodeFrame } from "../../lib/wire/codec.ts";
 import { jsonCodec } from "../../lib/wire/json.ts";
 import { frames } from "../support/arbitraries.ts";
 
@@ -191,6 +192,15 @@ Deno.test("jsonCodec refuses JSON that is nested beyond reason", () => {
       isProtocolError,
     );
   }
+});
+
+Deno.test("decodeFrame() reads no JSON that is far longer than a frame", () => {
+  const payload = new Uint8Array(16 * 1024);
+  const frame = { type: "data", offset: 0, ack: 0, limit: 0, payload } as const;
+  const bytes = encode(frame);
+  assert.deepEqual(decodeFrame(bytes), frame);
+  const long = `${decoder.decode(bytes)}${" ".repeat(64 * 1024)}`;
+  assert.throws(() => decodeFrame(encoder.encode(long)), isProtocolError);
 });
 
 Deno.test("jsonCodec cuts the text of a RESET", () => {
