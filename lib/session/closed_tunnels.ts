@@ -28,8 +28,9 @@ export type Ending =
 
 /**
  * Tunnels remembered: some seconds of the highest rate of short connections, at
- * about 250 bytes each, 1 KiB where they are sealed. A peer has as many as are
- * free: alone half of them, and none can push out what others left.
+ * about 250 bytes each, 1 KiB where they are sealed. Each client, or each
+ * server, has as many as are free: alone half of them, and none can push out what
+ * others left.
  */
 const MAX_REMEMBERED = 8192;
 
@@ -59,7 +60,7 @@ export interface SealedEnd {
 interface Closed {
   readonly ending: Ending;
   readonly until: number;
-  readonly peer: string;
+  readonly owner: string;
   readonly sealed: SealedEnd | undefined;
 }
 
@@ -87,8 +88,8 @@ export interface ClosedTunnelsOptions {
 export class ClosedTunnels {
   readonly #options: ClosedTunnelsOptions;
   readonly #endings = new Map<string, Closed>();
-  /** Their IDs by the peers' tokens, the oldest first. */
-  readonly #byPeer = new Map<string, Set<string>>();
+  /** Their IDs by who was at the other end, the oldest first. */
+  readonly #byOwner = new Map<string, Set<string>>();
   /** Answers since the last sweep, to each peer and to all. */
   readonly #answersTo = new Map<string, number>();
   #answers = 0;
@@ -98,23 +99,23 @@ export class ClosedTunnels {
     this.#options = options;
   }
 
-  /** Remembers how tunnel `id` with the peer of this token ended. */
+  /** Remembers how tunnel `id` ended; its `owner` is who pays for it, or the peer's token. */
   add(
-    { id, peer }: { readonly id: string; readonly peer: string },
+    { id, owner }: { readonly id: string; readonly owner: string },
     ending: Ending,
     now: number,
     sealed?: SealedEnd,
   ): void {
-    const ids = this.#byPeer.get(peer) ?? new Set();
+    const ids = this.#byOwner.get(owner) ?? new Set();
     if (ids.size >= MAX_REMEMBERED - this.#endings.size) {
-      // The peer's own go first; without any it takes the place of the oldest.
+      // Its own go first; without any it takes the place of the oldest.
       const [oldest] = ids.size > 0 ? ids : this.#endings.keys();
       if (oldest !== undefined) this.#forget(oldest);
     }
-    this.#byPeer.set(peer, ids.add(id));
+    this.#byOwner.set(owner, ids.add(id));
     const { resumeTimeout } = this.#options;
     const until = now + Math.max(MIN_LIFETIME_MS, 2 * resumeTimeout);
-    this.#endings.set(id, { ending, until, peer, sealed });
+    this.#endings.set(id, { ending, until, owner, sealed });
   }
 
   /** How tunnel `id` ended, if that is remembered. */
@@ -181,11 +182,11 @@ export class ClosedTunnels {
   }
 
   #forget(id: string): void {
-    const peer = this.#endings.get(id)?.peer ?? "";
-    const ids = this.#byPeer.get(peer);
+    const owner = this.#endings.get(id)?.owner ?? "";
+    const ids = this.#byOwner.get(owner);
     this.#endings.delete(id);
     ids?.delete(id);
-    if (ids?.size === 0) this.#byPeer.delete(peer);
+    if (ids?.size === 0) this.#byOwner.delete(owner);
   }
 
   #send(to: ConnectionId, frame: Frame, now: number): void {

@@ -56,6 +56,12 @@ export interface PeerName {
  */
 const IDLE_PEER_MS = 30_000;
 
+/**
+ * Peers without tunnels that are remembered; beyond that the oldest is forgotten.
+ * A client that changes its name for each open is a new one each time.
+ */
+const MAX_IDLE_PEERS = 1024;
+
 /** Fields of a PING or PONG that speaks of two processes, and of no bytes. */
 const NO_POSITION = { sent: 0, ack: 0, limit: 0 } as const;
 
@@ -148,7 +154,12 @@ export class Peers<T extends PeerTunnel> {
 
   /** Forgets a peer without tunnels, after a while in which the next may come. */
   releaseIfIdle(peer: Peer<T>, now: number): void {
-    if (peer.tunnels.size === 0) this.#idleSince.set(peer, now);
+    if (peer.tunnels.size > 0) return;
+    const [oldest] = this.#idleSince.keys();
+    if (this.#idleSince.size >= MAX_IDLE_PEERS && oldest !== undefined) {
+      this.forget(oldest);
+    }
+    this.#idleSince.set(peer, now);
   }
 
   /**

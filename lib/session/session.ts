@@ -360,7 +360,7 @@ export class Session implements Disposable {
     if (peer !== undefined) {
       if (peer.tunnels.delete(tunnel)) this.#peers.releaseIfIdle(peer, now);
       this.#closed.add(
-        { id: info.id, peer: peer.token },
+        { id: info.id, owner: info.payer ?? peer.token },
         outcome.clean ? { ack: tunnel.ack } : { reason: outcome.reason },
         now,
         seal && { seal, peer: { token: peer.token, key: peer.key } },
@@ -543,7 +543,7 @@ export class Session implements Disposable {
         }
         break;
       case "denied":
-        this.#endDenied(event.subject, now);
+        this.#onDenied(event.subject, now);
         break;
       case "down":
       case "closed":
@@ -552,14 +552,11 @@ export class Session implements Disposable {
     }
   }
 
-  /** Ends the tunnels whose frames the broker does not take: none will get through. */
-  #endDenied(subject: string, now: number): void {
-    const { subjects } = this.#options;
-    for (const tunnel of this.#table) {
-      if (subjects.data(this.#other, tunnel.info.id) === subject) {
-        tunnel.abort(publishDenied(subject), now);
-      }
-    }
+  /** Ends the tunnel whose frames the broker does not take: none will get through. */
+  #onDenied(subject: string, now: number): void {
+    const id = this.#options.subjects.idOf(this.#other, subject);
+    if (id === undefined) return;
+    this.#find(id)?.abort(publishDenied(subject), now);
   }
 
   #endPeer(peer: Peer<Tunnel>, reason: Reason, by: Decider): void {

@@ -52,7 +52,7 @@ Deno.test("ClosedTunnels.answer() knows nothing of a tunnel never heard of", asy
 Deno.test("ClosedTunnels.answer() says why a tunnel was cut, also when an error cut it", async () => {
   const bench = new Bench();
   const reason = new TunnelError("protocol", "a frame was malformed");
-  bench.closed.add({ id: "c.s.7", peer: "c" }, { reason }, 0);
+  bench.closed.add({ id: "c.s.7", owner: "c" }, { reason }, 0);
   assert.deepEqual(await bench.answer(DATA), {
     type: "reset",
     code: "protocol",
@@ -62,7 +62,7 @@ Deno.test("ClosedTunnels.answer() says why a tunnel was cut, also when an error 
 
 Deno.test("ClosedTunnels.answer() acknowledges a tunnel that ended clean, and no acknowledgement", async () => {
   const bench = new Bench();
-  bench.closed.add({ id: "c.s.7", peer: "c" }, { ack: 5 }, 0);
+  bench.closed.add({ id: "c.s.7", owner: "c" }, { ack: 5 }, 0);
   const ack: Frame = { type: "ack", ack: 5, limit: 5, gap: false };
   assert.deepEqual(await bench.answer(DATA), ack);
   assert.equal(await bench.answer(ack), undefined);
@@ -88,8 +88,8 @@ Deno.test("ClosedTunnels answers a bounded number of frames between two sweeps",
 Deno.test("ClosedTunnels.find() tells how a tunnel ended, for 60 s", () => {
   const { closed } = new Bench();
   const reason = { code: "aborted", text: "reset" } as const;
-  closed.add({ id: "clean", peer: "c" }, { ack: 7 }, 0);
-  closed.add({ id: "cut", peer: "c" }, { reason }, 30_000);
+  closed.add({ id: "clean", owner: "c" }, { ack: 7 }, 0);
+  closed.add({ id: "cut", owner: "c" }, { reason }, 30_000);
   assert.deepEqual(closed.find("clean"), { ack: 7 });
   assert.deepEqual(closed.find("cut"), { reason });
   assert.equal(closed.find("never"), undefined);
@@ -105,7 +105,7 @@ Deno.test("ClosedTunnels.find() tells how a tunnel ended, for 60 s", () => {
 Deno.test("ClosedTunnels.add() forgets the oldest of a peer that has as many as are free", () => {
   const { closed } = new Bench();
   const add = (peer: string, at: number): void =>
-    closed.add({ id: `${peer}${at}`, peer }, { ack: at }, at);
+    closed.add({ id: `${peer}${at}`, owner: peer }, { ack: at }, at);
   add("quiet", 0);
   for (let i = 0; i < 5_000; i++) add("busy", i);
   assert.equal(closed.find("busy903"), undefined);
@@ -126,7 +126,7 @@ Deno.test("ClosedTunnels.add() forgets the oldest of a peer that has as many as 
 Deno.test("ClosedTunnels.add() keeps within its bound, whatever peers are called", () => {
   const { closed } = new Bench();
   for (let i = 0; i < 20_000; i++) {
-    closed.add({ id: `t${i}`, peer: `p${i}` }, { ack: i }, i);
+    closed.add({ id: `t${i}`, owner: `p${i}` }, { ack: i }, i);
   }
   assert.equal(closed.find(`t${20_000 - 8_193}`), undefined);
   assert.deepEqual(closed.find(`t${20_000 - 8_192}`), { ack: 20_000 - 8_192 });

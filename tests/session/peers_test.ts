@@ -244,6 +244,25 @@ Deno.test("Peers.linkUp() tells a peer without tunnels too, however long and oft
   }
 });
 
+Deno.test("Peers.releaseIfIdle() remembers a bounded number of peers, the latest", () => {
+  const bench = new Bench();
+  const made = Array.from({ length: 1_100 }, (_, i) => {
+    const { peer, tunnel } = bench.add(`p${i}`);
+    peer.tunnels.delete(tunnel);
+    bench.peers.releaseIfIdle(peer, 0);
+    return peer;
+  });
+  const kept = made.map((peer) =>
+    bench.peers.get({ token: peer.token }, peer.codec, 1) === peer
+  );
+  assert.deepEqual([kept[0], kept[75], kept[76], kept[1_099]], [
+    false,
+    false,
+    true,
+    true,
+  ]);
+});
+
 Deno.test("Peers.receive() answers a ping, and tells tunnels of one that has resumed", () => {
   const bench = new Bench();
   const { peer, tunnel } = bench.add("a");
