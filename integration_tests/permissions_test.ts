@@ -6,7 +6,14 @@ import { comes, soon, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { RawNats } from "./support/raw_nats.ts";
-import { loginAs, type Rules, rulesConfig } from "./support/nats_users.ts";
+import {
+  clientRules,
+  loginAs,
+  type Rules,
+  rulesConfig,
+  SERVER_RULES,
+  urlAs,
+} from "./support/nats_users.ts";
 import {
   type ClientRole,
   launchRole,
@@ -26,18 +33,8 @@ const AT_ONCE = 4_000;
 
 /** What the documents say that each role needs. */
 const NEEDED: Readonly<Record<RoleName, Required<Rules>>> = {
-  client: {
-    publish: [
-      "proxy.request.edge7",
-      "p.data.to_server.edge7.>",
-      "p.data.to_client.edge7.hold.>",
-    ],
-    subscribe: ["p.data.to_client.edge7.>"],
-  },
-  server: {
-    publish: ["p.data.to_client.>", "_INBOX.>"],
-    subscribe: ["proxy.request", "proxy.request.*", "p.data.to_server.>"],
-  },
+  client: clientRules("edge7"),
+  server: SERVER_RULES,
 };
 
 /** The same, and a user that may do all. */
@@ -359,10 +356,7 @@ for (
       );
       const { nats, echo, server, client } = stage;
       await expectServing(client);
-      const url = new URL(nats.url);
-      const { NATS_USER, NATS_PASSWORD } = loginAs("other");
-      [url.username, url.password] = [NATS_USER ?? "", NATS_PASSWORD ?? ""];
-      await using raw = await RawNats.connect(url.href);
+      await using raw = await RawNats.connect(urlAs("other", nats.url));
       const natives = allowed === "p.data.to_client.>"
         ? [false]
         : [false, true];

@@ -56,6 +56,24 @@ export interface Rules {
   readonly subscribe?: readonly string[];
 }
 
+/** What the documents say that a server needs. */
+export const SERVER_RULES: Required<Rules> = {
+  publish: ["p.data.to_client.>", "_INBOX.>"],
+  subscribe: ["proxy.request", "proxy.request.*", "p.data.to_server.>"],
+};
+
+/** What the documents say that a client with this `--client-id` needs. */
+export function clientRules(token: string): Required<Rules> {
+  return {
+    publish: [
+      `proxy.request.${token}`,
+      `p.data.to_server.${token}.>`,
+      `p.data.to_client.${token}.hold.>`,
+    ],
+    subscribe: [`p.data.to_client.${token}.>`],
+  };
+}
+
 /** The password of the users of {@linkcode rulesConfig}. */
 const PASSWORD = "field";
 
@@ -81,4 +99,11 @@ export function rulesConfig(
 /** The environment with which a role logs in as a user of {@linkcode rulesConfig}. */
 export function loginAs(user: string): Readonly<Record<string, string>> {
   return { NATS_USER: user, NATS_PASSWORD: PASSWORD };
+}
+
+/** The URL of a broker with the login of a user of {@linkcode rulesConfig}. */
+export function urlAs(user: string, url: string): string {
+  const login = new URL(url);
+  [login.username, login.password] = [user, PASSWORD];
+  return login.href;
 }

@@ -7,6 +7,7 @@
 
 import { setImmediate } from "node:timers";
 import { nkeys } from "@nats-io/nats-core";
+import { writeAll } from "./transfer.ts";
 
 /** A message as it came. */
 export interface RawMessage {
@@ -43,6 +44,18 @@ const TURN_MESSAGES = 8;
 function nobody(subject: string): RawMessage {
   const data = new Uint8Array(0);
   return { subject, reply: "", headers: {}, status: 503, data };
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(
+    parts.reduce((sum, { length }) => sum + length, 0),
+  );
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** One connection to a nats-server; it is not made again when it is lost. */
@@ -198,11 +211,10 @@ export class RawNats implements AsyncDisposable {
     this.#writing = true;
     try {
       for (;;) {
-        const part = this.#queue.shift();
-        if (part === undefined) break;
-        for (let at = 0; at < part.length;) {
-          at += await this.#conn.write(part.subarray(at));
-        }
+        // All that waits at once: floods are thousands of small parts.
+        const parts = this.#queue.splice(0);
+        if (parts.length === 0) break;
+        await writeAll(this.#conn, concat(parts));
       }
     } catch {
       this.#closed = true; // the reader sees it, too, and ends
