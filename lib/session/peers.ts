@@ -40,6 +40,10 @@ export interface Peer<T extends PeerTunnel> extends PeerName {
   greeted: boolean;
   /** Until when it is not asked again after all its tunnels, if somebody doubts them. */
   doubtedUntil: number;
+  /** When its tunnels were last asked after because its link was away. */
+  askedAt: number;
+  /** Whether it has been away again since, and they are to be asked after once more. */
+  resumed: boolean;
 }
 
 /** Who a peer is. */
@@ -61,6 +65,12 @@ const IDLE_PEER_MS = 30_000;
  * A client that changes its name for each open is a new one each time.
  */
 const MAX_IDLE_PEERS = 1024;
+
+/**
+ * Shortest time between two rounds of questions after all tunnels of a peer, in
+ * ms: each costs as much as it has tunnels, and a frame that asks for it nothing.
+ */
+const ASK_PAUSE_MS = 400;
 
 /** Fields of a PING or PONG that speaks of two processes, and of no bytes. */
 const NO_POSITION = { sent: 0, ack: 0, limit: 0 } as const;
@@ -123,6 +133,8 @@ export class Peers<T extends PeerTunnel> {
       key,
       greeted: false,
       doubtedUntil: -Infinity,
+      askedAt: -Infinity,
+      resumed: false,
     };
     if (!bus.connected) peer.state.linkDown(now);
     this.#peers.set(name, peer);
@@ -168,6 +180,7 @@ export class Peers<T extends PeerTunnel> {
    */
   sweep(now: number, { verdicts } = { verdicts: true }): void {
     for (const peer of [...this.#peers.values()]) {
+      if (peer.resumed) this.#askAfterTunnels(peer, now);
       const idleSince = this.#idleSince.get(peer);
       if (idleSince !== undefined) {
         const old = now >= idleSince + IDLE_PEER_MS;
@@ -206,9 +219,7 @@ export class Peers<T extends PeerTunnel> {
           id: frame.id,
           hold: false,
         }, now);
-        if (frame.resumed) {
-          for (const tunnel of peer.tunnels) tunnel.peerResumed(now);
-        }
+        if (frame.resumed) this.#askAfterTunnels(peer, now);
         break;
       case "pong":
         peer.state.pong(frame.id, now);
@@ -223,6 +234,14 @@ export class Peers<T extends PeerTunnel> {
       default:
         // DATA, ACK and FIN mean nothing here; a later version may think otherwise.
     }
+  }
+
+  /** The peer's link was away; one that says so all the time is believed with the next sweep. */
+  #askAfterTunnels(peer: Peer<T>, now: number): void {
+    peer.resumed = now < peer.askedAt + ASK_PAUSE_MS;
+    if (peer.resumed) return;
+    peer.askedAt = now;
+    for (const tunnel of peer.tunnels) tunnel.peerResumed(now);
   }
 
   /** Tells every peer that this process leaves. */

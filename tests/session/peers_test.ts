@@ -244,6 +244,24 @@ Deno.test("Peers.linkUp() tells a peer without tunnels too, however long and oft
   }
 });
 
+Deno.test("Peers.receive() asks after tunnels of one that has resumed again and again twice a second at most, the last time too", () => {
+  const bench = new Bench();
+  const { peer, tunnel } = bench.add("a");
+  const ping = { type: "ping", id: 9, sent: 0, ack: 0, limit: 0 } as const;
+  const say = (now: number): void =>
+    bench.peers.receive(peer, { ...ping, resumed: true }, now);
+  for (let now = 1_000; now < 1_100; now++) say(now);
+  assert.equal(tunnel.resumed, 1);
+  bench.peers.sweep(1_300);
+  assert.equal(tunnel.resumed, 1);
+  bench.peers.sweep(1_500);
+  assert.equal(tunnel.resumed, 2);
+  bench.peers.sweep(2_000);
+  assert.equal(tunnel.resumed, 2);
+  say(3_000);
+  assert.equal(tunnel.resumed, 3);
+});
+
 Deno.test("Peers.releaseIfIdle() remembers a bounded number of peers, the latest", () => {
   const bench = new Bench();
   const made = Array.from({ length: 1_100 }, (_, i) => {
