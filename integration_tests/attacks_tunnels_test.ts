@@ -282,6 +282,42 @@ integrationTest(
   },
 );
 
+/** Tunnels of a client that says again and again that it was away. */
+const ASKED_AFTER = 4_000;
+
+/** How often it says so. */
+const TIMES = 4_000;
+
+integrationTest(
+  `attack: a client with ${ASKED_AFTER} tunnels that says again and again that it was away costs little more than one that pings`,
+  async () => {
+    await using target = startStalled();
+    await using stage = await startHostile({
+      serverArgs: ["--max-open-rate", "1000000"],
+    });
+    const { evil, server, echo } = stage;
+    for (let open = 100; open <= ASKED_AFTER; open += 100) {
+      for (let i = 0; i < 100; i++) evil.ask({ target: target.address });
+      await soon(`${open} tunnels are open`, evil.answered(open));
+    }
+    assert.equal(evil.count(undefined), ASKED_AFTER);
+    const token = evil.answers[0]?.server ?? "";
+    const costOf = (frame: Uint8Array): Promise<number> =>
+      cpuOf(server, async () => {
+        for (let i = 0; i < TIMES; i++) {
+          evil.raw.publish(`p.data.to_server.evil.${token}.0`, frame);
+          // One by one: what comes together is looked at together.
+          await evil.raw.flush();
+        }
+        await soon("it answers", evil.open({ target: echo.address }));
+      });
+    const plain = await costOf(frames.ping());
+    const away = await costOf(frames.ping({ resumed: true }));
+    assert.ok(away <= 2 * plain + 0.2, `CPU: ${plain} s, then ${away} s`);
+    await stage.serves();
+  },
+);
+
 /** Frames of tunnels that never were, in one go: more than are answered between two sweeps. */
 const STRAYS = 20_000;
 

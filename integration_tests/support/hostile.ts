@@ -82,8 +82,10 @@ export class Hostile implements AsyncDisposable {
   private constructor(raw: RawNats, token: string) {
     this.raw = raw;
     this.token = token;
-    raw.subscribe(`p.data.to_client.${token}.open.*`, (message) => {
+    // All of it, as a client does: else the broker says that nobody listens.
+    raw.subscribe(`p.data.to_client.${token}.>`, (message) => {
       const { headers, subject, data } = message;
+      if (!subject.includes(".open.")) return;
       if (headers["sproxy-status"] !== undefined) return;
       const { Metadata } = JSON.parse(decoder.decode(data));
       this.answers.push({
@@ -168,13 +170,17 @@ export class Hostile implements AsyncDisposable {
 function frame(
   type: number,
   numbers: readonly (readonly [value: number, bytes: 2 | 4 | 8])[],
-  rest: Uint8Array = new Uint8Array(0),
+  { rest = new Uint8Array(0), flags = 0 }: {
+    readonly rest?: Uint8Array;
+    readonly flags?: number;
+  } = {},
 ): Uint8Array {
   const bytes = new Uint8Array(
     2 + numbers.reduce((sum, [, size]) => sum + size, 0) + rest.length,
   );
   const view = new DataView(bytes.buffer);
   bytes[0] = type;
+  bytes[1] = flags;
   let at = 2;
   for (const [value, size] of numbers) {
     if (size === 8) view.setBigUint64(at, BigInt(value));
@@ -190,13 +196,15 @@ function frame(
 export const frames = {
   /** DATA at `offset`. */
   data: (offset: number, payload: Uint8Array): Uint8Array =>
-    frame(1, [[offset, 8], [0, 8], [1 << 20, 8]], payload),
+    frame(1, [[offset, 8], [0, 8], [1 << 20, 8]], { rest: payload }),
   /** ACK of nothing. */
   ack: (): Uint8Array => frame(2, [[0, 8], [0, 8]]),
   /** RESET `aborted`. */
-  reset: (): Uint8Array => frame(4, [[12, 2]], encoder.encode("so there")),
-  /** PING. */
-  ping: (): Uint8Array => frame(5, [[1, 4], [0, 8], [0, 8], [0, 8]]),
+  reset: (): Uint8Array =>
+    frame(4, [[12, 2]], { rest: encoder.encode("so there") }),
+  /** PING, which may say that its sender was away. */
+  ping: ({ resumed } = { resumed: false }): Uint8Array =>
+    frame(5, [[1, 4], [0, 8], [0, 8], [0, 8]], { flags: Number(resumed) }),
 } as const;
 
 /** A metric of a role; of those samples that have `label`. */
