@@ -115,6 +115,9 @@ const STALLED = 300;
 /** Those whose bytes nobody reads; the system takes millions of each before anything is held. */
 const UNREAD = 40;
 
+/** Payload of a full frame, in bytes. */
+const FRAME = 16 * 1024;
+
 /** What the server holds. */
 function heldBy(
   { server }: HostileStage,
@@ -192,7 +195,9 @@ integrationTest(
       void sendAll(conn, new ByteSource(i, 64 * MB)).catch(() => {});
     }
     const held = await whenFull(stage, "receive", BUDGET / 2);
-    assert.ok(held <= BUDGET * 0.7, `${held} of ${BUDGET} bytes are held`);
+    // Each tunnel may hold one frame whatever the others do.
+    const most = BUDGET * 2 / 3 + UNREAD * FRAME;
+    assert.ok(held <= most, `${held} of ${BUDGET} bytes are held`);
     await expectTransfer(stage);
   },
 );
