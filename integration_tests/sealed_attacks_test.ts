@@ -404,12 +404,9 @@ class Asker {
       if (value !== undefined) headers[name] = value;
     }
     const { subject = context.requestSubject } = change;
-    const native = headers["sproxy-version"] !== undefined;
-    const reply = native
-      ? `p.data.to_client.${headers["sproxy-client"]}.open.${
-        headers["sproxy-tunnel"]
-      }`
-      : `_INBOX.probe.${crypto.randomUUID()}`;
+    const reply = `p.data.to_client.${headers["sproxy-client"]}.open.${
+      headers["sproxy-tunnel"]
+    }`;
     const { promise, resolve } = Promise.withResolvers<RawMessage>();
     using _answers = enemy.subscribe(reply, resolve);
     const body = JSON.stringify({
@@ -475,13 +472,6 @@ integrationTest(
       remote_host: echo.endpoint.hostname,
       remote_port: String(echo.endpoint.port),
     };
-    const v1 = {
-      "sproxy-version": undefined,
-      "sproxy-client": undefined,
-      "sproxy-tunnel": undefined,
-      "sproxy-window": undefined,
-      "sproxy-codec": undefined,
-    };
     const otherKey = /^denied: the server has another key/;
     const sealedOnly = /^denied: the server takes sealed opens only/;
     const scheme = /^protocol: sproxy-security is ".*", want ik1$/;
@@ -497,7 +487,6 @@ integrationTest(
         [{ "sproxy-security": "IK1" }, undefined, scheme],
         [plain, undefined, sealedOnly],
         [plain, "proxy.request", sealedOnly],
-        [{ ...plain, ...v1 }, "proxy.request", sealedOnly],
       ] as const
     ) {
       const { ask, context } = asker.seal(echo.address, Date.now());
