@@ -56,7 +56,7 @@ const PROFILES: readonly Profile[] = [
   {
     ...QUIET,
     name: "sealed tunnels and a hostile broker",
-    share: 0.2,
+    share: 0.1,
     lossy: true,
     cuts: true,
     hostile: true,
