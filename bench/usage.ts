@@ -51,19 +51,23 @@ async function sumOf(
   const children = await childrenByParent();
   const sums: Record<string, number> = {};
   for (const [name, { pid }] of Object.entries(processes)) {
-    let sum = 0;
-    for (const member of family(pid, children)) sum += await measure(member);
+    let sum = await measure(pid);
+    for (const child of below(pid, children)) {
+      // A child may have ended since they were listed (an sshd's do).
+      sum += await unlessEnded(() => measure(child)) ?? 0;
+    }
     sums[name] = sum;
   }
   return sums;
 }
 
-function family(
+/** The children of a process, and theirs. */
+function below(
   pid: number,
   children: ReadonlyMap<number, readonly number[]>,
 ): number[] {
-  const below = children.get(pid) ?? [];
-  return [pid, ...below.flatMap((child) => family(child, children))];
+  return (children.get(pid) ?? [])
+    .flatMap((child) => [child, ...below(child, children)]);
 }
 
 async function childrenByParent(): Promise<Map<number, number[]>> {
@@ -71,20 +75,34 @@ async function childrenByParent(): Promise<Map<number, number[]>> {
   for await (const { name } of Deno.readDir("/proc")) {
     const pid = Number(name);
     if (!Number.isInteger(pid)) continue;
-    try {
-      const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
-      const parent = Number(
-        stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1],
-      );
-      children.set(parent, [...children.get(parent) ?? [], pid]);
-    } catch (error) {
-      // It ended while we looked (ENOENT, or ESRCH on the read).
-      if (error instanceof Deno.errors.NotFound) continue;
-      if (error instanceof Error && "code" in error && error.code === "ESRCH") {
-        continue;
-      }
-      throw error;
-    }
+    const parent = await unlessEnded(() => parentOf(pid));
+    if (parent === undefined) continue;
+    children.set(parent, [...children.get(parent) ?? [], pid]);
   }
   return children;
+}
+
+async function parentOf(pid: number): Promise<number> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+}
+
+/**
+ * What `look` finds out about a process; undefined if that has ended
+ * meanwhile: then its files are gone, or reading them fails with ESRCH.
+ */
+export async function unlessEnded<T>(
+  look: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await look();
+  } catch (error) {
+    const code = error instanceof Error && "code" in error
+      ? error.code
+      : undefined;
+    if (error instanceof Deno.errors.NotFound || code === "ESRCH") {
+      return undefined;
+    }
+    throw error;
+  }
 }

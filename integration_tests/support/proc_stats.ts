@@ -14,11 +14,18 @@ export async function openFiles(pid: number): Promise<number> {
   return count;
 }
 
-/** Resident memory of process `pid`, in bytes. */
+/**
+ * Resident memory of process `pid`, in bytes.
+ *
+ * @throws {Deno.errors.NotFound} when it has ended, and also when nobody has
+ * taken note of that yet.
+ */
 export async function residentBytes(pid: number): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
-  if (kib === undefined) throw new Error(`No VmRSS for process ${pid}`);
+  if (kib === undefined) {
+    throw new Deno.errors.NotFound(`No VmRSS for process ${pid}`);
+  }
   return Number(kib) * 1024;
 }
 
