@@ -22,6 +22,9 @@ const BULK_MARGIN = 0.3;
 /** What the round trips must not exceed, against `ssh -L`. */
 const AT_MOST = { p50: 1.4, p99: 2 } as const;
 
+/** What a sealed tunnel may add to them. */
+const SEALED_AT_MOST = 1.1;
+
 /** Round trips. */
 export const latency: Group = {
   name: "latency",
@@ -32,7 +35,7 @@ export const latency: Group = {
     await using target = await startTarget(bench);
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "json", "bare", "other"],
+      ["direct", "ssh", "tunnel", "sealed", "json", "bare", "other"],
       target.endpoint,
     );
     await inTurn(bench, ways.list, {
@@ -45,11 +48,15 @@ export const latency: Group = {
         return (["p50", "p99"] as const).map((quantile) => ({
           figure: {
             ...roundTrip(quantile),
-            reach: [{
-              way: "tunnel",
-              of: "ratio",
-              atMost: AT_MOST[quantile],
-            }],
+            reach: [
+              { way: "tunnel", of: "ratio", atMost: AT_MOST[quantile] },
+              {
+                way: "sealed",
+                of: "ratio",
+                to: "tunnel",
+                atMost: SEALED_AT_MOST,
+              },
+            ],
           },
           value: times[quantile],
         }));

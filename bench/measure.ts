@@ -8,14 +8,15 @@
 
 /**
  * The ways to reach a target, in the order of the tables: straight over TCP,
- * through `ssh -L`, through the tunnel of this checkout and of another
- * (`--against`), the same with JSON frames, and through two relays over NATS
- * that guarantee nothing (`bare.ts`).
+ * through `ssh -L`, through the tunnel of this checkout, the same with keys at
+ * both ends, through that of another checkout (`--against`), with JSON frames,
+ * and through two relays over NATS that guarantee nothing (`bare.ts`).
  */
 export const WAY_NAMES = [
   "direct",
   "ssh",
   "tunnel",
+  "sealed",
   "other",
   "json",
   "bare",
@@ -28,8 +29,10 @@ export type WayName = (typeof WAY_NAMES)[number];
 export interface Reach {
   /** Whose figure it is. */
   readonly way: WayName;
-  /** Whether the bounds hold for the ratio to `ssh` or for the value itself. */
+  /** Whether the bounds hold for the ratio to another way or for the value itself. */
   readonly of: "ratio" | "value";
+  /** Which other way; default `ssh`. */
+  readonly to?: WayName;
   /** Not less than this. */
   readonly atLeast?: number;
   /** Not more than this. */
@@ -151,7 +154,7 @@ export function ratioOf(
 /** Whether a figure reaches what it has to; undefined when it was not measured. */
 export function isReached(series: Series, reach: Reach): boolean | undefined {
   const value = reach.of === "ratio"
-    ? ratioOf(series, reach.way, "ssh")?.median
+    ? ratioOf(series, reach.way, reach.to ?? "ssh")?.median
     : medianOf(series, reach.way);
   if (value === undefined) return undefined;
   return value >= (reach.atLeast ?? -Infinity) &&

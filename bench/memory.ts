@@ -53,7 +53,7 @@ export const memory: Group = {
   run: async (bench) => {
     await using target = await startTarget(bench);
     for (let round = 0; round < Math.min(bench.rounds, ROUNDS); round++) {
-      for (const name of ["ssh", "tunnel", "other"] as const) {
+      for (const name of ["ssh", "tunnel", "sealed", "other"] as const) {
         await using ways = await openWays(bench, [name], target.endpoint, {
           serverArgs: SERVER_ARGS,
         });

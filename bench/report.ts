@@ -9,6 +9,7 @@ import {
   isReached,
   medianOf,
   partsOf,
+  type Ratio,
   ratioOf,
   type Reach,
   type Series,
@@ -59,6 +60,7 @@ const HEADINGS: Readonly<Record<WayName, string>> = {
   direct: "direct",
   ssh: "ssh -L",
   tunnel: "tunnel",
+  sealed: "tunnel, sealed",
   json: "tunnel, JSON",
   bare: "bare relays",
   other: "other",
@@ -79,7 +81,9 @@ export function formatNumber(value: number): string {
 /** What has to be reached, as in `≥ 0.85× ssh` or `≤ 20 KiB`. */
 export function formatReach(reach: Reach, unit: string): string {
   const bound = (value: number) =>
-    reach.of === "ratio" ? `${value}× ssh` : `${value} ${unit}`;
+    reach.of === "ratio"
+      ? `${value}× ${reach.to ?? "ssh"}`
+      : `${value} ${unit}`;
   const parts: string[] = [];
   if (reach.atLeast !== undefined) parts.push(`≥ ${bound(reach.atLeast)}`);
   if (reach.atMost !== undefined) parts.push(`≤ ${bound(reach.atMost)}`);
@@ -88,25 +92,27 @@ export function formatReach(reach: Reach, unit: string): string {
 
 /**
  * Headings and rows: a figure with its medians, the ratio of the tunnel to
- * `ssh -L` (to the other checkout, where one was measured), and what has to be
- * reached. Ways without any value have no column.
+ * `ssh -L` (to the other checkout, where one was measured), that of the sealed
+ * tunnel to the tunnel, and what has to be reached. Ways without any value have
+ * no column.
  */
 export function tableOf(series: readonly Series[]): string[][] {
   const ways = WAY_NAMES.filter((way) =>
     series.some(({ samples }) => samples[way] !== undefined)
   );
-  const base = ways.includes("other") ? "other" : "ssh";
+  const pairs = ([
+    ["tunnel", ways.includes("other") ? "other" : "ssh"],
+    ["sealed", "tunnel"],
+  ] as const).filter((pair) => pair.every((way) => ways.includes(way)));
   return [
     [
       "figure",
       "unit",
       ...ways.map((way) => HEADINGS[way]),
-      `tunnel : ${base}`,
-      "spread",
+      ...pairs.flatMap((pair) => [pair.join(" : "), "spread"]),
       "to reach",
     ],
     ...series.map((one) => {
-      const ratio = ratioOf(one, "tunnel", base);
       return [
         one.figure.title,
         one.figure.unit,
@@ -114,13 +120,20 @@ export function tableOf(series: readonly Series[]): string[][] {
           const value = medianOf(one, way);
           return value === undefined ? "–" : formatNumber(value);
         }),
-        ratio ? `${ratio.median.toFixed(2)}×` : "–",
-        ratio && ratio.low !== ratio.high
-          ? `${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)}`
-          : "",
+        ...pairs.flatMap(([way, base]) => ratioCells(ratioOf(one, way, base))),
         verdicts(one).join("; "),
       ];
     }),
+  ];
+}
+
+/** A ratio, and its spread if it has any. */
+function ratioCells(ratio: Ratio | undefined): readonly [string, string] {
+  if (ratio === undefined) return ["–", ""];
+  const { median, low, high } = ratio;
+  return [
+    `${median.toFixed(2)}×`,
+    low === high ? "" : `${low.toFixed(2)}–${high.toFixed(2)}`,
   ];
 }
 
@@ -130,7 +143,7 @@ function verdicts(series: Series): string[] {
     const reached = isReached(series, reach);
     if (reached === undefined) return [];
     const own = reach.of === "ratio" && reach.way !== "tunnel"
-      ? ratioOf(series, reach.way, "ssh")
+      ? ratioOf(series, reach.way, reach.to ?? "ssh")
       : undefined;
     return `${formatReach(reach, series.figure.unit)}: ${
       own ? `${own.median.toFixed(2)}, ` : ""
@@ -172,9 +185,9 @@ export function terminalTable(series: readonly Series[]): string {
 }
 
 const METHOD =
-  `- Every figure is measured for each way in the same run: **direct** is plain TCP to the target; **ssh -L** is OpenSSH with its default cipher to an sshd of the run's own; **tunnel** is \`client.ts\`, nats-server and \`server.ts\`; **tunnel, JSON** the same with \`--codec json\`; **bare relays** is the control: two relays over nats-server that guarantee nothing (\`bench/bare.ts\`), so what the same way costs at least. All processes of all ways run on the one machine and share its cores with the load.
+  `- Every figure is measured for each way in the same run: **direct** is plain TCP to the target; **ssh -L** is OpenSSH with its default cipher to an sshd of the run's own; **tunnel** is \`client.ts\`, nats-server and \`server.ts\`; **tunnel, sealed** the same with keys at both ends (\`--secret-key\`), made for the run; **tunnel, JSON** with \`--codec json\`; **bare relays** is the control: two relays over nats-server that guarantee nothing (\`bench/bare.ts\`), so what the same way costs at least. All processes of all ways run on the one machine and share its cores with the load.
 - The ways are measured in turn, each first in its turn, over several rounds. A value is the median over the rounds.
-- **tunnel : ssh** is the median of the ratios of each round, not the ratio of the medians: what slows the machine for a while slows both. **spread** is the smallest and the largest of them.
+- **tunnel : ssh** (and **sealed : tunnel**) is the median of the ratios of each round, not the ratio of the medians: what slows the machine for a while slows both. **spread** is the smallest and the largest of them.
 - Load generators and targets are processes of their own and the same for every way. iperf3 and redis-benchmark are used as they come; the rest is \`bench/load.ts\`.
 - CPU time and memory are what the kernel says of each process and its children.`;
 

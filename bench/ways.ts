@@ -10,12 +10,17 @@ import {
   FaultRelay,
   startFaultRelay,
 } from "../integration_tests/support/fault_relay.ts";
+import { Folder } from "../integration_tests/support/folder.ts";
 import {
   type NatsServer,
   startNatsServer,
 } from "../integration_tests/support/nats_server.ts";
 import { type Process, spawn } from "../integration_tests/support/processes.ts";
 import { startTunnel } from "../integration_tests/support/roles.ts";
+import {
+  type KeyFile,
+  makeKey,
+} from "../integration_tests/support/seal_keys.ts";
 import type { WayName } from "./measure.ts";
 import type { SshKit } from "./ssh.ts";
 
@@ -104,7 +109,7 @@ async function openSsh(
 }
 
 async function openTunnel(
-  name: "tunnel" | "json" | "other",
+  name: "tunnel" | "sealed" | "json" | "other",
   options: WayOptions,
   cleanup: AsyncDisposableStack,
 ): Promise<Opened> {
@@ -113,6 +118,7 @@ async function openTunnel(
     throw new Error("no other checkout was named");
   }
   const nats = cleanup.use(await startNatsServer({ signal }));
+  const keys = name === "sealed" ? await makeKeys(cleanup) : undefined;
   const near = delayed(
     { hostname: "127.0.0.1", port: nats.port },
     options,
@@ -126,8 +132,10 @@ async function openTunnel(
       clientArgs: [
         ...roleArgs,
         ...(name === "json" ? ["--codec", "json"] : []),
+        ...keys?.clientArgs ?? [],
       ],
-      serverArgs: [...roleArgs, ...serverArgs],
+      serverArgs: [...roleArgs, ...serverArgs, ...keys?.serverArgs ?? []],
+      env: keys?.env,
       project: name === "other" ? options.against : undefined,
       signal,
     }),
@@ -140,6 +148,26 @@ async function openTunnel(
       "nats-server": nats.process,
       server: tunnel.server.process,
     },
+  };
+}
+
+/** What both ends of a sealed tunnel are started with; their keys last as long as they do. */
+async function makeKeys(cleanup: AsyncDisposableStack): Promise<{
+  readonly env: Readonly<Record<string, string>>;
+  readonly clientArgs: readonly string[];
+  readonly serverArgs: readonly string[];
+}> {
+  const folder = cleanup.use(await Folder.make());
+  const client = await makeKey(folder, "client.key");
+  const server = await makeKey(folder, "server.key");
+  const flags = (own: KeyFile, other: string, of: KeyFile) => [
+    ...["--secret-key", own.path],
+    ...[other, of.publicKey],
+  ];
+  return {
+    env: { HOME: folder.path },
+    clientArgs: flags(client, "--server-key", server),
+    serverArgs: flags(server, "--client-key", client),
   };
 }
 

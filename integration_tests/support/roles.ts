@@ -250,6 +250,8 @@ export interface TunnelOptions {
   readonly serverArgs?: readonly string[];
   /** Further flags of the client. */
   readonly clientArgs?: readonly string[];
+  /** Environment variables of both. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
   /** The top of another checkout to start both from; default this one's. */
   readonly project?: URL | undefined;
   /** Ends the wait for readiness. */
@@ -260,7 +262,8 @@ export interface TunnelOptions {
 export async function startTunnel(
   options: TunnelOptions = {},
 ): Promise<Tunnel> {
-  const { serverArgs = [], clientArgs = [], project, signal } = options;
+  const { serverArgs = [], clientArgs = [], env = {} } = options;
+  const { project, signal } = options;
   await using cleanup = new AsyncDisposableStack();
   const echo = cleanup.use(startEcho());
   const nats = options.nats ?? cleanup.use(await startBroker({ signal }));
@@ -268,6 +271,7 @@ export async function startTunnel(
   const server = cleanup.use(
     await startServer(options.serverNats ?? nats.url, {
       project,
+      env,
       signal,
       args: [...subjects, ...serverArgs],
     }),
@@ -275,6 +279,7 @@ export async function startTunnel(
   const client = cleanup.use(
     await startClient(options.clientNats ?? nats.url, {
       project,
+      env,
       signal,
       target: options.target ?? echo.address,
       args: [...subjects, ...clientArgs],

@@ -40,6 +40,21 @@ const PAIRED: Series = {
   },
 };
 
+const SEALED: Series = {
+  figure: {
+    title: "GET",
+    unit: "requests/s",
+    reach: [
+      { way: "tunnel", of: "ratio", atLeast: 1 },
+      { way: "sealed", of: "ratio", to: "tunnel", atLeast: 0.9 },
+    ],
+  },
+  samples: {
+    tunnel: [{ round: 0, value: 400 }, { round: 1, value: 300 }],
+    sealed: [{ round: 0, value: 300 }, { round: 1, value: 315 }],
+  },
+};
+
 const RESULTS: Results = {
   date: "2026-03-01T10:00:00.000Z",
   version: "1.2.3",
@@ -85,6 +100,13 @@ Deno.test("formatReach() names way, bound and unit", () => {
     formatReach({ way: "json", of: "value", atMost: 20 }, "KiB"),
     "json ≤ 20 KiB",
   );
+  assert.equal(
+    formatReach(
+      { way: "sealed", of: "ratio", to: "tunnel", atLeast: 0.7 },
+      "Gbit/s",
+    ),
+    "sealed ≥ 0.7× tunnel",
+  );
 });
 
 Deno.test("terminalTable() has medians, the ratio, its spread and the verdict", () => {
@@ -108,6 +130,18 @@ Deno.test("terminalTable() compares with another checkout, where there is one", 
   const [head = "", row = ""] = terminalTable([PAIRED]).split("\n");
   assert.match(head, / tunnel +other +tunnel : other +spread/);
   assert.match(row, / 350 +300 +1\.25× +1\.00–1\.50$/);
+});
+
+Deno.test("terminalTable() compares the sealed tunnel with the tunnel", () => {
+  const lines = terminalTable([SEALED]).split("\n");
+  assert.match(
+    lines[0] ?? "",
+    / tunnel +tunnel, sealed +sealed : tunnel +spread +to reach$/,
+  );
+  assert.match(
+    lines[1] ?? "",
+    / 350 +308 +0\.90× +0\.75–1\.05 +sealed ≥ 0\.9× tunnel: 0\.90, yes$/,
+  );
 });
 
 Deno.test("markdownReport() says what, where, with what and what is missing", () => {
