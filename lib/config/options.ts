@@ -95,7 +95,8 @@ export const OPTIONS = {
   "server.max_open_rate": {
     flag: "max-open-rate",
     type: types.integer({ min: 1, max: types.MAX_OPEN_RATE }),
-    default: "1000",
+    // What one process gets through at most: a busy client never meets it.
+    default: "5000",
     help:
       "Most opens a second of one client; more are refused, or not answered",
   },
