@@ -14,6 +14,7 @@ import { Ingress } from "../client/client.ts";
 import type { ClientSeal } from "../client/sealer.ts";
 import { parsePublicKey } from "../seal/keys.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
+import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import type { Reserve } from "../net/descriptors.ts";
@@ -48,6 +49,7 @@ export async function runClient(
     ...roleOptions(config, host),
     bus: frame.bus,
     token: client.id ?? makeToken(random),
+    aead: host.keys && await loadAead(),
   };
   let seal = host.keys && sealOf(host.keys, config);
   let sealing: Ingress | undefined;

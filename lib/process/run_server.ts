@@ -12,6 +12,7 @@ import { ClientDirectory, rulesOf } from "../server/clients.ts";
 import type { ServerSeal } from "../server/reception.ts";
 import { Egress } from "../server/server.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
+import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import { dial, resolve } from "../net/dial.ts";
@@ -44,6 +45,7 @@ export async function runServer(
     maxOpenRate: server.maxOpenRate,
     listenTimeout: server.dialTimeout,
     seal: host.keys && sealOf(host.keys, config.clients, general),
+    aead: host.keys && await loadAead(),
     dial: (target, signal, client) =>
       dialTarget(target, {
         rules: client?.targets ?? [general],

@@ -15,8 +15,10 @@
  *
  * @module
  */
+import { readU64, writeU64 } from "../base/big_endian.ts";
 import type { Encodable } from "../base/encodable.ts";
-import { hmac, nonceOf, open, rekey, seal, TAG_BYTES } from "./noise.ts";
+import { type Aead, nodeAead, TAG_BYTES } from "./aead.ts";
+import { hmac, nonceOf, rekey } from "./noise.ts";
 
 /** The first byte of a sealed frame. */
 export const SEALED_TYPE = 16;
@@ -41,12 +43,34 @@ export const KEY_LIFETIME_MS = 60 * 60 * 1000;
  */
 const MAX_KEYS_AHEAD = 8;
 
+/** Longest subject, in bytes: three times the longest of a tunnel, which has a prefix and an ID. */
+const MAX_SUBJECT_BYTES = 1024;
+
 const HEADER_BYTES = SEAL_OVERHEAD_BYTES - TAG_BYTES;
 const CONTROL_FLAG = 1;
 const PAIR_FLAG = 2;
-const TWO_32 = 0x1_0000_0000;
 
 const encoder = new TextEncoder();
+
+/**
+ * The associated data of a frame while it is sealed or opened: its header, then
+ * the subject. One for all, since a buffer made for each frame costs as much
+ * as sealing a small one.
+ */
+const associated = new Uint8Array(HEADER_BYTES + MAX_SUBJECT_BYTES);
+const associatedHeader = associated.subarray(0, HEADER_BYTES);
+const associatedSubject = associated.subarray(HEADER_BYTES);
+let associatedPart = associated;
+
+/** The associated data of a frame whose subject has so many bytes. */
+function associatedWith(subjectBytes: number): Uint8Array {
+  const length = HEADER_BYTES + subjectBytes;
+  // Most subjects of a process are of one length.
+  if (associatedPart.length !== length) {
+    associatedPart = associated.subarray(0, length);
+  }
+  return associatedPart;
+}
 
 /** Which queue a frame goes by. */
 export type SealLane = "control" | "data";
@@ -63,7 +87,7 @@ export interface SealKeys {
 
 /** A frame that was sealed by the other end. */
 export interface OpenedFrame {
-  /** The frame within. */
+  /** The frame within; the bytes stay as they are until the next frame is opened. */
   readonly frame: Uint8Array;
   /** Whether it speaks of the pair of processes and not of the tunnel. */
   readonly pair: boolean;
@@ -74,8 +98,15 @@ export class TunnelSeal {
   readonly #sending: Readonly<Record<SealLane, SendingLane>>;
   readonly #receiving: Readonly<Record<SealLane, ReceivingLane>>;
 
+  readonly #aead: Aead;
+
   /** For a tunnel that both ends have agreed to open, at `now`. */
-  constructor({ send, receive }: SealKeys, now: number) {
+  constructor(
+    { send, receive }: SealKeys,
+    now: number,
+    aead: Aead = nodeAead,
+  ) {
+    this.#aead = aead;
     this.#sending = {
       data: new SendingLane(laneKey(send, "data"), now),
       control: new SendingLane(laneKey(send, "control"), now),
@@ -100,17 +131,25 @@ export class TunnelSeal {
     now: number,
   ): Encodable {
     const lane = this.#sending[options.lane];
+    const byteLength = frame.byteLength + SEAL_OVERHEAD_BYTES;
     return {
-      byteLength: frame.byteLength + SEAL_OVERHEAD_BYTES,
+      byteLength,
       encodeInto: (target, at) => {
+        const start = at + HEADER_BYTES;
+        frame.encodeInto(target, start);
         const counter = lane.next(now);
-        const header = target.subarray(at, at + HEADER_BYTES);
-        writeHeader(header, counter, options);
-        const plain = new Uint8Array(frame.byteLength);
-        frame.encodeInto(plain, 0);
-        const associated = associatedWith(header, options.subject);
-        const sealed = seal(lane.key, nonceOf(counter), associated, plain);
-        target.set(sealed, at + HEADER_BYTES);
+        writeHeader(associatedHeader, counter, options);
+        target.set(associatedHeader, at);
+        const { written } = encoder.encodeInto(
+          options.subject,
+          associatedSubject,
+        );
+        this.#aead.sealInPlace(
+          lane.key,
+          nonceOf(counter),
+          associatedWith(written),
+          target.subarray(start, at + byteLength),
+        );
       },
     };
   }
@@ -120,17 +159,19 @@ export class TunnelSeal {
    * seal for this tunnel, or what is late or repeated.
    */
   open(message: Uint8Array, subject: Uint8Array): OpenedFrame | undefined {
-    if (message.length < SEAL_OVERHEAD_BYTES || message[0] !== SEALED_TYPE) {
-      return undefined;
-    }
-    const header = message.subarray(0, HEADER_BYTES);
-    const flags = header[1] ?? 0;
+    if (
+      message.length < SEAL_OVERHEAD_BYTES || message[0] !== SEALED_TYPE ||
+      subject.length > MAX_SUBJECT_BYTES
+    ) return undefined;
+    const flags = message[1] ?? 0;
     const lane = this.#receiving[LANES[flags & CONTROL_FLAG] ?? "data"];
-    const associated = Buffer.concat([header, subject]);
+    associatedHeader.set(message.subarray(0, HEADER_BYTES));
+    associatedSubject.set(subject);
     const frame = lane.open(
-      readCounter(header),
-      associated,
+      readU64(message, 2), // at least 2^53 it is beyond any that is taken
+      associatedWith(subject.length),
       message.subarray(HEADER_BYTES),
+      this.#aead,
     );
     return frame && { frame, pair: (flags & PAIR_FLAG) !== 0 };
   }
@@ -180,12 +221,13 @@ class ReceivingLane {
     counter: number,
     associated: Uint8Array,
     sealed: Uint8Array,
+    aead: Aead,
   ): Uint8Array | undefined {
     const ahead = keyNumber(counter) - this.#keyNumber;
     if (counter < this.#next || ahead > MAX_KEYS_AHEAD) return undefined;
     let key = this.#key;
     for (let i = 0; i < ahead; i++) key = rekey(key);
-    const frame = open(key, nonceOf(counter), associated, sealed);
+    const frame = aead.open(key, nonceOf(counter), associated, sealed);
     if (frame === undefined) return undefined;
     this.#key = key;
     this.#keyNumber += ahead;
@@ -210,17 +252,5 @@ function writeHeader(
 ): void {
   header[0] = SEALED_TYPE;
   header[1] = (lane === "control" ? CONTROL_FLAG : 0) | (pair ? PAIR_FLAG : 0);
-  const view = new DataView(header.buffer, header.byteOffset);
-  view.setUint32(2, Math.floor(counter / TWO_32));
-  view.setUint32(6, counter >>> 0);
-}
-
-/** The counter of a header; at least 2^53 it is beyond any that is taken. */
-function readCounter(header: Uint8Array): number {
-  const view = new DataView(header.buffer, header.byteOffset);
-  return view.getUint32(2) * TWO_32 + view.getUint32(6);
-}
-
-function associatedWith(header: Uint8Array, subject: string): Uint8Array {
-  return Buffer.concat([header, encoder.encode(subject)]);
+  writeU64(header, 2, counter);
 }

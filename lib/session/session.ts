@@ -21,6 +21,7 @@ import { NativeWire } from "./native_wire.ts";
 import { Payers } from "./payers.ts";
 import { type Peer, Peers } from "./peers.ts";
 import type { PeerTimes } from "../tunnel/liveness.ts";
+import type { Aead } from "../seal/aead.ts";
 import { isSealed, type SealKeys, TunnelSeal } from "../seal/frames.ts";
 import { RunQueue } from "./run_queue.ts";
 import { INITIAL_WINDOW_BYTES } from "../tunnel/receive_buffer.ts";
@@ -75,6 +76,8 @@ export interface SessionOptions extends TunnelSettings {
   readonly maxOpening: number;
   /** Whether all tunnels are sealed, and nothing unsealed is believed. */
   readonly sealed?: boolean;
+  /** What frames are sealed with; node:crypto alone by default. */
+  readonly aead?: Aead | undefined;
   /** Takes a message for no open tunnel; returns whether it knew what to do with it. */
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
   /** A frame came for a tunnel, or from a peer, that is not known: when to `answer` it; default at once. */
@@ -282,7 +285,7 @@ export class Session implements Disposable {
       number,
       codec,
       peer: this.#peers.get(name, codec, now),
-      seal: seal && new TunnelSeal(seal.keys, now),
+      seal: seal && new TunnelSeal(seal.keys, now, this.#options.aead),
       inbound: subjects.data(role, id),
       outbound: subjects.data(this.#other, id),
       peerWindow: spec.peerWindow,

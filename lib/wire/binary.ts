@@ -17,6 +17,7 @@
  *
  * @module
  */
+import { readU32, readU64, writeU32, writeU64 } from "../base/big_endian.ts";
 import type { Encodable } from "../base/encodable.ts";
 import { codeFromWire, TunnelError, WIRE_CODES } from "../base/errors.ts";
 import {
@@ -57,7 +58,6 @@ const HEADER_BYTES = {
   pong: 30,
 };
 
-const TWO_32 = 0x1_0000_0000;
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The compact form, for data between two native peers. */
@@ -145,28 +145,28 @@ function decode(data: Uint8Array): Frame | undefined {
     });
   }
   const flag = (byte(data, 1) & 1) === 1;
-  const ack = readU64(data, end - 16);
-  const limit = readU64(data, end - 8);
+  const ack = readOffset(data, end - 16);
+  const limit = readOffset(data, end - 8);
   switch (type) {
     case "data": {
       const payload = data.subarray(end);
       return checkFrame({
         type,
-        offset: readU64(data, 2),
+        offset: readOffset(data, 2),
         ack,
         limit,
         payload,
       });
     }
     case "fin":
-      return checkFrame({ type, offset: readU64(data, 2), ack, limit });
+      return checkFrame({ type, offset: readOffset(data, 2), ack, limit });
     case "ack":
       return checkFrame({ type, ack, limit, gap: flag });
     case "ping":
     case "pong": {
       const probe = {
         id: readU32(data, 2),
-        sent: readU64(data, 6),
+        sent: readOffset(data, 6),
         ack,
         limit,
       };
@@ -183,27 +183,10 @@ function byte(data: Uint8Array, at: number): number {
   return data[at] ?? 0;
 }
 
-function readU32(data: Uint8Array, at: number): number {
-  return (byte(data, at) * 0x100_0000) + (byte(data, at + 1) << 16) +
-    (byte(data, at + 2) << 8) + byte(data, at + 3);
-}
-
-function readU64(data: Uint8Array, at: number): number {
-  const value = readU32(data, at) * TWO_32 + readU32(data, at + 4);
+function readOffset(data: Uint8Array, at: number): number {
+  const value = readU64(data, at);
   if (value > MAX_OFFSET) {
     throw new TunnelError("protocol", `number at byte ${at} is over 2^53`);
   }
   return value;
-}
-
-function writeU32(target: Uint8Array, at: number, value: number): void {
-  target[at] = value >>> 24;
-  target[at + 1] = value >>> 16;
-  target[at + 2] = value >>> 8;
-  target[at + 3] = value;
-}
-
-function writeU64(target: Uint8Array, at: number, value: number): void {
-  writeU32(target, at, Math.floor(value / TWO_32));
-  writeU32(target, at + 4, value >>> 0);
 }
