@@ -1,6 +1,7 @@
 /** What the broker forbids: subscriptions and publishes, from the start and in between, and given back. */
 import assert from "node:assert/strict";
 import { roundTrip } from "./support/chaos_flow.ts";
+import { freePort } from "./support/addresses.ts";
 import { metricValue } from "./support/chaos_stage.ts";
 import { comes, soon, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -198,6 +199,106 @@ for (
     },
   );
 }
+
+integrationTest(
+  "a client that may not subscribe to its data does not listen, so that nobody waits for it",
+  async () => {
+    await using nats = await startNatsServer({
+      config: without("client", "subscribe", "p.data.to_client.edge7.>"),
+    });
+    const port = freePort();
+    await using client = await launchRole("client", nats.url, {
+      env: loginAs("client"),
+      args: [...CLIENT_ARGS, "--listen-addr", `127.0.0.1:${port}`],
+    });
+    await whenReady(client, 503, { matching: /subscription/ });
+    const endpoint = { hostname: "127.0.0.1", port };
+    await assert.rejects(dial(endpoint), Deno.errors.ConnectionRefused);
+  },
+);
+
+integrationTest(
+  "a client that loses the right to subscribe to its data refuses connections at once, with the subject, and nothing is dialled for them",
+  async () => {
+    await using stage = await startFenced();
+    const { nats, client, echo } = stage;
+    await expectServing(client);
+    const dialled = echo.accepted;
+    await nats.reload(
+      without("client", "subscribe", "p.data.to_client.edge7.>"),
+    );
+    await whenReady(client, 503, { matching: /subscription/ });
+    using conn = await dial(client.endpoint);
+    await soon("the connection ends", readToEnd(conn), AT_ONCE);
+    const failed = await client.entry(({ msg }) => msg === "open failed");
+    assert.equal(failed.reason, "denied", JSON.stringify(failed));
+    assert.match(
+      String(failed.why),
+      /^NATS refuses the subscription to p\.data\.to_client\.edge7\.>$/,
+    );
+    assert.equal(echo.accepted, dialled, "a target is dialled for it");
+  },
+);
+
+integrationTest(
+  "a server that loses the right to subscribe to its data leaves opens to others, until it has it back",
+  async () => {
+    await using stage = await startFenced();
+    const { nats, client, server } = stage;
+    await expectServing(client);
+    await nats.reload(without("server", "subscribe", "p.data.to_server.>"));
+    await whenReady(server, 503, { matching: /subscription/ });
+    {
+      await using other = await startServer(nats.url, {
+        env: loginAs("other"),
+      });
+      for (let i = 0; i < 8; i++) await expectServing(client);
+      await other.process.stop();
+    }
+    const left = ({ msg }: LogEntry): boolean =>
+      msg === "opens are left to other servers";
+    assert.equal(server.entries().filter(left).length, 1);
+    await nats.reload(rulesConfig(ALL));
+    await whenReady(server, 200, { limit: 12_000 });
+    await expectServing(client);
+  },
+);
+
+integrationTest(
+  'a server whose subscriptions are more than NATS lets it have is not "ready", and is once it may have them',
+  async () => {
+    await using nats = await startNatsServer({
+      config: "max_subscriptions: 1",
+    });
+    await using server = await launchRole("server", nats.url);
+    const text = await whenReady(server, 503, { matching: /subscription/ });
+    assert.match(text, /proxy\.request/);
+    const named = (said: string): unknown[] =>
+      server.entries().filter(({ msg }) => msg === said)
+        .map(({ subject }) => subject);
+    assert.deepEqual(named("ready"), []);
+    assert.deepEqual(named("NATS refuses a subscription").sort(), [
+      "proxy.request",
+      "proxy.request.*",
+    ]);
+    await nats.restart({ config: "max_subscriptions: 3" });
+    await whenReady(server, 200, { limit: 12_000 });
+    assert.equal(named("ready").length, 1);
+  },
+);
+
+integrationTest(
+  "a server that is ready names the request subject that it hears",
+  async () => {
+    const { subscribe, ...rules } = NEEDED.server;
+    const heard = subscribe.filter((one) => one !== "proxy.request");
+    await using stage = await startFenced(
+      rulesConfig({ ...ALL, server: { ...rules, subscribe: heard } }),
+    );
+    const ready = await stage.server.entry(({ msg }) => msg === "ready");
+    assert.equal(ready.request, "proxy.request.*");
+  },
+);
 
 integrationTest(
   "a client that may not publish opens is told at once, says so once, and is not ready until it may",

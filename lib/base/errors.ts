@@ -110,6 +110,14 @@ export function publishDenied(subject: string): Reason {
   };
 }
 
+/** NATS lets nothing be heard on `subject`. */
+export function subscribeDenied(subject: string): Reason {
+  return {
+    code: "denied",
+    text: `NATS refuses the subscription to ${subject}`,
+  };
+}
+
 /** A failure with a {@linkcode Reason} that may be sent to the peer. */
 export class TunnelError extends Error implements Reason {
   /** What stack traces call it. */

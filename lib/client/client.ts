@@ -7,7 +7,12 @@ import { getLogger } from "@logtape/logtape";
 import { formatAddress } from "../base/address.ts";
 import type { Bus, BusMessage } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
-import { blame, type Decider, type Reason } from "../base/errors.ts";
+import {
+  blame,
+  type Decider,
+  type Reason,
+  subscribeDenied,
+} from "../base/errors.ts";
 import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import type { Claim } from "./claim.ts";
@@ -64,6 +69,7 @@ export class Ingress implements Disposable {
   readonly #sealer: Sealer | undefined;
   /** Whether the broker lets servers be sent data. */
   readonly #servers: Reach;
+  readonly #stop = new AbortController();
   readonly #log = getLogger(["sproxy", "open"]);
   #saidV1 = false;
   readonly #foreignAnswers = new Throttle(SHARED_ID_WARNING_MS);
@@ -105,6 +111,11 @@ export class Ingress implements Disposable {
       onUnwanted: (id) => this.#disown(id),
       onDuplicateClientId: () => this.#onForeignAnswer(),
     });
+    this.#bus.onLink(({ type }) => {
+      if (type !== "subscriptions") return;
+      const deafness = this.#deafness;
+      if (deafness !== undefined) this.#opens.cancel(deafness);
+    }, this.#stop.signal);
   }
 
   /** Opens under way. */
@@ -120,6 +131,12 @@ export class Ingress implements Disposable {
   /** Which of the `refused` subscriptions there is no working without. */
   missing([subject]: readonly string[]): string | undefined {
     return subject;
+  }
+
+  /** Why no answer would be heard; undefined when one is, as far as is known. */
+  get #deafness(): Reason | undefined {
+    const subject = this.missing(this.#bus.refusedSubjects);
+    return subject === undefined ? undefined : subscribeDenied(subject);
   }
 
   /** Accepts connections until the listener is disposed. */
@@ -139,6 +156,7 @@ export class Ingress implements Disposable {
 
   /** Ends the session. */
   [Symbol.dispose](): void {
+    this.#stop.abort();
     this.#opens[Symbol.dispose]();
     this.#servers[Symbol.dispose]();
     this.session[Symbol.dispose]();
@@ -167,8 +185,8 @@ export class Ingress implements Disposable {
   }
 
   #onAccept(socket: Socket): void {
-    // A tunnel that cannot be sent anything is not worth a dial.
-    const why = this.#servers.refusal ??
+    // A tunnel that cannot be sent anything, or heard, is not worth a dial.
+    const why = this.#deafness ?? this.#servers.refusal ??
       this.session.limitReached(this.#opens.size);
     if (why === undefined) this.#opens.start(socket);
     else this.#reject(socket, why);

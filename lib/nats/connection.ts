@@ -90,6 +90,9 @@ const MAX_DENIED_SUBJECTS = 1024;
 const LOGIN_REFUSED =
   /authorization violation|authentication (?:expired|revoked)/i;
 
+/** The user may not have one more subscription (`max_subscriptions`, or a limit of the account). */
+const TOO_MANY_SUBSCRIPTIONS = /maximum subscriptions exceeded/i;
+
 /** nats-core wants to know how to answer messages; it gets none to answer. */
 const NO_PUBLISHER: Publisher = { publish: () => {} };
 
@@ -503,13 +506,17 @@ class NatsConnection implements NatsBus, TransportHost {
     if (status.type === "reconnect") void this.#confirm();
     else if (status.type === "ldm") {
       log.info("NATS is about to shut down", { server: this.#server });
-    } else if (
-      status.type === "error" &&
-      status.error instanceof PermissionViolationError
-    ) {
-      const { operation, subject, message } = status.error;
+    } else if (status.type === "error") this.#onServerError(status.error);
+  }
+
+  /** The broker has said -ERR; those that end the connection are told by its end. */
+  #onServerError(error: Error): void {
+    if (error instanceof PermissionViolationError) {
+      const { operation, subject, message } = error;
       if (operation === "publish") this.#denied(subject, message);
       else this.subscriptions.refuse(subject, message);
+    } else if (TOO_MANY_SUBSCRIPTIONS.test(error.message)) {
+      this.subscriptions.exceed(error.message);
     }
   }
 

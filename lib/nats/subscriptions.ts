@@ -106,12 +106,17 @@ export class SubscriptionTable {
    */
   refuse(subject: string, reason: string): void {
     for (const entry of this.#entries) {
-      const { core } = entry;
-      if (entry.subject !== subject || core === undefined) continue;
-      this.#forget(entry);
-      core.unsubscribe();
-      this.#refuse(subject, reason);
+      if (entry.subject === subject) this.#leaveOut(entry, reason);
     }
+  }
+
+  /**
+   * The broker takes no more subscriptions, and does not say which one it left
+   * out. It leaves out all from one on, and says so for each: so the last.
+   */
+  exceed(reason: string): void {
+    const last = [...this.#bySid.values()].at(-1);
+    if (last !== undefined) this.#leaveOut(last, reason);
   }
 
   /** Asks again for what the broker refused: its rules may have changed. */
@@ -136,6 +141,14 @@ export class SubscriptionTable {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#askAgain);
+  }
+
+  #leaveOut(entry: Entry, reason: string): void {
+    const { core, subject } = entry;
+    if (core === undefined) return;
+    this.#forget(entry);
+    core.unsubscribe();
+    this.#refuse(subject, reason);
   }
 
   #lacks(subject: string): boolean {

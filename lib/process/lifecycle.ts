@@ -7,7 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Address } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
-import { RunError } from "../base/errors.ts";
+import { RunError, subscribeDenied } from "../base/errors.ts";
 import { formatDuration } from "../base/units.ts";
 import type { CommonConfig, NatsConfig } from "../config/config.ts";
 import type { LinkEvent } from "../nats/bus.ts";
@@ -122,9 +122,7 @@ class RoleStatus {
     if (this.#drain.aborted) return "draining";
     if (this.bus?.connected !== true) return "not connected to NATS";
     const refused = this.missing;
-    if (refused !== undefined) {
-      return `NATS refuses the subscription to ${refused}`;
-    }
+    if (refused !== undefined) return subscribeDenied(refused).text;
     return this.started
       ? this.counted?.notReadyReason
       : this.waitsFor() ?? "starting";

@@ -76,13 +76,14 @@ export async function runClient(
     const lost = claim?.hold();
     const { session } = ingress;
     {
+      // Not before: who connects to a port that nobody accepts at waits for ever.
+      await frame.ready(ingress);
       using listener = listenOn({ ...client.listenAddr, port }, {
         reserve: frame.reserve,
         reusePort: config.workers !== 1,
         allowFrom: client.allowFrom,
         session,
       });
-      await frame.ready(ingress);
       const accepting = ingress.serve(listener);
       const address = parseAddress(listener.address);
       ({ port } = address);

@@ -36,8 +36,9 @@ export async function runServer(
     deny: server.denyTarget,
     called: { allow: "--allow-target", deny: "--deny-target" },
   };
+  const options = roleOptions(config, host);
   using egress: Egress = new Egress({
-    ...roleOptions(config, host),
+    ...options,
     bus,
     token: makeToken(random),
     queueGroup: nats.queueGroup,
@@ -64,7 +65,14 @@ export async function runServer(
   const { session } = egress;
   await frame.ready(egress);
   host.onStarted();
-  log.info("ready", { request: nats.requestSubject, queue: nats.queueGroup });
+  const { subjects } = options;
+  log.info("ready", {
+    // Which of the two it hears, where NATS refuses the other.
+    request: bus.refusedSubjects.includes(subjects.request)
+      ? subjects.requestPattern
+      : subjects.request,
+    queue: nats.queueGroup,
+  });
 
   await frame.untilStopped();
   await frame.atMostGoodbye(egress.drain());

@@ -21,6 +21,7 @@ import {
   messageOf,
   publishDenied,
   type Reason,
+  subscribeDenied,
   TunnelError,
 } from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
@@ -135,7 +136,7 @@ export class Egress implements Disposable {
           "client",
           formatId({ client, server: token, number: PEER_NUMBER }),
         ),
-      onChange: () => this.#onReach(),
+      onChange: () => this.#takePart(),
     });
     this.#inboxes = this.#reach({
       pattern: `${INBOXES}>`,
@@ -252,20 +253,32 @@ export class Egress implements Disposable {
     this.#subscriptions = [];
   }
 
-  /** A server that nobody hears would keep opens from those that can answer them. */
-  #onReach(): void {
-    const { refusal } = this.#clients;
+  /** A server that nobody hears, or that hears nobody, would keep opens from those that can serve them. */
+  #takePart(): void {
     if (this.#draining) return;
-    if (refusal === undefined) {
+    const why = this.#clients.refusal ?? this.#deafness;
+    const takesPart = this.#subscriptions.length > 0;
+    if (takesPart === (why === undefined)) return;
+    if (why === undefined) {
       this.#join();
       return;
     }
-    this.#log.warn("opens are left to other servers", { why: refusal.text });
+    this.#log.warn("opens are left to other servers", { why: why.text });
     this.#part();
   }
 
-  /** An answer did not get through: its client will not use the tunnel. */
+  /** Why no tunnel would be heard; undefined when they are, as far as is known. */
+  get #deafness(): Reason | undefined {
+    const { subjects, token } = this.#options;
+    const data = subjects.pattern("server", token);
+    return this.#bus.refusedSubjects.includes(data)
+      ? subscribeDenied(data)
+      : undefined;
+  }
+
+  /** An answer that did not get through: its client will not use the tunnel. */
   #onLink(event: LinkEvent): void {
+    if (event.type === "subscriptions") this.#takePart();
     if (event.type !== "denied") return;
     const { subjects, token } = this.#options;
     const id = parseId(subjects.idOf("client", event.subject) ?? "");
