@@ -25,6 +25,7 @@ import {
   startServer,
 } from "./support/roles.ts";
 import { startEcho, type Target } from "./support/targets.ts";
+import { V1Server } from "./support/v1_peer.ts";
 import { dial, readToEnd } from "./support/transfer.ts";
 
 const ROLES = ["client", "server"] as const;
@@ -261,6 +262,32 @@ integrationTest(
     await nats.reload(rulesConfig(ALL));
     await whenReady(server, 200, { limit: 12_000 });
     await expectServing(client);
+  },
+);
+
+integrationTest(
+  "a client that may not hear a version 1 server ends its tunnel, with the subject, and is ready for others",
+  async () => {
+    const publish = ["proxy.request", "p.data.to_server.>"];
+    await using nats = await startNatsServer({
+      config: rulesConfig({ ...ALL, client: { ...NEEDED.client, publish } }),
+    });
+    await using echo = startEcho();
+    await using _old = await V1Server.start(urlAs("other", nats.url), {});
+    await using client = await startClient(nats.url, {
+      env: loginAs("client"),
+      target: echo.address,
+      args: CLIENT_ARGS,
+    });
+    using conn = await dial(client.endpoint);
+    await soon("the connection ends", readToEnd(conn), AT_ONCE);
+    const closed = await client.entry(({ msg }) => msg === "tunnel closed");
+    assert.equal(closed.reason, "denied", JSON.stringify(closed));
+    assert.match(
+      String(closed.why),
+      /^NATS refuses the subscription to p\.data\.to_client\.\w+$/,
+    );
+    await whenReady(client, 200);
   },
 );
 

@@ -129,8 +129,10 @@ export class Ingress implements Disposable {
   }
 
   /** Which of the `refused` subscriptions there is no working without. */
-  missing([subject]: readonly string[]): string | undefined {
-    return subject;
+  missing(refused: readonly string[]): string | undefined {
+    const { subjects, token } = this.#options;
+    const data = subjects.pattern("client", token);
+    return refused.includes(data) ? data : undefined;
   }
 
   /** Why no answer would be heard; undefined when one is, as far as is known. */

@@ -14,6 +14,7 @@ import {
   type Decider,
   publishDenied,
   type Reason,
+  subscribeDenied,
   TunnelError,
 } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
@@ -548,6 +549,9 @@ export class Session implements Disposable {
       case "denied":
         this.#onDenied(event.subject, now);
         break;
+      case "subscriptions":
+        this.#onRefused(bus.refusedSubjects, now);
+        break;
       case "down":
       case "closed":
         this.#peers.linkDown(now);
@@ -560,6 +564,16 @@ export class Session implements Disposable {
     const id = this.#options.subjects.idOf(this.#other, subject);
     if (id === undefined) return;
     this.#find(id)?.abort(publishDenied(subject), now);
+  }
+
+  /** Ends the tunnels that have a subscription of their own, which the broker refuses. */
+  #onRefused(subjects: readonly string[], now: number): void {
+    for (const subject of subjects) {
+      const id = this.#options.subjects.idOf(this.#options.role, subject);
+      if (id !== undefined) {
+        this.#find(id)?.abort(subscribeDenied(subject), now);
+      }
+    }
   }
 
   #endPeer(peer: Peer<Tunnel>, reason: Reason, by: Decider): void {
