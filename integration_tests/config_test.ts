@@ -16,11 +16,26 @@ import {
 import { dial, readEnding } from "./support/transfer.ts";
 import { comes, soon, whenReady } from "./support/waits.ts";
 
+/** A text as PowerShell's `>` writes it, or with the bytes of each unit turned about. */
+function utf16(text: string, littleEndian: boolean): Uint8Array {
+  const marked = `\uFEFF${text.replaceAll("\n", "\r\n")}`;
+  const view = new DataView(new ArrayBuffer(2 * marked.length));
+  for (let at = 0; at < marked.length; at++) {
+    view.setUint16(2 * at, marked.charCodeAt(at), littleEndian);
+  }
+  return new Uint8Array(view.buffer);
+}
+
 /** How editors of other systems write a text. */
-const EDITORS: readonly (readonly [string, (text: string) => string])[] = [
+const EDITORS: readonly (readonly [
+  how: string,
+  write: (text: string) => string | Uint8Array,
+])[] = [
   ["with CRLF", (text) => text.replaceAll("\n", "\r\n")],
   ["with a byte order mark", (text) => `\uFEFF${text}`],
   ["with both", (text) => `\uFEFF${text.replaceAll("\n", "\r\n")}`],
+  ["as UTF-16", (text) => utf16(text, true)],
+  ["as UTF-16 with the high byte first", (text) => utf16(text, false)],
   ["without an end of line", (text) => text.trimEnd()],
 ];
 

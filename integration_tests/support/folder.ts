@@ -24,8 +24,10 @@ export class Folder implements AsyncDisposable {
   }
 
   /** Writes a file in place, as an editor or `cp` does. */
-  async write(name: string, text: string): Promise<string> {
-    await Deno.writeTextFile(this.at(name), text);
+  async write(name: string, text: string | Uint8Array): Promise<string> {
+    await (typeof text === "string"
+      ? Deno.writeTextFile(this.at(name), text)
+      : Deno.writeFile(this.at(name), text));
     return this.at(name);
   }
 

@@ -7,9 +7,11 @@
 
 /**
  * What may not reach a terminal or a log as it is: control characters, the
- * two Unicode line ends, and the marks that turn the direction of text.
+ * two Unicode line ends, the marks that turn the direction of text, and what
+ * nobody sees, such as a zero-width space out of a web page.
  */
-const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+const UNSAFE =
+  /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Default_Ignorable_Code_Point}]/gu;
 
 /** Short escapes, as JSON and most languages have them. */
 const SHORT_ESCAPES: ReadonlyMap<string, string> = new Map([
@@ -22,17 +24,22 @@ const SHORT_ESCAPES: ReadonlyMap<string, string> = new Map([
 const QUOTE_LIMIT = 80;
 
 /**
- * `text` with each character that could break a line, move a cursor or turn
- * the direction of text written as an escape. The escapes are those of JSON,
- * so escaped JSON is still the same JSON.
+ * `text` with each character that could break a line, move a cursor, turn the
+ * direction of text or stay unseen written as an escape. The escapes are those
+ * of JSON, so escaped JSON is still the same JSON.
  */
 export function escapeUnsafe(text: string): string {
   return text.replace(
     UNSAFE,
-    (character) =>
-      SHORT_ESCAPES.get(character) ??
-        "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0"),
+    (character) => SHORT_ESCAPES.get(character) ?? escapeUnits(character),
   );
+}
+
+/** Each UTF-16 unit of `character` as JSON escapes it. */
+function escapeUnits(character: string): string {
+  return character.split("").map((unit) =>
+    "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0")
+  ).join("");
 }
 
 /**

@@ -25,6 +25,10 @@ const BYTES: ReadonlyMap<string, number> = new Map([
   ["k", 2 ** 10],
   ["m", 2 ** 20],
   ["g", 2 ** 30],
+  // As Kubernetes writes them.
+  ["ki", 2 ** 10],
+  ["mi", 2 ** 20],
+  ["gi", 2 ** 30],
   ["kib", 2 ** 10],
   ["mib", 2 ** 20],
   ["gib", 2 ** 30],
@@ -94,7 +98,7 @@ export function formatDuration(milliseconds: number): string {
 
 /**
  * The bytes in `text`: a number, alone or with a unit, `K`, `M`, `G`,
- * `KiB`, `MiB`, `GiB` (of 1024), `KB`, `MB`, `GB` (of 1000) or `B`, in either case.
+ * `Ki`, `Mi`, `Gi`, `KiB`, `MiB`, `GiB` (of 1024), `KB`, `MB`, `GB` (of 1000) or `B`, in either case.
  *
  * @throws {SyntaxError} when `text` is not a size.
  * @throws {RangeError} when it is not a whole number of bytes, or too large

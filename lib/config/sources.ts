@@ -54,11 +54,18 @@ function readEnv(variable: string): string | undefined {
   return state === "granted" ? Deno.env.get(variable) : undefined;
 }
 
+/** What a text of UTF-16 begins with, as PowerShell's `>` and Notepad write it. */
+const UTF_16_MARKS = [
+  { encoding: "utf-16le", mark: [0xff, 0xfe] },
+  { encoding: "utf-16be", mark: [0xfe, 0xff] },
+] as const;
+
 /**
- * The text of the file at `path`, which may be a pipe.
+ * The text of the file at `path`, which may be a pipe: UTF-8, or UTF-16 that
+ * says so.
  *
  * @throws {Error} when there is none, or it cannot be read, is too large or
- * is not UTF-8.
+ * is no such text.
  */
 export function readTextFile(path: string): string {
   const { state } = Deno.permissions.querySync({ name: "read", path });
@@ -69,8 +76,12 @@ export function readTextFile(path: string): string {
   }
   using file = Deno.openSync(path);
   const bytes = readBounded(file);
+  const { encoding = "utf-8" } =
+    UTF_16_MARKS.find(({ mark }) =>
+      mark.every((byte, at) => bytes[at] === byte)
+    ) ?? {};
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new Error("it is not UTF-8 text", { cause });
   }

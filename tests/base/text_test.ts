@@ -12,6 +12,11 @@ Deno.test("escapeUnsafe() leaves no character that breaks a line or drives a ter
     escapeUnsafe("a\r\n\tb\x1b[31m\x85\u2028\u202e\x00"),
     "a\\r\\n\\tb\\u001b[31m\\u0085\\u2028\\u202e\\u0000",
   );
+  // Unseen: a zero-width space, a mark of byte order, and one outside the BMP.
+  assert.equal(
+    escapeUnsafe("h:22\u200b\ufeff\u{e0001}"),
+    "h:22\\u200b\\ufeff\\udb40\\udc01",
+  );
   assert.equal(escapeUnsafe("Grüße, 世界 🎉"), "Grüße, 世界 🎉");
   fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => {
     assert.doesNotMatch(escapeUnsafe(text), /[\p{Cc}\p{Zl}\p{Zp}]/u);

@@ -108,7 +108,7 @@ Deno.test("formatSize() writes what parseSize() reads", () => {
 Deno.test("durations and sizes are read as people write them elsewhere", () => {
   assert.equal(parseDuration("1d"), 86_400_000);
   assert.equal(parseDuration("1d12h"), 129_600_000);
-  for (const text of ["8M", "8m", "8MiB", "8mib"]) {
+  for (const text of ["8M", "8m", "8Mi", "8MiB", "8mib"]) {
     assert.equal(parseSize(text), 8 * 2 ** 20, text);
   }
 });
