@@ -345,3 +345,57 @@ integrationTest(
     await whenReady(server, 200);
   },
 );
+
+/** Rules of a broker that lets one user in, with a password. */
+function passwordConfig(password: string): string {
+  return `authorization { users: [{ user: edge, password: "${password}" }] }`;
+}
+
+/** A config file that says this password. */
+function configFile(password: string): string {
+  return `nats:\n  user: edge\n  password: ${password}\n`;
+}
+
+for (const workers of ["1", "2"]) {
+  integrationTest(
+    `rotation: a server of ${workers} worker(s) whose config file has another password comes back with it`,
+    async () => {
+      await using folder = await Folder.make();
+      const path = await folder.write("a.yaml", configFile("one"));
+      await Deno.chmod(path, 0o600);
+      await using nats = await startNatsServer({
+        config: passwordConfig("one"),
+      });
+      await using server = await startServer(nats.url, {
+        env: { HOME: folder.path },
+        args: ["--config", path, "--workers", workers, ...QUICK],
+      });
+      // What cannot be read says nothing of the login, and keeps nobody out.
+      await folder.write("a.yaml", "nats: {");
+      await nats.restart();
+      await server.entry(({ msg }) =>
+        msg === "the config file cannot be used; the login stays as it was"
+      );
+      await whenReady(server, 200);
+
+      await folder.write("a.yaml", configFile("two"));
+      const since = server.process.mark();
+      server.process.signal("SIGHUP");
+      const said = await server.entry(
+        ({ msg }) => msg.startsWith("SIGHUP"),
+        { since },
+      );
+      assert.equal(said.level, "info", JSON.stringify(said));
+      assert.equal(said.files, path);
+      await nats.reload(passwordConfig("two"));
+      await comes(() => {
+        const { length } = server.entries(since).filter(({ msg }) =>
+          msg === "connected to NATS again"
+        );
+        return Promise.resolve(
+          length === Number(workers) ? undefined : `${length} came back`,
+        );
+      });
+    },
+  );
+}

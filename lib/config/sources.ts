@@ -29,6 +29,22 @@ const MAX_FILE_SIZE = 1024 * 1024;
 /** Files by path, as they were when they were read; undefined where there was none. */
 export type ReadFiles = Map<string, string | undefined>;
 
+/** Those of `files` that cannot be read again: pipes, and what has gone since. */
+export function pipesAmong(files: ReadFiles): ReadFiles {
+  return new Map(
+    [...files].filter(([path, text]) => text !== undefined && !isFile(path)),
+  );
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 /**
  * The real sources. They never prompt: what is not permitted is not there.
  * With `files`, what is in there is not read again, and what is read goes there.

@@ -9,6 +9,7 @@ import type { NatsConfig } from "../config/config.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
 import type { LinkReserve } from "../nats/options.ts";
 import { resolve } from "../net/dial.ts";
+import { orAsBefore, type ReadAuth } from "./auth_reader.ts";
 import { loginReader, type Pipes } from "./login_files.ts";
 
 /**
@@ -25,13 +26,19 @@ export async function openNats(
     readonly signal: AbortSignal;
     /** What was read of pipes. */
     readonly pipes: Pipes;
+    /** Reads anew how to log in. */
+    readonly readAuth: ReadAuth;
     readonly onSubscriptionError: (subject: string, reason: string) => void;
     readonly reserve: LinkReserve;
   },
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);
   const { servers, ignoreDiscovered, connectTimeout, pingInterval } = config;
-  const refresh = await loginReader(config, options.pipes);
+  const refresh = await loginReader(
+    config,
+    options.pipes,
+    orAsBefore(options.readAuth, config.auth),
+  );
   const bus = await connectNats({
     ...options,
     servers,

@@ -16,6 +16,7 @@ import type { EgressOptions } from "../server/server.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
 import { type Role, Subjects } from "../wire/subjects.ts";
 import { Reserve, systemDescriptors } from "../net/descriptors.ts";
+import type { ReadAuth } from "./auth_reader.ts";
 import { openNats } from "./connect.ts";
 import { LINK_RESERVE } from "./descriptors.ts";
 import type { KeyTexts } from "./key_files.ts";
@@ -33,6 +34,8 @@ export interface RoleHost {
   readonly stop: StopSignals;
   /** What was read of pipes, which nobody can read again. */
   readonly pipes: Pipes;
+  /** Reads anew how to log in to NATS. */
+  readonly readAuth: ReadAuth;
   /** What tunnels are sealed with; undefined where they are not. */
   readonly keys: KeyTexts | undefined;
   /** Calls `apply` when keys and clients were read anew; at once if they have been. */
@@ -175,6 +178,7 @@ export class RoleFrame implements AsyncDisposable {
       name: `tcp-sproxy ${role}`,
       signal: host.stop.drain,
       pipes: host.pipes,
+      readAuth: host.readAuth,
       reserve,
       onSubscriptionError: (subject, why) => {
         getLogger(["sproxy", role]).error("NATS refuses a subscription", {

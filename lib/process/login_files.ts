@@ -13,6 +13,7 @@ import type { NatsConfig } from "../config/config.ts";
 import { Problems } from "../config/problems.ts";
 import { readTextFile } from "../config/sources.ts";
 import { loginOf, type NatsOptions } from "../nats/options.ts";
+import type { ReadAuth } from "./auth_reader.ts";
 import { pemProblems } from "./pem.ts";
 
 /** The texts of pipes by their paths, as a shell makes them of `<(command)`: they can be read once. */
@@ -26,12 +27,13 @@ export type Pipes = Map<string, string>;
 export type ReadLogin = () => Pick<NatsOptions, "credentials" | "tls">;
 
 /**
- * What reads the files that `config` names. What is in `pipes` is not read
- * again, and what is read of pipes goes there.
+ * What reads the files that `config` names, and those that `readAuth` does.
+ * What is in `pipes` is not read again, and what is read of pipes goes there.
  */
 export async function loginReader(
   { auth, tls }: NatsConfig,
   pipes: Pipes,
+  readAuth: ReadAuth = () => auth,
 ): Promise<ReadLogin> {
   // Megabytes that only those need who have certificates.
   const crypto = tls.ca === undefined && tls.cert === undefined
@@ -43,7 +45,9 @@ export async function loginReader(
       path === undefined
         ? undefined
         : problems.attempt(() => readFile(path, { flag: `--${name}`, pipes }));
-    const credentials = problems.attempt(() => readCredentials(auth, pipes));
+    const credentials = problems.attempt(() =>
+      readCredentials(readAuth(), pipes)
+    );
     const ca = read("nats-tls-ca", tls.ca);
     const cert = read("nats-tls-cert", tls.cert);
     const key = read("nats-tls-key", tls.key);
@@ -66,8 +70,15 @@ export async function loginReader(
   };
 }
 
-/** Says on one line of the log whether the files that `config` names can be used, by what `read` finds. */
-export function checkLogin({ auth, tls }: NatsConfig, read: ReadLogin): void {
+/**
+ * Says on one line of the log whether the files that `config` names, and the
+ * config file where that has a secret, can be used, by what `read` finds.
+ */
+export function checkLogin(
+  { auth, tls }: NatsConfig,
+  read: ReadLogin,
+  secretConfigFile?: string,
+): void {
   const log = getLogger(["sproxy", "nats"]);
   try {
     read();
@@ -79,7 +90,9 @@ export function checkLogin({ auth, tls }: NatsConfig, read: ReadLogin): void {
     return;
   }
   const files = ["file" in auth ? auth.file : undefined, tls.ca]
-    .concat(tls.cert, tls.key).filter((path) => path !== undefined);
+    .concat(tls.cert, tls.key, secretConfigFile).filter((path) =>
+      path !== undefined
+    );
   if (files.length === 0) {
     log.info("SIGHUP: there are no files for the login to read");
   } else {

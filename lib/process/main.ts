@@ -12,6 +12,7 @@ import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
+import { authReader } from "./auth_reader.ts";
 import { DebuggerGuard } from "./debugger.ts";
 import { planDescriptors } from "./descriptors.ts";
 import { exposures, modeOf } from "./exposures.ts";
@@ -75,6 +76,7 @@ export async function main<R extends Role>(
       log.info("configuration read", { file: configFile });
     }
     for (const { level, text } of notices) log[level](text);
+    const secretConfigFile = command.hasSecrets ? configFile : undefined;
     let onHangup = (): void => {};
     using guard = new DebuggerGuard();
     using stop = watchSignals({
@@ -83,7 +85,8 @@ export async function main<R extends Role>(
     });
     // For all workers: each for itself could not read a pipe.
     const pipes: Pipes = new Map();
-    const readLogin = await loginReader(config.nats, pipes);
+    const readAuth = authReader(role, { args: Deno.args, files, command });
+    const readLogin = await loginReader(config.nats, pipes, readAuth);
     readLogin();
     const keys = readKeys(config.security, pipes);
     const start = { role, args: Deno.args, files, pipes, config, keys };
@@ -91,7 +94,7 @@ export async function main<R extends Role>(
     reloader.logStart();
     const reloads = new Reloads();
     onHangup = () => {
-      checkLogin(config.nats, readLogin);
+      checkLogin(config.nats, readLogin, secretConfigFile);
       const reloaded = reloader.read();
       if (reloaded !== undefined) reloads.deliver(reloaded);
     };
@@ -120,6 +123,7 @@ export async function main<R extends Role>(
       tunnelsByDescriptors: descriptors.tunnels,
       stop,
       pipes,
+      readAuth,
       keys,
       onReload: reloads.onReload,
       showStatus: (shown) => read = shown,
@@ -131,7 +135,7 @@ export async function main<R extends Role>(
       : [];
     const surroundings = {
       listensAt,
-      secretConfigFile: command.hasSecrets ? configFile : undefined,
+      secretConfigFile,
       modeOf,
     };
     for (const text of exposures(config, surroundings)) log.warn(text);

@@ -10,7 +10,11 @@ import { UsageError } from "../base/errors.ts";
 import { parseCommandLine } from "../config/cli.ts";
 import type { ClientEntry } from "../config/clients.ts";
 import type { ConfigByRole } from "../config/config.ts";
-import { type ReadFiles, systemSources } from "../config/sources.ts";
+import {
+  pipesAmong,
+  type ReadFiles,
+  systemSources,
+} from "../config/sources.ts";
 import { formatPublicKey } from "../seal/keys.ts";
 import type { Role } from "../wire/subjects.ts";
 import { type KeyTexts, ownKeys, readKeys } from "./key_files.ts";
@@ -77,11 +81,7 @@ export class Reloader {
   constructor(options: ReloaderOptions) {
     this.#options = options;
     this.#config = options.config;
-    this.#pipes = new Map(
-      [...options.files].filter(([path, text]) =>
-        text !== undefined && !Deno.statSync(path).isFile
-      ),
-    );
+    this.#pipes = pipesAmong(options.files);
   }
 
   /** Says on a line of the log what is sealed with which key, if anything is. */
@@ -184,13 +184,17 @@ function listOf(names: readonly string[]): string | undefined {
   return more > 0 ? `${told} and ${more} more` : told;
 }
 
-/** The sections that differ and are read at the start only. */
+/** The sections that differ and are read at the start only, as all of a login save its kind is not. */
 function changedSections(
   before: ConfigByRole[Role],
   after: ConfigByRole[Role],
 ): string[] {
-  const texts = new Map<string, unknown>(Object.entries(before));
-  return Object.entries(after).flatMap(([name, section]) =>
+  const withoutLogin = ({ nats, ...rest }: ConfigByRole[Role]): object => ({
+    nats: { ...nats, auth: nats.auth.kind },
+    ...rest,
+  });
+  const texts = new Map<string, unknown>(Object.entries(withoutLogin(before)));
+  return Object.entries(withoutLogin(after)).flatMap(([name, section]) =>
     name !== "security" && name !== "clients" &&
       JSON.stringify(section) !== JSON.stringify(texts.get(name))
       ? [name]

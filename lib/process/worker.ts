@@ -7,7 +7,7 @@
  */
 /// <reference lib="deno.worker" />
 import type { Address } from "../base/address.ts";
-import { parseCommandLine } from "../config/cli.ts";
+import { type CommandLine, parseCommandLine } from "../config/cli.ts";
 import type {
   ClientConfig,
   CommonConfig,
@@ -16,6 +16,7 @@ import type {
 import type { Role } from "../wire/subjects.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
+import { authReader } from "./auth_reader.ts";
 import { closeLog, configureLog, stackOf } from "./log.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import type { KeyTexts } from "./key_files.ts";
@@ -119,12 +120,14 @@ export async function serveAsWorker<R extends Role>(
   const reload = async (
     { files, keys }: ToWorker & { readonly type: "reload" },
   ): Promise<void> => {
-    const config = configOf(role, { ...await started, files });
+    const start = { ...await started, files };
+    const config = share(commandOf(role, start).config, start);
     reloads.deliver({ config, files, keys });
   };
   const work = async (): Promise<void> => {
     const start = await started;
-    const config = configOf(role, start);
+    const command = commandOf(role, start);
+    const config = share(command.config, start);
     configureLog(config.log);
     let read: (() => Status) | undefined;
     const tell = (): void => {
@@ -134,6 +137,7 @@ export async function serveAsWorker<R extends Role>(
     await run(config, {
       stop,
       pipes: start.pipes,
+      readAuth: authReader(role, { ...start, command }),
       keys: start.keys,
       onReload: reloads.onReload,
       tunnelsByDescriptors: start.tunnelsByDescriptors,
@@ -166,12 +170,15 @@ function describeFailure(error: unknown): WorkerFailure {
   return { kind: "internal", text, stack: stackOf(error) };
 }
 
-/** The configuration of one worker. */
-function configOf<R extends Role>(role: R, start: Start): ConfigByRole[R] {
+/** What the command line of the process came to. */
+function commandOf<R extends Role>(
+  role: R,
+  start: Start,
+): CommandLine<ConfigByRole[R]> & { readonly kind: "run" } {
   const sources = systemSources(start.files);
   const command = parseCommandLine(role, start.args, sources);
   if (command.kind !== "run") throw new UsageError("a worker runs a role");
-  return share(command.config, start);
+  return command;
 }
 
 /** A worker's part of `config`: limits are shared out, so is a client's address, and its token is its own. */

@@ -18,6 +18,7 @@ async function connected(broker: ScriptedBroker): Promise<RoleFrame> {
     host: {
       stop: { drain: signal, now: signal },
       pipes: new Map(),
+      readAuth: () => command.config.nats.auth,
       keys: undefined,
       onReload: () => {},
       showStatus: () => {},

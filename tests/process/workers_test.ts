@@ -63,6 +63,7 @@ class Stage {
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
         pipes: new Map(),
+        readAuth: () => ({ kind: "none" }),
         keys: KEYS,
         onReload: this.reloads.onReload,
         tunnelsByDescriptors: 101,
