@@ -90,6 +90,41 @@ for (const workers of ["1", "2"]) {
   );
 }
 
+for (const workers of ["1", "2"]) {
+  integrationTest(
+    `a name listens on all of its addresses that are this machine's: workers=${workers}`,
+    async () => {
+      await using cleanup = new AsyncDisposableStack();
+      const nats = cleanup.use(await startNatsServer());
+      const echo = cleanup.use(startEcho());
+      cleanup.use(await startServer(nats.url));
+      const ours = ["127.0.0.2", "127.0.0.3", "::1"];
+      const lines = [...ours, "192.0.2.1"].map((ip) => `${ip} many`);
+      const client = cleanup.use(
+        await startClient(nats.url, {
+          target: echo.address,
+          through: withHosts(await hostsFile(cleanup, ...lines)),
+          args: [
+            ...["--listen-addr", "many:0", "--status-addr", "many:0"],
+            ...["--workers", workers],
+          ],
+        }),
+      );
+      const port = Number(client.address.split(":").at(-1));
+      const status = Number((await client.statusAddress()).split(":").at(-1));
+      for (const hostname of ours) {
+        using conn = await dial({ hostname, port });
+        await soon(`${hostname} is served`, roundTrip(conn));
+        const shown = formatAddress({ hostname, port: status });
+        const { ok, body } = await fetch(`http://${shown}/health`);
+        await body?.cancel();
+        assert.ok(ok);
+      }
+    },
+    NEEDS_ROOT,
+  );
+}
+
 integrationTest(
   "every connection reaches a target whose name only one of two servers knows",
   async () => {

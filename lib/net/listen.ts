@@ -6,6 +6,7 @@
 import {
   type Address,
   formatAddress,
+  parseIp,
   withZoneHint,
   zoneOf,
 } from "../base/address.ts";
@@ -13,6 +14,7 @@ import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Clock } from "../base/clock.ts";
 import { isShortage, messageOf, RunError } from "../base/errors.ts";
 import type { Reserve } from "./descriptors.ts";
+import { resolve } from "./dial.ts";
 import type { Socket, SocketListener } from "./socket.ts";
 import { TcpSocket } from "./tcp_socket.ts";
 
@@ -28,8 +30,16 @@ const ACCEPT_PAUSE_MS = { first: 10, longest: 1_000 } as const;
 /** The addresses of `localhost`, whatever the system's files say: an application may try either. */
 const LOCALHOST = ["127.0.0.1", "::1"] as const;
 
+const LOCALHOST_NAME = /^localhost\.?$/i;
+
+/** Most addresses of one name that are listened at, each of which takes descriptors: those of two networks, of both families. */
+const MAX_LISTENERS = 4;
+
+/** How long the lookup of a name to listen at may take, in ms; the system's own word comes after it. */
+const LOOKUP_MS = 5_000;
+
 /** What {@linkcode listen} is told. */
-export interface ListenOptions {
+export interface ListenOptions extends WhereToListen {
   /** Where large read buffers come from. */
   readonly pool: BufferPool;
   /** Where the time comes from. */
@@ -44,6 +54,12 @@ export interface ListenOptions {
   readonly onRefused?: (remote: string) => void;
   /** Told of each accept that failed. */
   readonly onAcceptError: (message: string) => void;
+}
+
+/** What is known of the address to listen at. */
+export interface WhereToListen {
+  /** The IP addresses of its name, by {@linkcode listenHosts}; default what the system takes first. */
+  readonly hosts?: readonly string[] | undefined;
 }
 
 /** What is listened for, for people. */
@@ -166,6 +182,33 @@ async function* accepted(
 }
 
 /**
+ * The IP addresses of a host to listen at: an application may try any of them.
+ * Undefined where it is no name, or it is the system's to say what is wrong.
+ */
+export async function listenHosts(
+  { host, port }: Address,
+): Promise<readonly string[] | undefined> {
+  if (host === "" || parseIp(host) !== undefined || LOCALHOST_NAME.test(host)) {
+    return undefined;
+  }
+  try {
+    const found = await resolve(host, AbortSignal.timeout(LOOKUP_MS));
+    const hosts = [...new Set(found)].slice(0, MAX_LISTENERS);
+    // Not asked for where it is not given: the question would wait on a terminal.
+    const mayListen = hosts.every((host) =>
+      Deno.permissions.querySync({
+        name: "net",
+        host: formatAddress({ host, port }),
+      }).state === "granted"
+    );
+    return hosts.length > 0 && mayListen ? hosts : undefined;
+  } catch {
+    // The runtime, asked to listen at the name, says what is wrong.
+    return undefined;
+  }
+}
+
+/**
  * Sees whether an address can be listened on, alone, and leaves it again. A
  * shared port would otherwise be shared with a stranger.
  *
@@ -174,10 +217,10 @@ async function* accepted(
  */
 export function checkListenable(
   address: Address,
-  flag: string,
+  { flag, ...where }: WhereToListen & { readonly flag: string },
 ): readonly string[] {
   const what = `${FOR_TUNNELS.what} ${flag}`;
-  return bind(address, { ...FOR_TUNNELS, what }).map((listener) => {
+  return bind(address, { ...FOR_TUNNELS, ...where, what }).map((listener) => {
     const { hostname } = listener.addr;
     listener.close();
     return hostname;
@@ -203,9 +246,10 @@ export function occupy(address: Address): Disposable | undefined {
 
 function bind(
   address: Address,
-  options: Purpose & { readonly reusePort?: boolean },
+  options: Purpose & WhereToListen & { readonly reusePort?: boolean },
 ): [Deno.TcpListener, ...Deno.TcpListener[]] {
   const { reusePort, what, hint } = options;
+  const { hosts = [address.host] } = options;
   const listenOn = (hostname: string, port = address.port): Deno.TcpListener =>
     Deno.listen({
       hostname,
@@ -215,8 +259,10 @@ function bind(
     });
   try {
     if (address.host === "") return [listenEverywhere(listenOn)];
-    if (/^localhost\.?$/i.test(address.host)) return listenLocally(listenOn);
-    return [listenOn(address.host)];
+    return listenAtAll(
+      LOCALHOST_NAME.test(address.host) ? LOCALHOST : hosts,
+      listenOn,
+    );
   } catch (cause) {
     const why = cause instanceof Deno.errors.AddrInUse
       ? `the port is in use; ${hint}`
@@ -242,17 +288,27 @@ function listenEverywhere(
   return listenOn("0.0.0.0");
 }
 
-/** Listens on one port of both loopback addresses, or of those that there are. */
-function listenLocally(
+/**
+ * Listens on one port of all `hosts`, or of those that there are here: a name
+ * may have addresses of other machines, and `localhost` has no IPv6 everywhere.
+ */
+function listenAtAll(
+  hosts: readonly string[],
   listenOn: (hostname: string, port?: number) => Deno.TcpListener,
 ): [Deno.TcpListener, ...Deno.TcpListener[]] {
-  const [ipv4, ipv6] = LOCALHOST;
-  const first = listenOn(ipv4);
-  try {
-    return [first, listenOn(ipv6, first.addr.port)];
-  } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) return [first]; // no IPv6
-    first.close();
-    throw error;
+  const listeners: Deno.TcpListener[] = [];
+  let failure: unknown;
+  for (const host of hosts) {
+    try {
+      listeners.push(listenOn(host, listeners[0]?.addr.port));
+    } catch (error) {
+      failure ??= error;
+      if (!(error instanceof Deno.errors.AddrInUse)) continue;
+      for (const listener of listeners) listener.close();
+      throw error;
+    }
   }
+  const [first, ...others] = listeners;
+  if (first === undefined) throw failure;
+  return [first, ...others];
 }

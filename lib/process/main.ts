@@ -30,7 +30,7 @@ import {
   type StatusServer,
 } from "./status.ts";
 import { systemDescriptors } from "../net/descriptors.ts";
-import { checkListenable } from "../net/listen.ts";
+import { checkListenable, listenHosts } from "../net/listen.ts";
 import type { RunRole } from "./worker.ts";
 import { runWorkers } from "./workers.ts";
 
@@ -111,7 +111,7 @@ export async function main<R extends Role>(
     const { level, text, about } = descriptors.notice;
     log[level](text, about);
     let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
-    await using _status = openStatus({
+    await using _status = await openStatus({
       ...statusAt,
       maxConnections: descriptors.statusConnections,
       read: () => {
@@ -131,7 +131,10 @@ export async function main<R extends Role>(
     };
     // Before anything is waited for: a port that is taken is told at once.
     const listensAt = config.role === "client"
-      ? checkListenable(config.client.listenAddr, "--listen-addr")
+      ? checkListenable(config.client.listenAddr, {
+        flag: "--listen-addr",
+        hosts: await listenHosts(config.client.listenAddr),
+      })
       : [];
     const surroundings = {
       listensAt,
@@ -162,13 +165,14 @@ function statusAddress(
     : { address: config.client.statusAddr, flag: "--status-addr" };
 }
 
-function openStatus(
+async function openStatus(
   { address, ...options }: Omit<StatusOptions, "address"> & {
     readonly address: Address | undefined;
   },
-): StatusServer | undefined {
+): Promise<StatusServer | undefined> {
   if (address === undefined) return undefined;
-  const server = serveStatus({ ...options, address });
+  const hosts = await listenHosts(address);
+  const server = serveStatus({ ...options, address, hosts });
   getLogger(["sproxy", "status"]).info("status listening", {
     address: formatAddress(server.address),
   });

@@ -18,7 +18,7 @@ import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
 import type { Reserve } from "../net/descriptors.ts";
-import { listen } from "../net/listen.ts";
+import { listen, listenHosts, type WhereToListen } from "../net/listen.ts";
 import type { SocketListener } from "../net/socket.ts";
 import type { Session } from "../session/session.ts";
 
@@ -79,6 +79,7 @@ export async function runClient(
       // Not before: who connects to a port that nobody accepts at waits for ever.
       await frame.ready(ingress);
       using listener = listenOn({ ...client.listenAddr, port }, {
+        hosts: await listenHosts(client.listenAddr),
         reserve: frame.reserve,
         reusePort: config.workers !== 1,
         allowFrom: client.allowFrom,
@@ -125,7 +126,7 @@ function sealOf(
 /** Listens, and logs accepts that fail. */
 function listenOn(
   address: Address,
-  options: {
+  options: WhereToListen & {
     readonly session: Session;
     readonly reserve: Reserve;
     readonly reusePort: boolean;
@@ -133,12 +134,13 @@ function listenOn(
     readonly allowFrom: readonly Network[];
   },
 ): SocketListener {
-  const { session: { counters, pool }, reserve, reusePort, allowFrom } =
-    options;
+  const { session, hosts, reserve, reusePort, allowFrom } = options;
+  const { counters, pool } = session;
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const refusals = new Throttle(ACCEPT_ERROR_MS);
   return listen(address, {
     clock: systemClock,
+    hosts,
     pool,
     reserve,
     reusePort,

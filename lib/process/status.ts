@@ -11,7 +11,7 @@ import { BufferPool } from "../base/buffer_pool.ts";
 import { systemClock } from "../base/clock.ts";
 import { isLocalhost } from "../base/special_addresses.ts";
 import { Throttle } from "../base/throttle.ts";
-import { listenFor } from "../net/listen.ts";
+import { listenFor, type WhereToListen } from "../net/listen.ts";
 import { type HttpRequest, type HttpResponse, serveHttp } from "./http.ts";
 import { formatMetrics, type Metric, METRICS_CONTENT_TYPE } from "./metrics.ts";
 
@@ -26,7 +26,7 @@ export interface Status {
 }
 
 /** What {@linkcode serveStatus} is told. */
-export interface StatusOptions {
+export interface StatusOptions extends WhereToListen {
   /** Where to listen: an empty host is every interface, port 0 any free one. */
   readonly address: Address;
   /** The flag the address came from, for the message when it fails. */
@@ -52,10 +52,11 @@ const ACCEPT_ERROR_MS = 10_000;
  * @throws {RunError} naming flag and address when it cannot listen there.
  */
 export function serveStatus(options: StatusOptions): StatusServer {
-  const { address, flag, read, maxConnections } = options;
+  const { address, hosts, flag, read, maxConnections } = options;
   const log = getLogger(["sproxy", "status"]);
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const listener = listenFor(address, {
+    hosts,
     what: `serve the status on ${flag}`,
     hint: "choose another, or off",
     pool: new BufferPool(),
