@@ -151,6 +151,7 @@ for (
     ["--listen-addr", "6380", /127\.0\.0\.1:6380|(?<!\d):6380/],
     ["--remote-addr", "6379", /\S+:6379/],
     ["--status-addr", "8080", /127\.0\.0\.1:8080|(?<!\d):8080/],
+    ["--nats-url", "4222", /\S+:4222/],
   ] as const
 ) {
   integrationTest(`${flag} ${value} is told the right form of it`, async () => {

@@ -61,6 +61,12 @@ export interface Destination {
   readonly port: number;
 }
 
+/** What is wrong with a rule without a colon. */
+function colonMissing(text: string): string {
+  if (/^\d+$/.test(text)) return `it has no host; write *:${text}`;
+  return `it has no port; write ${text === "*" ? "*:*" : "host:port"}`;
+}
+
 /**
  * The rule in `text`.
  *
@@ -71,7 +77,7 @@ export function parseTargetRule(text: string): TargetRule {
     const surplus = surplusProblem(text);
     if (surplus !== undefined) throw new SyntaxError(surplus);
     const colon = text.lastIndexOf(":");
-    if (colon < 0) throw new SyntaxError("it has no port; write host:port");
+    if (colon < 0) throw new SyntaxError(colonMissing(text));
     const [minPort, maxPort] = parsePorts(text.slice(colon + 1));
     return { text, host: parseHost(text.slice(0, colon)), minPort, maxPort };
   } catch (error) {

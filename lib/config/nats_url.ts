@@ -81,7 +81,8 @@ function parseUrl(text: string): NatsUrl | string {
   // In a URL the % before a zone is itself percent-encoded (RFC 6874).
   const plain = place.replace(/^(\[[^%\]]*)%25(?=[^\]])/, "$1%");
   const server = tryParseAddress(
-    /^[^:]+$|\]$/.test(plain) ? `${plain}:${DEFAULT_PORT}` : plain,
+    // A number alone is a port, of which only the host is missing.
+    /^(?!\d+$)[^:]*$|\]$/.test(plain) ? `${plain}:${DEFAULT_PORT}` : plain,
   );
   if (typeof server === "string") return server;
   const auth = userInfo === undefined ? undefined : parseUserInfo(userInfo);

@@ -136,6 +136,8 @@ Deno.test("parseTargetRule() refuses what is no pattern, and says why", () => {
     const [text, problem] of [
       ["", /it has no port/],
       ["redis", /it has no port; write host:port$/],
+      ["6379", /it has no host; write \*:6379$/],
+      ["*", /it has no port; write \*:\*$/],
       ["redis:", /it has no port$/],
       [":80", /it has no host$/],
       ["redis:0", /its port is 0$/],

@@ -342,8 +342,8 @@ Deno.test("parseConfigFile() refuses values of a wrong type, by key, value and f
         /^tunnel\.refuse_v1 in a\.yaml: the number "1" where there must be a string or true or false$/,
       ],
       [
-        "nats: {url: 4222}",
-        /^nats\.url in a\.yaml: the number "4222" where there must be a string or a list$/,
+        "nats: {url: true}",
+        /^nats\.url in a\.yaml: the boolean "true" where there must be a string or a list$/,
       ],
       [
         "nats: {url: [a, 4222]}",
