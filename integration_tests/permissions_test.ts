@@ -1,6 +1,6 @@
 /** What the broker forbids: subscriptions and publishes, from the start and in between, and given back. */
 import assert from "node:assert/strict";
-import { roundTrip } from "./support/chaos_flow.ts";
+import { expectTunnel, roundTrip } from "./support/chaos_flow.ts";
 import { freePort } from "./support/addresses.ts";
 import { metricValue } from "./support/chaos_stage.ts";
 import { comes, soon, whenReady } from "./support/waits.ts";
@@ -113,17 +113,11 @@ function expectSaidOnce(role: Role, subject: string): void {
   assert.deepEqual(subjects, [...new Set(subjects)]);
 }
 
-/** A new tunnel works. */
-async function expectServing(client: ClientRole): Promise<void> {
-  using conn = await dial(client.endpoint);
-  await soon("a new tunnel works", roundTrip(conn));
-}
-
 integrationTest(
   "the permissions that the documents name are enough",
   async () => {
     await using stage = await startFenced();
-    await expectServing(stage.client);
+    await expectTunnel(stage.client);
     for (const role of ROLES) await whenReady(stage[role], 200);
   },
 );
@@ -145,7 +139,7 @@ for (const pattern of ["proxy.request", "proxy.request.*"]) {
         },
       }));
       await whenReady(stage.server, 200);
-      await expectServing(stage.client);
+      await expectTunnel(stage.client);
     },
   );
 }
@@ -189,13 +183,13 @@ for (
       await using stage = await startFenced();
       const { nats, client } = stage;
       const role = stage[name];
-      await expectServing(client);
+      await expectTunnel(client);
       await nats.reload(without(name, "subscribe", subject));
       const text = await whenReady(role, 503, { matching: /subscription/ });
       assert.ok(text.includes(prefix), text);
       await nats.reload(rulesConfig(ALL));
       await whenReady(role, 200, { limit: 12_000 });
-      await expectServing(client);
+      await expectTunnel(client);
       assert.equal(await reconnects(role), 0);
     },
   );
@@ -427,11 +421,11 @@ integrationTest(
     await using other = await startServer(nats.url, {
       env: loginAs("other"),
     });
-    for (let i = 0; i < 8; i++) await expectServing(client);
+    for (let i = 0; i < 8; i++) await expectTunnel(client);
     await other.process.stop();
     await nats.reload(rulesConfig(ALL));
     await whenReady(server, 200, { limit: 12_000 });
-    await expectServing(client);
+    await expectTunnel(client);
     assert.equal(await reconnects(server), 0);
   },
 );
@@ -483,7 +477,7 @@ for (
         }),
       );
       const { nats, echo, server, client } = stage;
-      await expectServing(client);
+      await expectTunnel(client);
       await using raw = await RawNats.connect(urlAs("other", nats.url));
       const natives = allowed === "p.data.to_client.>"
         ? [false]
@@ -495,7 +489,7 @@ for (
           `the server is refused on ${answer}`,
           server.entry(({ subject }) => subject === answer),
         );
-        await expectServing(client);
+        await expectTunnel(client);
         await whenReady(server, 200, { limit: 1 });
       }
     },
@@ -509,7 +503,7 @@ integrationTest(
       without("client", "publish", "p.data.to_client.edge7.hold.>"),
     );
     const { client, nats, echo } = stage;
-    await expectServing(client);
+    await expectTunnel(client);
     await whenReady(client, 200);
     assert.ok(!client.entries().some(({ level }) => /warn|error/.test(level)));
     assert.ok(

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { parsePublicKey, parseSeed } from "../lib/seal/keys.ts";
 import { NO_PSK, type OpenContext, SealedAsk } from "../lib/seal/open.ts";
 import { parseAddress } from "./support/addresses.ts";
-import { roundTrip } from "./support/chaos_flow.ts";
+import { expectTunnel, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
@@ -27,6 +27,9 @@ import { soon } from "./support/waits.ts";
 
 /** Where the server of a stage waits for opens, and who asks there. */
 const REQUESTS = ["proxy.request", "proxy.request.>"];
+
+/** What the client of a stage is called. */
+const CLIENT_ID = "edge7";
 
 /** How often a recorded message is sent again. */
 const REPEATS = 5;
@@ -81,6 +84,7 @@ async function startStage(target: string): Promise<Stage> {
       key: keys.client,
       serverKeys: [keys.server.publicKey],
       target,
+      args: ["--client-id", CLIENT_ID],
     }),
   );
   const restartServer = async (): Promise<void> => {
@@ -232,6 +236,42 @@ integrationTest(
     const end = await client.entry(ended);
     assert.equal(end.reason, "ok");
     assert.ok(Number(end.sent) < OFFSETS, `${end.sent}`);
+  },
+);
+
+integrationTest(
+  "whoever says without the key that another process has the client's ID cuts no sealed tunnel",
+  async () => {
+    await using echo = startEcho();
+    await using stage = await startStage(echo.address);
+    const { client, enemy, seen } = stage;
+    using conn = await dial(client.endpoint);
+    await soon("the tunnel works", roundTrip(conn));
+    await enemy.flush();
+    const holds = `p.data.to_client.${CLIENT_ID}.hold.`;
+    const questions = seen.filter(({ subject }) => subject === `${holds}0`);
+    const [question] = questions;
+    assert.ok(question);
+    const longer = [[2 ** 40, 8], [0, 8], [0, 8]] as const;
+    const numbers = [0, 1, 2, 3, 4, 5].map((id) => [id, 4] as const);
+    for (const id of numbers) {
+      const asked = frame(5, 1, [id, ...longer]);
+      enemy.publish(`${holds}0`, asked, { reply: `${holds}abc` });
+      enemy.publish(question.reply, frame(6, 0, [id, ...longer]));
+    }
+    enemy.publish(question.reply, frame(4, 0, [[15, 2]], "forged"));
+    for (const { subject, data } of questions) {
+      enemy.publish(subject, data, { reply: `${holds}abc` });
+      enemy.publish(question.reply, data);
+    }
+    // What the broker has taken goes before what the client hears now.
+    await enemy.flush();
+    await soon("it still works", roundTrip(conn));
+    await expectTunnel(client);
+    assert.deepEqual(
+      client.entries().filter(({ level }) => level === "warn"),
+      [],
+    );
   },
 );
 

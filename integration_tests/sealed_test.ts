@@ -1,7 +1,7 @@
 /** Sealed tunnels as users have them: keys in files, clients in the config file, SIGHUP, and a broker that reads along. */
 import assert from "node:assert/strict";
 import { nkeys } from "@nats-io/nats-core";
-import { roundTrip } from "./support/chaos_flow.ts";
+import { expectTunnel, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
@@ -46,12 +46,6 @@ async function hangUp(role: Role): Promise<LogEntry> {
       { since },
     ),
   );
-}
-
-/** Expects a tunnel that works. */
-async function expectTunnel(client: ClientRole): Promise<void> {
-  using conn = await dial(client.endpoint);
-  await soon("a new tunnel works", roundTrip(conn));
 }
 
 /** Expects that a connection gets no tunnel; what the client says of it. */

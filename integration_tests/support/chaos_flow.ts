@@ -9,7 +9,9 @@ import assert from "node:assert/strict";
 import { Changes, type WaitOptions } from "./changes.ts";
 import type { FaultRelay } from "./fault_relay.ts";
 import { ByteSource, type Digest, digestOf, Sha256 } from "./hash.ts";
-import { chunksOf, readExactly, sendAll, writeAll } from "./transfer.ts";
+import type { ClientRole } from "./roles.ts";
+import { chunksOf, dial, readExactly, sendAll, writeAll } from "./transfer.ts";
+import { soon } from "./waits.ts";
 
 /** Bytes that arrive on a connection, counted and hashed as they come. */
 export class Arrivals {
@@ -93,6 +95,12 @@ export async function roundTrip(conn: Deno.Conn): Promise<number> {
   await writeAll(conn, text);
   assert.deepEqual(await readExactly(conn, text.length), text);
   return performance.now() - started;
+}
+
+/** Expects that a connection to `client`, whose target echoes, gets a tunnel that works. */
+export async function expectTunnel({ endpoint }: ClientRole): Promise<void> {
+  using conn = await dial(endpoint);
+  await soon("a new tunnel works", roundTrip(conn));
 }
 
 /** The middle one of `count` round trips, in ms. */

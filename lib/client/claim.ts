@@ -9,10 +9,12 @@
 import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, TunnelError } from "../base/errors.ts";
+import type { Encodable } from "../base/encodable.ts";
 import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { PeerTimes } from "../tunnel/liveness.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import { decodeFrame } from "../wire/codec.ts";
+import type { HoldSeal } from "../seal/hold.ts";
 import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
 import {
   firstNumber,
@@ -72,6 +74,8 @@ export interface ClaimOptions {
   readonly times: Pick<PeerTimes, "peerTimeout" | "resumeTimeout">;
   /** Fills with bytes that nobody can guess. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
+  /** What tells processes that have this one's key from others; undefined where there is no key, and all are believed. */
+  readonly seal?: HoldSeal | undefined;
 }
 
 /** The claim of one process to one ID. */
@@ -81,13 +85,20 @@ export class Claim implements Disposable {
   readonly #stop = new AbortController();
   /** Tells this process from others: where it is answered. */
   readonly #number: number;
-  readonly #waiting = new Set<number>();
+  /** Those who wait for the ID, and what they asked last. */
+  readonly #waiting = new Map<number, number>();
+  #seal: HoldSeal | undefined;
+  /** How often was asked, which tells answers to the last question from older ones. */
   #questions = 0;
+  /** How good the claim was when that was asked. */
+  #asserted = 0;
   #onAnswer: ((answer: Answer) => void) | undefined;
   /** Undefined while the ID is not held. */
   #held: Held | undefined;
   /** The hold of which it is being asked whether anybody objects. */
   #checked: Held | undefined;
+  /** Whether it is to be asked once more. */
+  #doubted = false;
   #leaving = false;
   /** Whether another process was heard to hold the ID. */
   #contested = false;
@@ -104,6 +115,7 @@ export class Claim implements Disposable {
   constructor(options: ClaimOptions) {
     this.#options = options;
     this.#number = firstNumber(options.random);
+    this.#seal = options.seal;
     options.bus.onLink((event) => this.#onLink(event), this.#stop.signal);
   }
 
@@ -112,6 +124,11 @@ export class Claim implements Disposable {
     return this.#contested
       ? `--client-id ${this.#options.token} is used by another process`
       : undefined;
+  }
+
+  /** From now on those are believed that have this. */
+  reload(seal: HoldSeal): void {
+    this.#seal = seal;
   }
 
   /**
@@ -172,12 +189,13 @@ export class Claim implements Disposable {
     if (held === undefined || this.#checked === held) return;
     this.#checked = held;
     do {
+      this.#doubted = false;
       const due = this.#deferred.splice(0);
       const answer = await this.#ask(OBJECTION_MS);
       if (this.#held !== held) return;
       if (answer !== "down") { for (const then of due) then(); }
       // What came meanwhile may be of one that did not hear the question.
-    } while (this.#deferred.length > 0);
+    } while (this.#doubted || this.#deferred.length > 0);
     this.#checked = undefined;
   }
 
@@ -189,7 +207,8 @@ export class Claim implements Disposable {
     }
     let frame: Frame | undefined;
     try {
-      frame = decodeFrame(message.data);
+      const data = this.#opened(number, message);
+      frame = data && decodeFrame(data);
     } catch (error) {
       // Of somebody who listens to everything, such as a stream.
       if (error instanceof TunnelError) return;
@@ -200,7 +219,7 @@ export class Claim implements Disposable {
     } else if (number !== this.#number) {
       // An answer to another process.
     } else if (frame?.type === "reset") this.#onHolder("leaving");
-    else if (frame?.type === "pong" && frame.sent >= this.#standing) {
+    else if (frame?.type === "pong" && frame.sent >= this.#rival) {
       this.#onHolder("held");
     }
   }
@@ -208,7 +227,7 @@ export class Claim implements Disposable {
   /** This process is about to stop: those who wait may have the ID once it is gone. */
   leave(): void {
     this.#leaving = true;
-    for (const number of this.#waiting) this.#sayLeaving(number);
+    for (const one of this.#waiting) this.#sayLeaving(...one);
   }
 
   /** Asks and answers nothing more. */
@@ -222,6 +241,11 @@ export class Claim implements Disposable {
     if (this.#held === undefined) return 0;
     const age = this.#options.clock.now() - this.#held.since;
     return age < SAME_TIME_MS ? 1 : Math.floor(age);
+  }
+
+  /** What another has to have that is to have the ID: the more was asked with, if its answer cannot be an old one. */
+  get #rival(): number {
+    return this.#seal === undefined ? this.#standing : this.#asserted;
   }
 
   async #untilFree(stop: AbortSignal): Promise<void> {
@@ -270,20 +294,23 @@ export class Claim implements Disposable {
     const { bus } = this.#options;
     const answer = this.#wait(patience);
     const subject = this.#subject(PEER_NUMBER);
+    const reply = this.#subject(this.#number);
+    const id = ++this.#questions;
+    const sent = this.#asserted = this.#standing;
     try {
       this.#permitted = await bus.mayPublish(
         subject,
-        this.#encode({
+        this.#encode(subject, reply, {
           type: "ping",
-          id: ++this.#questions,
-          sent: this.#standing,
+          id,
+          sent,
           ack: 0,
           limit: 0,
           // Older versions answer nothing to such a one.
           resumed: true,
         }),
         {
-          reply: this.#subject(this.#number),
+          reply,
           lane: "control",
         },
       );
@@ -325,14 +352,16 @@ export class Claim implements Disposable {
     const { number } = asker;
     const own = this.#standing;
     if (sent > own || sent === own && number < this.#number) {
-      this.#giveWay();
+      // Under a seal it may have been recorded: who is there will answer.
+      if (this.#seal === undefined) this.#giveWay();
+      else this.#doubt();
       return;
     }
     if (this.#waiting.size >= MAX_WAITING) this.#waiting.clear();
-    this.#waiting.add(number);
-    if (this.#leaving) this.#sayLeaving(number);
+    this.#waiting.set(number, id);
+    if (this.#leaving) this.#sayLeaving(number, id);
     else {
-      this.#send(number, {
+      this.#send(number, id, {
         type: "pong",
         id,
         sent: own,
@@ -347,6 +376,12 @@ export class Claim implements Disposable {
   #onHolder(answer: "held" | "leaving"): void {
     if (this.#held === undefined) this.#onAnswer?.(answer);
     else this.#giveWay();
+  }
+
+  /** Asks whether another process holds the ID, anew if that is just being asked. */
+  #doubt(): void {
+    this.#doubted = true;
+    if (this.#permitted) void this.check();
   }
 
   #giveWay(): void {
@@ -376,26 +411,38 @@ export class Claim implements Disposable {
     }
     // Another connection may have other rules.
     this.#permitted = true;
-    // Also if it is just being asked: on the old link.
-    this.whenAlone(() => {});
+    this.#doubt();
   }
 
-  #sayLeaving(number: number): void {
-    this.#send(number, {
+  #sayLeaving(number: number, question: number): void {
+    this.#send(number, question, {
       type: "reset",
       code: "shutdown",
       text: "the process that holds this client ID is about to stop",
     });
   }
 
-  #send(number: number, frame: Frame): void {
-    this.#options.bus.publish(this.#subject(number), this.#encode(frame), {
-      lane: "control",
-    });
+  /** Answers a question of the process with this number. */
+  #send(number: number, question: number, frame: Frame): void {
+    const subject = this.#subject(number);
+    const message = this.#encode(subject, question, frame);
+    this.#options.bus.publish(subject, message, { lane: "control" });
   }
 
-  #encode(frame: Frame): ReturnType<typeof binaryCodec.encode> {
-    return binaryCodec.encode("", frame);
+  #encode(subject: string, about: string | number, frame: Frame): Encodable {
+    const plain = binaryCodec.encode("", frame);
+    return this.#seal?.seal(plain, { subject, about }) ?? plain;
+  }
+
+  /** The frame that came for `number`; undefined where it is not of somebody who has the key, and speaks of now. */
+  #opened(
+    number: number,
+    { data, reply }: BusMessage,
+  ): Uint8Array | undefined {
+    if (this.#seal === undefined) return data;
+    const subject = this.#subject(number);
+    const about = number === PEER_NUMBER ? reply : this.#questions;
+    return this.#seal.open(data, { subject, about });
   }
 
   #subject(number: number): string {

@@ -13,6 +13,7 @@ import { Claim } from "../client/claim.ts";
 import { Ingress } from "../client/client.ts";
 import type { ClientSeal } from "../client/sealer.ts";
 import { parsePublicKey } from "../seal/keys.ts";
+import { HoldSeal } from "../seal/hold.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
@@ -53,13 +54,17 @@ export async function runClient(
   };
   let seal = host.keys && sealOf(host.keys, config);
   let sealing: Ingress | undefined;
+  // Nobody else has a token made at random.
+  using claim = client.id === undefined
+    ? undefined
+    : new Claim({ ...options, seal: seal && new HoldSeal(seal.key) });
   host.onReload(({ config, keys }) => {
     if (config.role !== "client") return;
     seal = sealOf(keys, config);
-    if (seal !== undefined) sealing?.reload(seal);
+    if (seal === undefined) return;
+    sealing?.reload(seal);
+    claim?.reload(new HoldSeal(seal.key));
   });
-  // Nobody else has a token made at random.
-  using claim = client.id === undefined ? undefined : new Claim(options);
   let { port } = client.listenAddr;
   for (;;) {
     frame.starting(() => claim?.objection);

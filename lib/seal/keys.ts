@@ -49,6 +49,12 @@ export function keyPairOf(privateBytes: Uint8Array): KeyPair {
   return { privateKey, publicKey: spki.subarray(SPKI_PREFIX.length) };
 }
 
+/** The 32 bytes of the private half. */
+export function privateBytesOf({ privateKey }: KeyPair): Uint8Array {
+  return privateKey.export({ format: "der", type: "pkcs8" })
+    .subarray(PKCS8_PREFIX.length);
+}
+
 /**
  * What both holders of a private key compute from it and the other's public
  * key; undefined for a public key with which it would be no secret (RFC 7748,
