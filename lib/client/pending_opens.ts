@@ -108,12 +108,6 @@ const DEPENDS_ON_SERVER: readonly ErrorCode[] = [
 /** Refusals that depend on the server, too, and that it may take back a little later. */
 const PASSING: readonly ErrorCode[] = ["limit", "draining"];
 
-/** Never told: an open that is asked again was refused before. */
-const NOBODY_ELSE: Reason = {
-  code: "internal",
-  text: "a server refused an open that it was not asked before",
-};
-
 /** A local connection whose tunnel is being opened. */
 export interface PendingOpen {
   /** Number the tunnel will have. */
@@ -369,8 +363,10 @@ export class PendingOpens implements Disposable {
       entry.dialing = true;
       this.#awaitAnswer(entry);
     } else if (reply.type === "again") {
+      // Before anybody has refused it only who lies says so.
+      if (entry.refusal === undefined) return;
       entry.attempts--;
-      this.#askAnother(entry);
+      this.#askAnother(entry, entry.refusal);
     } else if (reply.type === "refused") this.#onRefused(entry, reply);
   }
 
@@ -378,37 +374,38 @@ export class PendingOpens implements Disposable {
     entry: Entry,
     { reason, server }: OpenReply & { readonly type: "refused" },
   ): void {
-    entry.refusal = moreTelling(entry.refusal, reason);
+    const refusal = moreTelling(entry.refusal, reason);
+    entry.refusal = refusal;
     const { refusedBy } = entry;
     const passing = PASSING.includes(reason.code);
-    if (server === undefined && passing) this.#askLater(entry);
+    if (server === undefined && passing) this.#askLater(entry, refusal);
     else if (
       server === undefined ||
       !(passing || DEPENDS_ON_SERVER.includes(reason.code))
-    ) this.#fail(entry, entry.refusal, "peer");
+    ) this.#fail(entry, refusal, "peer");
     else {
       if (!refusedBy.has(server)) entry.again = -1;
       refusedBy.set(server, { passing });
-      this.#askAnother(entry);
+      this.#askAnother(entry, refusal);
     }
   }
 
   /** Asks again, unless all servers, or the only one, have refused it. */
-  #askAnother(entry: Entry): void {
+  #askAnother(entry: Entry, refusal: Reason): void {
     const alone = this.#answersInARow >= ALONE_ANSWERS;
     if (
       !alone && entry.refusedBy.size < MAX_SERVERS &&
       ++entry.again < MAX_AGAIN
     ) this.#ask(entry);
     else if ([...entry.refusedBy.values()].some(({ passing }) => passing)) {
-      this.#askLater(entry);
-    } else this.#fail(entry, entry.refusal ?? NOBODY_ELSE, "peer");
+      this.#askLater(entry, refusal);
+    } else this.#fail(entry, refusal, "peer");
   }
 
   /** Asks those again, after a pause, that were only busy. */
-  #askLater(entry: Entry): void {
+  #askLater(entry: Entry, refusal: Reason): void {
     if (++entry.failures >= MAX_TRIES) {
-      this.#fail(entry, entry.refusal ?? NOBODY_ELSE, "peer");
+      this.#fail(entry, refusal, "peer");
       return;
     }
     entry.again = 0;

@@ -394,6 +394,15 @@ Deno.test("PendingOpens does not go on asking the only server there is", async (
   assert.equal(bench.asked.length, before + 1);
 });
 
+Deno.test("PendingOpens asks nobody else because of servers that have not refused an open and say that they have", async () => {
+  const bench = new Bench();
+  await bench.start();
+  for (let i = 0; i < 10; i++) await bench.answer(0, encodeAgain("s"));
+  assert.deepEqual([bench.asked.length, bench.codes], [1, []]);
+  await bench.accept(0);
+  assert.equal(bench.opened.length, 1);
+});
+
 Deno.test("PendingOpens takes the first tunnel opened, whichever request it answers", async () => {
   const bench = new Bench();
   await bench.start();
