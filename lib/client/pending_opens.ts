@@ -289,7 +289,8 @@ export class PendingOpens implements Disposable {
     const { sealer } = this.#options;
     if (sealer === undefined || entry === undefined) return reply;
     const latest = number === entry.number;
-    const believed = believe(reply, entry.asked.get(number)?.sealed);
+    const open = entry.asked.get(number)?.sealed;
+    const believed = believe(reply, open);
     switch (believed.type) {
       case "reply":
         return believed.reply;
@@ -301,16 +302,14 @@ export class PendingOpens implements Disposable {
         entry.foreign = believed.what;
         // The right one may answer yet.
         if (latest) {
-          this.#wait(entry, SEALED_GRACE_MS, () => this.#onUnsealed(entry));
+          // Nobody who has the key answers: the servers may have the other one.
+          this.#wait(entry, SEALED_GRACE_MS, () => {
+            if (open !== undefined) sealer.tryNextKey(open);
+            this.#onSilence(entry);
+          });
         }
     }
     return undefined;
-  }
-
-  /** Nobody who has the key has answered: the servers may have the other one. */
-  #onUnsealed(entry: Entry): void {
-    this.#options.sealer?.tryNextKey();
-    this.#onSilence(entry);
   }
 
   /** Gives all of them up. */

@@ -44,6 +44,8 @@ export interface ReadAnswer {
 export interface SealedOpen {
   /** What goes in the request. */
   readonly sealed: Uint8Array;
+  /** The server's key that it is sealed for. */
+  readonly serverKey: Uint8Array;
   /** Reads an answer; undefined if it is not from the server that was asked. */
   readonly read: (data: Uint8Array) => ReadAnswer | undefined;
 }
@@ -129,6 +131,11 @@ export class Sealer {
     this.#seal = options.seal;
   }
 
+  get #serverKey(): Uint8Array | undefined {
+    const { serverKeys } = this.#seal;
+    return serverKeys[this.#key % serverKeys.length];
+  }
+
   /** Seals with this from now on. */
   reload(seal: ClientSeal): void {
     this.#seal = seal;
@@ -139,14 +146,14 @@ export class Sealer {
   seal(target: Address, context: OpenContext): SealedOpen | undefined {
     const { clock, random } = this.#options;
     const seal = this.#seal;
-    const { serverKeys } = seal;
-    const server = serverKeys[this.#key % serverKeys.length];
+    const server = this.#serverKey;
     if (server === undefined) return undefined;
     const time = clock.wallTime() + this.#ahead;
     const open = { ...context, target: formatAddress(target), time };
     const ask = SealedAsk.make(seal, server, open, random);
     return ask && {
       sealed: ask.data,
+      serverKey: server,
       read: (data) => {
         const read = ask.read(data);
         return read && {
@@ -157,9 +164,9 @@ export class Sealer {
     };
   }
 
-  /** A server seems not to have the key: the next open is for the next key. */
-  tryNextKey(): void {
-    this.#key++;
+  /** A server seems not to have the key of an open: the next is for the next key, unless another open has found that out. */
+  tryNextKey({ serverKey }: SealedOpen): void {
+    if (serverKey === this.#serverKey) this.#key++;
   }
 
   /** A server says that its clock shows `time`, in ms since 1970. */

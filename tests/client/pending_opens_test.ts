@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import type { BusMessage } from "../../lib/nats/bus.ts";
 import type { Decider, ErrorCode, Reason } from "../../lib/base/errors.ts";
+import { Sealer } from "../../lib/client/sealer.ts";
+import { NO_PSK, SealedGate } from "../../lib/seal/open.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import {
   decodeRequest,
@@ -22,7 +24,7 @@ import {
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
 import { MemoryBroker } from "../support/memory_bus.ts";
-import { SUBJECTS } from "../support/shell_pair.ts";
+import { CLIENT_SEAL, KEYS, random, SUBJECTS } from "../support/shell_pair.ts";
 
 interface Asked {
   readonly request: OpenRequest;
@@ -714,6 +716,33 @@ Deno.test("PendingOpens that has seen a server of version 2 believes none of ver
     assert.deepEqual(bench.codes, ["version"]);
     assert.match(bench.failed[0]?.reason.text ?? "", /of version 2 before/);
   }
+});
+
+Deno.test("PendingOpens asks all of many opens anew with the servers' other key where they have not the first", async () => {
+  const clock = new FakeClock();
+  const serverKeys = [KEYS.server.publicKey, KEYS.nextServer.publicKey];
+  const bench = new Bench({
+    clock,
+    codec: "binary",
+    sealer: new Sealer({ seal: { ...CLIENT_SEAL, serverKeys }, clock, random }),
+  });
+  const gate = new SealedGate({ keys: [KEYS.nextServer], psk: NO_PSK, random });
+  const OPENS = 5;
+  for (let i = 0; i < OPENS; i++) await bench.start();
+  for (let i = 0; i < OPENS; i++) await bench.answer(i, BROKEN);
+  await clock.advance(1_000, () => bench.broker.settled());
+  const readable = bench.asked.map(({ request: { target, native }, subject }) =>
+    "sealed" in target && native !== undefined &&
+    gate.read(target.sealed, {
+        ...native,
+        requestSubject: subject,
+        dataPrefix: SUBJECTS.prefix,
+      }) !== undefined
+  );
+  assert.deepEqual(readable, [
+    ...new Array(OPENS).fill(false),
+    ...new Array(OPENS).fill(true),
+  ]);
 });
 
 Deno.test("PendingOpens takes no answer of version 1 to what it asked on its own subject", async () => {
