@@ -22,6 +22,7 @@ export type Verdict =
   | "drop";
 
 interface Buckets {
+  readonly rate: number;
   readonly opens: TokenBucket;
   readonly refusals: TokenBucket;
 }
@@ -30,10 +31,12 @@ interface Buckets {
 export class Rates {
   readonly #clients = new Map<string, Buckets>();
 
-  /** An open of this client, which may make `rate` a second. */
+  /** An open of this client, which may make `rate` a second; with another rate than before it begins anew. */
   ask(client: string, rate: number, now: number): Verdict {
-    const { opens, refusals } = this.#clients.get(client) ??
-      this.#add(client, rate, now);
+    const known = this.#clients.get(client);
+    const { opens, refusals } = known?.rate === rate
+      ? known
+      : this.#add(client, rate, now);
     if (opens.take(now)) return "take";
     return refusals.take(now) ? "refuse" : "drop";
   }
@@ -46,6 +49,7 @@ export class Rates {
   #add(client: string, rate: number, now: number): Buckets {
     if (this.#clients.size >= MAX_CLIENTS) this.#makeRoom(now);
     const buckets = {
+      rate,
       opens: new TokenBucket({ rate, now }),
       refusals: new TokenBucket({ rate, now }),
     };

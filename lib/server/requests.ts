@@ -113,7 +113,8 @@ export class Requests {
 
   /** Whether a client whose key says who it is may have one more open now, at its own `rate`; else why not, and whether to say so. */
   overRate(client: string, rate: number): OverRate | undefined {
-    return overRate(rate, this.#clients.ask(client, rate, this.#now));
+    const verdict = this.#clients.ask(client, rate, this.#now);
+    return overRate(verdict, `${rate} opens in a second of ${client} (rate)`);
   }
 
   /** Counts and tells that an open is refused. */
@@ -162,7 +163,8 @@ export class Requests {
   #isWithinRate(sender: string, answerTo: string): boolean {
     const { maxOpenRate, token, send } = this.#options;
     const verdict = this.#senders.ask(sender, maxOpenRate, this.#now);
-    const over = overRate(maxOpenRate, verdict);
+    const most = `${maxOpenRate} opens in a second (--max-open-rate)`;
+    const over = overRate(verdict, most);
     if (over === undefined) return true;
     this.refuse({ client: sender, payer: sender, reason: over.reason });
     if (over.tell) send(answerTo, encodeRefusal(over.reason, token));
@@ -193,8 +195,8 @@ export interface OverRate {
   readonly tell: boolean;
 }
 
-function overRate(rate: number, verdict: Verdict): OverRate | undefined {
+function overRate(verdict: Verdict, most: string): OverRate | undefined {
   if (verdict === "take") return undefined;
-  const text = `more than ${rate} opens in a second (--max-open-rate)`;
+  const text = `more than ${most}`;
   return { reason: { code: "limit", text }, tell: verdict === "refuse" };
 }

@@ -349,10 +349,13 @@ export class Egress implements Disposable {
     const dials = this.#dials.countOf(payer);
     const maxTunnels = known?.maxTunnels ?? maxTunnelsPerClient;
     if (this.session.tunnelsOf(payer) + dials >= maxTunnels) {
+      const option = known?.maxTunnels === undefined
+        ? "--max-tunnels-per-client"
+        : "max_tunnels";
       return {
         code: "limit",
         text:
-          `${maxTunnels} tunnels of ${payer} are open or being opened (--max-tunnels-per-client)`,
+          `${maxTunnels} tunnels of ${payer} are open or being opened (${option})`,
       };
     }
     const maxOpening = known?.maxOpening ?? Infinity;

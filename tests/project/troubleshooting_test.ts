@@ -24,7 +24,6 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "A message of … bytes is larger than the … that NATS takes",
   "… is no header name",
   "No bus has these options",
-  "a server refused an open that it was not asked before",
   "a worker runs a role",
   // Ends that the process itself brings about.
   "the bus is closed",
@@ -38,6 +37,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "no connection ID in the subject",
   "a sealed open came a second time",
   // Between programs.
+  "sproxy hold",
   "sproxy mac",
   "sproxy … lane",
   "# public key: … … ",

@@ -6,11 +6,15 @@ import { Rates } from "../../lib/server/rates.ts";
 function flood(
   rates: Rates,
   client: string,
-  { count, now }: { readonly count: number; readonly now: number },
+  { count, now, rate = 10 }: {
+    readonly count: number;
+    readonly now: number;
+    readonly rate?: number;
+  },
 ): Record<string, number> {
   const verdicts: Record<string, number> = {};
   for (let i = 0; i < count; i++) {
-    const verdict = rates.ask(client, 10, now);
+    const verdict = rates.ask(client, rate, now);
     verdicts[verdict] = (verdicts[verdict] ?? 0) + 1;
   }
   return verdicts;
@@ -29,6 +33,21 @@ Deno.test("Rates.ask() takes a client's rate, answers as many again, and drops t
     refuse: 5,
   });
   assert.deepEqual(flood(rates, "a", { count: 10, now: 10_000 }), { take: 10 });
+});
+
+Deno.test("Rates.ask() goes by the rate that a client has now", () => {
+  const rates = new Rates();
+  flood(rates, "a", { count: 100, now: 0 });
+  assert.deepEqual(flood(rates, "a", { count: 50, now: 1, rate: 30 }), {
+    take: 30,
+    refuse: 20,
+  });
+  assert.deepEqual(flood(rates, "a", { count: 5, now: 2, rate: 2 }), {
+    take: 2,
+    refuse: 2,
+    drop: 1,
+  });
+  assert.equal(rates.size, 1);
 });
 
 Deno.test("Rates remembers a bounded number of clients, those first that have asked lately", () => {

@@ -276,9 +276,13 @@ Deno.test("a client that its key names has the limits of its entry, and no other
   const other = knownClient("other", KEYS.otherClient.publicKey);
   for (
     const [limits, open, words] of [
-      [{ maxTunnels: 2 }, 2, /^2 tunnels of edge are open or being opened/],
-      [{ maxOpening: 1 }, 1, /^1 opens of edge are under way/],
-      [{ rate: 3 }, 3, /^more than 3 opens in a second/],
+      [
+        { maxTunnels: 2 },
+        2,
+        /^2 tunnels of edge are open or being opened \(max_tunnels\)$/,
+      ],
+      [{ maxOpening: 1 }, 1, /^1 opens of edge are under way \(max_opening\)$/],
+      [{ rate: 3 }, 3, /^more than 3 opens in a second of edge \(rate\)$/],
     ] as const
   ) {
     using log = captureLog();
