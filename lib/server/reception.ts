@@ -96,8 +96,10 @@ export type Understood =
     readonly type: "answer";
     readonly answer: OpenMessage;
     readonly reason: Reason;
-    /** Who was told, if that is known. */
-    readonly client: string | undefined;
+    /** The client who was told, by the key that it has proved to have. */
+    readonly client?: string;
+    /** The same, where it is one that may open tunnels. */
+    readonly known?: KnownClient | undefined;
   }
   /** Nobody is to be answered. */
   | { readonly type: "nothing"; readonly why: string };
@@ -253,6 +255,7 @@ export class Reception {
         answer: encodeSealed(sealed.data, token),
         reason,
         client: known?.name ?? key,
+        known,
       };
     };
     // Whose opens are remembered is known: nobody else can fill the memory.
@@ -280,6 +283,6 @@ export class Reception {
 
   #refuse(reason: Reason): Understood {
     const answer = encodeRefusal(reason, this.#options.token);
-    return { type: "answer", answer, reason, client: undefined };
+    return { type: "answer", answer, reason };
   }
 }

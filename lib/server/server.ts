@@ -319,8 +319,9 @@ export class Egress implements Disposable {
         return;
       }
       case "answer": {
-        const { answer, reason, client } = understood;
-        const payer = client ?? sender;
+        const { answer, reason, client, known } = understood;
+        // Keys that nobody knows are made at will.
+        const payer = known?.name ?? sender;
         const asker = client ?? request.native?.client ?? "version 1";
         this.#requests.refuse({ client: asker, payer, reason });
         this.#send(reply, answer);

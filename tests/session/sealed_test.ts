@@ -4,6 +4,7 @@ import { WIRE_CODES } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
 import { parseTargetRule } from "../../lib/base/target_rules.ts";
 import { ClientDirectory } from "../../lib/server/clients.ts";
+import { keyPairOf } from "../../lib/seal/keys.ts";
 import type { ServerSeal } from "../../lib/server/reception.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
@@ -341,6 +342,32 @@ Deno.test("a server refuses a client whose key it does not know before it dials,
   assert.match(
     String(failed?.properties.why),
     /knows no client with the key X/,
+  );
+});
+
+Deno.test("keys that nobody knows, each made for one open, get no more lines of the log than one client", async () => {
+  using log = captureLog();
+  using bench = new Pair(SEALED);
+  const { ingress, listener } = bench.client;
+  const before = log.records.length;
+  const KEYS_MADE = 60;
+  for (let i = 1; i <= KEYS_MADE; i++) {
+    const key = keyPairOf(new Uint8Array(32).fill(100 + i));
+    ingress.reload({ ...CLIENT_SEAL, key });
+    listener.connect();
+    await bench.settle();
+  }
+  const told = log.records.slice(before)
+    .filter(({ rawMessage }) => rawMessage === "open refused");
+  const clients = new Set(told.map(({ properties }) => properties.client));
+  assert.deepEqual([told.length, clients.size], [20, 20]);
+  await bench.wait(5_000);
+  const more = log.records.filter(({ rawMessage }) =>
+    rawMessage === "more opens refused"
+  );
+  assert.deepEqual(
+    more.map(({ properties: { client, count } }) => [client, count]),
+    [["client1", KEYS_MADE - 20]],
   );
 });
 
