@@ -12,6 +12,7 @@ import type {
   ClientConfig,
   CommonConfig,
   ConfigByRole,
+  ServerConfig,
 } from "../config/config.ts";
 import type { Role } from "../wire/subjects.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
@@ -181,12 +182,18 @@ function commandOf<R extends Role>(
   return command;
 }
 
+/** A configuration of either role. */
+type AnyConfig =
+  & CommonConfig
+  & Partial<Pick<ClientConfig, "client">>
+  & Partial<Pick<ServerConfig, "server" | "clients">>;
+
 /** A worker's part of `config`: limits are shared out, so is a client's address, and its token is its own. */
-function share<C extends CommonConfig & Partial<Pick<ClientConfig, "client">>>(
+export function share<C extends AnyConfig>(
   config: C,
-  { index, count, address }: Start,
+  { index, count, address }: Pick<Start, "index" | "count" | "address">,
 ): C {
-  const { tunnel, client } = config;
+  const { tunnel, client, server, clients } = config;
   const part = (whole: number, least: number): number =>
     Math.max(least, Math.ceil(whole / count));
   const memoryBudget = part(tunnel.memoryBudget, MIN_BUDGET_BYTES);
@@ -199,6 +206,24 @@ function share<C extends CommonConfig & Partial<Pick<ClientConfig, "client">>>(
       memoryBudget,
       window: Math.min(tunnel.window, memoryBudget),
     },
+    ...(server !== undefined && {
+      server: {
+        ...server,
+        maxTunnelsPerClient: part(server.maxTunnelsPerClient, 1),
+        maxOpenRate: part(server.maxOpenRate, 1),
+      },
+    }),
+    ...(clients !== undefined && {
+      clients: clients.map((entry) => {
+        const { maxTunnels, maxOpening, rate } = entry;
+        return {
+          ...entry,
+          ...(maxTunnels !== undefined && { maxTunnels: part(maxTunnels, 1) }),
+          ...(maxOpening !== undefined && { maxOpening: part(maxOpening, 1) }),
+          ...(rate !== undefined && { rate: part(rate, 1) }),
+        };
+      }),
+    }),
     ...(client !== undefined && {
       client: {
         ...client,

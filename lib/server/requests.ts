@@ -114,7 +114,10 @@ export class Requests {
   /** Whether a client whose key says who it is may have one more open now, at its own `rate`; else why not, and whether to say so. */
   overRate(client: string, rate: number): OverRate | undefined {
     const verdict = this.#clients.ask(client, rate, this.#now);
-    return overRate(verdict, `${rate} opens in a second of ${client} (rate)`);
+    return overRate(
+      verdict,
+      `${rate} opens in a second of ${client} (rate, shared by all workers)`,
+    );
   }
 
   /** Counts and tells that an open is refused. */
@@ -163,7 +166,8 @@ export class Requests {
   #isWithinRate(sender: string, answerTo: string): boolean {
     const { maxOpenRate, token, send } = this.#options;
     const verdict = this.#senders.ask(sender, maxOpenRate, this.#now);
-    const most = `${maxOpenRate} opens in a second (--max-open-rate)`;
+    const most =
+      `${maxOpenRate} opens in a second (--max-open-rate, shared by all workers)`;
     const over = overRate(verdict, most);
     if (over === undefined) return true;
     this.refuse({ client: sender, payer: sender, reason: over.reason });

@@ -356,14 +356,15 @@ export class Egress implements Disposable {
       return {
         code: "limit",
         text:
-          `${maxTunnels} tunnels of ${payer} are open or being opened (${option})`,
+          `${maxTunnels} tunnels of ${payer} are open or being opened (${option}, shared by all workers)`,
       };
     }
     const maxOpening = known?.maxOpening ?? Infinity;
     if (dials >= maxOpening) {
       return {
         code: "limit",
-        text: `${maxOpening} opens of ${payer} are under way (max_opening)`,
+        text:
+          `${maxOpening} opens of ${payer} are under way (max_opening, shared by all workers)`,
       };
     }
     const limit = this.session.limitReached(this.#dials.size);

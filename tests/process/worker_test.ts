@@ -1,6 +1,11 @@
 /** A worker's own side, in a real thread. */
 import assert from "node:assert/strict";
-import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
+import {
+  type FromWorker,
+  share,
+  type ToWorker,
+} from "../../lib/process/worker.ts";
+import { fakeSources, parseRun } from "../support/option_values.ts";
 
 /** What a worker says first whose role fails where `place` says. */
 async function failureOf(
@@ -50,4 +55,29 @@ Deno.test("a worker reads no file again that the main thread has read", async ()
   assert.ok(message.type === "failed");
   assert.equal(message.kind, "usage");
   assert.match(message.text, /nats\.uri/);
+});
+
+Deno.test("workers share out the limits of a server and of each of its clients", () => {
+  const key = "XDHI2OWRZS3DH3D3ODAXQFFFY5XM2AUWQUCQ2NCHIW5ALBYOLB6VSWAL";
+  const file = "server.json";
+  const entry = { name: "a", keys: [key], max_tunnels: 9, max_opening: 3 };
+  const { config } = parseRun(
+    "server",
+    [
+      ...["--config", file, "--secret-key", "server.key"],
+      ...["--max-tunnels-per-client", "100", "--max-open-rate", "50"],
+    ],
+    fakeSources({
+      files: { [file]: JSON.stringify({ clients: [{ ...entry, rate: 1 }] }) },
+    }),
+  );
+  const { server, clients } = share(config, {
+    index: 1,
+    count: 4,
+    address: undefined,
+  });
+  assert.equal(server.maxTunnelsPerClient, 25);
+  assert.equal(server.maxOpenRate, 13);
+  const limits = { maxTunnels: 3, maxOpening: 1, rate: 1 };
+  assert.deepEqual(clients, [{ name: "a", keys: [key], ...limits }]);
 });

@@ -280,10 +280,14 @@ Deno.test("a client that its key names has the limits of its entry, and no other
       [
         { maxTunnels: 2 },
         2,
-        /^2 tunnels of edge are open or being opened \(max_tunnels\)$/,
+        /^2 tunnels of edge are open or being opened \(max_tunnels, shared/,
       ],
-      [{ maxOpening: 1 }, 1, /^1 opens of edge are under way \(max_opening\)$/],
-      [{ rate: 3 }, 3, /^more than 3 opens in a second of edge \(rate\)$/],
+      [
+        { maxOpening: 1 },
+        1,
+        /^1 opens of edge are under way \(max_opening, shared/,
+      ],
+      [{ rate: 3 }, 3, /^more than 3 opens in a second of edge \(rate, shared/],
     ] as const
   ) {
     using log = captureLog();
