@@ -217,7 +217,7 @@ integrationTest(
   async () => {
     await using stage = await startFenced();
     const { nats, client, echo } = stage;
-    await expectServing(client);
+    await expectTunnel(client);
     const dialled = echo.accepted;
     await nats.reload(
       without("client", "subscribe", "p.data.to_client.edge7.>"),
@@ -240,14 +240,14 @@ integrationTest(
   async () => {
     await using stage = await startFenced();
     const { nats, client, server } = stage;
-    await expectServing(client);
+    await expectTunnel(client);
     await nats.reload(without("server", "subscribe", "p.data.to_server.>"));
     await whenReady(server, 503, { matching: /subscription/ });
     {
       await using other = await startServer(nats.url, {
         env: loginAs("other"),
       });
-      for (let i = 0; i < 8; i++) await expectServing(client);
+      for (let i = 0; i < 8; i++) await expectTunnel(client);
       await other.process.stop();
     }
     const left = ({ msg }: LogEntry): boolean =>
@@ -255,7 +255,7 @@ integrationTest(
     assert.equal(server.entries().filter(left).length, 1);
     await nats.reload(rulesConfig(ALL));
     await whenReady(server, 200, { limit: 12_000 });
-    await expectServing(client);
+    await expectTunnel(client);
   },
 );
 

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { expectTunnel } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
+import { Hostile } from "./support/hostile.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { NameServer } from "./support/name_server.ts";
+import { NameServer, SILENT } from "./support/name_server.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { owned } from "./support/owned.ts";
 import { RawNats } from "./support/raw_nats.ts";
@@ -12,6 +13,9 @@ import { UNSHARE, withHosts } from "./support/surroundings.ts";
 import { startEcho, Target } from "./support/targets.ts";
 import { dial, readToEnd } from "./support/transfer.ts";
 import { soon } from "./support/waits.ts";
+
+/** Names that are asked for at once: more than the runtime looks up. */
+const MANY_NAMES = 200;
 
 /** Makes namespaces with files of their own: takes root. */
 const NEEDS_ROOT = { ignore: UNSHARE === undefined };
@@ -31,6 +35,7 @@ async function expectDenied(client: ClientRole): Promise<string> {
 
 /** A server that asks a name server of the test's own, and a client for a name. */
 interface Named extends AsyncDisposable {
+  readonly url: string;
   readonly client: ClientRole;
   readonly echo: Target;
   readonly names: NameServer;
@@ -57,7 +62,7 @@ async function startNamed(
   const client = cleanup.use(
     await startClient(nats.url, { target: `a.rebind.test:${port}` }),
   );
-  return owned(cleanup, { client, echo, names });
+  return owned(cleanup, { url: nats.url, client, echo, names });
 }
 
 integrationTest(
@@ -96,6 +101,23 @@ integrationTest(
     assert.match(await expectDenied(stage.client), /is not an allowed target/);
     await expectTunnel(stage.client);
     assert.deepEqual([trap.accepted, stage.names.asked], [0, 3]);
+  },
+  NEEDS_ROOT,
+);
+
+integrationTest(
+  "attack: names that nobody answers, looked up for one client, hold up no name of another",
+  async () => {
+    await using stage = await startNamed(["127.0.0.1"], () => []);
+    const { url, names, client } = stage;
+    await using hostile = await Hostile.connect(url, "hostile");
+    for (let i = 0; i < MANY_NAMES; i++) {
+      hostile.ask({ target: `x${i}${SILENT}:80` });
+    }
+    // As many as one client may have, at least.
+    await soon("names are looked up", names.passedOver(14));
+    await expectTunnel(client);
+    assert.equal(names.asked, 1);
   },
   NEEDS_ROOT,
 );

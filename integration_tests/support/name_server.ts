@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Changes } from "./changes.ts";
 import { UNSHARE } from "./surroundings.ts";
 
 /** Where resolvers ask; they know no other port. */
@@ -15,6 +16,9 @@ const TYPE_A = 1;
 /** Bytes of a message before its question. */
 const HEADER = 12;
 
+/** Names that are never answered end so. */
+export const SILENT = ".silent.test";
+
 /** Says of every name what address it has: at each question what is next. */
 export class NameServer implements AsyncDisposable {
   /** The address it is at. */
@@ -23,6 +27,8 @@ export class NameServer implements AsyncDisposable {
   readonly #next: () => string;
   readonly #running: Promise<void>;
   #asked = 0;
+  #passedOver = 0;
+  readonly #changes = new Changes();
 
   private constructor(address: string, next: () => string) {
     this.address = address;
@@ -46,6 +52,11 @@ export class NameServer implements AsyncDisposable {
     return this.#asked;
   }
 
+  /** Waits until it was asked so often for what it does not answer. */
+  async passedOver(count: number): Promise<void> {
+    await this.#changes.until(() => this.#passedOver >= count);
+  }
+
   /** What runs a command that asks this name server and nobody else; `folder` is for its files. */
   through(folder: string): readonly string[] {
     const script = `echo "nameserver ${this.address}" > "$0/resolv.conf" &&
@@ -63,7 +74,10 @@ export class NameServer implements AsyncDisposable {
 
   async #run(): Promise<void> {
     for await (const [question, from] of this.#socket) {
-      await this.#socket.send(this.#answer(question), from);
+      if (nameIn(question).endsWith(SILENT)) {
+        this.#passedOver++;
+        this.#changes.notify();
+      } else await this.#socket.send(this.#answer(question), from);
     }
   }
 
@@ -79,6 +93,16 @@ export class NameServer implements AsyncDisposable {
     const record = [0xc0, HEADER, 0, TYPE_A, 0, 1, 0, 0, 0, 0, 0, 4, ...ip];
     return new Uint8Array([...header(asked, 1), ...record]);
   }
+}
+
+/** The name that a question is for. */
+function nameIn(question: Uint8Array): string {
+  const labels: string[] = [];
+  for (let at = HEADER, size; (size = question[at] ?? 0) > 0; at += 1 + size) {
+    const label = question.subarray(at + 1, at + 1 + size);
+    labels.push(new TextDecoder().decode(label));
+  }
+  return labels.join(".");
 }
 
 /** `question` as the beginning of an answer with so many records. */

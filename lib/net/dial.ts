@@ -71,26 +71,17 @@ export async function dial(
  * The addresses of a host, as the system resolves it (its hosts file too).
  *
  * @throws {TunnelError} `no-such-host`, `denied` or `limit`.
- * @throws the reason of `signal` when it aborts.
  */
-export async function resolve(
+export async function lookUp(
   host: string,
-  signal: AbortSignal,
   reserve?: DialReserve,
 ): Promise<string[]> {
-  signal.throwIfAborted();
-  const { promise: givenUp, reject } = Promise.withResolvers<never>();
-  const giveUp = (): void => reject(signal.reason);
-  signal.addEventListener("abort", giveUp, { once: true });
   try {
     reserve?.check();
-    const found = await Promise.race([lookup(host, { all: true }), givenUp]);
+    const found = await lookup(host, { all: true });
     return found.map(({ address }) => address);
   } catch (cause) {
-    signal.throwIfAborted();
     throw resolveError(host, cause, reserve);
-  } finally {
-    signal.removeEventListener("abort", giveUp);
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { untilAborted } from "../base/abort.ts";
 import {
   type Address,
   formatAddress,
@@ -14,7 +15,7 @@ import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Clock } from "../base/clock.ts";
 import { isShortage, messageOf, RunError } from "../base/errors.ts";
 import type { Reserve } from "./descriptors.ts";
-import { resolve } from "./dial.ts";
+import { lookUp } from "./dial.ts";
 import type { Socket, SocketListener } from "./socket.ts";
 import { TcpSocket } from "./tcp_socket.ts";
 
@@ -192,7 +193,10 @@ export async function listenHosts(
     return undefined;
   }
   try {
-    const found = await resolve(host, AbortSignal.timeout(LOOKUP_MS));
+    const found = await untilAborted(
+      lookUp(host),
+      AbortSignal.timeout(LOOKUP_MS),
+    );
     const hosts = [...new Set(found)].slice(0, MAX_LISTENERS);
     // Not asked for where it is not given: the question would wait on a terminal.
     const mayListen = hosts.every((host) =>

@@ -5,10 +5,11 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
+import { untilAborted } from "../base/abort.ts";
 import type { NatsConfig } from "../config/config.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
 import type { LinkReserve } from "../nats/options.ts";
-import { resolve } from "../net/dial.ts";
+import { lookUp } from "../net/dial.ts";
 import { orAsBefore, type ReadAuth } from "./auth_reader.ts";
 import { loginReader, type Pipes } from "./login_files.ts";
 
@@ -43,7 +44,7 @@ export async function openNats(
     ...options,
     servers,
     ignoreDiscovered,
-    resolve,
+    resolve: (host, signal) => untilAborted(lookUp(host), signal),
     ...refresh(),
     refresh,
     connectTimeout,

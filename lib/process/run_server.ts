@@ -10,12 +10,13 @@ import type { ClientEntry } from "../config/clients.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { ClientDirectory, rulesOf } from "../server/clients.ts";
 import type { ServerSeal } from "../server/reception.ts";
+import { Lookups } from "../server/lookups.ts";
 import { Egress } from "../server/server.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
-import { dial, resolve } from "../net/dial.ts";
+import { dial, lookUp } from "../net/dial.ts";
 import { dialTarget } from "../server/targets.ts";
 
 /**
@@ -37,6 +38,7 @@ export async function runServer(
     called: { allow: "--allow-target", deny: "--deny-target" },
   };
   const options = roleOptions(config, host);
+  const lookups = new Lookups((host) => lookUp(host, reserve));
   using egress: Egress = new Egress({
     ...options,
     bus,
@@ -47,13 +49,13 @@ export async function runServer(
     listenTimeout: server.dialTimeout,
     seal: host.keys && sealOf(host.keys, config.clients, general),
     aead: host.keys && await loadAead(),
-    dial: (target, signal, client) =>
+    dial: (target, signal, { known, payer }) =>
       dialTarget(target, {
-        rules: client?.targets ?? [general],
+        rules: known?.targets ?? [general],
         timeout: server.dialTimeout,
         signal,
         clock: systemClock,
-        resolve: (host, signal) => resolve(host, signal, reserve),
+        resolve: (host, signal) => lookups.resolve(host, { payer, signal }),
         connect: (address, signal) =>
           dial(address, { signal, reserve, pool: egress.session.pool }),
       }),

@@ -36,7 +36,6 @@ import { RefusalLog } from "./refusal_log.ts";
 import { INBOXES, Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
 import { type Ask, Reception, type ServerSeal } from "./reception.ts";
-import type { KnownClient } from "./clients.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import { closeSocket, type Socket } from "../net/socket.ts";
 import {
@@ -76,7 +75,8 @@ export interface EgressOptions
   readonly dial: (
     target: Address,
     signal: AbortSignal,
-    client?: KnownClient,
+    /** Who asks for it. */
+    asker: Pick<Ask, "known" | "payer">,
   ) => Promise<Socket>;
   /** What sealed opens are read with, and whose are taken; undefined where none are. */
   readonly seal?: ServerSeal | undefined;
@@ -389,7 +389,7 @@ export class Egress implements Disposable {
     }
     try {
       const { signal } = dial;
-      const socket = await this.#options.dial(ask.target, signal, ask.known);
+      const socket = await this.#options.dial(ask.target, signal, ask);
       if (signal.aborted) {
         closeSocket(socket);
         throw signal.reason;

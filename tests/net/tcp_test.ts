@@ -5,7 +5,7 @@ import { connect as connectTcp } from "node:net";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { RunError, TunnelError } from "../../lib/base/errors.ts";
 import { closeSocket, type SocketListener } from "../../lib/net/socket.ts";
-import { dial, resolve } from "../../lib/net/dial.ts";
+import { dial, lookUp } from "../../lib/net/dial.ts";
 import { Reserve } from "../../lib/net/descriptors.ts";
 import { listen, occupy } from "../../lib/net/listen.ts";
 import { TcpSocket } from "../../lib/net/tcp_socket.ts";
@@ -178,14 +178,14 @@ Deno.test("listen() accepts none while the last descriptors are lent, and then g
   value?.close();
 });
 
-Deno.test("dial() and resolve() say what there is too little of, not that there is no such host", async () => {
+Deno.test("dial() and lookUp() say what there is too little of, not that there is no such host", async () => {
   const source = new FewDescriptors(8);
   using reserve = new Reserve(4, source);
   source.exhaust();
   const { signal } = new AbortController();
   const host = "no-such-host.invalid";
   const limit = { code: "limit", message: /too many open files/ };
-  await assert.rejects(resolve(host, signal, reserve), limit);
+  await assert.rejects(lookUp(host, reserve), limit);
   using _loan = reserve.lend();
   await assert.rejects(
     dial({ host: "127.0.0.1", port: 1 }, { pool, signal, reserve }),
@@ -478,42 +478,26 @@ function stopped(reason: Error): AbortController {
   return stop;
 }
 
-Deno.test("resolve() gives the addresses of a name, or says that there is none", async () => {
-  const addresses = await resolve("localhost", signal);
+Deno.test("lookUp() gives the addresses of a name, or says that there is none", async () => {
+  const addresses = await lookUp("localhost");
   assert.ok(addresses.some((ip) => ip === "127.0.0.1" || ip === "::1"));
   await assert.rejects(
-    resolve("no-such-host.invalid", signal),
+    lookUp("no-such-host.invalid"),
     (error) => error instanceof TunnelError && error.code === "no-such-host",
   );
 });
 
 Deno.test({
-  name: "resolve() says what it is not permitted to do",
+  name: "lookUp() says what it is not permitted to do",
   permissions: { net: ["127.0.0.1"] },
   async fn(): Promise<void> {
-    await assert.rejects(resolve("localhost", signal), {
+    await assert.rejects(lookUp("localhost"), {
       code: "denied",
       message:
         "Resolve localhost: not permitted (Deno gives it with --allow-net=localhost)",
     });
   },
 });
-
-Deno.test(
-  "resolve() is given up with its signal, also one that aborted before",
-  {
-    sanitizeOps: false, // the system's own lookup cannot be given up
-  },
-  async () => {
-    const stop = new AbortController();
-    const resolving = resolve("localhost", stop.signal);
-    const reason = new TunnelError("timeout", "too late");
-    stop.abort(reason);
-    for (const given of [resolving, resolve("localhost", stop.signal)]) {
-      await assert.rejects(given, reason);
-    }
-  },
-);
 
 Deno.test("occupy() holds a port until disposed, and not one that is taken", () => {
   const owner = Deno.listen({ hostname: "127.0.0.1", port: 0 });
