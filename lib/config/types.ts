@@ -282,8 +282,7 @@ export const targetRules: OptionType<readonly TargetRule[]> = {
 export const networks: OptionType<readonly Network[]> = {
   placeholder: "CIDR",
   fileType: "list",
-  parse: (text) =>
-    text === "" ? [] : text.split(",").map((part) => parseCidr(part.trim())),
+  parse: (text) => text === "" ? [] : parseList(text, parseCidr),
 };
 
 /** An address, or a network; IPv6 in brackets or without. */
