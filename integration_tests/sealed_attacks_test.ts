@@ -7,20 +7,13 @@ import { parsePublicKey, parseSeed } from "../lib/seal/keys.ts";
 import { NO_PSK, type OpenContext, SealedAsk } from "../lib/seal/open.ts";
 import { parseAddress } from "./support/addresses.ts";
 import { expectTunnel, roundTrip } from "./support/chaos_flow.ts";
-import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { startNatsServer } from "./support/nats_server.ts";
 import { owned } from "./support/owned.ts";
 import { type RawMessage, RawNats } from "./support/raw_nats.ts";
 import { connectRedis, type RedisConnection } from "./support/redis_client.ts";
 import { startOwnRedis } from "./support/redis_server.ts";
-import type { ClientRole, LogEntry, Role } from "./support/roles.ts";
-import {
-  type KeyFile,
-  makeKey,
-  startSealedClient,
-  startSealedServer,
-} from "./support/seal_keys.ts";
+import type { ClientRole, LogEntry } from "./support/roles.ts";
+import { type Keys, SealedStage } from "./support/sealed_stage.ts";
 import { startEcho } from "./support/targets.ts";
 import { dial } from "./support/transfer.ts";
 import { soon } from "./support/waits.ts";
@@ -43,8 +36,7 @@ const OPENS = 10;
 /** Both roles with keys, and somebody who may do everything on the broker. */
 interface Stage extends AsyncDisposable {
   readonly url: string;
-  readonly folder: Folder;
-  readonly keys: { readonly server: KeyFile; readonly client: KeyFile };
+  readonly keys: Keys;
   readonly client: ClientRole;
   readonly enemy: RawNats;
   /** All that went by since he came. */
@@ -56,50 +48,22 @@ interface Stage extends AsyncDisposable {
 /** Starts all of it; the client leads to `target`. */
 async function startStage(target: string): Promise<Stage> {
   await using cleanup = new AsyncDisposableStack();
-  const folder = cleanup.use(await Folder.make());
-  const { url } = cleanup.use(await startNatsServer());
-  const keys = {
-    server: await makeKey(folder, "server.key"),
-    client: await makeKey(folder, "client.key"),
-  };
-  const startRole = (): Promise<Role> =>
-    startSealedServer({
-      url,
-      folder,
-      args: [
-        ...["--secret-key", keys.server.path],
-        ...["--client-key", keys.client.publicKey],
-      ],
-    });
-  let server = await startRole();
+  const stage = cleanup.use(await SealedStage.start());
+  const { url, keys } = stage;
+  let server = await stage.server();
   cleanup.defer(() => server[Symbol.asyncDispose]());
   const enemy = cleanup.use(await RawNats.connect(url));
   const seen: RawMessage[] = [];
   enemy.subscribe(">", (message) => void seen.push(message));
   await enemy.flush();
   const client = cleanup.use(
-    await startSealedClient({
-      url,
-      folder,
-      key: keys.client,
-      serverKeys: [keys.server.publicKey],
-      target,
-      args: ["--client-id", CLIENT_ID],
-    }),
+    await stage.client({ target, args: ["--client-id", CLIENT_ID] }),
   );
   const restartServer = async (): Promise<void> => {
     await server.process.kill();
-    server = await startRole();
+    server = await stage.server();
   };
-  return owned(cleanup, {
-    url,
-    folder,
-    keys,
-    client,
-    enemy,
-    seen,
-    restartServer,
-  });
+  return owned(cleanup, { url, keys, client, enemy, seen, restartServer });
 }
 
 /** What Redis says of itself under `name`. */
