@@ -18,6 +18,7 @@ import {
   type OpenRequest,
 } from "../wire/open.ts";
 import { isSubject, type Subjects } from "../wire/subjects.ts";
+import type { KnownClient } from "./clients.ts";
 import { Rates, type Verdict } from "./rates.ts";
 import type { RefusalLog } from "./refusal_log.ts";
 
@@ -111,12 +112,18 @@ export class Requests {
     }
   }
 
-  /** Whether a client whose key says who it is may have one more open now, at its own `rate`; else why not, and whether to say so. */
-  overRate(client: string, rate: number): OverRate | undefined {
-    const verdict = this.#clients.ask(client, rate, this.#now);
+  /**
+   * Whether a client whose key says who it is, on whatever subjects it asks, may
+   * have one more open now; else why not, and whether to say so.
+   */
+  overRate({ name, rate }: KnownClient): OverRate | undefined {
+    const { maxOpenRate } = this.#options;
+    const verdict = this.#clients.ask(name, rate ?? maxOpenRate, this.#now);
     return overRate(
       verdict,
-      `${rate} opens in a second of ${client} (rate, shared by all workers)`,
+      rate === undefined
+        ? ofAnyClient(maxOpenRate)
+        : `${rate} opens in a second of ${name} (rate, shared by all workers)`,
     );
   }
 
@@ -166,9 +173,7 @@ export class Requests {
   #isWithinRate(sender: string, answerTo: string): boolean {
     const { maxOpenRate, token, send } = this.#options;
     const verdict = this.#senders.ask(sender, maxOpenRate, this.#now);
-    const most =
-      `${maxOpenRate} opens in a second (--max-open-rate, shared by all workers)`;
-    const over = overRate(verdict, most);
+    const over = overRate(verdict, ofAnyClient(maxOpenRate));
     if (over === undefined) return true;
     this.refuse({ client: sender, payer: sender, reason: over.reason });
     if (over.tell) send(answerTo, encodeRefusal(over.reason, token));
@@ -197,6 +202,11 @@ export interface OverRate {
   readonly reason: Reason;
   /** Whether to say so: a flood is not even answered. */
   readonly tell: boolean;
+}
+
+/** The rate that counts for all who have none of their own. */
+function ofAnyClient(rate: number): string {
+  return `${rate} opens in a second (--max-open-rate, shared by all workers)`;
 }
 
 function overRate(verdict: Verdict, most: string): OverRate | undefined {

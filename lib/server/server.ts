@@ -310,9 +310,7 @@ export class Egress implements Disposable {
       case "ask": {
         const { ask } = understood;
         const { known } = ask;
-        const over = known?.rate === undefined
-          ? undefined
-          : this.#requests.overRate(known.name, known.rate);
+        const over = known && this.#requests.overRate(known);
         const refusal = over?.reason ?? this.#objection(ask);
         if (refusal === undefined) void this.#open(ask, id, reply);
         else this.#refuse(reply, refusal, ask, { tell: over?.tell });

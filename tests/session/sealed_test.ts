@@ -7,8 +7,9 @@ import { ClientDirectory } from "../../lib/server/clients.ts";
 import { keyPairOf } from "../../lib/seal/keys.ts";
 import type { ServerSeal } from "../../lib/server/reception.ts";
 import { captureLog } from "../support/capture_log.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
-import type { SeenMessage } from "../support/memory_bus.ts";
+import { MemoryBroker, type SeenMessage } from "../support/memory_bus.ts";
 import {
   CLIENT_SEAL,
   KEYS,
@@ -327,6 +328,24 @@ Deno.test("a client that its key names has the limits of its entry, and no other
       assert.match(String(properties.why), words);
     }
   }
+});
+
+Deno.test("a client that its key names has one rate, under however many tokens it asks", async () => {
+  const clock = new FakeClock();
+  const broker = new MemoryBroker();
+  const RATE = 5;
+  using server = new TestServer(broker, clock, {
+    seal: SERVER_SEAL,
+    maxOpenRate: RATE,
+  });
+  using clients = new DisposableStack();
+  for (let i = 0; i < 4 * RATE; i++) {
+    const token = `client${i}`;
+    clients.use(new TestClient(broker, clock, { token, seal: CLIENT_SEAL }))
+      .listener.connect();
+  }
+  await broker.settled();
+  assert.equal(server.targets.length, RATE);
 });
 
 Deno.test("a server refuses a client whose key it does not know before it dials, and tells it so", async () => {
