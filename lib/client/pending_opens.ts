@@ -65,8 +65,9 @@ const OWN_GRACE_MS = 1_000;
 const NATIVE_GRACE_MS = 1_000;
 
 /**
- * Where opens are sealed: how long after an answer that is not, one that is may
- * take to show, in ms. Servers with another key answer, as may anybody.
+ * Where opens are sealed: how long after an answer that is not, or the word that
+ * there is no server, one that is may take to show, in ms. Servers with another
+ * key answer, as may anybody.
  */
 const SEALED_GRACE_MS = 1_000;
 
@@ -552,7 +553,12 @@ export class PendingOpens implements Disposable {
       this.#fail(entry, publishDenied(this.#requests.own), "local");
     } else if (clock.now() < this.#upAt + REJOIN_GRACE_MS) {
       this.#wait(entry, RETRY_MS, () => this.#ask(entry));
-    } else this.#giveUp(entry, this.#noServer(unheard));
+    } else {
+      const giveUp = (): void => this.#giveUp(entry, this.#noServer(unheard));
+      // Anybody may have said so: the right answer may come yet.
+      if (this.#options.sealer === undefined) giveUp();
+      else this.#wait(entry, SEALED_GRACE_MS, giveUp);
+    }
   }
 
   #noServer(unheard: Entry["unheard"]): Reason {

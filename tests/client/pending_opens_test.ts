@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { BusMessage } from "../../lib/nats/bus.ts";
 import type { Decider, ErrorCode, Reason } from "../../lib/base/errors.ts";
 import { Sealer } from "../../lib/client/sealer.ts";
-import { NO_PSK, SealedGate } from "../../lib/seal/open.ts";
+import { NO_PSK, type OpenedAsk, SealedGate } from "../../lib/seal/open.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import {
   decodeRequest,
@@ -11,6 +11,7 @@ import {
   encodeAgain,
   encodeDialing,
   encodeRefusal,
+  encodeSealed,
   type HeaderList,
   type OpenMessage,
   type OpenReply,
@@ -133,6 +134,17 @@ class Bench {
 
 function read(message: BusMessage): OpenRequest {
   return decodeRequest((name) => message.header(name), message.data);
+}
+
+/** What was asked for under a seal, if `gate` can read it. */
+function unseal(gate: SealedGate, asked: Asked): OpenedAsk | undefined {
+  const { request: { target, native }, subject } = asked;
+  if (!("sealed" in target) || native === undefined) return undefined;
+  return gate.read(target.sealed, {
+    ...native,
+    requestSubject: subject,
+    dataPrefix: SUBJECTS.prefix,
+  });
 }
 
 const DIALING = encodeDialing("s");
@@ -278,6 +290,34 @@ Deno.test("PendingOpens ends an open at once when no server listens", async () =
   await bench.start();
   assert.deepEqual(bench.codes, ["no-server"]);
   assert.match(bench.failed[0]?.reason.text ?? "", /proxy\.request/);
+});
+
+Deno.test("PendingOpens whose opens are sealed gives one up a second after the word that no server listens, which anybody may have said", async () => {
+  const clock = new FakeClock();
+  const sealer = new Sealer({ seal: CLIENT_SEAL, clock, random });
+  const bench = new Bench({ clock, codec: "binary", sealer });
+  await bench.start();
+  bench.opens.onReply(36, {
+    subject: "",
+    subjectBytes: new Uint8Array(0),
+    reply: "",
+    data: new Uint8Array(0),
+    status: 503,
+    header: () => undefined,
+  });
+  await bench.broker.settled(); // nobody is on the subject of all
+  const gate = new SealedGate({ keys: [KEYS.server], psk: NO_PSK, random });
+  const opened = bench.asked.map((asked) => unseal(gate, asked));
+  const answer = opened[0]?.answer({ type: "open", id: "c.s.10", window: 9 });
+  assert.ok(answer);
+  await bench.answer(0, encodeSealed(answer.data, "s"));
+  assert.deepEqual([bench.opened.length, bench.codes], [1, []]);
+  bench.stopServers();
+  await bench.start();
+  await clock.advance(999, () => bench.broker.settled());
+  assert.deepEqual(bench.codes, []);
+  await clock.advance(1, () => bench.broker.settled());
+  assert.deepEqual(bench.codes, ["no-server"]);
 });
 
 Deno.test("PendingOpens asks again for 3 s after the link came back: servers may be on their way", async () => {
@@ -731,13 +771,8 @@ Deno.test("PendingOpens asks all of many opens anew with the servers' other key 
   for (let i = 0; i < OPENS; i++) await bench.start();
   for (let i = 0; i < OPENS; i++) await bench.answer(i, BROKEN);
   await clock.advance(1_000, () => bench.broker.settled());
-  const readable = bench.asked.map(({ request: { target, native }, subject }) =>
-    "sealed" in target && native !== undefined &&
-    gate.read(target.sealed, {
-        ...native,
-        requestSubject: subject,
-        dataPrefix: SUBJECTS.prefix,
-      }) !== undefined
+  const readable = bench.asked.map((asked) =>
+    unseal(gate, asked) !== undefined
   );
   assert.deepEqual(readable, [
     ...new Array(OPENS).fill(false),
