@@ -11,7 +11,7 @@ import { type KeyPair, privateBytesOf } from "./keys.ts";
 import { hmac } from "./noise.ts";
 
 /** Bytes of the code behind a frame. */
-export const HOLD_CODE_BYTES = 16;
+const HOLD_CODE_BYTES = 16;
 
 const encoder = new TextEncoder();
 const LABEL = encoder.encode("sproxy hold");
