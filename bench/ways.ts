@@ -20,7 +20,7 @@ import { startTunnel } from "../integration_tests/support/roles.ts";
 import {
   type KeyFile,
   makeKey,
-} from "../integration_tests/support/seal_keys.ts";
+} from "../integration_tests/support/sealed_stage.ts";
 import type { WayName } from "./measure.ts";
 import type { SshKit } from "./ssh.ts";
 
