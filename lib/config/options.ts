@@ -95,9 +95,9 @@ export const OPTIONS = {
   "server.max_open_rate": {
     flag: "max-open-rate",
     type: types.integer({ min: 1, max: types.MAX_OPEN_RATE }),
-    // About what one process gets through (bench: 2,460 with 50 at once), and no more than
-    // what it costs to unseal as many that lead nowhere.
-    default: "2000",
+    // Above what one client gets through (bench: 2,700 with 50 at once), so that
+    // none meets it, and no more than that: each that leads nowhere costs, too.
+    default: "4000",
     help:
       "Most opens a second of one client; more are refused, or not answered",
   },
