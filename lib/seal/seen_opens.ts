@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { FairShares } from "../base/fair_shares.ts";
 
 /** How far the clock of a client may be off, in ms: what is older may be a repetition that nobody remembers. */
 export const MAX_CLOCK_SKEW_MS = 60_000;
@@ -37,7 +38,7 @@ interface Seen {
 export class SeenOpens {
   /** By what no two of them have in common, the oldest first. */
   readonly #seen = new Map<string, Seen>();
-  readonly #countByClient = new Map<string, number>();
+  readonly #places = new FairShares(MAX_REMEMBERED);
 
   /** An open that its `client` sealed at `sealedAt` comes at `now`, both in ms since 1970. */
   take(
@@ -51,10 +52,8 @@ export class SeenOpens {
     if (Math.abs(sealedAt - now) > MAX_CLOCK_SKEW_MS) return "clock";
     this.#forget(now);
     if (this.#seen.has(id)) return "repeated";
-    const count = this.#countByClient.get(client) ?? 0;
-    if (count >= MAX_REMEMBERED - this.#seen.size) return "full";
+    if (!this.#places.take(client)) return "full";
     this.#seen.set(id, { client, until: now + MEMORY_MS });
-    this.#countByClient.set(client, count + 1);
     return "new";
   }
 
@@ -63,9 +62,7 @@ export class SeenOpens {
     for (const [id, { client, until }] of this.#seen) {
       if (until >= now) return;
       this.#seen.delete(id);
-      const left = (this.#countByClient.get(client) ?? 0) - 1;
-      if (left > 0) this.#countByClient.set(client, left);
-      else this.#countByClient.delete(client);
+      this.#places.release(client);
     }
   }
 }

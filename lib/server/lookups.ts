@@ -6,6 +6,7 @@
  * @module
  */
 import { untilAborted } from "../base/abort.ts";
+import { FairShares } from "../base/fair_shares.ts";
 
 /**
  * Look-ups at once: the runtime has 32 threads for what blocks (Deno 2.9.6),
@@ -25,10 +26,9 @@ interface Waiting {
 /** All look-ups of a server. */
 export class Lookups {
   readonly #lookUp: LookUp;
-  readonly #countByPayer = new Map<string, number>();
+  readonly #places = new FairShares(MAX_LOOKUPS);
   /** Those that wait for a place, in the order in which they came. */
   readonly #waiting = new Set<Waiting>();
-  #count = 0;
 
   /** Nothing is looked up yet. */
   constructor(lookUp: LookUp) {
@@ -71,23 +71,15 @@ export class Lookups {
   /** Those begin that have waited longest, of those whose share is not used up. */
   #next(): void {
     for (const waiting of this.#waiting) {
-      const { payer, begin } = waiting;
-      const free = MAX_LOOKUPS - this.#count;
-      if (free === 0) return;
-      const count = this.#countByPayer.get(payer) ?? 0;
-      if (count >= free) continue;
+      if (this.#places.free === 0) return;
+      if (!this.#places.take(waiting.payer)) continue;
       this.#waiting.delete(waiting);
-      this.#count++;
-      this.#countByPayer.set(payer, count + 1);
-      begin();
+      waiting.begin();
     }
   }
 
   #end(payer: string): void {
-    const left = (this.#countByPayer.get(payer) ?? 0) - 1;
-    this.#count--;
-    if (left > 0) this.#countByPayer.set(payer, left);
-    else this.#countByPayer.delete(payer);
+    this.#places.release(payer);
     this.#next();
   }
 }

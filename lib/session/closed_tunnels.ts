@@ -8,6 +8,7 @@
 import { binaryCodec } from "../wire/binary.ts";
 import type { Bus, BusMessage } from "../nats/bus.ts";
 import type { Reason } from "../base/errors.ts";
+import { FairShares } from "../base/fair_shares.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { TunnelSeal } from "../seal/frames.ts";
 import type { PeerName } from "./peers.ts";
@@ -90,9 +91,8 @@ export class ClosedTunnels {
   readonly #endings = new Map<string, Closed>();
   /** Their IDs by who was at the other end, the oldest first. */
   readonly #byOwner = new Map<string, Set<string>>();
-  /** Answers since the last sweep, to each peer and to all. */
-  readonly #answersTo = new Map<string, number>();
-  #answers = 0;
+  /** Answers since the last sweep, by the peer they went to. */
+  readonly #answers = new FairShares(MAX_ANSWERS);
 
   /** No tunnel has ended yet. */
   constructor(options: ClosedTunnelsOptions) {
@@ -173,8 +173,7 @@ export class ClosedTunnels {
 
   /** Allows as many answers again, and forgets tunnels that ended long ago. */
   sweep(now: number): void {
-    this.#answers = 0;
-    this.#answersTo.clear();
+    this.#answers.clear();
     for (const [id, { until }] of this.#endings) {
       if (until > now) return;
       this.#forget(id);
@@ -191,11 +190,7 @@ export class ClosedTunnels {
 
   #send(to: ConnectionId, frame: Frame, now: number): void {
     const { bus, role, subjects } = this.#options;
-    const peer = to[otherRole(role)];
-    const answers = this.#answersTo.get(peer) ?? 0;
-    if (answers >= MAX_ANSWERS - this.#answers) return;
-    this.#answersTo.set(peer, answers + 1);
-    this.#answers++;
+    if (!this.#answers.take(to[otherRole(role)])) return;
     const id = formatId(to);
     const subject = subjects.data(otherRole(role), id);
     const lane = "control";
