@@ -4,7 +4,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { formatAddress } from "../base/address.ts";
+import { type Address, formatAddress } from "../base/address.ts";
 import type { Bus, BusMessage } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import {
@@ -17,6 +17,7 @@ import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import type { Claim } from "./claim.ts";
 import {
+  type Caller,
   type OpenedReply,
   type OpenOptions,
   type PendingOpen,
@@ -64,7 +65,6 @@ export class Ingress implements Disposable {
   readonly #options: IngressOptions;
   readonly #bus: Bus;
   readonly #clock: Clock;
-  readonly #target: string;
   readonly #opens: PendingOpens;
   readonly #sealer: Sealer | undefined;
   /** Whether the broker lets servers be sent data. */
@@ -79,7 +79,6 @@ export class Ingress implements Disposable {
     this.#options = options;
     this.#bus = options.bus;
     this.#clock = options.clock;
-    this.#target = formatAddress(options.target);
     this.session = new Session({
       ...options,
       role: "client",
@@ -107,7 +106,7 @@ export class Ingress implements Disposable {
       firstNumber: firstNumber(options.random),
       onOpen: (open, reply) => this.#onOpen(open, reply),
       onFailed: (open, reason, by) =>
-        this.#reject(open.socket, reason, { open, by }),
+        this.#reject(open.caller, reason, { open, by }),
       onUnwanted: (id) => this.#disown(id),
       onDuplicateClientId: () => this.#onForeignAnswer(),
     });
@@ -141,14 +140,23 @@ export class Ingress implements Disposable {
     return subject === undefined ? undefined : subscribeDenied(subject);
   }
 
-  /** Accepts connections until the listener is disposed. */
-  async serve(listener: SocketListener): Promise<void> {
-    for await (const socket of listener.accept()) this.#onAccept(socket);
+  /** Accepts connections, which all go to `target`, until the listener is disposed. */
+  async serve(listener: SocketListener, target: Address): Promise<void> {
+    for await (const socket of listener.accept()) this.open({ socket, target });
   }
 
   /** Seals opens with this from now on; where nothing was sealed nothing will be. */
   reload(seal: ClientSeal): void {
     this.#sealer?.reload(seal);
+  }
+
+  /** Opens a tunnel for a local connection, or ends it with a line in the log. */
+  open(caller: Caller): void {
+    // A tunnel that cannot be sent anything, or heard, is not worth a dial.
+    const why = this.#deafness ?? this.#servers.refusal ??
+      this.session.limitReached(this.#opens.size);
+    if (why === undefined) this.#opens.start(caller);
+    else this.#reject(caller, why);
   }
 
   /** Gives up what is not open yet. */
@@ -186,16 +194,8 @@ export class Ingress implements Disposable {
     else claim.whenAlone(answer);
   }
 
-  #onAccept(socket: Socket): void {
-    // A tunnel that cannot be sent anything, or heard, is not worth a dial.
-    const why = this.#deafness ?? this.#servers.refusal ??
-      this.session.limitReached(this.#opens.size);
-    if (why === undefined) this.#opens.start(socket);
-    else this.#reject(socket, why);
-  }
-
   #onOpen(open: PendingOpen, reply: OpenedReply): void {
-    const { number, socket } = open;
+    const { number, caller } = open;
     if (reply.type === "v1") {
       this.#onOpenV1(open, reply.id);
       return;
@@ -206,7 +206,7 @@ export class Ingress implements Disposable {
       id === undefined || id.client !== token || id.number !== number ||
       id.server !== reply.server
     ) {
-      this.#reject(socket, {
+      this.#reject(caller, {
         code: "protocol",
         text: "the server answered with a connection ID not asked for",
       }, { open });
@@ -214,8 +214,7 @@ export class Ingress implements Disposable {
     }
     this.session.addNative({
       id,
-      socket,
-      target: this.#target,
+      ...begin(caller),
       codec: reply.codec,
       peerWindow: reply.window,
       seal: reply.seal,
@@ -224,17 +223,17 @@ export class Ingress implements Disposable {
 
   #onOpenV1(open: PendingOpen, id: string): void {
     const { token, v1Rate, openTimeout } = this.#options;
-    const { socket, number } = open;
+    const { caller, number } = open;
     if (parseId(id)?.client === token) {
       // Ours are for tunnels of version 2: data under one could end another's.
-      this.#reject(socket, {
+      this.#reject(caller, {
         code: "protocol",
         text: "the version 1 server answered with a version 2 connection ID",
       }, { open });
       return;
     }
     if (this.session.has(id)) {
-      this.#reject(socket, {
+      this.#reject(caller, {
         code: "protocol",
         text:
           "the version 1 server answered with the connection ID of an open tunnel",
@@ -248,8 +247,7 @@ export class Ingress implements Disposable {
     this.session.addV1({
       id,
       number,
-      socket,
-      target: this.#target,
+      ...begin(caller),
       rate: v1Rate,
       listenTimeout: openTimeout,
     });
@@ -257,18 +255,19 @@ export class Ingress implements Disposable {
 
   /** Ends a local connection that gets no tunnel. */
   #reject(
-    socket: Socket,
+    { socket, target, reject }: Caller,
     reason: Reason,
     { open, by = "local" }: {
       readonly open?: PendingOpen;
       readonly by?: Decider;
     } = {},
   ): void {
-    closeSocket(socket);
+    if (reject === undefined) closeSocket(socket);
+    else reject(reason);
     this.session.counters.refused(reason.code);
     this.#log.warn("open failed", {
       peer: socket.remote,
-      target: this.#target,
+      target: formatAddress(target),
       ...blame(by, reason),
       ...(open === undefined ? {} : {
         ms: Math.round(this.#clock.now() - open.startedAt),
@@ -308,4 +307,11 @@ export class Ingress implements Disposable {
       }),
     );
   }
+}
+
+/** A local connection as its tunnel has it. */
+function begin(
+  { socket, target, accept }: Caller,
+): { readonly socket: Socket; readonly target: string } {
+  return { socket: accept?.() ?? socket, target: formatAddress(target) };
 }

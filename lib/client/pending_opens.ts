@@ -109,12 +109,27 @@ const DEPENDS_ON_SERVER: readonly ErrorCode[] = [
 /** Refusals that depend on the server, too, and that it may take back a little later. */
 const PASSING: readonly ErrorCode[] = ["limit", "draining"];
 
+/** A local connection, and where it is to go. */
+export interface Caller {
+  /** The local connection. */
+  readonly socket: Socket;
+  /** What the server is to dial for it. */
+  readonly target: Address;
+  /**
+   * Its tunnel is open: gives the connection as the tunnel is to have it, such
+   * as without what was said on it before; default as it is.
+   */
+  readonly accept?: () => Socket;
+  /** It gets no tunnel, and is to be told so and closed; default without a word. */
+  readonly reject?: (reason: Reason) => void;
+}
+
 /** A local connection whose tunnel is being opened. */
 export interface PendingOpen {
   /** Number the tunnel will have. */
   readonly number: number;
-  /** The local connection. */
-  readonly socket: Socket;
+  /** The local connection, and where it is to go. */
+  readonly caller: Caller;
   /** When the connection was accepted. */
   readonly startedAt: number;
   /** How often a server was asked, but for those that had refused it before. */
@@ -167,8 +182,6 @@ export type OpenedReply = BelievedReply & { readonly type: "open" | "v1" };
 
 /** What a client asks for, and how. */
 export interface OpenOptions {
-  /** What the server is to dial. */
-  readonly target: Address;
   /** The form of frames. */
   readonly codec: CodecName;
   /** Longest time from accept to open, in ms. */
@@ -241,14 +254,14 @@ export class PendingOpens implements Disposable {
     return number >= this.#options.firstNumber && number < this.#nextNumber;
   }
 
-  /** Asks for a tunnel for `socket`. */
-  start(socket: Socket): void {
+  /** Asks for a tunnel for a local connection. */
+  start(caller: Caller): void {
     const entry: Entry = {
       number: 0,
       subject: "",
       unheard: new Map(),
       asked: new Map(),
-      socket,
+      caller,
       startedAt: this.#options.clock.now(),
       attempts: 0,
       failures: 0,
@@ -476,7 +489,8 @@ export class PendingOpens implements Disposable {
 
   /** What goes into the request of `entry`; undefined if it cannot be sealed, and has failed. */
   #targetOf(entry: Entry, request: Request): Address | Sealed | undefined {
-    const { sealer, subjects, token, target, window, codec } = this.#options;
+    const { sealer, subjects, token, window, codec } = this.#options;
+    const { target } = entry.caller;
     if (sealer === undefined) return target;
     const { number } = entry;
     request.sealed = sealer.seal(target, {

@@ -73,7 +73,6 @@ export async function runClient(
       ...options,
       seal,
       claim,
-      target: client.remoteAddr,
       codec: tunnel.codec,
       openTimeout: client.openTimeout,
     });
@@ -90,7 +89,7 @@ export async function runClient(
         allowFrom: client.allowFrom,
         session,
       });
-      const accepting = ingress.serve(listener);
+      const accepting = ingress.serve(listener, client.remoteAddr);
       const address = parseAddress(listener.address);
       ({ port } = address);
       if (!lost?.aborted) {

@@ -8,7 +8,7 @@ import { decodeMessage, encodeMessage } from "../../lib/wire/message.ts";
 import { encodeAccept, encodeRefusal } from "../../lib/wire/open.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import type { FakeSocket } from "../support/fake_socket.ts";
+import { FakeSocket } from "../support/fake_socket.ts";
 import { MemoryBroker, type SeenMessage } from "../support/memory_bus.ts";
 import { Pair, TestClient } from "../support/shell_pair.ts";
 
@@ -22,12 +22,18 @@ class Bench implements Disposable {
   readonly client: TestClient;
   /** Reply subjects of the requests so far. */
   readonly requests: string[] = [];
+  /** What they asked for. */
+  readonly targets: string[] = [];
   readonly #serving: Disposable;
 
   constructor(options: Partial<IngressOptions> = {}) {
     this.client = new TestClient(this.broker, this.clock, options);
-    this.#serving = this.bus.subscribe("proxy.request", ({ reply }) => {
-      this.requests.push(reply);
+    this.#serving = this.bus.subscribe("proxy.request", (message) => {
+      this.requests.push(message.reply);
+      const [host, port] = ["remote_host", "remote_port"].map((name) =>
+        message.header(name)
+      );
+      this.targets.push(`${host}:${port}`);
     });
   }
 
@@ -116,6 +122,34 @@ Deno.test("Ingress does not read from a connection that has no tunnel yet", asyn
   assert.equal(app.unread, 5);
   await bench.open(0);
   assert.equal(app.unread, 0);
+});
+
+Deno.test("Ingress.open() asks for the target of each connection, and lets it greet who came or send them away", async () => {
+  using bench = new Bench();
+  const { ingress } = bench.client;
+  const reasons: string[] = [];
+  const [raw, greeted, refused] = [1, 2, 3].map(() => new FakeSocket());
+  assert.ok(raw && greeted && refused);
+  ingress.open({
+    socket: raw,
+    target: { host: "db", port: 5432 },
+    accept: () => greeted,
+  });
+  ingress.open({
+    socket: refused,
+    target: { host: "gone", port: 1 },
+    reject: ({ code }) => void reasons.push(code),
+  });
+  await bench.broker.settled();
+  assert.deepEqual(bench.targets, ["db:5432", "gone:1"]);
+  await bench.open(0);
+  greeted.send("hello");
+  await bench.broker.settled();
+  assert.equal(greeted.unread, 0);
+  assert.equal(raw.closed, false);
+  ingress.cancelOpenings({ code: "draining", text: "about to stop" });
+  assert.deepEqual(reasons, ["draining"]);
+  assert.equal(refused.closed, false, "it was to be told first");
 });
 
 Deno.test("Ingress turns connections away beyond its limits, opens under way included", async () => {

@@ -56,7 +56,6 @@ class Bench {
       clock: this.clock,
       subjects: SUBJECTS,
       token: "c",
-      target: { host: "db", port: 5432 },
       window: 4_096,
       codec: "json",
       openTimeout: 15_000,
@@ -112,7 +111,7 @@ class Bench {
 
   /** Asks for a tunnel. */
   async start(socket = new FakeSocket()): Promise<FakeSocket> {
-    this.opens.start(socket);
+    this.opens.start({ socket, target: { host: "db", port: 5432 } });
     await this.broker.settled();
     return socket;
   }
@@ -178,7 +177,7 @@ Deno.test("PendingOpens hands over the tunnel that a server opened", async () =>
   await bench.accept(1);
   await bench.accept(0);
   assert.deepEqual(
-    bench.opened.map(({ open }) => [open.socket, open.number]),
+    bench.opened.map(({ open }) => [open.caller.socket, open.number]),
     [[two, 37], [one, 36]],
   );
   assert.deepEqual(bench.opened[0]?.reply, {

@@ -67,6 +67,9 @@ export const DIRECTORY = new ClientDirectory([
   knownClient("edge", KEYS.client.publicKey),
 ]);
 
+/** Where the connections of a client go. */
+export const TARGET = { host: "target", port: 5 };
+
 /** What seals the tunnels of a client. */
 export const CLIENT_SEAL: ClientSeal = {
   key: KEYS.client,
@@ -108,13 +111,12 @@ export class TestClient implements Disposable {
       bus: this.bus,
       clock,
       token: this.token,
-      target: { host: "target", port: 5 },
       codec: "binary",
       openTimeout: 15_000,
       random,
       ...options,
     });
-    this.serving = this.ingress.serve(this.listener);
+    this.serving = this.ingress.serve(this.listener, TARGET);
   }
 
   [Symbol.dispose](): void {
