@@ -25,12 +25,12 @@ import {
 } from "./pending_opens.ts";
 import { Reach } from "../session/reach.ts";
 import { type ClientSeal, Sealer } from "./sealer.ts";
-import { Session, type SessionOptions } from "../session/session.ts";
 import {
-  closeSocket,
-  type Socket,
-  type SocketListener,
-} from "../net/socket.ts";
+  Session,
+  type SessionOptions,
+  type TunnelSpec,
+} from "../session/session.ts";
+import { closeSocket, type SocketListener } from "../net/socket.ts";
 import { PEER_NUMBER } from "../wire/frame.ts";
 import {
   type ConnectionId,
@@ -140,9 +140,15 @@ export class Ingress implements Disposable {
     return subject === undefined ? undefined : subscribeDenied(subject);
   }
 
-  /** Accepts connections, which all go to `target`, until the listener is disposed. */
-  async serve(listener: SocketListener, target: Address): Promise<void> {
-    for await (const socket of listener.accept()) this.open({ socket, target });
+  /** Accepts connections, which all go to `target` by this `forward`, until the listener is disposed. */
+  async serve(
+    listener: SocketListener,
+    target: Address,
+    forward?: string,
+  ): Promise<void> {
+    for await (const socket of listener.accept()) {
+      this.open({ socket, target, forward });
+    }
   }
 
   /** Seals opens with this from now on; where nothing was sealed nothing will be. */
@@ -255,7 +261,7 @@ export class Ingress implements Disposable {
 
   /** Ends a local connection that gets no tunnel. */
   #reject(
-    { socket, target, reject }: Caller,
+    { socket, target, forward, reject }: Caller,
     reason: Reason,
     { open, by = "local" }: {
       readonly open?: PendingOpen;
@@ -268,6 +274,7 @@ export class Ingress implements Disposable {
     this.#log.warn("open failed", {
       peer: socket.remote,
       target: formatAddress(target),
+      ...(forward === undefined ? {} : { forward }),
       ...blame(by, reason),
       ...(open === undefined ? {} : {
         ms: Math.round(this.#clock.now() - open.startedAt),
@@ -311,7 +318,11 @@ export class Ingress implements Disposable {
 
 /** A local connection as its tunnel has it. */
 function begin(
-  { socket, target, accept }: Caller,
-): { readonly socket: Socket; readonly target: string } {
-  return { socket: accept?.() ?? socket, target: formatAddress(target) };
+  { socket, target, forward, accept }: Caller,
+): Pick<TunnelSpec, "socket" | "target" | "forward"> {
+  return {
+    socket: accept?.() ?? socket,
+    target: formatAddress(target),
+    forward,
+  };
 }

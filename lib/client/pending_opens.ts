@@ -115,6 +115,8 @@ export interface Caller {
   readonly socket: Socket;
   /** What the server is to dial for it. */
   readonly target: Address;
+  /** What the way in is called in the log, if it has a name. */
+  readonly forward?: string | undefined;
   /**
    * Its tunnel is open: gives the connection as the tunnel is to have it, such
    * as without what was said on it before; default as it is.

@@ -15,6 +15,7 @@ import {
   isQuoted,
 } from "./config.ts";
 import { type ConfigFile, findConfigFile } from "./file.ts";
+import { FORWARDS_KEY } from "./forwards.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { Problems } from "./problems.ts";
@@ -132,9 +133,10 @@ function readFlags(
       option.flag === undefined ? [] : [[option.flag, option]]
     ),
   );
+  const words = args.map((arg) => asLong(arg, options.values()));
   const { tokens } = parseArgs({
     // To the parser, -ab is two flags; to us it is one that does not exist.
-    args: args.map((arg) => arg.replace(/^-(?=[^-])/, "--")),
+    args: words.map((word) => word.replace(/^-(?=[^-])/, "--")),
     // Which flags take a value; judging them is done below, in our words.
     options: Object.fromEntries([
       ["config", { type: "string" }],
@@ -164,11 +166,11 @@ function readFlags(
   let valueEnd = -1;
   for (const token of tokens) {
     const { index } = token;
-    const arg = args[index] ?? "";
+    const arg = words[index] ?? "";
     if (token.kind === "option-terminator") continue;
     if (token.kind === "positional") {
       if (index <= valueEnd) continue;
-      const before = options.get((args[index - 1] ?? "").slice(2));
+      const before = options.get((words[index - 1] ?? "").slice(2));
       problems.add(strayWord(arg, before));
       continue;
     }
@@ -183,6 +185,22 @@ function readFlags(
     valueEnd = index + (token.inlineValue === false ? 2 : 1);
   }
   return { kind: "run", flags, configPath };
+}
+
+/**
+ * A short flag as the long one that it stands for, with its value, which may
+ * follow it without a blank (`-L8080:db:5432`); any other word as it is.
+ */
+function asLong(arg: string, options: Iterable<Option>): string {
+  for (const option of options) {
+    const { flag, short } = option;
+    if (short === undefined || !arg.startsWith(`-${short}`)) continue;
+    const rest = arg.slice(2);
+    if (rest === "") return `--${flag}`;
+    // Two letters of one dash are no flag, unless the first takes the second.
+    if (!isSwitch(option)) return `--${flag}=${rest.replace(/^=/, "")}`;
+  }
+  return arg;
 }
 
 /** What is said of a word that is no flag, `before` which stands the flag of an option. */
@@ -234,15 +252,23 @@ function hintFor(role: Role, flag: string): string {
   if (secret !== undefined) {
     return ` (a secret is given by the variable ${secret.env})`;
   }
-  const flags = optionsOf(role).flatMap(({ flag }) => flag ?? []);
-  if (
-    !flags.includes(wanted) &&
-    optionsOf(otherRole(role)).some(({ flag }) => flag === wanted)
-  ) {
+  const flags = flagsOf(role);
+  if (!flags.includes(flag) && flagsOf(otherRole(role)).includes(flag)) {
     return ` (only the ${otherRole(role)} has it)`;
   }
-  const near = closest(wanted, [...flags, "config", "help", "version"]);
-  return near === undefined ? "" : ` (did you mean --${near}?)`;
+  const near = closest(wanted, [
+    ...flags,
+    ...["--config", "--help", "--version", "-h", "-v"],
+  ]);
+  return near === undefined ? "" : ` (did you mean ${near}?)`;
+}
+
+/** All flags of a role's options, with their dashes. */
+function flagsOf(role: Role): string[] {
+  return optionsOf(role).flatMap(({ flag, short }) => [
+    ...(flag === undefined ? [] : [`--${flag}`]),
+    ...(short === undefined ? [] : [`-${short}`]),
+  ]);
 }
 
 /** Whether a config file has a password, or the like, in it. */
@@ -258,6 +284,13 @@ function collectNotices(role: Role, inputs: ConfigInputs): Notice[] {
   for (const option of optionsOf(role)) {
     const given = findGiven(option, inputs);
     if (given === undefined) continue;
+    if (option.key === FORWARDS_KEY && inputs.file?.forwards !== undefined) {
+      notices.push({
+        level: "info",
+        text:
+          `${given.origin} goes before ${FORWARDS_KEY} in ${inputs.file.path}, which is not used`,
+      });
+    }
     if (option.reserved === true) {
       notices.push({
         level: "info",

@@ -4,11 +4,10 @@
  *
  * @module
  */
-import { UsageError } from "../base/errors.ts";
 import type { TargetRule } from "../base/target_rules.ts";
-import { closest, quote } from "../base/text.ts";
+import { quote } from "../base/text.ts";
 import type { Problems } from "./problems.ts";
-import { describe, isMapping, textOf } from "./file_values.ts";
+import { itemsOf, mappingOf, memberOf, requireMembers } from "./entries.ts";
 import * as types from "./types.ts";
 
 /** The key of the list in a config file. */
@@ -45,7 +44,7 @@ export interface WrittenClient {
 
 /** How the values of an entry are written, by their keys. */
 const MEMBERS = {
-  name: types.clientName,
+  name: types.entryName("client name"),
   keys: types.publicKeys(),
   allow: types.targetRules,
   deny: types.targetRules,
@@ -54,29 +53,17 @@ const MEMBERS = {
   rate: types.integer({ min: 1, max: types.MAX_OPEN_RATE }),
 } as const;
 
-type Member = keyof typeof MEMBERS;
-
 /** The entries of the list `value` in the file at `path`; what is wrong with one is a problem, which names it. */
 export function parseClients(
   value: unknown,
   { path, problems }: { readonly path: string; readonly problems: Problems },
 ): WrittenClient[] {
-  if (!Array.isArray(value)) {
-    problems.add(
-      `${CLIENTS_KEY} in ${path}: ${
-        describe(value)
-      } where there must be a list`,
-    );
-    return [];
-  }
-  return value.flatMap((item: unknown, index) => {
-    const name = isMapping(item) && typeof item.name === "string"
-      ? ` (${quote(item.name)})`
-      : "";
-    const place = `${CLIENTS_KEY}[${index}]${name}`;
-    const client = parseEntry(item, `${place} in ${path}`, problems);
-    return client === undefined ? [] : [{ client, place }];
-  });
+  return itemsOf(value, CLIENTS_KEY, { path, problems }).flatMap(
+    ({ value, place }) => {
+      const client = parseEntry(value, `${place} in ${path}`, problems);
+      return client === undefined ? [] : [{ client, place }];
+    },
+  );
 }
 
 /** The clients that have nothing but one of these keys. */
@@ -115,31 +102,27 @@ function parseEntry(
   place: string,
   problems: Problems,
 ): ClientEntry | undefined {
-  if (!isMapping(item)) {
-    problems.add(`${place}: ${describe(item)} where there must be a mapping`);
-    return undefined;
-  }
-  for (const key of Object.keys(item)) {
-    if (Object.hasOwn(MEMBERS, key)) continue;
-    const near = closest(key, Object.keys(MEMBERS));
-    const hint = near === undefined ? "" : ` (did you mean ${near}?)`;
-    problems.add(`${place}: unknown key ${quote(key)}${hint}`);
-  }
-  const read = <K extends Member>(
-    key: K,
-  ): ReturnType<(typeof MEMBERS)[K]["parse"]> | undefined =>
-    problems.attempt(() => parseMember(item[key], key, { place, problems }));
-  const name = read("name");
-  const keys = read("keys");
-  const allow = read("allow");
-  const deny = read("deny");
-  const maxTunnels = read("max_tunnels");
-  const maxOpening = read("max_opening");
-  const rate = read("rate");
-  for (const key of ["name", "keys"] as const) {
-    if (isGiven(item[key])) continue;
-    problems.add(`${place}: it has no ${key}`);
-  }
+  const written = { place, problems };
+  const entry = mappingOf(item, Object.keys(MEMBERS), written);
+  if (entry === undefined) return undefined;
+  const name = memberOf(entry, "name", MEMBERS.name, written);
+  const keys = memberOf(entry, "keys", MEMBERS.keys, written);
+  const allow = memberOf(entry, "allow", MEMBERS.allow, written);
+  const deny = memberOf(entry, "deny", MEMBERS.deny, written);
+  const maxTunnels = memberOf(
+    entry,
+    "max_tunnels",
+    MEMBERS.max_tunnels,
+    written,
+  );
+  const maxOpening = memberOf(
+    entry,
+    "max_opening",
+    MEMBERS.max_opening,
+    written,
+  );
+  const rate = memberOf(entry, "rate", MEMBERS.rate, written);
+  requireMembers(entry, ["name", "keys"], written);
   if (allow?.length === 0) {
     problems.add(
       `${place}: allow is empty; leave it out where the server's general rules are meant`,
@@ -155,32 +138,4 @@ function parseEntry(
     ...(maxOpening !== undefined && { maxOpening }),
     ...(rate !== undefined && { rate }),
   };
-}
-
-/** @throws {UsageError} naming the entry, the key and what is wrong. */
-function parseMember<K extends Member>(
-  value: unknown,
-  key: K,
-  { place, problems }: { readonly place: string; readonly problems: Problems },
-): ReturnType<(typeof MEMBERS)[K]["parse"]> | undefined {
-  if (!isGiven(value)) return undefined;
-  const type = MEMBERS[key];
-  const text = textOf(value, { type }, {
-    placeOf: (item) => `${place}: ${key}${item}`,
-    problems,
-  });
-  try {
-    return type.parse(text.trim()) as ReturnType<(typeof MEMBERS)[K]["parse"]>;
-  } catch (error) {
-    if (!(error instanceof SyntaxError || error instanceof RangeError)) {
-      throw error;
-    }
-    throw new UsageError(`${place}: ${key}: ${error.message}`, {
-      cause: error,
-    });
-  }
-}
-
-function isGiven(value: unknown): boolean {
-  return value !== null && value !== undefined;
 }

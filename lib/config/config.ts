@@ -8,19 +8,22 @@
  */
 
 import { type ClientEntry, clientsOfKeys, duplicatesIn } from "./clients.ts";
-import { type ConfigFile, expandHome } from "./file.ts";
+import type { ConfigFile } from "./file.ts";
+import type { Forward } from "./forward.ts";
+import { originalForward, problemsWith, withHome } from "./forwards.ts";
 import { ListError } from "./list.ts";
 import {
+  ALL_OPTIONS,
   type Option,
   type OptionKey,
   type OptionKeyOf,
-  OPTIONS,
+  type OPTIONS,
   optionsOf,
   type OptionValues,
   type ValueOf,
 } from "./options.ts";
 import type { Problems } from "./problems.ts";
-import type { Sources } from "./sources.ts";
+import { expandHome, type Sources } from "./sources.ts";
 import { MAX_WORKERS, path, secretPath, secretPaths } from "./types.ts";
 import type { Address } from "../base/address.ts";
 import type { Credentials } from "../base/credentials.ts";
@@ -97,8 +100,12 @@ export type ServerConfig = RoleConfig<"server"> & {
   readonly clients: readonly ClientEntry[];
 };
 
-/** The client's configuration. */
-export type ClientConfig = RoleConfig<"client">;
+/** The client's configuration: where it listens, and what for, is in its forwards. */
+export type ClientConfig = Omit<RoleConfig<"client">, "client"> & {
+  readonly client:
+    & Omit<Section<"client", "client">, "listenAddr" | "remoteAddr">
+    & { readonly forwards: readonly Forward[] };
+};
 
 /** The configuration of each role. */
 export interface ConfigByRole {
@@ -142,10 +149,12 @@ export function buildConfig<R extends Role>(
     ...inputs.file?.clients ?? [],
     ...clientsOfKeys(values["security.client_key"] ?? []),
   ];
+  const forwards = role === "client" ? forwardsOf(values, inputs) : [];
   problems.add(
     ...conflictsIn(values, logins),
     ...sealConflictsIn(role, values, clients.length),
     ...duplicatesIn(clients),
+    ...problemsWith(forwards),
   );
   problems.throwIfAny();
   const [auth = { kind: "none" }] = logins.values();
@@ -165,8 +174,12 @@ export function buildConfig<R extends Role>(
     },
     security: section(values, "security"),
     workers: values.workers,
-    [role]: section(values, role),
-    ...(role === "server" && { clients: clients.map(({ client }) => client) }),
+    ...(role === "server"
+      ? {
+        server: section(values, role),
+        clients: clients.map(({ client }) => client),
+      }
+      : { client: clientSection(values, forwards) }),
   };
   return deepFreeze(config) as ConfigByRole[R];
 }
@@ -203,10 +216,10 @@ export function findGiven(
 }
 
 /** The options of section `prefix`, with the names they have there. */
-function section<P extends string>(
+function section<P extends string, R extends Role = Role>(
   values: OptionValues,
   prefix: P,
-): Section<P> {
+): Section<P, R> {
   const entries = Object.entries(values).flatMap(([key, value]) => {
     if (!key.startsWith(`${prefix}.`)) return [];
     const name = key.slice(prefix.length + 1);
@@ -216,7 +229,43 @@ function section<P extends string>(
       value,
     ]];
   });
-  return Object.fromEntries(entries) as Section<P>;
+  return Object.fromEntries(entries) as Section<P, R>;
+}
+
+/** A client's section, with all places to listen at as forwards. */
+function clientSection(
+  values: Values,
+  forwards: readonly Forward[],
+): ClientConfig["client"] {
+  const { listenAddr: _, remoteAddr: __, ...rest } = section<
+    "client",
+    "client"
+  >(
+    values,
+    "client",
+  );
+  return { ...rest, forwards };
+}
+
+/**
+ * Where a client listens, and what for. The place of the original is one more,
+ * but not where forwards are given and nobody asked for that one: it stands
+ * open to every interface.
+ */
+function forwardsOf(values: Values, inputs: ConfigInputs): readonly Forward[] {
+  const isGiven = (...keys: readonly OptionKey[]): boolean =>
+    ALL_OPTIONS.some((option) =>
+      keys.includes(option.key) && findGiven(option, inputs) !== undefined
+    );
+  const listed = isGiven("client.forwards") ? undefined : inputs.file?.forwards;
+  const forwards = listed ?? values["client.forwards"] ?? [];
+  const { "client.listen_addr": listen, "client.remote_addr": target } = values;
+  const original = forwards.length === 0 ||
+    isGiven("client.listen_addr", "client.remote_addr");
+  return withHome([
+    ...original && listen && target ? [originalForward(listen, target)] : [],
+    ...forwards,
+  ], inputs.env("HOME"));
 }
 
 /** Options that are nothing without another, and how to give that one where no flag does. */

@@ -6,9 +6,11 @@
  */
 
 import type { Problems } from "./problems.ts";
-import type { Sources } from "./sources.ts";
+import { expandHome, type Sources } from "./sources.ts";
 import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
 import { CLIENTS_KEY, parseClients, type WrittenClient } from "./clients.ts";
+import type { Forward } from "./forward.ts";
+import { FORWARDS_KEY, parseForwards } from "./forwards.ts";
 import { describe, isMapping, textOf } from "./file_values.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { type OptionKey, optionsOf } from "./options.ts";
@@ -23,6 +25,8 @@ export interface ConfigFile {
   readonly texts: ReadonlyMap<OptionKey, string>;
   /** The clients that a server's file lists. */
   readonly clients: readonly WrittenClient[];
+  /** The forwards that a client's file lists; undefined where it has no such list. */
+  readonly forwards: readonly Forward[] | undefined;
 }
 
 /** The name of the config file of `role`, without its extension. */
@@ -38,11 +42,6 @@ export function configSearchPaths(role: Role, home: string = ""): string[] {
       `${folder}/${configFileName(role)}.${extension}`
     )
   );
-}
-
-/** `path` with the `home` for a `~` at its start: shells put it there, but not after a `=` nor in a file. */
-export function expandHome(path: string, home: string = ""): string {
-  return home === "" ? path : path.replace(/^~(?=\/)/, () => home);
 }
 
 /** How {@linkcode findConfigFile} looks. */
@@ -101,6 +100,7 @@ export function parseConfigFile(
   const options = optionsOf(role);
   const texts = new Map<OptionKey, string>();
   const clients: WrittenClient[] = [];
+  let forwards: readonly Forward[] | undefined;
   const collect = (section: unknown, prefix: string): void => {
     // A section or key with nothing after it is like one that is not there.
     if (section === null || section === undefined) return;
@@ -128,8 +128,13 @@ export function parseConfigFile(
         } else collect(value, `${at}.`);
       } else if (value !== null && value !== undefined) {
         // A key may be nested or written with its dots, but not both.
-        if (texts.has(option.key)) {
+        const listed = at === FORWARDS_KEY && forwards !== undefined;
+        if (listed || texts.has(option.key)) {
           problems.add(`${at} is given twice in ${path}`);
+        }
+        if (at === FORWARDS_KEY && Array.isArray(value)) {
+          forwards = parseForwards(value, { path, problems });
+          continue;
         }
         const text = problems.attempt(() =>
           textOf(value, option, {
@@ -142,7 +147,7 @@ export function parseConfigFile(
     }
   };
   collect(parseConfigText(path, text), "");
-  return { path, texts, clients };
+  return { path, texts, clients, forwards };
 }
 
 /** The text at `path`, which a person `named` or the search came to. */

@@ -38,9 +38,11 @@ const ABOUT = {
     ],
   },
   client: {
-    summary: "Listens on a TCP port and tunnels each connection over NATS.",
+    summary:
+      "Listens on TCP ports and Unix sockets and tunnels each connection over NATS.",
     examples: [
-      "--listen-addr 127.0.0.1:6380 --remote-addr redis:6379",
+      "-L 6380:redis:6379 -L 8080:web.internal:80",
+      "--listen-addr 0.0.0.0:6380 --remote-addr redis:6379",
       "--nats-url tls://nats.example.com --nats-creds client.creds",
       "--config /etc/nats-proxy-client.yaml --log-format json",
     ],
@@ -149,9 +151,10 @@ function code(text: string): string {
 /** How an option is written in a command line, or its variable when it has no flag. */
 function usageOf(option: Option): string {
   if (option.flag === undefined) return option.env;
+  const short = option.short === undefined ? "" : `-${option.short}, `;
   return option.type.fileType === "boolean"
-    ? `--${option.flag}`
-    : `--${option.flag} ${option.type.placeholder}`;
+    ? `${short}--${option.flag}`
+    : `${short}--${option.flag} ${option.type.placeholder}`;
 }
 
 /** Variable, key and default of an option. */

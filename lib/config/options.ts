@@ -21,6 +21,8 @@ interface OptionSpec {
   readonly role?: Role;
   /** The flag, without its dashes; none for what must not stand in a command line. */
   readonly flag?: string;
+  /** The letter that says the same with one dash. */
+  readonly short?: string;
   /** The environment variable; without it, the flag, or the key, in capitals. */
   readonly env?: string;
   /** How its values are written. */
@@ -101,11 +103,21 @@ export const OPTIONS = {
     help:
       "Most opens a second of one client; more are refused, or not answered",
   },
+  "client.forwards": {
+    flag: "forward",
+    short: "L",
+    type: types.forwards,
+    default: "",
+    repeatable: true,
+    help:
+      "A place to listen at, and the target that the server dials for its connections, such as 5432:db:5432, *:8080:web:80, 8000-8010:host:8000-8010 or /run/db.sock:db:5432 (a Unix socket); BIND is localhost unless given, port 0 any free one",
+  },
   "client.listen_addr": {
     flag: "listen-addr",
     type: types.listenAddress,
     default: "0.0.0.0:8082",
-    help: "Where local connections are accepted",
+    help:
+      "Where local connections are accepted that go to remote_addr; where there are forwards, only if one of the two is given",
   },
   "client.allow_from": {
     flag: "allow-from",
@@ -113,13 +125,13 @@ export const OPTIONS = {
     default: "",
     repeatable: true,
     help:
-      "Where local connections may come from, such as 10.0.0.0/8, 192.168.1.7 or fd00::/8; none given allows all",
+      "Where local TCP connections may come from, such as 10.0.0.0/8, 192.168.1.7 or fd00::/8; none given allows all",
   },
   "client.remote_addr": {
     flag: "remote-addr",
     type: types.dialAddress,
     default: "redis:6379",
-    help: "The target, which the server dials",
+    help: "The target of connections to listen_addr, which the server dials",
   },
   "client.proxy_addr": {
     flag: "proxy-addr",

@@ -20,6 +20,11 @@ export interface Sources {
   readonly program?: string;
 }
 
+/** `path` with the `home` for a `~` at its start: shells put it there, but not after a `=` nor in a file. */
+export function expandHome(path: string, home: string = ""): string {
+  return home === "" ? path : path.replace(/^~(?=\/)/, () => home);
+}
+
 /**
  * Largest file that is read, in bytes: a hundred config files or credentials,
  * or four times the certificates of all public authorities.

@@ -7,6 +7,7 @@
 
 import { type Address, parseAddress } from "../base/address.ts";
 import { Secret } from "../base/credentials.ts";
+import { type Forward, parseForward } from "./forward.ts";
 import { parseList } from "./list.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { keyProblem } from "../seal/key_problem.ts";
@@ -152,6 +153,13 @@ export const optionalListenAddress: OptionType<Address | undefined> = {
   parse: (text) => /^off$/i.test(text) ? undefined : listenAddress.parse(text),
 };
 
+/** Forwards, separated by commas; an empty text is an empty list. */
+export const forwards: OptionType<readonly Forward[]> = {
+  placeholder: "[BIND:]PORT:HOST:HOSTPORT",
+  fileType: "list",
+  parse: (text) => text === "" ? [] : parseList(text, parseForward).flat(),
+};
+
 /** The path of a file. That it exists is for its reader to find out. */
 export const path: OptionType<string> = {
   placeholder: "PATH",
@@ -204,18 +212,20 @@ export function publicKeys(most = Infinity): OptionType<readonly string[]> {
   };
 }
 
-/** The name of a client that a server knows. */
-export const clientName: OptionType<string> = {
-  placeholder: "NAME",
-  parse(text): string {
-    if (/^[\w.@-]{1,64}$/.test(text)) return text;
-    throw new SyntaxError(
-      `${
-        quote(text)
-      } is no client name: write 1 to 64 letters, digits, . _ @ or -`,
-    );
-  },
-};
+/** The name of an entry of a list, which is a word in logs and metrics; `what` it is. */
+export function entryName(what: string): OptionType<string> {
+  return {
+    placeholder: "NAME",
+    parse(text): string {
+      if (/^[\w.@-]{1,64}$/.test(text)) return text;
+      throw new SyntaxError(
+        `${
+          quote(text)
+        } is no ${what}: write 1 to 64 letters, digits, . _ @ or -`,
+      );
+    },
+  };
+}
 
 /** Public keys of servers. */
 export const serverKeys: OptionType<readonly string[]> = publicKeys(MAX_KEYS);

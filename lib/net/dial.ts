@@ -19,7 +19,7 @@ import {
   TunnelError,
 } from "../base/errors.ts";
 import type { Reserve } from "./descriptors.ts";
-import { TcpSocket } from "./tcp_socket.ts";
+import { SystemSocket } from "./system_socket.ts";
 
 /** What dialling needs to know of descriptors. */
 export type DialReserve = Pick<Reserve, "check" | "short">;
@@ -44,7 +44,7 @@ export async function dial(
     /** Asked before. */
     readonly reserve?: DialReserve;
   },
-): Promise<TcpSocket> {
+): Promise<SystemSocket> {
   if (parseIp(address.host) === undefined) {
     throw new TunnelError(
       "internal",
@@ -60,7 +60,7 @@ export async function dial(
       // An address has one family: nothing to resolve, nothing to choose.
       autoSelectFamily: false,
     });
-    return new TcpSocket(conn, pool);
+    return new SystemSocket(conn, pool);
   } catch (cause) {
     signal.throwIfAborted();
     throw dialError(address, cause);

@@ -1,5 +1,5 @@
 /**
- * Listens for local connections and accepts them.
+ * Listens for local connections at TCP addresses.
  *
  * @module
  */
@@ -12,21 +12,17 @@ import {
   zoneOf,
 } from "../base/address.ts";
 import type { BufferPool } from "../base/buffer_pool.ts";
-import type { Clock } from "../base/clock.ts";
-import { isShortage, messageOf, RunError } from "../base/errors.ts";
-import type { Reserve } from "./descriptors.ts";
+import { messageOf, RunError } from "../base/errors.ts";
+import { acceptAll, type AcceptOptions } from "./accept.ts";
 import { lookUp } from "./dial.ts";
 import type { Socket, SocketListener } from "./socket.ts";
-import { TcpSocket } from "./tcp_socket.ts";
+import { SystemSocket } from "./system_socket.ts";
 
 /**
  * Connections the system may hold for us before they are accepted: what Linux
  * allows by default (net.core.somaxconn), against bursts of new connections.
  */
 const LISTEN_BACKLOG = 4096;
-
-/** First and longest pause after an accept that failed for want of descriptors or memory, in ms. */
-const ACCEPT_PAUSE_MS = { first: 10, longest: 1_000 } as const;
 
 /** The addresses of `localhost`, whatever the system's files say: an application may try either. */
 const LOCALHOST = ["127.0.0.1", "::1"] as const;
@@ -40,21 +36,15 @@ const MAX_LISTENERS = 4;
 const LOOKUP_MS = 5_000;
 
 /** What {@linkcode listen} is told. */
-export interface ListenOptions extends WhereToListen {
+export interface ListenOptions extends AcceptOptions, WhereToListen {
   /** Where large read buffers come from. */
   readonly pool: BufferPool;
-  /** Where the time comes from. */
-  readonly clock: Clock;
   /** Several processes share the port. */
   readonly reusePort?: boolean;
-  /** Asked before each accept. */
-  readonly reserve?: Pick<Reserve, "check">;
   /** Whether a connection from this IP address may come in; default all may. */
   readonly admits?: (host: string) => boolean;
   /** Told of each that may not, by its address: it is closed already. */
   readonly onRefused?: (remote: string) => void;
-  /** Told of each accept that failed. */
-  readonly onAcceptError: (message: string) => void;
 }
 
 /** What is known of the address to listen at. */
@@ -71,21 +61,24 @@ interface Purpose {
   readonly hint: string;
 }
 
-const FOR_TUNNELS: Purpose = {
-  what: "listen on",
-  hint: "stop its owner or choose another (0 for any)",
-};
+/** Why a process listens that takes connections into tunnels, as `origin` says: a flag. */
+export function forTunnels(origin?: string): Purpose {
+  return {
+    what: ["listen on", origin].filter((part) => part !== undefined).join(" "),
+    hint: "stop its owner or choose another (0 for any)",
+  };
+}
 
 /**
  * Listens for connections; at `localhost` on both address families.
  *
- * @throws {RunError} when the address cannot be bound.
+ * @throws {RunError} when the address cannot be bound, naming the `origin`.
  */
 export function listen(
   address: Address,
-  options: ListenOptions,
+  options: ListenOptions & { readonly origin?: string },
 ): SocketListener {
-  return listenFor(address, { ...options, ...FOR_TUNNELS });
+  return listenFor(address, { ...options, ...forTunnels(options.origin) });
 }
 
 /** The same for something else than tunnels: `what` it is and a `hint`, for the error. */
@@ -103,7 +96,11 @@ export function listenFor(
       host: asWritten ? address.host : first.addr.hostname,
       port: first.addr.port,
     }),
-    accept: () => merged(listeners, options, stop.signal),
+    accept: () =>
+      acceptAll(listeners, (conn) => take(conn, options), {
+        ...options,
+        signal: stop.signal,
+      }),
     [Symbol.dispose](): void {
       if (stop.signal.aborted) return;
       stop.abort();
@@ -112,74 +109,16 @@ export function listenFor(
   };
 }
 
-/** The connections of all `listeners`, until `signal` aborts. */
-async function* merged(
-  listeners: readonly Deno.TcpListener[],
-  options: ListenOptions,
-  signal: AbortSignal,
-): AsyncGenerator<Socket> {
-  const [only] = listeners;
-  if (only !== undefined && listeners.length === 1) {
-    yield* accepted(only, options, signal);
-    return;
-  }
-  const waiting: Socket[] = [];
-  let changed = Promise.withResolvers<void>();
-  const wake = (): void => changed.resolve();
-  for (const listener of listeners) {
-    void (async () => {
-      for await (
-        const socket of accepted(listener, options, signal)
-      ) {
-        waiting.push(socket);
-        wake();
-      }
-    })();
-  }
-  signal.addEventListener("abort", wake, { once: true });
-  while (!signal.aborted) {
-    const socket = waiting.shift();
-    if (socket !== undefined) yield socket;
-    else {
-      await changed.promise;
-      changed = Promise.withResolvers<void>();
-    }
-  }
-}
-
-/** The connections of one listener, until `signal` aborts. */
-async function* accepted(
-  listener: Deno.TcpListener,
-  options: ListenOptions,
-  signal: AbortSignal,
-): AsyncGenerator<Socket> {
-  const { pool, clock, reserve, admits, onAcceptError } = options;
-  let pause: number = ACCEPT_PAUSE_MS.first;
-  while (!signal.aborted) {
-    let conn: Deno.TcpConn;
-    try {
-      reserve?.check();
-      conn = await listener.accept();
-      pause = ACCEPT_PAUSE_MS.first;
-    } catch (error) {
-      if (signal.aborted) return;
-      onAcceptError(messageOf(error));
-      // That one connection was reset before we came to it: on to the next.
-      if (!isShortage(error)) continue;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      using _timer = clock.after(pause, resolve);
-      await promise;
-      pause = Math.min(pause * 2, ACCEPT_PAUSE_MS.longest);
-      continue;
-    }
-    const { hostname: host, port } = conn.remoteAddr;
-    if (admits?.(host) === false) {
-      conn.close();
-      options.onRefused?.(formatAddress({ host, port }));
-      continue;
-    }
-    yield new TcpSocket(conn, pool);
-  }
+/** A connection as a socket, if it may come in. */
+function take(
+  conn: Deno.TcpConn,
+  { pool, admits, onRefused }: ListenOptions,
+): Socket | undefined {
+  const { hostname: host, port } = conn.remoteAddr;
+  if (admits?.(host) !== false) return new SystemSocket(conn, pool);
+  conn.close();
+  onRefused?.(formatAddress({ host, port }));
+  return undefined;
 }
 
 /**
@@ -213,22 +152,23 @@ export async function listenHosts(
 }
 
 /**
- * Sees whether an address can be listened on, alone, and leaves it again. A
- * shared port would otherwise be shared with a stranger.
+ * Holds an address alone until it is disposed, to see whether it can be
+ * listened on: a shared port would otherwise be shared with a stranger. Its
+ * `hosts` are the IP addresses that it stands for.
  *
- * @returns the IP addresses that it stands for.
- * @throws {RunError} when it cannot, naming `flag`.
+ * @throws {RunError} when it cannot, naming the `origin`.
  */
-export function checkListenable(
+export function holdAddress(
   address: Address,
-  { flag, ...where }: WhereToListen & { readonly flag: string },
-): readonly string[] {
-  const what = `${FOR_TUNNELS.what} ${flag}`;
-  return bind(address, { ...FOR_TUNNELS, ...where, what }).map((listener) => {
-    const { hostname } = listener.addr;
-    listener.close();
-    return hostname;
-  });
+  { origin, ...where }: WhereToListen & { readonly origin: string },
+): Disposable & { readonly hosts: readonly string[] } {
+  const listeners = bind(address, { ...forTunnels(origin), ...where });
+  return {
+    hosts: listeners.map(({ addr }) => addr.hostname),
+    [Symbol.dispose](): void {
+      for (const listener of listeners) listener.close();
+    },
+  };
 }
 
 /**
@@ -240,7 +180,7 @@ export function occupy(address: Address): Disposable | undefined {
   const net = { name: "net", host: formatAddress(address) } as const;
   if (Deno.permissions.querySync(net).state !== "granted") return undefined;
   try {
-    const [listener] = bind(address, FOR_TUNNELS);
+    const [listener] = bind(address, forTunnels());
     return { [Symbol.dispose]: () => listener.close() };
   } catch (error) {
     if (error instanceof RunError) return undefined;

@@ -35,6 +35,8 @@ const STATUS_SHARE = { part: 1 / 8, least: 2 } as const;
 export interface Consumers {
   /** Threads that do the work, each with its connection to NATS. */
   readonly workers: number;
+  /** Places where each of them listens. */
+  readonly listeners: number;
   /** Whether the status is served. */
   readonly status: boolean;
   /** Most tunnels that are wanted. */
@@ -107,10 +109,11 @@ export function planDescriptors(
 
 /** What is not for tunnels. */
 function vitalDescriptors(
-  { workers, status }: Consumers,
+  { workers, listeners, status }: Consumers,
   statusConnections: number,
 ): number {
-  const each = PER_LINK + PER_LISTENER + (workers > 1 ? PER_THREAD : 0);
+  const each = PER_LINK + listeners * PER_LISTENER +
+    (workers > 1 ? PER_THREAD : 0);
   return RUNTIME + workers * each +
     (status ? PER_LISTENER + statusConnections : 0);
 }

@@ -33,7 +33,7 @@ export function* exposures(
 ): Generator<string> {
   if (config.role === "client") {
     if (config.client.allowFrom.length === 0 && listensAt.some(isEverywhere)) {
-      yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, --listen-addr 127.0.0.1:PORT keeps it to this machine)";
+      yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, 127.0.0.1:PORT in its place keeps it to this machine)";
     }
   } else if (
     config.server.allowTarget.length === 0 &&

@@ -5,9 +5,9 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import type { Address } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
 import { RunError, subscribeDenied } from "../base/errors.ts";
+import type { Place } from "../base/place.ts";
 import { formatDuration } from "../base/units.ts";
 import type { CommonConfig, NatsConfig } from "../config/config.ts";
 import type { LinkEvent } from "../nats/bus.ts";
@@ -42,8 +42,8 @@ export interface RoleHost {
   onReload(apply: (reloaded: Reloaded) => void): void;
   /** Shows the status that `read` gives from now on. */
   showStatus(read: () => Status): void;
-  /** It works; a client accepts connections at this address. */
-  onStarted(address?: Address): void;
+  /** It works; a client accepts connections at these places, in the order of its forwards. */
+  onStarted(places?: readonly Place[]): void;
 }
 
 /** How long the last frames may take to reach NATS at the end, in ms. */

@@ -30,8 +30,9 @@ import {
   type StatusServer,
 } from "./status.ts";
 import { systemDescriptors } from "../net/descriptors.ts";
-import { checkListenable, listenHosts } from "../net/listen.ts";
+import { listenHosts } from "../net/listen.ts";
 import type { RunRole } from "./worker.ts";
+import { checkListenable } from "./ways_in.ts";
 import { runWorkers } from "./workers.ts";
 
 /** What the programs exit with. */
@@ -105,6 +106,7 @@ export async function main<R extends Role>(
     // Before anything else takes some.
     const descriptors = planDescriptors({
       workers: count,
+      listeners: config.role === "client" ? config.client.forwards.length : 0,
       status: statusAt.address !== undefined,
       maxTunnels: config.tunnel.max,
     }, systemDescriptors());
@@ -131,10 +133,7 @@ export async function main<R extends Role>(
     };
     // Before anything is waited for: a port that is taken is told at once.
     const listensAt = config.role === "client"
-      ? checkListenable(config.client.listenAddr, {
-        flag: "--listen-addr",
-        hosts: await listenHosts(config.client.listenAddr),
-      })
+      ? await checkListenable(config.client.forwards)
       : [];
     const surroundings = {
       listensAt,

@@ -4,10 +4,6 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Address, formatAddress, parseAddress } from "../base/address.ts";
-import { systemClock } from "../base/clock.ts";
-import { isInAny, type Network } from "../base/network.ts";
-import { Throttle } from "../base/throttle.ts";
 import type { ClientConfig } from "../config/config.ts";
 import { Claim } from "../client/claim.ts";
 import { Ingress } from "../client/client.ts";
@@ -18,13 +14,7 @@ import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
-import type { Reserve } from "../net/descriptors.ts";
-import { listen, listenHosts, type WhereToListen } from "../net/listen.ts";
-import type { SocketListener } from "../net/socket.ts";
-import type { Session } from "../session/session.ts";
-
-/** Time between two lines about accepts that fail, or connections that may not come in, in ms. */
-const ACCEPT_ERROR_MS = 10_000;
+import { listeningAt, WaysIn } from "./ways_in.ts";
 
 /**
  * How long tunnels that are cut may take to end, in ms: to what applications
@@ -65,7 +55,7 @@ export async function runClient(
     sealing?.reload(seal);
     claim?.reload(new HoldSeal(seal.key));
   });
-  let { port } = client.listenAddr;
+  let { forwards } = client;
   for (;;) {
     frame.starting(() => claim?.objection);
     await claim?.acquire(host.stop.drain);
@@ -82,25 +72,21 @@ export async function runClient(
     {
       // Not before: who connects to a port that nobody accepts at waits for ever.
       await frame.ready(ingress);
-      using listener = listenOn({ ...client.listenAddr, port }, {
-        hosts: await listenHosts(client.listenAddr),
+      using waysIn = await WaysIn.open(forwards, {
         reserve: frame.reserve,
         reusePort: config.workers !== 1,
         allowFrom: client.allowFrom,
         session,
       });
-      const accepting = ingress.serve(listener, client.remoteAddr);
-      const address = parseAddress(listener.address);
-      ({ port } = address);
+      const accepting = waysIn.serve(ingress);
+      const { places } = waysIn;
+      forwards = listeningAt(places, forwards);
       if (!lost?.aborted) {
-        host.onStarted(address);
-        log.info("listening", {
-          address: listener.address,
-          remote: formatAddress(client.remoteAddr),
-        });
+        host.onStarted(places);
+        waysIn.logListening();
         await frame.untilStopped(lost);
       }
-      listener[Symbol.dispose]();
+      waysIn[Symbol.dispose]();
       await accepting;
     }
     if (!lost?.aborted) {
@@ -125,48 +111,6 @@ function sealOf(
   const { keys: [key], psk } = ownKeys(texts);
   const serverKeys = serverKey.flatMap((text) => parsePublicKey(text) ?? []);
   return key && { key, psk, serverKeys };
-}
-
-/** Listens, and logs accepts that fail. */
-function listenOn(
-  address: Address,
-  options: WhereToListen & {
-    readonly session: Session;
-    readonly reserve: Reserve;
-    readonly reusePort: boolean;
-    /** Where connections may come from; nowhere given, from everywhere. */
-    readonly allowFrom: readonly Network[];
-  },
-): SocketListener {
-  const { session, hosts, reserve, reusePort, allowFrom } = options;
-  const { counters, pool } = session;
-  const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
-  const refusals = new Throttle(ACCEPT_ERROR_MS);
-  return listen(address, {
-    clock: systemClock,
-    hosts,
-    pool,
-    reserve,
-    reusePort,
-    ...(allowFrom.length > 0 && {
-      admits: (host: string) => isInAny(allowFrom, host),
-    }),
-    onRefused: (peer) => {
-      counters.acceptsRefused++;
-      const count = refusals.note(systemClock.now());
-      if (count === undefined) return;
-      log.warn("connections from elsewhere are closed (--allow-from)", {
-        peer,
-        count,
-      });
-    },
-    onAcceptError: (why) => {
-      counters.acceptErrors++;
-      const count = acceptErrors.note(systemClock.now());
-      if (count === undefined) return;
-      log.warn("cannot accept a connection", { why, count });
-    },
-  });
 }
 
 /**

@@ -6,7 +6,7 @@
  * @module
  */
 /// <reference lib="deno.worker" />
-import type { Address } from "../base/address.ts";
+import type { Place } from "../base/place.ts";
 import { type CommandLine, parseCommandLine } from "../config/cli.ts";
 import type {
   ClientConfig,
@@ -25,6 +25,7 @@ import type { Pipes } from "./login_files.ts";
 import { Reloads } from "./reload.ts";
 import { isStop } from "./signals.ts";
 import type { Status } from "./status.ts";
+import { listeningAt } from "./ways_in.ts";
 
 /** From the main thread to a worker. */
 export type ToWorker =
@@ -44,8 +45,8 @@ export type ToWorker =
     readonly count: number;
     /** Its share of the tunnels that descriptors allow. */
     readonly tunnelsByDescriptors: number | undefined;
-    /** The address the first worker listens at, which the others share. */
-    readonly address: Address | undefined;
+    /** Where the first worker listens, which the others share. */
+    readonly places: readonly Place[] | undefined;
   }
   | {
     /** Keys and clients were read anew. */
@@ -59,7 +60,7 @@ export type ToWorker =
 
 /** From a worker to the main thread. */
 export type FromWorker =
-  | { readonly type: "started"; readonly address: Address | undefined }
+  | { readonly type: "started"; readonly places: readonly Place[] | undefined }
   | { readonly type: "status"; readonly status: Status }
   | { readonly type: "stopped" }
   | WorkerFailure & { readonly type: "failed" };
@@ -143,7 +144,7 @@ export async function serveAsWorker<R extends Role>(
       onReload: reloads.onReload,
       tunnelsByDescriptors: start.tunnelsByDescriptors,
       showStatus: (shown) => read = shown,
-      onStarted: (address) => post({ type: "started", address }),
+      onStarted: (places) => post({ type: "started", places }),
     });
     tell();
   };
@@ -188,10 +189,10 @@ type AnyConfig =
   & Partial<Pick<ClientConfig, "client">>
   & Partial<Pick<ServerConfig, "server" | "clients">>;
 
-/** A worker's part of `config`: limits are shared out, so is a client's address, and its token is its own. */
+/** A worker's part of `config`: limits are shared out, so are a client's ports, and its token is its own. */
 export function share<C extends AnyConfig>(
   config: C,
-  { index, count, address }: Pick<Start, "index" | "count" | "address">,
+  { index, count, places }: Pick<Start, "index" | "count" | "places">,
 ): C {
   const { tunnel, client, server, clients } = config;
   const part = (whole: number, least: number): number =>
@@ -227,7 +228,9 @@ export function share<C extends AnyConfig>(
     ...(client !== undefined && {
       client: {
         ...client,
-        listenAddr: address ?? client.listenAddr,
+        // The system shares a port among listeners, but no Unix socket.
+        forwards: listeningAt(places ?? [], client.forwards)
+          .filter(({ listen }) => index === 1 || !("path" in listen)),
         id: client.id === undefined ? undefined : `${client.id}-${index}`,
       },
     }),

@@ -5,10 +5,10 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import type { Address } from "../base/address.ts";
 import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
+import type { Place } from "../base/place.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
@@ -62,17 +62,17 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
     for (const slot of slots) slot.tell(reload);
   });
   const slotOptions = { ...options, latestReload: () => reload };
-  // The first one finds the port, if it is free to choose; the others share it.
+  // The first one finds the ports that are free to choose; the others share them.
   const first = new Slot(1, slotOptions);
   slots.push(first);
   host.showStatus(() => statusOfAll(slots, count));
-  const address = await first.started.promise;
+  const places = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
-      slots.push(new Slot(index, slotOptions, address));
+      slots.push(new Slot(index, slotOptions, places));
     }
     await Promise.all(slots.map(({ started }) => started.promise));
-    host.onStarted(address);
+    host.onStarted(places);
     log.info("workers started", { count });
   }
   await Promise.all(slots.map(({ ended }) => ended.promise));
@@ -88,8 +88,10 @@ interface SlotOptions extends WorkersOptions {
 
 /** The place of one worker, filled again when it fails. */
 class Slot {
-  /** Resolves when the worker works, with the client's address; also when it ends before. */
-  readonly started = Promise.withResolvers<Address | undefined>();
+  /** Resolves when the worker works, with the client's places to listen at; also when it ends before. */
+  readonly started = Promise.withResolvers<
+    readonly Place[] | undefined
+  >();
   /** Resolves when the worker has stopped for good. */
   readonly ended = Promise.withResolvers<void>();
   notReadyReason: string | undefined = "starting";
@@ -100,7 +102,8 @@ class Slot {
   readonly #index: number;
   readonly #clock: Clock;
   readonly #options: SlotOptions;
-  #address: Address | undefined;
+  /** Where it listens: as the first one did at first. */
+  #places: readonly Place[] | undefined;
   #worker: WorkerThread | undefined;
   #hasWorked = false;
   #startedAt = 0;
@@ -110,12 +113,12 @@ class Slot {
   constructor(
     index: number,
     options: SlotOptions,
-    address?: Address,
+    places?: readonly Place[],
   ) {
     this.#index = index;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#address = address;
+    this.#places = places;
     // A failure reaches the one of the two that is waited for.
     this.started.promise.catch(() => {});
     this.ended.promise.catch(() => {});
@@ -142,7 +145,7 @@ class Slot {
       this.#onFailed({ kind: "internal", text: event.message });
     });
     this.#worker = worker;
-    const [index, address] = [this.#index, this.#address];
+    const [index, places] = [this.#index, this.#places];
     const { pipes, keys, tunnelsByDescriptors: all } = host;
     const tunnelsByDescriptors = all === undefined
       ? undefined
@@ -155,7 +158,7 @@ class Slot {
       keys,
       index,
       count,
-      address,
+      places,
       tunnelsByDescriptors,
     });
     const reload = this.#options.latestReload();
@@ -170,9 +173,9 @@ class Slot {
   #onMessage(message: FromWorker): void {
     switch (message.type) {
       case "started":
-        this.#address = message.address;
+        this.#places ??= message.places;
         this.#hasWorked = true;
-        this.started.resolve(message.address);
+        this.started.resolve(message.places);
         break;
       case "status":
         this.notReadyReason = message.status.notReadyReason;

@@ -91,6 +91,8 @@ export interface TunnelSpec {
   readonly socket: Socket;
   /** Target as it was asked for, `host:port`. */
   readonly target: string;
+  /** Name of the way in, where it has one. */
+  readonly forward?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
   /** Who pays for it, where what all tunnels share is shared out. */
@@ -325,11 +327,11 @@ export class Session implements Disposable {
     subscription?: Disposable,
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
-    const { id, number, socket, target, client, payer } = spec;
+    const { id, number, socket, target, forward, client, payer } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
-      info: { id, remote, target, client, payer, openedAt: now },
+      info: { id, remote, target, forward, client, payer, openedAt: now },
       number,
       inbound: subjects.data(role, id),
       subscription,

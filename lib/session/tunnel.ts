@@ -36,6 +36,8 @@ export interface TunnelInfo {
   readonly remote: string;
   /** Target as it was asked for, `host:port`. */
   readonly target: string;
+  /** Name of the way in, where it has one. */
+  readonly forward?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
   /** Who pays for it; undefined where nothing is shared out. */

@@ -73,12 +73,13 @@ export function logGoesOn(
 
 /** Which tunnel it is. */
 function named(
-  { id, remote, target, client }: TunnelInfo,
+  { id, remote, target, forward, client }: TunnelInfo,
 ): Readonly<Record<string, string>> {
   return {
     id,
     peer: remote,
     target,
+    ...(forward === undefined ? {} : { forward }),
     ...(client === undefined ? {} : { client }),
   };
 }

@@ -288,7 +288,10 @@ Deno.test("parseCommandLine() takes values with white space around them, not sec
       files: { "./.nats-proxy-client.yaml": 'tunnel: {window: "1MiB "}' },
     }),
   );
-  assert.deepEqual(config.client.remoteAddr, { host: "db", port: 5432 });
+  assert.deepEqual(config.client.forwards[0]?.target, {
+    host: "db",
+    port: 5432,
+  });
   assert.equal(config.client.statusAddr, undefined);
   assert.equal(config.tunnel.refuseV1, true);
   assert.equal(config.tunnel.window, 2 ** 20);

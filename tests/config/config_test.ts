@@ -226,9 +226,12 @@ Deno.test("the defaults are those of the original, for what it had", () => {
   assert.deepEqual(server.config.server.listenAddr, { host: "", port: 8080 });
   assert.equal(server.config.log.level, "info");
   assert.deepEqual(client.config.client, {
-    listenAddr: { host: "0.0.0.0", port: 8082 },
+    forwards: [{
+      listen: { host: "0.0.0.0", port: 8082 },
+      target: { host: "redis", port: 6379 },
+      origin: "--listen-addr",
+    }],
     allowFrom: [],
-    remoteAddr: { host: "redis", port: 6379 },
     proxyAddr: { host: "proxy-server", port: 8081 },
     openTimeout: 15_000,
     statusAddr: undefined,

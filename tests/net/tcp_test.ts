@@ -8,7 +8,7 @@ import { closeSocket, type SocketListener } from "../../lib/net/socket.ts";
 import { dial, lookUp } from "../../lib/net/dial.ts";
 import { Reserve } from "../../lib/net/descriptors.ts";
 import { listen, occupy } from "../../lib/net/listen.ts";
-import { TcpSocket } from "../../lib/net/tcp_socket.ts";
+import { SystemSocket } from "../../lib/net/system_socket.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FewDescriptors } from "../support/few_descriptors.ts";
 import { turn } from "../support/memory_bus.ts";
@@ -34,7 +34,7 @@ function listenAny(
 
 /** A connected pair: our socket and the application's plain connection. */
 async function connected(): Promise<
-  { ours: TcpSocket; theirs: Deno.TcpConn }
+  { ours: SystemSocket; theirs: Deno.TcpConn }
 > {
   using listener = listenAny();
   const accepting = listener.accept()[Symbol.asyncIterator]();
@@ -42,7 +42,7 @@ async function connected(): Promise<
     Deno.connect({ hostname: "127.0.0.1", port: listener.port }),
     accepting.next(),
   ]);
-  assert.ok(value instanceof TcpSocket);
+  assert.ok(value instanceof SystemSocket);
   return { ours: value, theirs };
 }
 
@@ -398,7 +398,7 @@ Deno.test("Socket.close() ends a read and a write under way, and can be repeated
 const { signal } = new AbortController();
 
 /** What dialling came to: the code of the refusal. */
-async function codeOf(dialling: Promise<TcpSocket>): Promise<string> {
+async function codeOf(dialling: Promise<SystemSocket>): Promise<string> {
   try {
     (await dialling).close();
     return "connected";
@@ -451,7 +451,7 @@ Deno.test("dial() is given up with its signal, whose reason it throws", async ()
   });
   const { port } = listener.addr;
   const address = { host: "127.0.0.1", port };
-  const waiting: TcpSocket[] = [];
+  const waiting: SystemSocket[] = [];
   const reason = new TunnelError("timeout", "too late");
   let error: unknown;
   while (waiting.length < 10 && error === undefined) {
@@ -521,7 +521,7 @@ Deno.test({
   },
 });
 
-Deno.test("TcpSocket has web streams, whose ends are each an end of stream", async () => {
+Deno.test("SystemSocket has web streams, whose ends are each an end of stream", async () => {
   const { ours, theirs } = await connected();
   const bytes = new Uint8Array(300_000).map((_, at) => at % 251);
   const sent = ours.writable.getWriter();
@@ -538,7 +538,7 @@ Deno.test("TcpSocket has web streams, whose ends are each an end of stream", asy
   theirs.close();
 });
 
-Deno.test("TcpSocket ends with its readable's cancel and its writable's abort", async () => {
+Deno.test("SystemSocket ends with its readable's cancel and its writable's abort", async () => {
   for (const end of ["cancel", "abort"] as const) {
     const { ours, theirs } = await connected();
     if (end === "cancel") await ours.readable.cancel();

@@ -6,7 +6,12 @@ import {
 } from "../../lib/process/descriptors.ts";
 import { FewDescriptors } from "../support/few_descriptors.ts";
 
-const DEFAULTS: Consumers = { workers: 1, status: true, maxTunnels: 16_384 };
+const DEFAULTS: Consumers = {
+  workers: 1,
+  listeners: 1,
+  status: true,
+  maxTunnels: 16_384,
+};
 
 /** What a process with `limit` descriptors plans, of which the runtime has 25. */
 function plan(

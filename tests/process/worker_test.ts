@@ -24,7 +24,7 @@ async function failureOf(
     keys: undefined,
     index: 1,
     count: 2,
-    address: undefined,
+    places: undefined,
     tunnelsByDescriptors: undefined,
     ...start,
   };
@@ -74,7 +74,7 @@ Deno.test("workers share out the limits of a server and of each of its clients",
   const { server, clients } = share(config, {
     index: 1,
     count: 4,
-    address: undefined,
+    places: undefined,
   });
   assert.equal(server.maxTunnelsPerClient, 25);
   assert.equal(server.maxOpenRate, 13);

@@ -114,8 +114,8 @@ class Stage {
   }
 }
 
-const ADDRESS = { host: "127.0.0.1", port: 4711 };
-const STARTED: FromWorker = { type: "started", address: ADDRESS };
+const PLACES = [{ host: "127.0.0.1", port: 4711 }, { path: "/run/x.sock" }];
+const STARTED: FromWorker = { type: "started", places: PLACES };
 
 /** What a worker says of itself. */
 function says(
@@ -128,13 +128,13 @@ function says(
 Deno.test("runWorkers() gives the first worker's address to the others, and each its share of descriptors", async () => {
   const stage = new Stage(3);
   assert.equal(stage.threads.length, 1);
-  stage.thread(0).say({ type: "started", address: ADDRESS });
+  stage.thread(0).say({ type: "started", places: PLACES });
   await stage.settle();
   assert.equal(stage.threads.length, 3);
   for (const at of [1, 2]) {
     const [start] = stage.thread(at).received;
     assert.ok(start?.type === "start");
-    assert.deepEqual(start.address, ADDRESS);
+    assert.deepEqual(start.places, PLACES);
     assert.equal(start.index, at + 1);
     assert.equal(start.count, 3);
     assert.equal(start.files, FILES);
@@ -170,7 +170,7 @@ Deno.test("runWorkers() starts a crashed worker again, at the same address", asy
   const [start] = stage.thread(2).received;
   assert.ok(start?.type === "start");
   assert.equal(start.index, 1);
-  assert.deepEqual(start.address, ADDRESS);
+  assert.deepEqual(start.places, PLACES);
   await stage.stop();
 });
 

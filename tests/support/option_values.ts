@@ -33,6 +33,7 @@ export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "server.deny_target": ["10.0.0.0/8:*", "*:25"],
   "server.max_tunnels_per_client": ["1", "2"],
   "server.max_open_rate": ["1", "2"],
+  "client.forwards": ["8080:db:5432", "*:1:a:1,/run/x.sock:[::1]:2"],
   "client.listen_addr": ["127.0.0.1:1", ":0"],
   "client.allow_from": ["10.0.0.0/8,::1", "[fd00::/8],192.168.1.7"],
   "client.remote_addr": ["a:1", "[::1]:2"],
@@ -115,6 +116,7 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "server.deny_target": ["db", "db:0", "a:1,", "*a:1", "10.0.0.1/8:*"],
   "server.max_tunnels_per_client": NOT_COUNTS,
   "server.max_open_rate": NOT_COUNTS,
+  "client.forwards": ["db:5432", "x:db:5432", "1:db:0", "1:a:1,2:a:x"],
   "client.listen_addr": [...NOT_LISTENED, "off"],
   "client.allow_from": [
     ...["localhost", "*", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8,", "a:1"],

@@ -1,5 +1,5 @@
 /**
- * A TCP connection as a socket, read and written directly.
+ * A TCP or Unix connection as a socket, read and written directly.
  *
  * `Deno.Conn`'s own streams close the whole socket at EOF, which makes
  * half-close impossible (denoland/deno#22258), and allocate for each read. So
@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { formatAddress } from "../base/address.ts";
 import { type BufferPool, SLAB_BYTES } from "../base/buffer_pool.ts";
+import { formatPlace } from "../base/place.ts";
 import {
   type DirectSocket,
   type Socket,
@@ -36,15 +36,18 @@ const BULK_READ_BYTES = 16 * 1024;
 /** The result of a read at the end of the stream. */
 const END: ReadableStreamReadDoneResult<Uint8Array> = { done: true };
 
-/** A TCP connection, and its reader. */
-export class TcpSocket implements Socket, DirectSocket, SocketReader {
-  /** Address of the other end, `host:port`. */
+/** A connection of the system. */
+export type SystemConn = Deno.TcpConn | Deno.UnixConn;
+
+/** A connection of the system, and its reader. */
+export class SystemSocket implements Socket, DirectSocket, SocketReader {
+  /** Address of the other end, `host:port`; of a Unix socket, which has none, that of this end, `unix:path`. */
   readonly remote: string;
   /** What is to be sent. */
   readonly writer: SocketWriter;
   /** Most bytes the next read may take. */
   readLimit: number = SLAB_BYTES;
-  readonly #conn: Deno.TcpConn;
+  readonly #conn: SystemConn;
   readonly #pool: BufferPool;
   #quiet: Uint8Array | undefined = undefined;
   #bulk = false;
@@ -52,12 +55,12 @@ export class TcpSocket implements Socket, DirectSocket, SocketReader {
   #streams: StreamPair | undefined;
 
   /** Takes over `conn`; large reads borrow buffers of `pool`. */
-  constructor(conn: Deno.TcpConn, pool: BufferPool) {
+  constructor(conn: SystemConn, pool: BufferPool) {
     this.#conn = conn;
     this.#pool = pool;
-    this.writer = new TcpWriter(conn);
-    const { hostname: host, port } = conn.remoteAddr;
-    this.remote = formatAddress({ host, port });
+    this.writer = new SystemWriter(conn);
+    this.remote = remoteOf(conn);
+    if (!isTcp(conn)) return;
     try {
       // Nagle against delayed ACK: 44 ms instead of 0.03 ms per answer.
       conn.setNoDelay(true);
@@ -125,11 +128,25 @@ export class TcpSocket implements Socket, DirectSocket, SocketReader {
   }
 }
 
-/** The writer of a connection. */
-class TcpWriter implements SocketWriter {
-  readonly #conn: Deno.TcpConn;
+function isTcp(conn: SystemConn): conn is Deno.TcpConn {
+  return conn.remoteAddr.transport === "tcp";
+}
 
-  constructor(conn: Deno.TcpConn) {
+/** Address of the other end, for people. */
+function remoteOf(conn: SystemConn): string {
+  if (!isTcp(conn)) {
+    const { path } = conn.localAddr as Deno.UnixAddr;
+    return formatPlace({ path });
+  }
+  const { hostname: host, port } = conn.remoteAddr;
+  return formatPlace({ host, port });
+}
+
+/** The writer of a connection. */
+class SystemWriter implements SocketWriter {
+  readonly #conn: SystemConn;
+
+  constructor(conn: SystemConn) {
     this.#conn = conn;
   }
 

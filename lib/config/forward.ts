@@ -1,0 +1,222 @@
+/**
+ * How a forward is written, as ssh has it: where to listen, then the target,
+ * with colons between.
+ *
+ * @module
+ */
+import { type Address, MAX_PORT, tryParseAddress } from "../base/address.ts";
+import type { Place } from "../base/place.ts";
+import { quote, redactUrl } from "../base/text.ts";
+
+/** A place to listen at, and where its connections go. */
+export interface Forward {
+  /** What the log calls it; no other has the name. */
+  readonly name?: string | undefined;
+  /** Where connections are accepted. */
+  readonly listen: Place;
+  /** What the server dials for them. */
+  readonly target: Address;
+  /** The flag that asks for such a one, for messages. */
+  readonly origin: string;
+}
+
+/** Most forwards of a process: each range of ports that people have asked for, at four descriptors a port. */
+export const MAX_FORWARDS = 1_000;
+
+/** How a forward is written. */
+const FORM =
+  "[BIND:]PORT:HOST:HOSTPORT or PATH:HOST:HOSTPORT, such as 8080:db:5432";
+
+/** Where a forward listens that says no more than a port: on this machine alone. */
+const LOOPBACK = "localhost";
+
+/** One port, or all from the first to the last. */
+interface Ports {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Where a forward, or each of a range, listens. */
+type Listening = { readonly path: string } | Range;
+
+/** A host, and one port or more. */
+interface Range {
+  readonly host: string;
+  readonly ports: Ports;
+}
+
+/**
+ * The forwards that `text` asks for: one, or as many as its range has ports.
+ *
+ * @throws {SyntaxError} naming `text`, the right form and what is wrong.
+ */
+export function parseForward(text: string): readonly Forward[] {
+  try {
+    if (text === "") throw new SyntaxError("it is empty");
+    if (text.includes("://")) {
+      throw new SyntaxError("it has a scheme; leave that out");
+    }
+    const [listen, target] = halves(text);
+    return pair(parseListening(listen), parseTarget(target));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new SyntaxError(
+      `${quote(redactUrl(text))} is no forward (${FORM}): ${error.message}`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * The forwards from each port of `listen` to that of `target` in the same
+ * place of its range.
+ *
+ * @throws {SyntaxError} when there are more of the one than of the other.
+ */
+export function pair(
+  listen: Listening,
+  target: Range,
+): readonly Forward[] {
+  const count = "path" in listen ? 1 : countOf(listen.ports);
+  if (count !== countOf(target.ports)) {
+    throw new SyntaxError(
+      `it listens at ${count} and leads to ${
+        countOf(target.ports)
+      } ports: there must be as many of each`,
+    );
+  }
+  return Array.from({ length: count }, (_, at) => ({
+    listen: "path" in listen ? listen : portOf(listen, at),
+    target: portOf(target, at),
+    origin: "--forward",
+  }));
+}
+
+/**
+ * A place to listen at: `[BIND:]PORT`, or a path with a `/` in it.
+ *
+ * @throws {SyntaxError} saying what is wrong, with `text` unless it is too long.
+ */
+export function parseListening(text: string): Listening {
+  if (text.includes("/")) {
+    if (!/\p{Cc}/u.test(text)) return { path: text };
+    throw new SyntaxError(
+      `the path ${quote(text)} has control characters in it`,
+    );
+  }
+  const fields = fieldsOf(text);
+  if (fields.length > 2) throw new SyntaxError(MANY_COLONS);
+  const [port = "", bind = LOOPBACK] = fields.toReversed();
+  const ports = parsePorts(port, "to listen at");
+  const host = bind === "*" ? "" : bind;
+  return checked({ host, ports }, "to listen at");
+}
+
+/**
+ * A target: `HOST:PORT`, or `HOST:FIRST-LAST`.
+ *
+ * @throws {SyntaxError} saying what is wrong.
+ */
+export function parseTarget(text: string): Range {
+  const later = LATER.find(({ pattern }) => pattern.test(text));
+  if (later !== undefined) {
+    throw new SyntaxError(`${later.what}; a target is HOST:PORT`);
+  }
+  const fields = fieldsOf(text);
+  if (fields.length > 2) throw new SyntaxError(MANY_COLONS);
+  const [host = "", port] = fields;
+  if (port === undefined) {
+    throw new SyntaxError(`its target ${quote(text)} has no port`);
+  }
+  return checked(
+    { host, ports: parsePorts(port, "of its target") },
+    "of its target",
+  );
+}
+
+/** Targets that the open cannot ask for. */
+const LATER: readonly { readonly pattern: RegExp; readonly what: string }[] = [
+  // A host may have that name, and then a port.
+  {
+    pattern: /^svc:(?!\d+(?:-\d+)?$)/,
+    what: "named services (svc:) are not supported",
+  },
+  {
+    pattern: /^unix:(?!\d+(?:-\d+)?$)/,
+    what: "Unix sockets as targets (unix:) are not supported",
+  },
+  { pattern: /@/, what: "sites (@) are not supported" },
+];
+
+const MANY_COLONS =
+  "it has too many colons; an IPv6 address goes in brackets, as in [::1]:8080";
+
+/** What stands before the target, and the target. */
+function halves(text: string): readonly [listen: string, target: string] {
+  const fields = fieldsOf(text);
+  const [first = "", second = ""] = fields;
+  if (first.includes("/")) {
+    if (fields.length < 2) throw new SyntaxError("it has no target");
+    return [first, fields.slice(1).join(":")];
+  }
+  if (fields.length < 3) {
+    const docker = /^\d/.test(first) && /^\d/.test(second);
+    throw new SyntaxError(
+      docker
+        ? `its target has no host; for this machine's server write ${first}:localhost:${second}`
+        : "it has no target",
+    );
+  }
+  if (fields.length > 4) throw new SyntaxError(MANY_COLONS);
+  return [fields.slice(0, -2).join(":"), fields.slice(-2).join(":")];
+}
+
+/** What stands between the colons of `text`, save those in brackets. */
+function fieldsOf(text: string): string[] {
+  return text.split(/:(?![^[]*\])/);
+}
+
+/** @throws {SyntaxError} when `text` is neither a port nor a range of them. */
+function parsePorts(text: string, which: string): Ports {
+  const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? [];
+  const shown = `the port ${which}, ${quote(text)},`;
+  if (from === undefined) {
+    throw new SyntaxError(`${shown} is neither a port nor a range of ports`);
+  }
+  const ports = { first: Number(from), last: Number(to) };
+  if (ports.last > MAX_PORT || ports.first > MAX_PORT) {
+    throw new SyntaxError(`${shown} is above ${MAX_PORT}`);
+  }
+  if (ports.last < ports.first) {
+    throw new SyntaxError(`${shown} runs backwards`);
+  }
+  if (ports.first === 0 && ports.last > 0) {
+    throw new SyntaxError(
+      `${shown} begins at 0, which stands for any free one`,
+    );
+  }
+  if (countOf(ports) > MAX_FORWARDS) {
+    throw new SyntaxError(`${shown} has more than ${MAX_FORWARDS} ports`);
+  }
+  return ports;
+}
+
+/** `range` without the brackets of its host, when the address of its first port is one. */
+function checked(range: Range, which: "to listen at" | "of its target"): Range {
+  const listens = which === "to listen at";
+  const text = `${range.host}:${range.ports.first}`;
+  const address = tryParseAddress(text, {
+    allowEmptyHost: listens,
+    allowPortZero: listens,
+  });
+  if (typeof address !== "string") return { ...range, host: address.host };
+  throw new SyntaxError(`the address ${which}, ${quote(text)}: ${address}`);
+}
+
+function countOf({ first, last }: Ports): number {
+  return last - first + 1;
+}
+
+function portOf({ host, ports }: Range, at: number): Address {
+  return { host, port: ports.first + at };
+}

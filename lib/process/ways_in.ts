@@ -1,0 +1,185 @@
+/**
+ * The ways into a client's tunnels: a listener for each forward, all of them
+ * there before a connection of any is accepted.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { formatAddress, parseAddress } from "../base/address.ts";
+import { systemClock } from "../base/clock.ts";
+import { isInAny, type Network } from "../base/network.ts";
+import type { Place } from "../base/place.ts";
+import { Throttle } from "../base/throttle.ts";
+import type { Ingress } from "../client/client.ts";
+import type { Forward } from "../config/forward.ts";
+import type { Reserve } from "../net/descriptors.ts";
+import { holdAddress, listen, listenHosts } from "../net/listen.ts";
+import { holdPath, listenUnix } from "../net/listen_unix.ts";
+import type { SocketListener } from "../net/socket.ts";
+import type { Session } from "../session/session.ts";
+
+/** Time between two lines about accepts that fail, or connections that may not come in, in ms. */
+const ACCEPT_ERROR_MS = 10_000;
+
+const log = getLogger(["sproxy", "client"]);
+
+/** How ways in are opened. */
+export interface WaysInOptions {
+  /** What counts and lends buffers. */
+  readonly session: Session;
+  /** Asked before each accept. */
+  readonly reserve: Reserve;
+  /** Several threads share the ports. */
+  readonly reusePort: boolean;
+  /** Where TCP connections may come from; nowhere given, from everywhere. */
+  readonly allowFrom: readonly Network[];
+}
+
+/** One forward that listens. */
+interface WayIn {
+  readonly forward: Forward;
+  readonly listener: SocketListener;
+}
+
+/** All listeners of a client. */
+export class WaysIn implements Disposable {
+  readonly #ways: readonly WayIn[];
+
+  private constructor(ways: readonly WayIn[]) {
+    this.#ways = ways;
+  }
+
+  /**
+   * Listens for all `forwards`; nothing is accepted yet.
+   *
+   * @throws {RunError} when one of them cannot be; none is left then.
+   */
+  static async open(
+    forwards: readonly Forward[],
+    options: WaysInOptions,
+  ): Promise<WaysIn> {
+    using opened = new DisposableStack();
+    const ways: WayIn[] = [];
+    for (const forward of forwards) {
+      const listener = opened.use(await listenFor(forward, options));
+      ways.push({ forward, listener });
+    }
+    opened.move();
+    return new WaysIn(ways);
+  }
+
+  /** Where it listens, in the order of the forwards: ports that were free to choose are chosen. */
+  get places(): readonly Place[] {
+    return this.#ways.map(({ forward: { listen }, listener }) =>
+      "path" in listen ? listen : parseAddress(listener.address)
+    );
+  }
+
+  /** Says on a line each where it listens, and what for. */
+  logListening(): void {
+    for (const { forward: { name, target }, listener } of this.#ways) {
+      log.info("listening", {
+        address: listener.address,
+        target: formatAddress(target),
+        ...(name !== undefined && { forward: name }),
+      });
+    }
+  }
+
+  /** Accepts connections until it is disposed. */
+  async serve(ingress: Ingress): Promise<void> {
+    await Promise.all(
+      this.#ways.map(({ forward: { name, target }, listener }) =>
+        ingress.serve(listener, target, name)
+      ),
+    );
+  }
+
+  /** Ends all listeners. */
+  [Symbol.dispose](): void {
+    for (const { listener } of this.#ways) listener[Symbol.dispose]();
+  }
+}
+
+/** `forwards` at these places, which are theirs in their order: where they listen (again), at ports chosen. */
+export function listeningAt(
+  places: readonly Place[],
+  forwards: readonly Forward[],
+): readonly Forward[] {
+  return forwards.map((forward, at) => ({
+    ...forward,
+    listen: places[at] ?? forward.listen,
+  }));
+}
+
+/**
+ * Sees whether all `forwards` can be listened for at once, and leaves their
+ * places again.
+ *
+ * @returns the IP addresses that they stand for.
+ * @throws {RunError} when one cannot.
+ */
+export async function checkListenable(
+  forwards: readonly Forward[],
+): Promise<readonly string[]> {
+  using held = new DisposableStack();
+  const hosts: string[] = [];
+  for (const forward of forwards) {
+    const { listen } = forward;
+    const origin = originOf(forward);
+    if ("path" in listen) held.use(await holdPath(listen, origin));
+    else {
+      const where = { origin, hosts: await listenHosts(listen) };
+      hosts.push(...held.use(holdAddress(listen, where)).hosts);
+    }
+  }
+  return hosts;
+}
+
+/** Listens for one forward, and logs accepts that fail. */
+async function listenFor(
+  forward: Forward,
+  { session, reserve, reusePort, allowFrom }: WaysInOptions,
+): Promise<SocketListener> {
+  const { counters, pool } = session;
+  const { listen: place } = forward;
+  const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
+  const refusals = new Throttle(ACCEPT_ERROR_MS);
+  const about = forward.name === undefined ? {} : { forward: forward.name };
+  const options = {
+    clock: systemClock,
+    pool,
+    reserve,
+    origin: originOf(forward),
+    onAcceptError: (why: string) => {
+      counters.acceptErrors++;
+      const count = acceptErrors.note(systemClock.now());
+      if (count === undefined) return;
+      log.warn("cannot accept a connection", { ...about, why, count });
+    },
+  };
+  if ("path" in place) return await listenUnix(place, options);
+  return listen(place, {
+    ...options,
+    hosts: await listenHosts(place),
+    reusePort,
+    ...(allowFrom.length > 0 && {
+      admits: (host: string) => isInAny(allowFrom, host),
+    }),
+    onRefused: (peer) => {
+      counters.acceptsRefused++;
+      const count = refusals.note(systemClock.now());
+      if (count === undefined) return;
+      log.warn("connections from elsewhere are closed (--allow-from)", {
+        ...about,
+        peer,
+        count,
+      });
+    },
+  });
+}
+
+/** The flag that asks for a forward, with the name that it has in a file. */
+function originOf({ origin, name }: Forward): string {
+  return name === undefined ? origin : `${origin} ${name}`;
+}
