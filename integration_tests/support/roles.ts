@@ -318,7 +318,7 @@ function parseEntry(line: string): LogEntry | undefined {
 }
 
 /** How a task says which directories a role may read, in the words of its shell. */
-const HOME_IN_TASK = /"\.,\$\(cd "\$HOME"[^)]*\)"/;
+const HOME_IN_TASK = /"\.,\$\(cd "\$HOME"[^)]*\)"/g;
 
 /**
  * The arguments of `deno` that start a role: those of its task in deno.json,
@@ -338,7 +338,7 @@ export async function runArguments(
   );
   const task: unknown = config.tasks?.[role];
   const words = typeof task === "string"
-    ? task.replace(HOME_IN_TASK, ".,$$HOME").split(/\s+/)
+    ? task.replaceAll(HOME_IN_TASK, ".,$$HOME").split(/\s+/)
     : [];
   const script = words.indexOf(`${role}.ts`);
   if (

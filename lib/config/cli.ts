@@ -171,7 +171,7 @@ function readFlags(
     if (token.kind === "positional") {
       if (index <= valueEnd) continue;
       const before = options.get((words[index - 1] ?? "").slice(2));
-      problems.add(strayWord(arg, before));
+      problems.add(strayWord(args[index] ?? "", before));
       continue;
     }
     if (arg === "-h" || arg === "--help") return { kind: "help" };

@@ -107,6 +107,13 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       ["server", ["-listen-addr", ":1"], "(did you mean --listen-addr?)"],
       ["server", ["-help"], '"-help" (did you mean --help?)'],
       ["server", ["-x"], 'Unknown flag "-x"'],
+      ["server", ["-L", "1:a:1"], 'flag "-L" (only the client has it)'],
+      ["client", ["-l", "1:a:1"], '"-l" (did you mean -L?)'],
+      ["client", ["-V"], '"-V" (did you mean -v?)'],
+      ["client", ["-L"], "--forward needs a value"],
+      ["client", ["-L", "-v"], "one that starts with - is given as"],
+      ["client", ["-LX"], '--forward: "X" is no forward ('],
+      ["client", ["--L", "1:a:1"], '"--L" (did you mean -L?)'],
       ["server", ["-hx"], 'Unknown flag "-hx"'],
       ["server", ["---nats-url=x"], '"---nats-url" (did you mean --nats-url?)'],
       ["server", ["--remote-addr", "a:1"], "(only the client has it)"],
@@ -153,6 +160,22 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       },
     );
   }
+});
+
+Deno.test("parseCommandLine() takes the value of a short flag with or without a blank, also several", () => {
+  const forwards = (...args: string[]): number[] =>
+    parseRun("client", args).config.client.forwards.map(({ target }) =>
+      target.port
+    );
+  assert.deepEqual(
+    forwards("-L", "1:a:1", "-L2:a:2", "-L=3:a:3", "--forward", "4:a:4,5:a:5"),
+    [1, 2, 3, 4, 5],
+  );
+  // After the end of flags it is a word.
+  assert.throws(
+    () => forwards("--", "-L1:a:1"),
+    /Unexpected argument "-L1:a:1"/,
+  );
 });
 
 /** All that is refused, without the hint at the end. */
