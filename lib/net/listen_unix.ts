@@ -89,13 +89,16 @@ function listenAsOwner(path: string): Deno.UnixListener {
 
 /** @throws {Error} saying how the permissions are given that a socket at `path` takes. */
 function askFor(path: string): void {
-  for (const name of ["read", "write"] as const) {
-    const { state } = Deno.permissions.querySync({ name, path });
-    if (state === "granted") continue;
-    throw new Error(
-      `no permission to ${name} it (Deno gives it with --allow-${name}=${path})`,
-    );
-  }
+  const missing = (["read", "write"] as const).filter((name) =>
+    Deno.permissions.querySync({ name, path }).state !== "granted"
+  );
+  if (missing.length === 0) return;
+  const flags = missing.map((name) => `--allow-${name}=${path}`);
+  throw new Error(
+    `no permission to ${missing.join(" and ")} it (Deno gives it with ${
+      flags.join(" ")
+    })`,
+  );
 }
 
 /**
