@@ -21,7 +21,7 @@ import { comes, soon } from "./support/waits.ts";
 
 const isListening = ({ msg }: LogEntry): boolean => msg === "listening";
 
-/** Resident memory of a client with ten forwards that does nothing, at most, in bytes; measured 82 to 90 MB. */
+/** Resident memory of a client with ten forwards that does nothing, at most, in bytes; measured 78 to 90 MB. */
 const MAX_RESIDENT = 130e6;
 
 /** A broker, a server, a folder that is the client's HOME, and a target. */

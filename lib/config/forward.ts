@@ -5,7 +5,7 @@
  * @module
  */
 import { type Address, MAX_PORT, tryParseAddress } from "../base/address.ts";
-import type { Place } from "../base/place.ts";
+import type { Place, UnixPath } from "../base/place.ts";
 import { quote, redactUrl } from "../base/text.ts";
 
 /** A place to listen at, and where its connections go. */
@@ -30,18 +30,27 @@ const FORM =
 /** Where a forward listens that says no more than a port: on this machine alone. */
 const LOOPBACK = "localhost";
 
+/** Which half of a forward is meant, after "the port" or "the address". */
+const LISTENING = "to listen at";
+const LEADING = "of its target";
+type Half = typeof LISTENING | typeof LEADING;
+
 /** One port, or all from the first to the last. */
-interface Ports {
+export interface Ports {
+  /** The first, 0 for any free one. */
   readonly first: number;
+  /** The last, which is the first where there is one. */
   readonly last: number;
 }
 
 /** Where a forward, or each of a range, listens. */
-type Listening = { readonly path: string } | Range;
+export type Listening = UnixPath | Range;
 
 /** A host, and one port or more. */
-interface Range {
+export interface Range {
+  /** As in an address. */
   readonly host: string;
+  /** Its ports. */
   readonly ports: Ports;
 }
 
@@ -107,9 +116,9 @@ export function parseListening(text: string): Listening {
   const fields = fieldsOf(text);
   if (fields.length > 2) throw new SyntaxError(MANY_COLONS);
   const [port = "", bind = LOOPBACK] = fields.toReversed();
-  const ports = parsePorts(port, "to listen at");
+  const ports = parsePorts(port, LISTENING);
   const host = bind === "*" ? "" : bind;
-  return checked({ host, ports }, "to listen at");
+  return checked({ host, ports }, LISTENING);
 }
 
 /**
@@ -129,8 +138,8 @@ export function parseTarget(text: string): Range {
     throw new SyntaxError(`its target ${quote(text)} has no port`);
   }
   return checked(
-    { host, ports: parsePorts(port, "of its target") },
-    "of its target",
+    { host, ports: parsePorts(port, LEADING) },
+    LEADING,
   );
 }
 
@@ -160,10 +169,11 @@ function halves(text: string): readonly [listen: string, target: string] {
     return [first, fields.slice(1).join(":")];
   }
   if (fields.length < 3) {
-    const docker = /^\d/.test(first) && /^\d/.test(second);
+    // Docker's form.
+    const ports = [first, second].every((field) => /^[\d-]+$/.test(field));
     throw new SyntaxError(
-      docker
-        ? `its target has no host; for this machine's server write ${first}:localhost:${second}`
+      ports
+        ? `its target has no host; write for example ${first}:localhost:${second}`
         : "it has no target",
     );
   }
@@ -177,11 +187,14 @@ function fieldsOf(text: string): string[] {
 }
 
 /** @throws {SyntaxError} when `text` is neither a port nor a range of them. */
-function parsePorts(text: string, which: string): Ports {
+function parsePorts(text: string, which: Half): Ports {
   const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? [];
   const shown = `the port ${which}, ${quote(text)},`;
   if (from === undefined) {
-    throw new SyntaxError(`${shown} is neither a port nor a range of ports`);
+    const hint = which === LISTENING ? " (a path has a / in it)" : "";
+    throw new SyntaxError(
+      `${shown} is neither a port nor a range of ports${hint}`,
+    );
   }
   const ports = { first: Number(from), last: Number(to) };
   if (ports.last > MAX_PORT || ports.first > MAX_PORT) {
@@ -202,8 +215,8 @@ function parsePorts(text: string, which: string): Ports {
 }
 
 /** `range` without the brackets of its host, when the address of its first port is one. */
-function checked(range: Range, which: "to listen at" | "of its target"): Range {
-  const listens = which === "to listen at";
+function checked(range: Range, which: Half): Range {
+  const listens = which === LISTENING;
   const text = `${range.host}:${range.ports.first}`;
   const address = tryParseAddress(text, {
     allowEmptyHost: listens,

@@ -56,9 +56,10 @@ const BAD: readonly (readonly [text: string, problem: string])[] = [
   ["", "it is empty"],
   ["6380", "it has no target"],
   ["redis:6379", "it has no target"],
+  ["127.0.0.1:6379", "it has no target"],
   [
     "8080:80",
-    "its target has no host; for this machine's server write 8080:localhost:80",
+    "its target has no host; write for example 8080:localhost:80",
   ],
   ["/run/db.sock", "it has no target"],
   ["/run/db.sock:db", 'its target "db" has no port'],
@@ -67,7 +68,7 @@ const BAD: readonly (readonly [text: string, problem: string])[] = [
   ["/run/a\nb:db:5432", 'the path "/run/a\\nb" has control characters in it'],
   [
     "db.sock:db:5432",
-    'the port to listen at, "db.sock", is neither a port nor a range',
+    'the port to listen at, "db.sock", is neither a port nor a range of ports (a path has a / in it)',
   ],
   [":db:5432", 'the port to listen at, "", is neither'],
   ["x:8080:db:", 'the port of its target, "", is neither'],
