@@ -253,7 +253,12 @@ function hintFor(role: Role, flag: string): string {
     return ` (a secret is given by the variable ${secret.env})`;
   }
   const flags = flagsOf(role);
-  if (!flags.includes(flag) && flagsOf(otherRole(role)).includes(flag)) {
+  const others = optionsOf(otherRole(role));
+  if (
+    !flags.includes(`--${wanted}`) &&
+    (others.some(({ flag }) => flag === wanted) ||
+      asLong(flag, others) !== flag)
+  ) {
     return ` (only the ${otherRole(role)} has it)`;
   }
   const near = closest(wanted, [

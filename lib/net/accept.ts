@@ -7,7 +7,7 @@
 import type { Clock } from "../base/clock.ts";
 import { isShortage, messageOf } from "../base/errors.ts";
 import type { Reserve } from "./descriptors.ts";
-import type { Socket } from "./socket.ts";
+import { closeSocket, type Socket } from "./socket.ts";
 import type { SystemConn } from "./system_socket.ts";
 
 /** First and longest pause after an accept that failed for want of descriptors or memory, in ms. */
@@ -50,7 +50,9 @@ export async function* acceptAll<C extends SystemConn>(
   for (const listener of listeners) {
     void (async () => {
       for await (const socket of accepted(listener, take, options)) {
-        waiting.push(socket);
+        // Nobody asks for it any more.
+        if (signal.aborted) closeSocket(socket);
+        else waiting.push(socket);
         wake();
       }
     })();
@@ -64,6 +66,7 @@ export async function* acceptAll<C extends SystemConn>(
       changed = Promise.withResolvers<void>();
     }
   }
+  waiting.forEach(closeSocket);
 }
 
 /** The connections of one listener, until `signal` aborts. */

@@ -108,6 +108,8 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       ["server", ["-help"], '"-help" (did you mean --help?)'],
       ["server", ["-x"], 'Unknown flag "-x"'],
       ["server", ["-L", "1:a:1"], 'flag "-L" (only the client has it)'],
+      ["server", ["-L1:a:1"], 'flag "-L1:a:1" (only the client has it)'],
+      ["client", ["-allow-target", "a:1"], "(only the server has it)"],
       ["client", ["-l", "1:a:1"], '"-l" (did you mean -L?)'],
       ["client", ["-V"], '"-V" (did you mean -v?)'],
       ["client", ["-L"], "--forward needs a value"],
