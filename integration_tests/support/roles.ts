@@ -163,12 +163,15 @@ export async function launchRole(
   });
 }
 
-/** Starts `server.ts` with its status port on one the OS chooses; ready when this resolves. */
+/**
+ * Starts `server.ts` with its status port on one the OS chooses; ready when this
+ * resolves. Without `natsUrl` it is told in another way where NATS is.
+ */
 export async function startServer(
-  natsUrl: string,
+  natsUrl: string | undefined,
   options: RoleOptions = {},
 ): Promise<Role> {
-  const ours = { "--nats-url": natsUrl };
+  const ours = natsUrl === undefined ? {} : { "--nats-url": natsUrl };
   return await startRole("server", { ours, ...options }, async (role) => {
     await role.statusAddress(options);
     await role.entry(({ msg }) => msg === "ready", options);
@@ -176,12 +179,15 @@ export async function startServer(
   });
 }
 
-/** Starts `client.ts` on a port the OS chooses; it listens when this resolves. */
+/** Starts `client.ts` on a port the OS chooses; it listens when this resolves. `natsUrl` as there. */
 export async function startClient(
-  natsUrl: string,
+  natsUrl: string | undefined,
   options: RoleOptions & { readonly target: string },
 ): Promise<ClientRole> {
-  const ours = { "--nats-url": natsUrl, "--remote-addr": options.target };
+  const ours = {
+    ...(natsUrl !== undefined && { "--nats-url": natsUrl }),
+    "--remote-addr": options.target,
+  };
   return await startRole("client", { ours, ...options }, async (role) => {
     const { address } = await role.entry(
       ({ msg }) => msg === "listening",

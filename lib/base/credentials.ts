@@ -47,4 +47,6 @@ export type Credentials<F = Secret> =
     readonly file: F;
     /** Where the file was read, for errors. */
     readonly path?: string;
-  };
+  }
+  /** The two parts of a credentials file; without the seed the JWT is a bearer's. */
+  | { readonly kind: "jwt"; readonly jwt: Secret; readonly seed?: Secret };

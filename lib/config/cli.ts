@@ -13,12 +13,14 @@ import {
   type ConfigInputs,
   findGiven,
   isQuoted,
+  userIsToken,
 } from "./config.ts";
 import { type ConfigFile, findConfigFile } from "./file.ts";
 import { FORWARDS_KEY } from "./forwards.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
-import { Problems } from "./problems.ts";
+import { chooseContext } from "./context_choice.ts";
+import { type Notice, Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
 import { type Option, type OptionKey, optionsOf } from "./options.ts";
@@ -28,14 +30,6 @@ import { closest, escapeUnsafe, quote, redactUrl } from "../base/text.ts";
 /** The version of this program. */
 export const VERSION: string = denoJson.version;
 
-/** Something about the configuration that a person should know. */
-export interface Notice {
-  /** The level to log it at. */
-  readonly level: "info" | "warn";
-  /** One sentence without a period. */
-  readonly text: string;
-}
-
 /** What a command line asks for; `C` is the configuration of the role. */
 export type CommandLine<C> =
   | {
@@ -44,8 +38,8 @@ export type CommandLine<C> =
     readonly config: C;
     /** The config file that was read, if there was one. */
     readonly configFile: string | undefined;
-    /** Whether that file holds a secret. */
-    readonly hasSecrets: boolean;
+    /** The files that hold secrets, that one perhaps among them. */
+    readonly secretFiles: readonly string[];
     /** What to log once the log works. */
     readonly notices: readonly Notice[];
   }
@@ -86,13 +80,22 @@ export function parseCommandLine<R extends Role>(
         const file = problems.attempt(() =>
           findConfigFile(role, { path, sources, problems })
         );
-        const inputs = { flags, env: sources.env, file };
+        const given: ConfigInputs = { flags, env: sources.env, file };
+        const { context, notices = [] } = problems.attempt(() =>
+          chooseContext(role, { inputs: given, sources, problems })
+        ) ?? {};
+        const inputs = { ...given, context };
         return {
           kind: "run",
           config: buildConfig(role, inputs, problems),
           configFile: file?.path,
-          hasSecrets: file !== undefined && holdsSecret(role, file),
-          notices: collectNotices(role, inputs),
+          secretFiles: [
+            ...(file !== undefined && holdsSecret(role, file)
+              ? [file.path]
+              : []),
+            ...context?.secretFiles ?? [],
+          ],
+          notices: [...notices, ...collectNotices(role, inputs)],
         };
       }
     }
@@ -286,6 +289,13 @@ function holdsSecret(role: Role, { texts }: ConfigFile): boolean {
 /** What about the configuration a person should know. */
 function collectNotices(role: Role, inputs: ConfigInputs): Notice[] {
   const notices: Notice[] = [];
+  if (userIsToken(inputs)) {
+    notices.push({
+      level: "info",
+      text:
+        "NATS_USER without NATS_PASSWORD is taken for a token, as the nats command takes it",
+    });
+  }
   for (const option of optionsOf(role)) {
     const given = findGiven(option, inputs);
     if (given === undefined) continue;

@@ -12,6 +12,7 @@ import type { ConfigFile } from "./file.ts";
 import type { Forward } from "./forward.ts";
 import { originalForward, problemsWith, withHome } from "./forwards.ts";
 import { ListError } from "./list.ts";
+import { CONTEXT_OPTIONS, type NatsContext } from "./nats_context.ts";
 import {
   ALL_OPTIONS,
   type Option,
@@ -26,7 +27,7 @@ import type { Problems } from "./problems.ts";
 import { expandHome, type Sources } from "./sources.ts";
 import { MAX_WORKERS, path, secretPath, secretPaths } from "./types.ts";
 import type { Address } from "../base/address.ts";
-import type { Credentials } from "../base/credentials.ts";
+import { type Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
 import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
 import { quote, redactUrl } from "../base/text.ts";
@@ -48,7 +49,16 @@ type Section<P extends string, R extends Role = Role> = {
 };
 
 /** The keys of section `nats` that say where the brokers are and how to log in. */
-type LoginKey = "url" | "creds" | "nkey" | "user" | "password" | "token";
+type LoginKey =
+  | "url"
+  | "context"
+  | "creds"
+  | "nkey"
+  | "user"
+  | "password"
+  | "token"
+  | "jwt"
+  | "seed";
 
 /** How to speak TLS to the broker; paths are of PEM files. */
 export interface NatsTlsConfig extends Section<"nats.tls"> {
@@ -60,8 +70,8 @@ export interface NatsTlsConfig extends Section<"nats.tls"> {
 export interface NatsConfig extends Omit<Section<"nats">, LoginKey> {
   /** The brokers, without credentials; at least one. */
   readonly servers: readonly Address[];
-  /** How to log in; files by their paths. */
-  readonly auth: Credentials<string>;
+  /** How to log in; files by their paths, or what stands in their place. */
+  readonly auth: Credentials<string | Secret>;
   /** How to speak TLS. */
   readonly tls: NatsTlsConfig;
 }
@@ -123,6 +133,8 @@ export interface ConfigInputs {
   readonly env: Sources["env"];
   /** The config file, if there is one. */
   readonly file?: ConfigFile | undefined;
+  /** A context, in place of all others for the options that it may set. */
+  readonly context?: NatsContext | undefined;
 }
 
 /**
@@ -140,18 +152,16 @@ export function buildConfig<R extends Role>(
   const values = parseValues(role, inputs, problems);
   // What is wrong may be what another needs.
   problems.throwIfAny();
-  const { url, creds, nkey, user, password, token, ...nats } = section(
-    values,
-    "nats",
-  );
-  const logins = loginsOf({ url, creds, nkey, user, password, token });
+  const { login, ...nats } = natsSections(values);
+  const logins = loginsOf(login, inputs);
   const clients = [
     ...inputs.file?.clients ?? [],
     ...clientsOfKeys(values["security.client_key"] ?? []),
   ];
   const forwards = role === "client" ? forwardsOf(values, inputs) : [];
   problems.add(
-    ...conflictsIn(values, logins),
+    ...ambiguousVariables(role, inputs),
+    ...conflictsIn(values, { logins, inputs }),
     ...sealConflictsIn(role, values, clients.length),
     ...duplicatesIn(clients),
     ...problemsWith(forwards),
@@ -162,7 +172,7 @@ export function buildConfig<R extends Role>(
     role,
     nats: {
       ...nats,
-      servers: url.servers,
+      servers: login.url.servers,
       auth,
       tls: tlsConfig(values),
     },
@@ -197,6 +207,12 @@ export interface OriginalText {
   readonly origin: string;
 }
 
+/** The text that is given for an option. */
+export interface Given extends OriginalText {
+  /** What kind of place it was written at. */
+  readonly from: "flag" | "variable" | "file" | "context";
+}
+
 /**
  * The text that `inputs` give for an option, or undefined when it is left to
  * its default.
@@ -204,15 +220,57 @@ export interface OriginalText {
 export function findGiven(
   option: Option,
   inputs: ConfigInputs,
-): OriginalText | undefined {
-  const flag = inputs.flags.get(option.key);
-  if (flag !== undefined) return { text: flag, origin: `--${option.flag}` };
-  // An empty variable counts as unset: compose files write NAME= for that.
-  const variable = inputs.env(option.env);
-  if (variable !== undefined && variable.trim() !== "") {
-    return { text: variable, origin: `environment variable ${option.env}` };
+): Given | undefined {
+  if (inputs.context !== undefined && CONTEXT_OPTIONS.includes(option.key)) {
+    const given = inputs.context.texts.get(option.key);
+    return given && { ...given, from: "context" };
   }
-  return textInFile(option.key, inputs.file);
+  const flag = inputs.flags.get(option.key);
+  if (flag !== undefined) {
+    return { text: flag, origin: `--${option.flag}`, from: "flag" };
+  }
+  const [variable] = variablesOf(option, inputs);
+  if (variable !== undefined) {
+    const { name, text } = variable;
+    const origin = `environment variable ${name}`;
+    return { text, origin, from: "variable" };
+  }
+  const inFile = textInFile(option.key, inputs.file);
+  return inFile && { ...inFile, from: "file" };
+}
+
+/** The variables that are set for an option; an empty one is not: compose files write NAME= for that. */
+function variablesOf(
+  { env, aliases }: Option,
+  inputs: ConfigInputs,
+): { readonly name: string; readonly text: string }[] {
+  return [env, ...aliases].flatMap((name) => {
+    const text = inputs.env(name) ?? "";
+    return text.trim() === "" ? [] : [{ name, text }];
+  });
+}
+
+/** What is said of variables that mean the same option, and not the same value. */
+function* ambiguousVariables(
+  role: Role,
+  inputs: ConfigInputs,
+): Generator<string> {
+  for (const option of optionsOf(role)) {
+    if (findGiven(option, inputs)?.from !== "variable") continue;
+    const [first, ...others] = variablesOf(option, inputs);
+    const other = others.find(({ text }) => text.trim() !== first?.text.trim());
+    if (other === undefined) continue;
+    yield `The environment variables ${first?.name} and ${other.name} differ, and both mean ${option.key}: keep one`;
+  }
+}
+
+/** Whether what `NATS_USER` says is no user but a token, because there is no password: the `nats` command reads it so. */
+export function userIsToken(inputs: ConfigInputs): boolean {
+  const given = (key: OptionKey): Given | undefined =>
+    ALL_OPTIONS.filter((option) => option.key === key)
+      .map((option) => findGiven(option, inputs))[0];
+  return given("nats.user")?.from === "variable" &&
+    given("nats.password") === undefined;
 }
 
 /** The options of section `prefix`, with the names they have there. */
@@ -276,13 +334,21 @@ const COMPANIONS: readonly (readonly [
 ])[] = [
   ["nats.user", "nats.password", " (NATS_PASSWORD)"],
   ["nats.password", "nats.user"],
+  ["nats.seed", "nats.jwt", " (NATS_JWT)"],
   ["nats.tls.cert", "nats.tls.key"],
   ["nats.tls.key", "nats.tls.cert"],
 ];
 
 /** What does not go together, a sentence each that names it. */
-function* conflictsIn(values: Values, logins: Logins): Generator<string> {
+function* conflictsIn(
+  values: Values,
+  { logins, inputs }: {
+    readonly logins: Logins;
+    readonly inputs: ConfigInputs;
+  },
+): Generator<string> {
   for (const [set, needed, hint = ""] of COMPANIONS) {
+    if (set === "nats.user" && userIsToken(inputs)) continue;
     if (values[set] !== undefined && values[needed] === undefined) {
       yield `${set} is set but ${needed}${hint} is not`;
     }
@@ -361,24 +427,57 @@ function* sealConflictsIn(
 }
 
 /** Ways to log in, by what gives them. */
-type Logins = ReadonlyMap<string, Credentials<string>>;
+type Logins = ReadonlyMap<string, Credentials<string | Secret>>;
+
+/** Section `nats`, and apart what it says of the brokers and the login. */
+function natsSections(
+  values: Values,
+): Omit<Section<"nats">, LoginKey> & {
+  readonly login: Pick<Section<"nats">, LoginKey>;
+} {
+  const {
+    url,
+    context,
+    creds,
+    nkey,
+    user,
+    password,
+    token,
+    jwt,
+    seed,
+    ...nats
+  } = section(values, "nats");
+  const login = { url, context, creds, nkey, user, password, token, jwt, seed };
+  return { ...nats, login };
+}
 
 /** The ways to log in that the options give. */
 function loginsOf(
-  { url, user, password, token, creds, nkey }: Pick<Section<"nats">, LoginKey>,
+  { url, user, password, token, jwt, seed, ...files }: Pick<
+    Section<"nats">,
+    LoginKey
+  >,
+  inputs: ConfigInputs,
 ): Logins {
-  const ways = new Map<string, Credentials<string>>();
+  const { creds = files.creds, nkey = files.nkey } = inputs.context?.contents ??
+    {};
+  const ways = new Map<string, Credentials<string | Secret>>();
   if (url.auth.kind !== "none") {
     ways.set("the credentials in nats.url", url.auth);
   }
   if (user !== undefined && password !== undefined) {
     ways.set("nats.user", { kind: "password", user, password });
+  } else if (user !== undefined && userIsToken(inputs)) {
+    ways.set("nats.user", { kind: "token", token: new Secret(user) });
   }
   if (token !== undefined) ways.set("nats.token", { kind: "token", token });
   if (creds !== undefined) {
     ways.set("nats.creds", { kind: "creds", file: creds });
   }
   if (nkey !== undefined) ways.set("nats.nkey", { kind: "nkey", file: nkey });
+  if (jwt !== undefined) {
+    ways.set("nats.jwt", { kind: "jwt", jwt, ...(seed && { seed }) });
+  }
   return ways;
 }
 

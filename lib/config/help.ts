@@ -129,7 +129,7 @@ export function optionsMarkdown(scope: Role | "both"): string {
     .filter(({ role }) => role === scope)
     .map((option) => [
       option.flag === undefined ? "" : code(usageOf(option)),
-      code(option.env),
+      [option.env, ...option.aliases].map(code).join(", "),
       code(option.key),
       option.default === undefined || option.default === ""
         ? ""
@@ -160,6 +160,7 @@ function usageOf(option: Option): string {
 /** Variable, key and default of an option. */
 function details(option: Option): string {
   const parts = option.flag === undefined ? ["variable only"] : [option.env];
+  parts.push(...option.aliases);
   parts.push(option.key);
   if (option.repeatable === true) parts.push("repeatable");
   if (option.default !== undefined && option.default !== "") {

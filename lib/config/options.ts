@@ -25,6 +25,8 @@ interface OptionSpec {
   readonly short?: string;
   /** The environment variable; without it, the flag, or the key, in capitals. */
   readonly env?: string;
+  /** Variables that say the same, as the `nats` command calls it. */
+  readonly aliases?: readonly string[];
   /** How its values are written. */
   readonly type: OptionType<unknown>;
   /** The value when none is given, as text; without it the option is unset. */
@@ -159,6 +161,14 @@ export const OPTIONS = {
     help:
       "This client's token in subjects, so that NATS permissions can fence it; one process at a time has it, a second waits until it is free; random when empty",
   },
+  "nats.context": {
+    flag: "context",
+    env: "NATS_CONTEXT",
+    type: types.contextName,
+    default: "",
+    help:
+      "Context of the nats command that says where NATS is and how to log in, by its name or the path of its .json file, in place of the options for that; a client that is told nothing takes the selected one",
+  },
   "nats.url": {
     flag: "nats-url",
     type: types.natsUrls,
@@ -198,18 +208,31 @@ export const OPTIONS = {
     secret: true,
     help: "Token to log in with",
   },
+  "nats.jwt": {
+    type: types.secret,
+    secret: true,
+    help: "JWT to log in with; without nats.seed a bearer's",
+  },
+  "nats.seed": {
+    type: types.secret,
+    secret: true,
+    help: "Seed of the nkey that nats.jwt is for",
+  },
   "nats.tls.ca": {
     flag: "nats-tls-ca",
+    aliases: ["NATS_CA"],
     type: types.path,
     help: "PEM file of the authorities that may vouch for the broker",
   },
   "nats.tls.cert": {
     flag: "nats-tls-cert",
+    aliases: ["NATS_CERT"],
     type: types.path,
     help: "PEM file of this process's certificate, with nats.tls.key",
   },
   "nats.tls.key": {
     flag: "nats-tls-key",
+    aliases: ["NATS_KEY"],
     type: types.path,
     help: "PEM file of the certificate's key",
   },
@@ -221,6 +244,7 @@ export const OPTIONS = {
   },
   "nats.connect_timeout": {
     flag: "nats-connect-timeout",
+    aliases: ["NATS_TIMEOUT"],
     type: types.duration({ min: 0 }),
     default: "30s",
     help:
@@ -411,13 +435,15 @@ export type OptionValues<R extends Role = Role> = {
 };
 
 /** One option, with what follows from its key and flag. */
-export interface Option extends Omit<OptionSpec, "role" | "env"> {
+export interface Option extends Omit<OptionSpec, "role" | "env" | "aliases"> {
   /** Its path in a config file. */
   readonly key: OptionKey;
   /** Who has it. */
   readonly role: Role | "both";
   /** The environment variable. */
   readonly env: string;
+  /** Variables that say the same. */
+  readonly aliases: readonly string[];
 }
 
 /** Every option, in the order of the table. */
@@ -427,6 +453,7 @@ export const ALL_OPTIONS: readonly Option[] = Object.entries(OPTIONS).map(
     key: key as OptionKey,
     role: spec.role ?? ROLES.find((role) => key.startsWith(`${role}.`)) ??
       "both",
+    aliases: spec.aliases ?? [],
     env: spec.env ?? (spec.flag ?? key).toUpperCase().replaceAll(/[-.]/g, "_"),
   }),
 );

@@ -7,6 +7,14 @@
 
 import { UsageError } from "../base/errors.ts";
 
+/** Something about the configuration that a person should know, and no problem. */
+export interface Notice {
+  /** The level to log it at. */
+  readonly level: "info" | "warn";
+  /** One sentence without a period. */
+  readonly text: string;
+}
+
 /** Most problems that are told: more are one mistake, such as a file of another program. */
 const MAX_TOLD = 20;
 

@@ -281,6 +281,30 @@ export const clientId: OptionType<string | undefined> = {
   },
 };
 
+/** A context of the `nats` command, or nothing, which gives undefined. */
+export const contextName: OptionType<string | undefined> = {
+  placeholder: "NAME",
+  parse(text): string | undefined {
+    if (text === "") return undefined;
+    const problem = contextNameProblem(text);
+    if (problem === undefined) return text;
+    throw new SyntaxError(`${quote(text)} is no name of a context: ${problem}`);
+  },
+};
+
+/**
+ * What keeps `text` from being the name of a context or the path of its file,
+ * in a few words; undefined when nothing does.
+ */
+export function contextNameProblem(text: string): string | undefined {
+  if (/\p{Cc}/u.test(text)) return "it has control characters in it";
+  if (text.endsWith(".json")) return undefined;
+  if (text.includes("..")) return "it has .. in it";
+  return /[/\\]/.test(text)
+    ? "it has a slash in it, and as a path it does not end in .json"
+    : undefined;
+}
+
 /** Target patterns, separated by commas; an empty text is an empty list. */
 export const targetRules: OptionType<readonly TargetRule[]> = {
   placeholder: "PATTERN",

@@ -9,6 +9,7 @@ import {
   type Authenticator,
   type ConnectionOptions,
   credsAuthenticator,
+  jwtAuthenticator,
   nkeyAuthenticator,
   parseOptions,
   tokenAuthenticator,
@@ -204,6 +205,16 @@ function authenticatorOf(
           at(credentials.path)
         } is malformed: it must be the one line that begins with SU`,
       );
+    case "jwt": {
+      const { jwt, seed } = credentials;
+      return tried(
+        jwtAuthenticator(
+          jwt.reveal().trim(),
+          seed && encoder.encode(seed.reveal().trim()),
+        ),
+        "The seed beside the NATS JWT is malformed: it must be one that begins with SU",
+      );
+    }
     case "creds":
       return tried(
         // nats-core wants an end of line after the last one, too.

@@ -36,14 +36,18 @@ export function authReader(
     };
   },
 ): ReadAuth {
-  const { auth } = command.config.nats;
+  const { config: { nats: { auth } }, secretFiles } = command;
   // What flags and the environment say stays as it is.
-  if (!command.hasSecrets) return () => auth;
+  if (secretFiles.length === 0) return () => auth;
+  const from = secretFiles.join("\n");
   const pipes = pipesAmong(files);
   return () => {
     const now = parseCommandLine(role, args, systemSources(new Map(pipes)));
-    // A file that has gone says of no login; another kind is for the next start.
-    return now.kind === "run" && now.config.nats.auth.kind === auth.kind
+    // A file that has gone says of no login; another kind is for the next start,
+    // and so is another file, such as that of a context selected since: what it
+    // says is for other brokers.
+    return now.kind === "run" && now.config.nats.auth.kind === auth.kind &&
+        now.secretFiles.join("\n") === from
       ? now.config.nats.auth
       : auth;
   };

@@ -8,6 +8,7 @@ import { formatAddress, parseIp } from "../base/address.ts";
 import { isLocalhost, specialRange } from "../base/special_addresses.ts";
 import { quote } from "../base/text.ts";
 import type { ConfigByRole, NatsConfig } from "../config/config.ts";
+import { loginFile } from "./login_files.ts";
 import type { Role } from "../wire/subjects.ts";
 
 /**
@@ -20,8 +21,8 @@ const OTHERS = 0o006;
 export interface Surroundings {
   /** Where a client listens, as the system has it. */
   readonly listensAt: readonly string[];
-  /** The config file, where it holds a secret. */
-  readonly secretConfigFile: string | undefined;
+  /** The files of the configuration that hold secrets. */
+  readonly secretFiles: readonly string[];
   /** The mode of a file; undefined where that is not known. */
   readonly modeOf: (path: string) => number | undefined;
 }
@@ -29,7 +30,7 @@ export interface Surroundings {
 /** What stands open, a sentence each that says what to do about it. */
 export function* exposures(
   config: ConfigByRole[Role],
-  { listensAt, secretConfigFile, modeOf }: Surroundings,
+  { listensAt, secretFiles, modeOf }: Surroundings,
 ): Generator<string> {
   if (config.role === "client") {
     if (config.client.allowFrom.length === 0 && listensAt.some(isEverywhere)) {
@@ -44,7 +45,7 @@ export function* exposures(
       : "dials any target: whoever may publish opens reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)";
   }
   yield* loginExposures(config.nats);
-  for (const path of secretFiles(config.nats, secretConfigFile)) {
+  for (const path of new Set([...secretFiles, ...loginSecrets(config.nats)])) {
     const mode = modeOf(path) ?? 0;
     if ((mode & OTHERS) === 0) continue;
     const shown = (mode & 0o777).toString(8);
@@ -77,7 +78,9 @@ function isEverywhere(host: string): boolean {
 function* loginExposures(
   { auth, tls, servers }: NatsConfig,
 ): Generator<string> {
-  if (tls.required || auth.kind !== "password" && auth.kind !== "token") return;
+  const isSent = auth.kind === "password" || auth.kind === "token" ||
+    auth.kind === "jwt" && auth.seed === undefined;
+  if (tls.required || !isSent) return;
   const far = servers.find(({ host }) => !isLoopback(host));
   if (far === undefined) return;
   yield `${auth.kind} over nats:// in the clear, unless ${
@@ -92,11 +95,8 @@ function isLoopback(host: string): boolean {
     : specialRange(ip)?.kind === "loopback";
 }
 
-/** The files with secrets that are there. */
-function secretFiles(
-  { auth, tls }: NatsConfig,
-  configFile: string | undefined,
-): readonly string[] {
-  return [configFile, "file" in auth ? auth.file : undefined, tls.key]
+/** The files with secrets for the login. */
+function loginSecrets({ auth, tls }: NatsConfig): readonly string[] {
+  return [loginFile(auth), tls.key]
     .filter((path) => path !== undefined);
 }

@@ -72,12 +72,12 @@ export async function loginReader(
 
 /**
  * Says on one line of the log whether the files that `config` names, and the
- * config file where that has a secret, can be used, by what `read` finds.
+ * files of the configuration that have a secret, can be used, by what `read` finds.
  */
 export function checkLogin(
   { auth, tls }: NatsConfig,
   read: ReadLogin,
-  secretConfigFile?: string,
+  secretFiles: readonly string[] = [],
 ): void {
   const log = getLogger(["sproxy", "nats"]);
   try {
@@ -89,10 +89,8 @@ export function checkLogin(
     );
     return;
   }
-  const files = ["file" in auth ? auth.file : undefined, tls.ca]
-    .concat(tls.cert, tls.key, secretConfigFile).filter((path) =>
-      path !== undefined
-    );
+  const paths = [loginFile(auth), tls.ca, tls.cert, tls.key, ...secretFiles];
+  const files = paths.filter((path) => path !== undefined);
   if (files.length === 0) {
     log.info("SIGHUP: there are no files for the login to read");
   } else {
@@ -103,10 +101,25 @@ export function checkLogin(
   }
 }
 
+/** The path of the file that `auth` logs in with; undefined where there is none. */
+export function loginFile(auth: NatsConfig["auth"]): string | undefined {
+  return "file" in auth && typeof auth.file === "string"
+    ? auth.file
+    : undefined;
+}
+
 /** The credentials, tried. */
 function readCredentials(auth: NatsConfig["auth"], pipes: Pipes): Credentials {
-  if (!("file" in auth)) return auth;
+  if (!("file" in auth)) {
+    loginOf({ credentials: auth });
+    return auth;
+  }
   const { kind, file: path } = auth;
+  if (path instanceof Secret) {
+    const credentials = { kind, file: path };
+    loginOf({ credentials });
+    return credentials;
+  }
   const text = readFile(path, { flag: `--nats-${kind}`, pipes });
   const credentials = { kind, file: new Secret(text), path };
   loginOf({ credentials });

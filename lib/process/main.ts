@@ -77,7 +77,6 @@ export async function main<R extends Role>(
       log.info("configuration read", { file: configFile });
     }
     for (const { level, text } of notices) log[level](text);
-    const secretConfigFile = command.hasSecrets ? configFile : undefined;
     let onHangup = (): void => {};
     using guard = new DebuggerGuard();
     using stop = watchSignals({
@@ -95,7 +94,7 @@ export async function main<R extends Role>(
     reloader.logStart();
     const reloads = new Reloads();
     onHangup = () => {
-      checkLogin(config.nats, readLogin, secretConfigFile);
+      checkLogin(config.nats, readLogin, command.secretFiles);
       const reloaded = reloader.read();
       if (reloaded !== undefined) reloads.deliver(reloaded);
     };
@@ -137,7 +136,7 @@ export async function main<R extends Role>(
       : [];
     const surroundings = {
       listensAt,
-      secretConfigFile,
+      secretFiles: command.secretFiles,
       modeOf,
     };
     for (const text of exposures(config, surroundings)) log.warn(text);

@@ -11,6 +11,7 @@ import type { Role } from "../../lib/wire/subjects.ts";
 import {
   BAD,
   COMPANIONS,
+  CONTEXTS,
   fakeSources,
   GOOD,
   HIDDEN,
@@ -29,9 +30,10 @@ interface Given {
 
 /** The configuration that comes of it, with its secrets told. */
 function configOf(role: Role, { args = [], env = {}, file }: Given): unknown {
-  const files = file === undefined
-    ? {}
-    : { [`./.nats-proxy-${role}.json`]: jsonFile(file) };
+  const files = {
+    ...CONTEXTS,
+    ...(file && { [`./.nats-proxy-${role}.json`]: jsonFile(file) }),
+  };
   return reveal(parseRun(role, args, fakeSources({ env, files })).config);
 }
 
@@ -181,8 +183,13 @@ for (const role of ROLES) {
         return sources.env(name);
       },
     });
-    const table = optionsOf(role).map(({ env }) => env);
-    assert.deepEqual([...read].sort(), [...table, "HOME"].sort());
+    const table = optionsOf(role).flatMap(({ env, aliases }) => [
+      env,
+      ...aliases,
+    ]);
+    // Contexts of the nats command are looked for where that has them.
+    const others = ["HOME", "XDG_CONFIG_HOME"];
+    assert.deepEqual([...read].sort(), [...table, ...others].sort());
   });
 }
 
@@ -190,7 +197,10 @@ Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", 
   for (const role of ROLES) {
     const options = optionsOf(role);
     const flags = options.flatMap(({ flag }) => flag ?? []);
-    const variables = options.map(({ env }) => env);
+    const variables = options.flatMap(({ env, aliases }) => [
+      env,
+      ...aliases,
+    ]);
     assert.equal(new Set(flags).size, flags.length);
     assert.equal(new Set(variables).size, variables.length);
     for (const { flag, env } of options) {
@@ -201,6 +211,8 @@ Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", 
         // Elsewhere the secret itself; a path is in a variable that says so.
         SECRET_KEY: "SECRET_KEY_FILE",
         PSK: "PSK_FILE",
+        // As the nats command has them.
+        CONTEXT: "NATS_CONTEXT",
       }[pattern ?? ""] ?? pattern;
       if (flag !== undefined) assert.equal(env, wanted);
     }
@@ -261,8 +273,24 @@ Deno.test("--allow-target, --deny-target and --allow-from add up, and take lists
 
 Deno.test("values that do not go together are refused by their names", () => {
   const table: [env: Readonly<Record<string, string>>, part: string][] = [
-    [{ NATS_USER: "ann" }, "nats.user is set but nats.password"],
     [{ NATS_PASSWORD: HIDDEN }, "nats.password is set but nats.user is not"],
+    [{ NATS_SEED: HIDDEN }, "nats.seed is set but nats.jwt (NATS_JWT) is not"],
+    [
+      { NATS_JWT: HIDDEN, NATS_CREDS: "a.creds" },
+      "(nats.creds, nats.jwt)",
+    ],
+    [
+      { NATS_USER: "ann", NATS_TOKEN: HIDDEN },
+      "(nats.user, nats.token)",
+    ],
+    [
+      { NATS_TLS_CA: "a.pem", NATS_CA: "b.pem" },
+      "NATS_TLS_CA and NATS_CA differ, and both mean nats.tls.ca",
+    ],
+    [
+      { NATS_CONNECT_TIMEOUT: "1s", NATS_TIMEOUT: "2s" },
+      "NATS_CONNECT_TIMEOUT and NATS_TIMEOUT differ",
+    ],
     [
       { NATS_TOKEN: HIDDEN, NATS_CREDS: "a.creds" },
       "more than one way to log in to NATS (nats.token, nats.creds)",
@@ -294,6 +322,11 @@ Deno.test("values that do not go together are refused by their names", () => {
   for (const role of ROLES) {
     for (const [env, part] of table) assertRefused(role, { env }, part);
   }
+  for (
+    const given of [{ args: ["--nats-user=a"] }, { file: { "nats.user": "a" } }]
+  ) {
+    assertRefused("client", given, "nats.user is set but nats.password");
+  }
   const CLIENT_ID = "x".repeat(30);
   configOf("client", { env: { CLIENT_ID } });
   assertRefused("client", { env: { CLIENT_ID, WORKERS: "2" } }, "client.id");
@@ -317,6 +350,14 @@ Deno.test("the config says how to log in, in one value", () => {
         password: "x",
       }],
       [{ NATS_TOKEN: "t" }, { kind: "token", token: "t" }],
+      // The nats command reads it so.
+      [{ NATS_USER: "tok" }, { kind: "token", token: "tok" }],
+      [{ NATS_JWT: "j", NATS_SEED: "s" }, {
+        kind: "jwt",
+        jwt: "j",
+        seed: "s",
+      }],
+      [{ NATS_JWT: "j" }, { kind: "jwt", jwt: "j" }],
       [{ NATS_CREDS: "c" }, { kind: "creds", file: "c" }],
       [{ NATS_NKEY: "n" }, { kind: "nkey", file: "n" }],
     ] as const
@@ -324,6 +365,45 @@ Deno.test("the config says how to log in, in one value", () => {
     const result = parseRun("client", [], fakeSources({ env }));
     assert.deepEqual(reveal(result.config.nats.auth), auth);
   }
+});
+
+Deno.test("the variables of the nats command mean what ours do", () => {
+  for (
+    const [ours, theirs, value] of [
+      ["NATS_TLS_CA", "NATS_CA", "ca.pem"],
+      ["NATS_CONNECT_TIMEOUT", "NATS_TIMEOUT", "3s"],
+    ] as const
+  ) {
+    const wanted = configOf("client", { env: { [ours]: value } });
+    for (
+      const env of [
+        { [theirs]: value },
+        { [ours]: value, [theirs]: ` ${value}` },
+      ]
+    ) assert.deepEqual(configOf("client", { env }), wanted);
+    // One that nobody reads contradicts nothing.
+    const option = ALL_OPTIONS.find(({ env }) => env === ours);
+    configOf("client", {
+      args: [`--${option?.flag}=${value}`],
+      env: { [ours]: value, [theirs]: `1${value}` },
+    });
+  }
+  const env = { NATS_CERT: "c.pem", NATS_KEY: "c.key" };
+  const { tls } = parseRun("server", [], fakeSources({ env })).config.nats;
+  assert.deepEqual([tls.cert, tls.key], ["c.pem", "c.key"]);
+  const bad = { NATS_TIMEOUT: "5" };
+  assertRefused("server", { env: bad }, "environment variable NATS_TIMEOUT: ");
+});
+
+Deno.test("NATS_USER alone is said to be taken for a token, and nothing else is", () => {
+  const notices = (
+    env: Readonly<Record<string, string>>,
+  ): readonly string[] =>
+    parseRun("client", [], fakeSources({ env })).notices.map(({ text }) =>
+      text
+    );
+  assert.match(notices({ NATS_USER: "t" }).join(), /taken for a token/);
+  assert.deepEqual(notices({ NATS_USER: "u", NATS_PASSWORD: "p" }), []);
 });
 
 Deno.test("a path may begin with ~, wherever it is written", () => {

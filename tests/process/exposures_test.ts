@@ -17,21 +17,21 @@ function found(
     env = {},
     files = {},
     listensAt = [],
-    secretConfigFile,
+    secretFiles = [],
     modes = {},
   }: {
     readonly args?: readonly string[];
     readonly env?: Readonly<Record<string, string>>;
     readonly files?: Readonly<Record<string, string>>;
     readonly listensAt?: readonly string[];
-    readonly secretConfigFile?: string;
+    readonly secretFiles?: readonly string[];
     readonly modes?: Readonly<Record<string, number>>;
   },
 ): string[] {
   const { config } = parseRun(role, args, fakeSources({ env, files }));
   return [...exposures(config, {
     listensAt,
-    secretConfigFile,
+    secretFiles,
     modeOf: (path) => modes[path],
   })];
 }
@@ -98,6 +98,8 @@ Deno.test("exposures(): a secret that goes over the network as it is", () => {
     ],
     [{ ...login, NATS_URL: "tls://a" }, undefined],
     [{ ...login, NATS_URL: "nats://a", NATS_TLS_FIRST: "true" }, undefined],
+    [{ NATS_JWT: HIDDEN, NATS_URL: "a" }, /^jwt over nats:\/\/ /],
+    [{ NATS_JWT: HIDDEN, NATS_SEED: "SU", NATS_URL: "a" }, undefined],
     [{ NATS_NKEY: "/n", NATS_URL: "a" }, undefined],
     [{ NATS_CREDS: "/c", NATS_URL: "a" }, undefined],
     [{ NATS_URL: "a" }, undefined],
@@ -116,7 +118,7 @@ Deno.test("exposures(): secret files that others may read or write", () => {
   const tls = ["--nats-tls-cert", "/cert", "--nats-tls-key", "/key"];
   const open = { "/key": 0o100644, "/n": 0o666, "/cert": 0o644, "/f": 0o604 };
   const shut = { "/key": 0o100640, "/n": 0o400, "/cert": 0o644, "/f": 0o660 };
-  const given = { args: ["--nats-nkey", "/n", ...tls], secretConfigFile: "/f" };
+  const given = { args: ["--nats-nkey", "/n", ...tls], secretFiles: ["/f"] };
   const mended = "(chmod 600 makes it the owner's alone)";
   assert.deepEqual(found("client", { ...given, modes: open }), [
     `secret file readable by others: "/f" has mode 604 ${mended}`,

@@ -84,10 +84,13 @@ for (const role of ["server", "client"] as const) {
   Deno.test(`deno task ${role} permits exactly the variables of the options`, () => {
     const [, listed = ""] = /--allow-env=(\S+)/.exec(denoJson.tasks[role]) ??
       [];
-    const wanted = optionsOf(role).map(({ env }) => env);
+    const wanted = optionsOf(role).flatMap(({ env, aliases }) => [
+      env,
+      ...aliases,
+    ]);
     assert.deepEqual(
       listed.split(",").toSorted(),
-      [...wanted, "HOME", "NO_COLOR"].toSorted(),
+      [...wanted, "HOME", "NO_COLOR", "XDG_CONFIG_HOME"].toSorted(),
     );
   });
 }

@@ -41,6 +41,7 @@ export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "client.open_timeout": ["1s", "2s"],
   "client.status_addr": [":1", "127.0.0.1:2"],
   "client.id": ["edge-1", "edge_2"],
+  "nats.context": ["dev.json", "prod.json"],
   "nats.url": ["tls://a:1,b", "nats://user:hunter2@a"],
   "nats.ignore_discovered": ["true", "on"],
   "nats.creds": ["a.creds", "b.creds"],
@@ -48,6 +49,8 @@ export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "nats.user": ["ann", "bob"],
   "nats.password": ["one", "two"],
   "nats.token": ["one", "two"],
+  "nats.jwt": ["a.b.c", "d.e.f"],
+  "nats.seed": ["SUA", "SUB"],
   "nats.tls.ca": ["a.pem", "b.pem"],
   "nats.tls.cert": ["a.pem", "b.pem"],
   "nats.tls.key": ["a.key", "b.key"],
@@ -85,6 +88,7 @@ export const COMPANIONS: {
 } = {
   "nats.user": ["nats.password"],
   "nats.password": ["nats.user"],
+  "nats.seed": ["nats.jwt"],
   "nats.tls.cert": ["nats.tls.key"],
   "nats.tls.key": ["nats.tls.cert"],
   "security.secret_key": ["security.server_key", "security.client_key"],
@@ -127,6 +131,7 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "client.open_timeout": NOT_INTERVALS,
   "client.status_addr": [...NOT_LISTENED, "on"],
   "client.id": ["a.b", "a b", "*", "é", "x".repeat(33)],
+  "nats.context": ["a/b", "..", "a..b", "/x/y.txt", "a\nb"],
   "nats.url": [
     `ws://user:${HIDDEN}@host`,
     `nats://user:${HIDDEN}@host:0`,
@@ -148,6 +153,8 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "nats.user": ["a\nb", "a\0b"],
   "nats.password": [`${HIDDEN}\n`, `${HIDDEN}\0`],
   "nats.token": [`${HIDDEN}\r\n`, `${HIDDEN}\x7f`],
+  "nats.jwt": [`${HIDDEN}\n`],
+  "nats.seed": [`${HIDDEN}\n`],
   "nats.tls.ca": NOT_PATHS,
   "nats.tls.cert": NOT_PATHS,
   "nats.tls.key": NOT_PATHS,
@@ -177,6 +184,12 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "log.level": ["trace", "warned", "in\nfo"],
   "log.format": ["xml", "json5"],
   "workers": ["0", "65", "-1", "all", "1.5"],
+};
+
+/** The files of the contexts that {@linkcode GOOD} names. */
+export const CONTEXTS: Readonly<Record<string, string>> = {
+  "dev.json": '{ "url": "nats://dev" }',
+  "prod.json": '{ "url": "nats://prod" }',
 };
 
 /** Sources that have what the maps say and no more. */
