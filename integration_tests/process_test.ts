@@ -11,6 +11,7 @@ import {
 } from "./support/chaos_stage.ts";
 import { ByteSource } from "./support/hash.ts";
 import { integrationTest } from "./support/integration_test.ts";
+import { startNatsServer } from "./support/nats_server.ts";
 import { startOwnRedis } from "./support/redis_server.ts";
 import { type RoleName, startServer } from "./support/roles.ts";
 import {
@@ -247,5 +248,22 @@ integrationTest(
     }
     await stage.echo.whenOpenAtMost(0);
     await stage.expectNoLeaks(before);
+  },
+);
+
+integrationTest(
+  "a connection is called by role, host and process ID in the broker's monitoring, or as --nats-name says",
+  async () => {
+    await using nats = await startNatsServer();
+    await using server = await startServer(nats.url);
+    await using _named = await startServer(nats.url, {
+      args: ["--nats-name", "edge 7"],
+    });
+    const { connections } = await nats.monitor("connz");
+    assert.ok(Array.isArray(connections));
+    assert.deepEqual(connections.map(({ name }) => name).toSorted(), [
+      "edge 7",
+      `tcp-sproxy server ${Deno.hostname()} pid ${server.process.pid}`,
+    ]);
   },
 );

@@ -242,6 +242,12 @@ export const OPTIONS = {
     default: "false",
     help: "Whether the TLS handshake comes before the broker's greeting",
   },
+  "nats.name": {
+    flag: "nats-name",
+    type: types.name,
+    help:
+      "What the broker's monitoring calls the connection; without it the role, the host and the process ID",
+  },
   "nats.connect_timeout": {
     flag: "nats-connect-timeout",
     aliases: ["NATS_TIMEOUT"],

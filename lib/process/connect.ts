@@ -10,8 +10,21 @@ import type { NatsConfig } from "../config/config.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
 import type { LinkReserve } from "../nats/options.ts";
 import { lookUp } from "../net/dial.ts";
+import type { Role } from "../wire/subjects.ts";
 import { orAsBefore, type ReadAuth } from "./auth_reader.ts";
 import { loginReader, type Pipes } from "./login_files.ts";
+
+/**
+ * What tells this process's connection from others in the broker's monitoring:
+ * `tcp-sproxy client HOST pid 123`; without the host where this process may not
+ * know it.
+ */
+export function connectionName(role: Role): string {
+  const hostname = { name: "sys", kind: "hostname" } as const;
+  const { state } = Deno.permissions.querySync(hostname);
+  const host = state === "granted" ? ` ${Deno.hostname()}` : "";
+  return `tcp-sproxy ${role}${host} pid ${Deno.pid}`;
+}
 
 /**
  * Connects as `config` says.

@@ -17,7 +17,7 @@ import type { Session, SessionOptions } from "../session/session.ts";
 import { type Role, Subjects } from "../wire/subjects.ts";
 import { Reserve, systemDescriptors } from "../net/descriptors.ts";
 import type { ReadAuth } from "./auth_reader.ts";
-import { openNats } from "./connect.ts";
+import { connectionName, openNats } from "./connect.ts";
 import { LINK_RESERVE } from "./descriptors.ts";
 import type { KeyTexts } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
@@ -175,7 +175,7 @@ export class RoleFrame implements AsyncDisposable {
       new Reserve(LINK_RESERVE, systemDescriptors()),
     );
     const bus = await openNats(config, {
-      name: `tcp-sproxy ${role}`,
+      name: config.name ?? connectionName(role),
       signal: host.stop.drain,
       pipes: host.pipes,
       readAuth: host.readAuth,

@@ -43,7 +43,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "# public key: … … ",
   "PUB … ",
   "NATS/1.0  ",
-  "tcp-sproxy …",
+  "tcp-sproxy …… pid …",
   "the process that holds this client ID is about to stop",
   "GET, HEAD",
   // Parts of texts, or of other programs', and words beside a message.
