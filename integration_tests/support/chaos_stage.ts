@@ -46,6 +46,8 @@ export interface StageOptions {
   readonly target?: string;
   /** Put a fault relay between each role and the broker; default false. */
   readonly relays?: boolean;
+  /** Both roles reach the broker by its WebSocket, which `nats` must have; not with relays. */
+  readonly overWebSocket?: boolean;
   /** How the broker is configured. */
   readonly nats?: NatsServerOptions;
   /** Further flags of both roles. */
@@ -138,7 +140,8 @@ export class Stage implements AsyncDisposable {
   /** SIGKILL to a role, and another of the same flags in its place; ready when this resolves. */
   async restart(name: RoleName): Promise<void> {
     await this.role(name).process.kill();
-    const url = this.#parts.relays?.[name].url ?? this.nats.url;
+    const url = this.#parts.relays?.[name].url ??
+      urlOf(this.nats, this.#options);
     if (name === "server") {
       this.#parts.server = this.#cleanup.use(
         await serverOf(this.#options, url),
@@ -250,11 +253,12 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     }
     : undefined;
   const settings = { ...options, target: options.target ?? echo.address };
+  const url = urlOf(nats, options);
   const server = cleanup.use(
-    await serverOf(settings, relays?.server.url ?? nats.url),
+    await serverOf(settings, relays?.server.url ?? url),
   );
   const client = cleanup.use(
-    await clientOf(settings, relays?.client.url ?? nats.url),
+    await clientOf(settings, relays?.client.url ?? url),
   );
   const parts = { echo, nats, relays, server, client };
   return new Stage(settings, cleanup.move(), parts);
@@ -316,6 +320,11 @@ export async function tunnelEnd(
     since,
   });
   assert.equal(entry.reason, reason, JSON.stringify(entry));
+}
+
+/** Where both roles reach the broker. */
+function urlOf(nats: NatsServer, { overWebSocket }: StageOptions): string {
+  return overWebSocket === true ? nats.websocketUrl : nats.url;
 }
 
 async function serverOf(

@@ -30,6 +30,8 @@ export interface NatsServerOptions extends WaitOptions {
     /** Cluster ports of the nodes to join. */
     readonly routes: readonly number[];
   };
+  /** What its `websocket` block has besides `listen`, such as `no_tls: true`; without it, it speaks no WebSocket. */
+  readonly websocket?: string;
   /** Further lines of its configuration file. */
   readonly config?: string;
   /** What it is called in messages; default `nats-server`. */
@@ -41,10 +43,11 @@ interface Ports {
   readonly client: number;
   readonly monitor: number;
   readonly cluster: number;
+  readonly websocket: number;
 }
 
 /** "-1": the OS chooses. */
-const ANY: Ports = { client: -1, monitor: -1, cluster: -1 };
+const ANY: Ports = { client: -1, monitor: -1, cluster: -1, websocket: -1 };
 
 /** Tries to get the old port back; it is only taken by chance and not for long. */
 const RESTART_TRIES = 50;
@@ -117,6 +120,17 @@ export class NatsServer implements Broker {
   /** `nats://127.0.0.1:port`, without credentials. */
   get url(): string {
     return `nats://127.0.0.1:${this.port}`;
+  }
+
+  /** The port of its WebSocket; -1 without one. */
+  get websocketPort(): number {
+    return this.#ports.websocket;
+  }
+
+  /** `ws://127.0.0.1:port`, or `wss://…` where that has TLS, without credentials. */
+  get websocketUrl(): string {
+    const tls = this.#options.websocket?.includes("no_tls") === false;
+    return `${tls ? "wss" : "ws"}://127.0.0.1:${this.websocketPort}`;
   }
 
   /** SIGKILL, and waits until it is gone. */
@@ -305,7 +319,7 @@ function configText(
   options: NatsServerOptions,
   ports: Ports,
 ): string {
-  const { maxPayload, cluster, config } = options;
+  const { maxPayload, cluster, websocket, config } = options;
   const lines = [
     `listen: "127.0.0.1:${ports.client}"`,
     `http: "127.0.0.1:${ports.monitor}"`,
@@ -322,6 +336,11 @@ function configText(
       `cluster { name: ${cluster.name}, listen: "127.0.0.1:${ports.cluster}", routes: [${
         routes.join(", ")
       }] }`,
+    );
+  }
+  if (websocket !== undefined) {
+    lines.push(
+      `websocket {\n listen: "127.0.0.1:${ports.websocket}"\n ${websocket}\n}`,
     );
   }
   if (config !== undefined) lines.push(config);
@@ -356,6 +375,9 @@ async function launch(
   };
   try {
     const monitor = await portFrom("Starting http monitor on");
+    const websocket = options.websocket === undefined
+      ? -1
+      : await portFrom("Listening for websocket clients on");
     const client = await portFrom("Listening for client connections on");
     const cluster = options.cluster
       ? await portFrom("Listening for route connections on")
@@ -364,7 +386,7 @@ async function launch(
       (line) => line.includes("Server is ready"),
       options,
     );
-    return { process, ports: { client, monitor, cluster } };
+    return { process, ports: { client, monitor, cluster, websocket } };
   } catch (error) {
     await process.kill();
     throw error;

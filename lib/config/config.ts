@@ -26,7 +26,7 @@ import {
 import type { Problems } from "./problems.ts";
 import { expandHome, type Sources } from "./sources.ts";
 import { MAX_WORKERS, path, secretPath, secretPaths } from "./types.ts";
-import type { Address } from "../base/address.ts";
+import { type BrokerAddress, formatBroker } from "../base/broker_address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
 import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
@@ -69,7 +69,7 @@ export interface NatsTlsConfig extends Section<"nats.tls"> {
 /** How to reach NATS, and the subjects to use there. */
 export interface NatsConfig extends Omit<Section<"nats">, LoginKey> {
   /** The brokers, without credentials; at least one. */
-  readonly servers: readonly Address[];
+  readonly servers: readonly BrokerAddress[];
   /** How to log in; files by their paths, or what stands in their place. */
   readonly auth: Credentials<string | Secret>;
   /** How to speak TLS. */
@@ -357,6 +357,14 @@ function* conflictsIn(
     yield `There is more than one way to log in to NATS (${
       [...logins.keys()].join(", ")
     }): keep one of them`;
+  }
+  const plain = values["nats.url"].servers.find(({ websocket }) =>
+    websocket?.tls === false
+  );
+  if (plain !== undefined && tlsConfig(values).required) {
+    yield `${
+      formatBroker(plain)
+    } is a WebSocket without TLS, and tls:// or a nats.tls option asks for TLS: write wss://`;
   }
   const request = values["nats.request_subject"];
   const prefix = values["nats.data_prefix"];

@@ -4,18 +4,24 @@
  * @module
  */
 
-import { type Address, tryParseAddress } from "../base/address.ts";
+import { tryParseAddress } from "../base/address.ts";
+import type { BrokerAddress } from "../base/broker_address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { quote, redactUrl } from "../base/text.ts";
 import { parseList } from "./list.ts";
 
-/** The port of a broker whose URL names none: that of NATS. */
-const DEFAULT_PORT = "4222";
+/** The port of a broker whose URL names none, by its scheme: that of NATS, or of the web. */
+const DEFAULT_PORTS: Readonly<Record<string, string>> = {
+  nats: "4222",
+  tls: "4222",
+  ws: "80",
+  wss: "443",
+};
 
 /** What a list of broker URLs says. */
 export interface NatsUrls {
   /** The brokers, in the order written; at least one. */
-  readonly servers: readonly Address[];
+  readonly servers: readonly BrokerAddress[];
   /** Whether one of them demands TLS (`tls://`). */
   readonly tls: boolean;
   /** The credentials written in the URLs; kind `none` when there are none. */
@@ -25,7 +31,7 @@ export interface NatsUrls {
 /**
  * The brokers and credentials in `text`: comma-separated URLs, each
  * `nats://host:port`, `tls://host:port` or `host:port` (port 4222 when left
- * out), with `user:password@` or `token@` before the host.
+ * out), `ws://host:port/path` or `wss://host:port/path` (80 and 443), with `user:password@` or `token@` before the host.
  *
  * @throws {ListError} naming each URL that is wrong, without its credentials,
  * and what is wrong with it.
@@ -65,29 +71,44 @@ function refusal(shown: string, problem: string): SyntaxError {
 
 /** What one URL says. */
 interface NatsUrl {
-  readonly server: Address;
+  readonly server: BrokerAddress;
   readonly tls: boolean;
   readonly auth: Credentials<string> | undefined;
 }
 
 /** What one URL says, or what is wrong with it. */
 function parseUrl(text: string): NatsUrl | string {
-  const [, scheme = "nats", userInfo, place = ""] =
-    /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:(.*)@)?(.*?)\/?$/is.exec(text) ?? [];
-  if (!/^(?:nats|tls)$/i.test(scheme)) {
-    return "its scheme is neither nats:// nor tls://";
+  const [, written = "nats", userInfo, rest = ""] =
+    /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:(.*)@)?(.*)$/is.exec(text) ?? [];
+  const scheme = written.toLowerCase();
+  const port = DEFAULT_PORTS[scheme];
+  if (port === undefined) {
+    return "its scheme is none of nats://, tls://, ws:// and wss://";
   }
-  if (/[/?#]/.test(place)) return "it has more than host and port";
+  const isWeb = scheme === "ws" || scheme === "wss";
+  const [, place = "", path = "/"] = /^(.*?)(\/.*)?$/s.exec(rest) ?? [];
+  if (/[?#]/.test(place) || !isWeb && path !== "/") {
+    return "it has more than host and port";
+  }
+  if (isWeb && !/^[!-"$-~]+$/.test(path)) {
+    return "its path has characters that no URL has";
+  }
   // In a URL the % before a zone is itself percent-encoded (RFC 6874).
   const plain = place.replace(/^(\[[^%\]]*)%25(?=[^\]])/, "$1%");
   const server = tryParseAddress(
     // A number alone is a port, of which only the host is missing.
-    /^(?!\d+$)[^:]*$|\]$/.test(plain) ? `${plain}:${DEFAULT_PORT}` : plain,
+    /^(?!\d+$)[^:]*$|\]$/.test(plain) ? `${plain}:${port}` : plain,
   );
   if (typeof server === "string") return server;
   const auth = userInfo === undefined ? undefined : parseUserInfo(userInfo);
   if (typeof auth === "string") return auth;
-  return { server, tls: scheme.toLowerCase() === "tls", auth };
+  return {
+    server: isWeb
+      ? { ...server, websocket: { tls: scheme === "wss", path } }
+      : server,
+    tls: scheme === "tls",
+    auth,
+  };
 }
 
 /** The credentials of a URL, or what is wrong with them. */

@@ -174,7 +174,7 @@ export const OPTIONS = {
     type: types.natsUrls,
     default: "nats://localhost:4222",
     help:
-      "Brokers, nats:// or tls://; credentials in it (user:password@ or token@) belong in the environment or a file, not in a flag",
+      "Brokers, nats:// or tls://, or ws:// or wss:// for their WebSockets; credentials in it (user:password@ or token@) belong in the environment or a file, not in a flag",
   },
   "nats.ignore_discovered": {
     flag: "nats-ignore-discovered",

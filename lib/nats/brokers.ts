@@ -7,20 +7,15 @@
  * @module
  */
 
-import {
-  type Address,
-  formatAddress,
-  parseIp,
-  tryParseAddress,
-  withoutZone,
-} from "../base/address.ts";
+import { parseIp, tryParseAddress, withoutZone } from "../base/address.ts";
 import { backoffDelay } from "../base/backoff.ts";
+import { type BrokerAddress, formatBroker } from "../base/broker_address.ts";
 
 /** One broker. */
 export interface Broker {
   /** Where it is. */
-  readonly address: Address;
-  /** The same as `host:port`. */
+  readonly address: BrokerAddress;
+  /** The same as `host:port`, or the URL of its WebSocket. */
   readonly name: string;
   /** What its certificate must be for. */
   readonly tlsName: string;
@@ -54,7 +49,7 @@ export class Brokers {
   readonly #random: () => number;
 
   /** Knows `servers`, in this order and each once; `random` gives numbers in [0, 1). */
-  constructor(servers: readonly Address[], random: () => number) {
+  constructor(servers: readonly BrokerAddress[], random: () => number) {
     this.#random = random;
     const entries = servers.map((address) =>
       entryOf(address, withoutZone(address.host), true)
@@ -151,7 +146,9 @@ export class Brokers {
       const tlsName = parseIp(by.tlsName) === undefined
         ? by.tlsName
         : withoutZone(address.host);
-      const entry = entryOf(address, tlsName, false);
+      // Who speaks within a WebSocket announces those of the others.
+      const { websocket } = by.address;
+      const entry = entryOf({ ...address, websocket }, tlsName, false);
       const { name } = entry.broker;
       const old = known.get(name);
       if (!old?.broker.configured) entries.set(name, old ?? entry);
@@ -169,11 +166,11 @@ export class Brokers {
 }
 
 function entryOf(
-  address: Address,
+  address: BrokerAddress,
   tlsName: string,
   configured: boolean,
 ): Entry {
-  const name = formatAddress(address);
+  const name = formatBroker(address);
   return {
     broker: { address, name, tlsName, configured },
     failures: 0,

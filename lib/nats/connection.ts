@@ -367,7 +367,12 @@ class NatsConnection implements NatsBus, TransportHost {
     signal: AbortSignal,
   ): Promise<Greeted> {
     this.#lastFailure ??= failureAt(broker, "no answer yet");
-    const { tlsName, address: { port } } = broker;
+    const { tlsName, address } = broker;
+    const { port } = address;
+    const websocket = address.websocket && {
+      ...address.websocket,
+      authority: formatAddress(address),
+    };
     const hosts = await this.#hostsOf(broker, takeTurn, signal);
     return await tryInTurn(hosts, {
       attempt: (hostname, signal) =>
@@ -378,7 +383,7 @@ class NatsConnection implements NatsBus, TransportHost {
           },
           async (signal) =>
             await greet({
-              ...{ hostname, port, tlsName, signal },
+              ...{ hostname, port, tlsName, websocket, signal },
               tls: this.#tlsNow(),
             }),
           signal,

@@ -5,12 +5,14 @@
  * @module
  */
 
+import type { WebSocketPlace } from "../base/broker_address.ts";
 import { messageOf } from "../base/errors.ts";
 import { dialBroker } from "./dial.ts";
 import { Inbox } from "./inbox.ts";
 import { OP } from "./parser.ts";
 import { type BrokerInfo, parseBrokerInfo } from "./server_info.ts";
 import type { BrokerSocket, DialOptions } from "./socket.ts";
+import { openWebSocket, type WebSocketRequest } from "./websocket.ts";
 
 /** A broker that has greeted us and can be worked with. */
 export interface Greeted {
@@ -28,6 +30,8 @@ export interface Greeted {
 export interface GreetOptions extends DialOptions {
   /** What its certificate must be for. */
   readonly tlsName: string;
+  /** The WebSocket within which it speaks; undefined where it does without. */
+  readonly websocket: (WebSocketRequest & WebSocketPlace) | undefined;
 }
 
 /**
@@ -51,7 +55,7 @@ export function limitProblem({ maxPayload }: BrokerInfo): string | undefined {
  * @throws the reason of the signal when it aborts.
  */
 export async function greet(options: GreetOptions): Promise<Greeted> {
-  const { tls, tlsName, signal } = options;
+  const { tls, tlsName, websocket, signal } = options;
   const plain = await dialBroker(options);
   let socket = plain.socket;
   let encrypted = false;
@@ -67,14 +71,20 @@ export async function greet(options: GreetOptions): Promise<Greeted> {
   signal.addEventListener("abort", close, { once: true });
   try {
     signal.throwIfAborted();
-    if (tls?.first) await secure();
+    if (websocket?.tls ?? tls?.first) await secure();
+    signal.throwIfAborted();
+    if (websocket !== undefined) {
+      socket = await openWebSocket(socket, websocket);
+    }
     signal.throwIfAborted();
     const inbox = new Inbox();
     const info = await firstLine(socket, inbox);
     if (!info.headers) throw new Error("it is older than NATS 2.2");
     const problem = limitProblem(info);
     if (problem !== undefined) throw new Error(problem);
-    if (!encrypted && (tls !== undefined || info.tlsRequired)) {
+    // Of a WebSocket the URL alone says; INFO tells of the plain port.
+    const upgrade = tls !== undefined || info.tlsRequired;
+    if (websocket === undefined && !encrypted && upgrade) {
       if (!info.tlsOffered) throw new Error("it does not offer TLS");
       if (inbox.hasMore) {
         throw new Error("it sends more before TLS than it may");

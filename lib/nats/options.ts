@@ -15,7 +15,7 @@ import {
   tokenAuthenticator,
   usernamePasswordAuthenticator,
 } from "@nats-io/nats-core/internal";
-import type { Address } from "../base/address.ts";
+import type { BrokerAddress } from "../base/broker_address.ts";
 import { quote } from "../base/text.ts";
 import type { Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
@@ -58,7 +58,7 @@ export interface NatsOptions {
    * there, which spares their messages a hop between brokers. The next is
    * tried beside one that does not greet us soon.
    */
-  readonly servers: readonly Address[];
+  readonly servers: readonly BrokerAddress[];
   /** Whether only those are dialled, not what their cluster announces. Default false. */
   readonly ignoreDiscovered?: boolean;
   /**

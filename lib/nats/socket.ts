@@ -28,7 +28,7 @@ export interface PlainSocket {
   startTls(hostname: string): Promise<BrokerSocket>;
 }
 
-/** Where to dial, and how. */
+/** Where to dial, and how to speak TLS there. */
 export interface DialOptions {
   /** Name or address of the broker. */
   readonly hostname: string;

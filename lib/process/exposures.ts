@@ -81,8 +81,16 @@ function* loginExposures(
   const isSent = auth.kind === "password" || auth.kind === "token" ||
     auth.kind === "jwt" && auth.seed === undefined;
   if (tls.required || !isSent) return;
-  const far = servers.find(({ host }) => !isLoopback(host));
+  const far = servers.find(({ host, websocket }) =>
+    !isLoopback(host) && websocket?.tls !== true
+  );
   if (far === undefined) return;
+  if (far.websocket !== undefined) {
+    yield `${auth.kind} over ws:// in the clear, to ${
+      formatAddress(far)
+    } (wss:// has TLS, and --nats-creds and --nats-nkey send no secret)`;
+    return;
+  }
   yield `${auth.kind} over nats:// in the clear, unless ${
     formatAddress(far)
   } demands TLS (tls:// does, and --nats-creds and --nats-nkey send no secret)`;

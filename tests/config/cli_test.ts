@@ -231,7 +231,7 @@ Deno.test("parseCommandLine() tells each wrong part of a list, wherever it is wr
   const found = problemsOf(
     ["--allow-target", "db", "--allow-target", "a:1,*a:2, b:0 ,db"],
     {
-      env: { NATS_URL: "ws://a,b,,c:x," },
+      env: { NATS_URL: "ftp://a,b,,c:x," },
       files: {
         [path]: "nats: {url: [a b, nats://ok, 7]}\n" +
           "server: {allow_target: [5, 6]}\n",
@@ -251,8 +251,8 @@ Deno.test("parseCommandLine() tells each wrong part of a list, wherever it is wr
     `${
       file("nats.url")
     }"a b" is no NATS URL: its host has white space or control characters in it`,
-    `${variable}"ws://a" is no NATS URL: its scheme is neither nats:// nor tls://`,
-    `${variable}"ws://a,b,,c:x," is no NATS URL: it is empty, or a part of it is`,
+    `${variable}"ftp://a" is no NATS URL: its scheme is none of nats://, tls://, ws:// and wss://`,
+    `${variable}"ftp://a,b,,c:x," is no NATS URL: it is empty, or a part of it is`,
     `${variable}"c:x" is no NATS URL: its port is not a number`,
   ]);
 });

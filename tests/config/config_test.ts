@@ -318,6 +318,11 @@ Deno.test("values that do not go together are refused by their names", () => {
       'The request subject "p.data.x" lies under the data prefix "p.data"',
     ],
     [{ DATA_PREFIX: "proxy.request" }, "lies under the data prefix"],
+    [
+      { NATS_URL: "ws://a/x,wss://b", NATS_TLS_CA: "ca" },
+      "ws://a:80/x is a WebSocket without TLS, and tls:// or a nats.tls option asks",
+    ],
+    [{ NATS_URL: "ws://a,tls://b" }, "ws://a:80/ is a WebSocket without TLS"],
   ];
   for (const role of ROLES) {
     for (const [env, part] of table) assertRefused(role, { env }, part);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { formatAddress } from "../../lib/base/address.ts";
+import { formatBroker } from "../../lib/base/broker_address.ts";
 import { parseNatsUrls } from "../../lib/config/nats_url.ts";
 
 Deno.test("parseNatsUrls() reads lists of URLs and plain addresses", () => {
@@ -22,6 +23,23 @@ Deno.test("parseNatsUrls() reads lists of URLs and plain addresses", () => {
     assert.deepEqual(urls.servers.map(formatAddress), servers);
     assert.equal(urls.tls, tls, text);
   }
+});
+
+Deno.test("parseNatsUrls() reads URLs of WebSockets, each with its path", () => {
+  for (
+    const [text, wanted] of [
+      ["ws://a", "ws://a:80/"],
+      ["wss://a", "wss://a:443/"],
+      ["WSS://a:8443/", "wss://a:8443/"],
+      ["wss://u:p@[::1]:1/nats?x=/y", "wss://[::1]:1/nats?x=/y"],
+      ["ws://a/%20,nats://b,tls://c", "ws://a:80/%20 b:4222 c:4222"],
+    ] as const
+  ) {
+    const { servers } = parseNatsUrls(text);
+    assert.equal(servers.map(formatBroker).join(" "), wanted);
+  }
+  // TLS of a WebSocket is its own matter.
+  assert.equal(parseNatsUrls("wss://a,b").tls, false);
 });
 
 Deno.test("parseNatsUrls() takes credentials apart at the last @ and the first colon", () => {

@@ -98,6 +98,11 @@ Deno.test("exposures(): a secret that goes over the network as it is", () => {
     ],
     [{ ...login, NATS_URL: "tls://a" }, undefined],
     [{ ...login, NATS_URL: "nats://a", NATS_TLS_FIRST: "true" }, undefined],
+    [
+      { ...login, NATS_URL: "ws://127.0.0.1,wss://a,ws://b/x" },
+      /^password over ws:\/\/ in the clear, to b:80 \(wss:\/\/ has TLS, /,
+    ],
+    [{ ...login, NATS_URL: "wss://a" }, undefined],
     [{ NATS_JWT: HIDDEN, NATS_URL: "a" }, /^jwt over nats:\/\/ /],
     [{ NATS_JWT: HIDDEN, NATS_SEED: "SU", NATS_URL: "a" }, undefined],
     [{ NATS_NKEY: "/n", NATS_URL: "a" }, undefined],

@@ -38,6 +38,11 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "a sealed open came a second time",
   // Between programs.
   "sproxy hold",
+  "GET … HTTP/1.1",
+  "Host: …",
+  "Upgrade: websocket",
+  "Connection: Upgrade",
+  "Sec-WebSocket-Key: …",
   "sproxy mac",
   "sproxy … lane",
   "# public key: … … ",

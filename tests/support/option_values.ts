@@ -134,7 +134,11 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "client.id": ["a.b", "a b", "*", "é", "x".repeat(33)],
   "nats.context": ["a/b", "..", "a..b", "/x/y.txt", "a\nb"],
   "nats.url": [
-    `ws://user:${HIDDEN}@host`,
+    `http://user:${HIDDEN}@host`,
+    `ws://user:${HIDDEN}@host/a b`,
+    "wss://host:0/nats",
+    "wss://host/#x",
+    "wss://host?x",
     `nats://user:${HIDDEN}@host:0`,
     `nats://user:${HIDDEN},${HIDDEN}@host`,
     `nats://user:${HIDDEN}%zz@host`,

@@ -1,0 +1,307 @@
+/** NATS within WebSockets of real brokers: logins, outages, and byte for byte. */
+import assert from "node:assert/strict";
+import { Secret } from "../lib/base/credentials.ts";
+import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
+import type { NatsOptions } from "../lib/nats/options.ts";
+import { brokers } from "../tests/support/brokers.ts";
+import { payload } from "../tests/support/link_log.ts";
+import { RechunkRelay } from "../tests/support/rechunk_relay.ts";
+import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { killBroker, QUICK, startStage, warm } from "./support/chaos_stage.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { startNatsServer } from "./support/nats_server.ts";
+import { dial } from "./support/transfer.ts";
+
+const MIB = 1024 * 1024;
+const ROLES = ["server", "client"] as const;
+
+const TLS = new URL("../tests/testdata/tls/", import.meta.url).pathname;
+const CA = Deno.readTextFileSync(`${TLS}ca.pem`);
+const CLIENT = {
+  identity: {
+    cert: Deno.readTextFileSync(`${TLS}client.pem`),
+    key: new Secret(Deno.readTextFileSync(`${TLS}client.key`)),
+  },
+};
+
+/** Blocks of a `websocket` configuration. */
+const PLAIN = "no_tls: true";
+const SECURE = tlsBlock();
+
+function tlsBlock(more = ""): string {
+  return `tls { cert_file: "${TLS}server.pem", key_file: "${TLS}server.key",
+    ca_file: "${TLS}ca.pem", ${more} }`;
+}
+
+/** Sends megabytes to itself and reads them again. */
+async function exercise(bus: NatsBus): Promise<void> {
+  const count = 300;
+  const done = Promise.withResolvers<void>();
+  let received = 0;
+  using _all = bus.subscribe("exercise", ({ data }) => {
+    assert.equal(data[data.length - 1], received & 0xff);
+    if (++received === count) done.resolve();
+  });
+  for (let i = 0; i < count; i++) {
+    bus.publish("exercise", payload(new Uint8Array(16_384).fill(i)));
+  }
+  await done.promise;
+}
+
+/** Why the first attempt at `url` fails. */
+async function failure(
+  url: string,
+  options: Partial<NatsOptions> = {},
+): Promise<string> {
+  const failed = Promise.withResolvers<string>();
+  const stop = new AbortController();
+  await assert.rejects(connectNats({
+    ...options,
+    servers: brokers(url),
+    signal: stop.signal,
+    onAttemptFailed: ({ reason }) => {
+      failed.resolve(reason);
+      stop.abort(new Error("failed"));
+    },
+  }));
+  return await failed.promise;
+}
+
+for (
+  const [what, websocket, tls] of [
+    ["ws://", PLAIN, undefined],
+    ["wss://", SECURE, { ca: CA }],
+    ["wss:// with a certificate of ours", tlsBlock("verify: true"), {
+      ca: CA,
+      ...CLIENT,
+    }],
+  ] as const
+) {
+  integrationTest(
+    `${what}: bytes go both ways, also after a restart`,
+    async () => {
+      await using nats = await startNatsServer({ websocket });
+      await using bus = await connectNats({
+        servers: brokers(nats.websocketUrl),
+        ...(tls && { tls }),
+      });
+      assert.equal(bus.server, `${nats.websocketUrl}/`);
+      await exercise(bus);
+      const { connections } = await nats.monitor("connz");
+      assert.ok(Array.isArray(connections));
+      assert.deepEqual(connections.map(({ kind, type }) => [kind, type]), [
+        ["Client", "websocket"],
+      ]);
+      const up = Promise.withResolvers<void>();
+      bus.onLink(({ type }) => type === "up" && up.resolve());
+      await nats.restart();
+      await up.promise;
+      await exercise(bus);
+    },
+  );
+}
+
+integrationTest(
+  "ws://: what INFO says of TLS is of the plain port",
+  async () => {
+    await using nats = await startNatsServer({
+      websocket: PLAIN,
+      config: tlsBlock(),
+    });
+    await using bus = await connectNats({
+      servers: brokers(nats.websocketUrl),
+    });
+    await exercise(bus);
+  },
+);
+
+integrationTest("ws://: frames in pieces of any size", async () => {
+  await using nats = await startNatsServer({ websocket: PLAIN });
+  await using relay = new RechunkRelay(nats.websocketPort, {
+    nextSize: () => 1 + Math.floor(Math.random() * 3000),
+  });
+  await using bus = await connectNats({
+    servers: brokers(`ws://127.0.0.1:${relay.port}`),
+  });
+  await exercise(bus);
+});
+
+integrationTest("ws://: a login is used, and a wrong one refused", async () => {
+  await using nats = await startNatsServer({
+    websocket: PLAIN,
+    config: `authorization { token: "right" }`,
+  });
+  const login = (token: string): NatsOptions => ({
+    servers: brokers(nats.websocketUrl),
+    credentials: { kind: "token", token: new Secret(token) },
+  });
+  await using bus = await connectNats(login("right"));
+  await exercise(bus);
+  await assert.rejects(
+    connectNats(login("wrong")),
+    /refuses our login: "Authorization Violation"/,
+  );
+});
+
+integrationTest(
+  "ws:// and nats:// side by side: what is there is taken",
+  async () => {
+    await using first = await startNatsServer({ websocket: PLAIN });
+    await using second = await startNatsServer();
+    await using bus = await connectNats({
+      servers: brokers(first.websocketUrl, second.url),
+    });
+    assert.equal(bus.server, `${first.websocketUrl}/`);
+    for (
+      const [away, there] of [[first, second.url], [
+        second,
+        first.websocketUrl,
+      ]] as const
+    ) {
+      const up = Promise.withResolvers<string>();
+      bus.onLink((event) => event.type === "up" && up.resolve(event.server));
+      await away.kill();
+      assert.ok(`${there}/`.includes(await up.promise));
+      await exercise(bus);
+      await away.restart();
+    }
+  },
+);
+
+integrationTest(
+  "ws://: the brokers that a cluster announces are dialled by their WebSockets",
+  async () => {
+    const cluster = { name: "web", routes: [] };
+    await using first = await startNatsServer({ websocket: PLAIN, cluster });
+    await using second = await startNatsServer({
+      name: "nats-server 2",
+      websocket: PLAIN,
+      cluster: { ...cluster, routes: [first.clusterPort] },
+    });
+    await first.whenJoined(1);
+    await using bus = await connectNats({
+      servers: brokers(first.websocketUrl),
+    });
+    await exercise(bus);
+    const up = Promise.withResolvers<string>();
+    bus.onLink((event) => event.type === "up" && up.resolve(event.server));
+    await first.kill();
+    assert.equal(await up.promise, `${second.websocketUrl}/`);
+    await exercise(bus);
+  },
+);
+
+integrationTest(
+  "ws:// and wss:// say what is wrong where they lead",
+  async () => {
+    await using nats = await startNatsServer({ websocket: PLAIN });
+    await using secure = await startNatsServer({ websocket: SECURE });
+    await using web = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      () => new Response("no", { status: 404 }),
+    );
+    const options = { tls: { ca: CA } };
+    assert.match(
+      await failure(`ws://127.0.0.1:${nats.port}`),
+      /no HTTP, but perhaps with NATS/,
+    );
+    assert.match(
+      await failure(`ws://127.0.0.1:${web.addr.port}/nats`),
+      /opens no WebSocket: HTTP 404 Not Found/,
+    );
+    assert.match(await failure(secure.websocketUrl), /TLS failed: .*Issuer/);
+    assert.match(
+      await failure(`wss://127.0.0.1:${nats.websocketPort}`, options),
+      /TLS failed: /,
+    );
+    assert.match(
+      await failure(`ws://127.0.0.1:${secure.websocketPort}`),
+      /opens no WebSocket: HTTP 400|no HTTP/,
+    );
+    assert.match(
+      await failure(`wss://127.0.0.2:${secure.websocketPort}`, options),
+      /TLS failed|refused/,
+    );
+    assert.match(
+      await failure(`nats://127.0.0.1:${nats.websocketPort}`, {
+        dialTimeout: 300,
+      }),
+      /no answer within|begin with INFO|closed/,
+    );
+  },
+);
+
+/** How far the broker's death is apart, in ms. */
+const DOWN = [0, 200, 700] as const;
+
+/** Both roles over a WebSocket, without and with TLS. */
+const STAGES = [
+  { what: "ws://", nats: { websocket: PLAIN }, args: [] },
+  {
+    what: "wss://",
+    nats: { websocket: SECURE },
+    args: ["--nats-tls-ca", `${TLS}ca.pem`],
+  },
+] as const;
+
+for (const { what, ...options } of STAGES) {
+  integrationTest(
+    `${what}: broker killed three times during an echo, bytes the same`,
+    async () => {
+      const size = 32 * MIB;
+      await using stage = await startStage({ ...options, overWebSocket: true });
+      const before = await warm(stage);
+      await stage.expectEcho({
+        seed: 1,
+        size,
+        meanwhile: (arrivals) =>
+          killBroker(stage, arrivals, { size, down: DOWN }),
+      });
+      await stage.expectNoLeaks(before);
+    },
+  );
+}
+
+integrationTest(
+  "ws://: 40 tunnels at once, the broker stopped in order and restarted",
+  async () => {
+    const size = MIB;
+    await using stage = await startStage({ ...STAGES[0], overWebSocket: true });
+    const before = await warm(stage);
+    const conns = await Promise.all(
+      Array.from({ length: 40 }, () => dial(stage.endpoint)),
+    );
+    for (const conn of conns) await roundTrip(conn);
+    const echoes = conns.map((conn, seed) => expectEcho(conn, { seed, size }));
+    await stage.nats.stop();
+    await stage.nats.restart();
+    await Promise.all(echoes);
+    for (const conn of conns) conn.close();
+    await stage.expectNoLeaks(before);
+  },
+);
+
+integrationTest(
+  "ws://: broker stopped (SIGSTOP) until both sides have given its connection up",
+  async () => {
+    await using stage = await startStage({
+      ...STAGES[0],
+      args: QUICK,
+      overWebSocket: true,
+    });
+    await stage.expectEcho({
+      seed: 10,
+      size: 16 * MIB,
+      meanwhile: async (arrivals) => {
+        await arrivals.reached(MIB);
+        stage.nats.pause();
+        for (const side of ROLES) {
+          await stage.role(side).entry(({ msg }) =>
+            msg === "connection to NATS lost"
+          );
+        }
+        stage.nats.resume();
+      },
+    });
+  },
+);
