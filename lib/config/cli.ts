@@ -279,11 +279,14 @@ function flagsOf(role: Role): string[] {
   ]);
 }
 
+/** Options whose values may have credentials in them. */
+const URL_KEYS: readonly OptionKey[] = ["nats.url", "nats.proxy"];
+
 /** Whether a config file has a password, or the like, in it. */
 function holdsSecret(role: Role, { texts }: ConfigFile): boolean {
   return optionsOf(role).some(({ key, secret }) =>
     secret === true && texts.has(key)
-  ) || texts.get("nats.url")?.includes("@") === true;
+  ) || URL_KEYS.some((key) => texts.get(key)?.includes("@"));
 }
 
 /** What about the configuration a person should know. */
@@ -320,11 +323,14 @@ function collectNotices(role: Role, inputs: ConfigInputs): Notice[] {
       });
     }
   }
-  if (inputs.flags.get("nats.url")?.includes("@") === true) {
+  for (const { key, flag, env } of optionsOf(role)) {
+    if (!URL_KEYS.includes(key) || !inputs.flags.get(key)?.includes("@")) {
+      continue;
+    }
     notices.push({
       level: "warn",
-      text: "--nats-url has credentials in it, which other users of this " +
-        "machine can read in the list of processes: use NATS_URL instead",
+      text: `--${flag} has credentials in it, which other users of this ` +
+        `machine can read in the list of processes: use ${env} instead`,
     });
   }
   return notices;

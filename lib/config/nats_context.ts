@@ -29,6 +29,7 @@ const OPTION_OF = {
   cert: "nats.tls.cert",
   key: "nats.tls.key",
   tls_first: "nats.tls.first",
+  socks_proxy: "nats.proxy",
 } as const satisfies Readonly<Record<string, OptionKey>>;
 
 type Key = keyof typeof OPTION_OF;
@@ -223,7 +224,7 @@ function isKey(key: string): key is Key {
 
 /** Whether the value `text` of `key` is a secret itself. */
 function holdsSecret(key: Key, text: string): boolean {
-  if (key === "url") return text.includes("@");
+  if (key === "url" || key === "socks_proxy") return text.includes("@");
   return SECRETS.includes(key) && !/^(?:file|env):\/\//.test(text) ||
     SECRET_FILES.includes(key) && text.startsWith("data:");
 }

@@ -112,7 +112,7 @@ function parseUrl(text: string): NatsUrl | string {
 }
 
 /** The credentials of a URL, or what is wrong with them. */
-function parseUserInfo(userInfo: string): NatsUrls["auth"] | string {
+export function parseUserInfo(userInfo: string): NatsUrls["auth"] | string {
   const colon = userInfo.indexOf(":");
   const name = decode(colon < 0 ? userInfo : userInfo.slice(0, colon));
   const password = decode(colon < 0 ? "" : userInfo.slice(colon + 1));

@@ -242,6 +242,13 @@ export const OPTIONS = {
     default: "false",
     help: "Whether the TLS handshake comes before the broker's greeting",
   },
+  "nats.proxy": {
+    flag: "nats-proxy",
+    aliases: ["NATS_SOCKS_PROXY"],
+    type: types.proxyUrl,
+    help:
+      "Proxy that connects us to the brokers and looks up their names, socks5://host:port or http://host:port, with user:password@ if it wants that; none for none. HTTPS_PROXY and the like are not read",
+  },
   "nats.name": {
     flag: "nats-name",
     type: types.name,

@@ -6,10 +6,12 @@
  */
 
 import { type Address, parseAddress } from "../base/address.ts";
+import type { BrokerProxy } from "../base/broker_proxy.ts";
 import { Secret } from "../base/credentials.ts";
 import { type Forward, parseForward } from "./forward.ts";
 import { parseList } from "./list.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
+import { parseProxyUrl } from "./proxy_url.ts";
 import { keyProblem } from "../seal/key_problem.ts";
 import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
 import { type Network, parseNetwork } from "../base/network.ts";
@@ -255,6 +257,12 @@ export const natsUrls: OptionType<NatsUrls> = {
   placeholder: "URL[,URL...]",
   fileType: "list",
   parse: parseNatsUrls,
+};
+
+/** A proxy on the way to NATS, or none, which gives undefined. */
+export const proxyUrl: OptionType<BrokerProxy | undefined> = {
+  placeholder: "URL",
+  parse: parseProxyUrl,
 };
 
 /** A NATS subject to publish to or a queue group: tokens with dots between, no wildcards. */

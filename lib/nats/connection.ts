@@ -373,17 +373,20 @@ class NatsConnection implements NatsBus, TransportHost {
       ...address.websocket,
       authority: formatAddress(address),
     };
+    const { proxy } = this.#options;
     const hosts = await this.#hostsOf(broker, takeTurn, signal);
     return await tryInTurn(hosts, {
       attempt: (hostname, signal) =>
         takeTurn(
           {
             name: formatAddress({ host: hostname, port }),
-            kind: parseIp(hostname) === undefined ? "name" : "address",
+            kind: parseIp(proxy?.address.host ?? hostname) === undefined
+              ? "name"
+              : "address",
           },
           async (signal) =>
             await greet({
-              ...{ hostname, port, tlsName, websocket, signal },
+              ...{ hostname, port, tlsName, websocket, proxy, signal },
               tls: this.#tlsNow(),
             }),
           signal,
@@ -400,8 +403,10 @@ class NatsConnection implements NatsBus, TransportHost {
     takeTurn: TakeTurn,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const { resolve } = this.#options;
-    if (resolve === undefined || parseIp(host) !== undefined) return [host];
+    const { resolve, proxy } = this.#options;
+    const isPlain = resolve === undefined || proxy !== undefined ||
+      parseIp(host) !== undefined;
+    if (isPlain) return [host];
     let found: readonly string[];
     try {
       found = await takeTurn(

@@ -6,12 +6,14 @@
  */
 
 import type { WebSocketPlace } from "../base/broker_address.ts";
-import { messageOf } from "../base/errors.ts";
+import type { BrokerProxy } from "../base/broker_proxy.ts";
+import { isShortage, messageOf } from "../base/errors.ts";
 import { dialBroker } from "./dial.ts";
 import { Inbox } from "./inbox.ts";
 import { OP } from "./parser.ts";
 import { type BrokerInfo, parseBrokerInfo } from "./server_info.ts";
-import type { BrokerSocket, DialOptions } from "./socket.ts";
+import { passProxy, proxyError } from "./proxy.ts";
+import type { BrokerSocket, DialOptions, PlainSocket } from "./socket.ts";
 import { openWebSocket, type WebSocketRequest } from "./websocket.ts";
 
 /** A broker that has greeted us and can be worked with. */
@@ -32,6 +34,8 @@ export interface GreetOptions extends DialOptions {
   readonly tlsName: string;
   /** The WebSocket within which it speaks; undefined where it does without. */
   readonly websocket: (WebSocketRequest & WebSocketPlace) | undefined;
+  /** What connects us to it; undefined where the way is straight. */
+  readonly proxy: BrokerProxy | undefined;
 }
 
 /**
@@ -55,8 +59,8 @@ export function limitProblem({ maxPayload }: BrokerInfo): string | undefined {
  * @throws the reason of the signal when it aborts.
  */
 export async function greet(options: GreetOptions): Promise<Greeted> {
-  const { tls, tlsName, websocket, signal } = options;
-  const plain = await dialBroker(options);
+  const { tls, tlsName, websocket, proxy, signal } = options;
+  const plain = await dialFirst(options);
   let socket = plain.socket;
   let encrypted = false;
   const close = (): void => socket[Symbol.dispose]();
@@ -71,6 +75,10 @@ export async function greet(options: GreetOptions): Promise<Greeted> {
   signal.addEventListener("abort", close, { once: true });
   try {
     signal.throwIfAborted();
+    if (proxy !== undefined) {
+      const { hostname: host, port } = options;
+      await passProxy(socket, { proxy, target: { host, port } });
+    }
     if (websocket?.tls ?? tls?.first) await secure();
     signal.throwIfAborted();
     if (websocket !== undefined) {
@@ -99,6 +107,21 @@ export async function greet(options: GreetOptions): Promise<Greeted> {
     throw error;
   } finally {
     signal.removeEventListener("abort", close);
+  }
+}
+
+/** Connects to what comes first on the way: the broker, or the proxy. */
+async function dialFirst(options: GreetOptions): Promise<PlainSocket> {
+  const { proxy, signal } = options;
+  if (proxy === undefined) return await dialBroker(options);
+  const { host: hostname, port } = proxy.address;
+  try {
+    return await dialBroker({ ...options, hostname, port });
+  } catch (error) {
+    signal.throwIfAborted();
+    // Of a want of descriptors the search makes something else.
+    if (isShortage(error)) throw error;
+    throw proxyError(proxy, messageOf(error), error);
   }
 }
 

@@ -16,6 +16,7 @@ import {
   usernamePasswordAuthenticator,
 } from "@nats-io/nats-core/internal";
 import type { BrokerAddress } from "../base/broker_address.ts";
+import type { BrokerProxy } from "../base/broker_proxy.ts";
 import { quote } from "../base/text.ts";
 import type { Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
@@ -66,6 +67,8 @@ export interface NatsOptions {
    * Without it, or when it fails, the runtime finds them.
    */
   readonly resolve?: (host: string, signal: AbortSignal) => Promise<string[]>;
+  /** A proxy that connects us to each of them, and looks up its name. */
+  readonly proxy?: BrokerProxy | undefined;
   /** How to log in; without it, not at all. */
   readonly credentials?: Credentials;
   /** TLS. Without it, TLS is used when the broker demands it. */

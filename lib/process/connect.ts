@@ -6,6 +6,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { untilAborted } from "../base/abort.ts";
+import { formatAddress } from "../base/address.ts";
 import type { NatsConfig } from "../config/config.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
 import type { LinkReserve } from "../nats/options.ts";
@@ -47,7 +48,8 @@ export async function openNats(
   },
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);
-  const { servers, ignoreDiscovered, connectTimeout, pingInterval } = config;
+  const { servers, ignoreDiscovered, proxy, connectTimeout, pingInterval } =
+    config;
   const refresh = await loginReader(
     config,
     options.pipes,
@@ -57,6 +59,7 @@ export async function openNats(
     ...options,
     servers,
     ignoreDiscovered,
+    proxy,
     resolve: (host, signal) => untilAborted(lookUp(host), signal),
     ...refresh(),
     refresh,
@@ -65,7 +68,10 @@ export async function openNats(
     onAttemptFailed: ({ server, reason, failures }) =>
       log.warn("cannot connect to NATS", { server, why: reason, failures }),
   });
-  log.info("connected to NATS", { server: bus.server });
+  log.info("connected to NATS", {
+    server: bus.server,
+    proxy: proxy && formatAddress(proxy.address),
+  });
   bus.onLink((event) => {
     switch (event.type) {
       case "up":

@@ -95,6 +95,13 @@ Deno.test("a context says where NATS is and how to log in, as each of its keys d
       auth: { kind: "jwt", jwt: "j", seed: "s" },
     }],
     [{ user_jwt: "j" }, { auth: { kind: "jwt", jwt: "j" } }],
+    [{ url: "a", socks_proxy: `socks5://ann:${HIDDEN}@p` }, {
+      proxy: {
+        kind: "socks5",
+        address: { host: "p", port: 1080 },
+        login: { user: "ann", password: HIDDEN },
+      },
+    }],
     [{ tls_first: true }, { tls: { first: true, required: true } }],
     [{ ca: "~/$DIR/ca", cert: "c", key: "file://k" }, {
       tls: {
@@ -152,6 +159,10 @@ Deno.test("a context that cannot be used is refused by its keys, and no secret i
     [{ tls_first: "x" }, `${place("tls_first")}"x" is neither true nor false`],
     [{ tls_first: 1 }, `${place("tls_first")}the number "1" where there must`],
     [{ url: "http://a" }, `${place("url")}"http://a" is no NATS URL: its sch`],
+    [
+      { socks_proxy: `https://a:${HIDDEN}@p` },
+      `${place("socks_proxy")}"https://***@p" is no proxy's URL, such as`,
+    ],
     [{ token: "op://v/i/f" }, `${place("token")}op:// is not supported: it`],
     [{ creds: "nsc://o/a/u" }, `${place("creds")}nsc:// is not supported: it`],
     [{ creds: "https://x" }, `${place("creds")}https:// is not known: write`],
@@ -229,6 +240,7 @@ Deno.test("the files with secrets that a context consists of are told", () => {
     [{ url: "nats://a", creds: "/c" }, []],
     [{ token: "t" }, [path]],
     [{ url: "nats://t@a" }, [path]],
+    [{ url: "nats://a", socks_proxy: "socks5://u:p@a" }, [path]],
     [{ user_jwt: "j" }, [path]],
     [{ nkey: "data:;base64,c2VlZA==" }, [path]],
     [{ token: "env://SECRET" }, []],

@@ -43,6 +43,8 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "Upgrade: websocket",
   "Connection: Upgrade",
   "Sec-WebSocket-Key: …",
+  "CONNECT … HTTP/1.1",
+  "Proxy-Authorization: Basic …",
   "sproxy mac",
   "sproxy … lane",
   "# public key: … … ",

@@ -1,0 +1,301 @@
+/** Brokers that only a proxy leads to: ours in many moods, and real ones where they are installed. */
+import assert from "node:assert/strict";
+import { Secret } from "../lib/base/credentials.ts";
+import { parseProxyUrl } from "../lib/config/proxy_url.ts";
+import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
+import type { NatsOptions } from "../lib/nats/options.ts";
+import { brokers } from "../tests/support/brokers.ts";
+import { payload } from "../tests/support/link_log.ts";
+import { locate } from "../tools/find_or_install.ts";
+import { type Endpoint, formatAddress, freePort } from "./support/addresses.ts";
+import { expectEcho } from "./support/chaos_flow.ts";
+import { Folder } from "./support/folder.ts";
+import { integrationTest } from "./support/integration_test.ts";
+import { NatsProxy } from "./support/nats_proxy.ts";
+import { startNatsServer } from "./support/nats_server.ts";
+import { spawn } from "./support/processes.ts";
+import { startClient, startServer } from "./support/roles.ts";
+import { startEcho } from "./support/targets.ts";
+import { dial } from "./support/transfer.ts";
+import { eventually } from "./support/waits.ts";
+
+const MIB = 1024 * 1024;
+
+/** A broker that nobody but the proxy knows. */
+const BROKER = "broker.test:4222";
+
+const KINDS = ["socks5", "http"] as const;
+
+const TLS = new URL("../tests/testdata/tls/", import.meta.url).pathname;
+const CA = Deno.readTextFileSync(`${TLS}ca.pem`);
+const CLIENT = {
+  identity: {
+    cert: Deno.readTextFileSync(`${TLS}client.pem`),
+    key: new Secret(Deno.readTextFileSync(`${TLS}client.key`)),
+  },
+};
+const TLS_BLOCK =
+  `tls { cert_file: "${TLS}server.pem", key_file: "${TLS}server.key", ca_file: "${TLS}ca.pem" }`;
+
+/** Sends something to itself and reads it again. */
+async function exercise(bus: NatsBus): Promise<void> {
+  const heard = Promise.withResolvers<number>();
+  using _all = bus.subscribe("x", ({ data }) => heard.resolve(data.length));
+  bus.publish("x", payload(new Uint8Array(100_000)));
+  assert.equal(await heard.promise, 100_000);
+}
+
+/** Why the first attempt at `url` by way of `proxy` fails. */
+async function failure(url: string, proxy: string): Promise<string> {
+  const failed = Promise.withResolvers<string>();
+  const stop = new AbortController();
+  await assert.rejects(connectNats({
+    servers: brokers(url),
+    proxy: parseProxyUrl(proxy),
+    signal: stop.signal,
+    onAttemptFailed: ({ reason }) => {
+      failed.resolve(reason);
+      stop.abort(new Error("failed"));
+    },
+  }));
+  return await failed.promise;
+}
+
+for (const kind of KINDS) {
+  integrationTest(
+    `${kind}: a tunnel whose roles reach NATS by a proxy, which alone knows the broker's name`,
+    async () => {
+      await using nats = await startNatsServer();
+      await using proxy = new NatsProxy({
+        leads: { [BROKER]: nats.port },
+        login: "ann:pass:word",
+      });
+      await using echo = startEcho();
+      const url = `nats://${BROKER}`;
+      const env = { NATS_PROXY: `${kind}://ann:pass%3Aword@${proxy.address}` };
+      await using server = await startServer(url, { env });
+      await using client = await startClient(url, {
+        env,
+        target: echo.address,
+      });
+      using conn = await dial(client.endpoint);
+      await expectEcho(conn, {
+        seed: 1,
+        size: 16 * MIB,
+        meanwhile: async (arrivals) => {
+          await arrivals.reached(4 * MIB);
+          await nats.restart();
+        },
+      });
+      assert.deepEqual(new Set(proxy.asked), new Set([BROKER]));
+      const connected = await client.entry(({ msg }) =>
+        msg === "connected to NATS"
+      );
+      assert.equal(connected.proxy, proxy.address);
+      for (const { process } of [server, client]) {
+        assert.ok(!process.lines.join("\n").includes("word"));
+      }
+    },
+  );
+
+  for (
+    const [what, url, websocket, tls] of [
+      ["TLS", "tls://localhost:1", undefined, { ca: CA }],
+      ["TLS with a certificate of ours", "tls://localhost:1", undefined, {
+        ca: CA,
+        ...CLIENT,
+      }],
+      ["a WebSocket", "ws://localhost:1", "no_tls: true", undefined],
+      ["a WebSocket within TLS", "wss://localhost:1", TLS_BLOCK, { ca: CA }],
+    ] as const
+  ) {
+    integrationTest(`${kind}: ${what} through a proxy`, async () => {
+      await using nats = await startNatsServer(
+        websocket === undefined ? { config: TLS_BLOCK } : { websocket },
+      );
+      const port = websocket === undefined ? nats.port : nats.websocketPort;
+      await using proxy = new NatsProxy({ leads: { "localhost:1": port } });
+      await using bus = await connectNats({
+        servers: brokers(url),
+        proxy: parseProxyUrl(`${kind}://${proxy.address}`),
+        ...(tls && { tls }),
+      });
+      await exercise(bus);
+    });
+  }
+
+  integrationTest(
+    `${kind}: what is wrong with a proxy, or beyond it, is told with its name`,
+    async () => {
+      await using proxy = new NatsProxy({ leads: {}, login: "ann:right" });
+      const at = proxy.address;
+      for (
+        const [login, problem] of [
+          ["", "it wants a user and a password: give them in its URL"],
+          ["ann:wrong@", "it refuses our user and password"],
+          [
+            "ann:right@",
+            kind === "http"
+              ? "it does not connect us: HTTP 403 Forbidden"
+              : "it does not connect us: its rules do not allow it",
+          ],
+        ] as const
+      ) {
+        assert.equal(
+          await failure(`nats://${BROKER}`, `${kind}://${login}${at}`),
+          `the proxy ${at}: ${problem}`,
+        );
+      }
+      assert.deepEqual(proxy.asked, [BROKER]);
+      assert.match(
+        await failure(`nats://${BROKER}`, `${kind}://127.0.0.1:${freePort()}`),
+        /^the proxy 127\.0\.0\.1:\d+: .*refused/,
+      );
+    },
+  );
+
+  for (
+    const [what, answer, problem] of [
+      ["garbage", "garbage\r\n", /answers with no (SOCKS 5|HTTP)$/],
+      ["nothing", "", /closed the connection instead of an answer$/],
+      ["half an answer", kind === "http" ? "HTTP/1.1 2" : "\x05", /closed/],
+    ] as const
+  ) {
+    integrationTest(
+      `${kind}: a proxy that answers ${what} is refused`,
+      async () => {
+        await using proxy = new NatsProxy({
+          leads: {},
+          answer: new TextEncoder().encode(answer),
+        });
+        assert.match(
+          await failure(`nats://${BROKER}`, `${kind}://${proxy.address}`),
+          problem,
+        );
+      },
+    );
+  }
+}
+
+integrationTest(
+  "a proxy that hangs costs the time of a dial, and is ended with it",
+  async () => {
+    using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    await assert.rejects(
+      connectNats({
+        servers: brokers(`nats://${BROKER}`),
+        proxy: parseProxyUrl(`socks5://127.0.0.1:${silent.addr.port}`),
+        dialTimeout: 200,
+        connectTimeout: 700,
+      }),
+      /NATS at broker\.test:4222: no answer within 0\.2 s/,
+    );
+  },
+);
+
+integrationTest(
+  "the proxy of a context, and NATS_SOCKS_PROXY, are used; HTTPS_PROXY and ALL_PROXY are not",
+  async () => {
+    await using nats = await startNatsServer();
+    await using proxy = new NatsProxy({ leads: { [BROKER]: nats.port } });
+    await using home = await Folder.make();
+    const url = `socks5://${proxy.address}`;
+    const path = await home.write(
+      "mine.json",
+      JSON.stringify({ url: BROKER, socks_proxy: url }),
+    );
+    const env = { HOME: home.path };
+    for (
+      const options of [
+        { args: ["--context", path], env },
+        {
+          args: ["--nats-url", BROKER],
+          env: { ...env, NATS_SOCKS_PROXY: url },
+        },
+      ]
+    ) {
+      const before = proxy.asked.length;
+      await using _server = await startServer(undefined, options);
+      assert.equal(proxy.asked.length, before + 1);
+    }
+    // A port that nobody listens at.
+    const dead = `http://127.0.0.1:${freePort()}`;
+    await using server = await startServer(nats.url, {
+      env: { HTTPS_PROXY: dead, HTTP_PROXY: dead, ALL_PROXY: dead },
+    });
+    assert.ok(!server.process.ended);
+  },
+);
+
+const TINYPROXY = await locate("tinyproxy");
+const MICROSOCKS = await locate("microsocks");
+
+/** Waits until somebody listens there. */
+async function whenListening(endpoint: Endpoint): Promise<void> {
+  await eventually(
+    () =>
+      Deno.connect(endpoint).then(
+        (conn) => {
+          conn.close();
+          return true;
+        },
+        () => false,
+      ),
+    () => `nobody listens at ${formatAddress(endpoint)}`,
+  );
+}
+
+/** The bus of a broker by way of a real proxy works, also after a restart. */
+async function expectThrough(
+  proxy: string,
+  options: Partial<NatsOptions> = {},
+): Promise<void> {
+  await using nats = await startNatsServer();
+  await using bus = await connectNats({
+    ...options,
+    servers: brokers(`nats://localhost:${nats.port}`),
+    proxy: parseProxyUrl(proxy),
+    connectTimeout: 30_000,
+  });
+  await exercise(bus);
+  const up = Promise.withResolvers<void>();
+  bus.onLink(({ type }) => type === "up" && up.resolve());
+  await nats.restart();
+  await up.promise;
+  await exercise(bus);
+}
+
+integrationTest("NATS by way of tinyproxy", async () => {
+  await using home = await Folder.make();
+  const port = freePort();
+  const config = await home.write(
+    "tinyproxy.conf",
+    `Port ${port}\nListen 127.0.0.1\nBasicAuth ann secret\nTimeout 60\n`,
+  );
+  await using _proxy = spawn(TINYPROXY ?? "", { args: ["-d", "-c", config] });
+  const endpoint = { hostname: "127.0.0.1", port };
+  await whenListening(endpoint);
+  await expectThrough(`http://ann:secret@127.0.0.1:${port}`);
+  assert.match(
+    await failure("nats://localhost:1", `http://127.0.0.1:${port}`),
+    /wants a user and a password/,
+  );
+}, { ignore: TINYPROXY === undefined });
+
+integrationTest("NATS by way of microsocks", async () => {
+  const port = freePort();
+  await using _proxy = spawn(MICROSOCKS ?? "", {
+    args: ["-i", "127.0.0.1", "-p", `${port}`, "-u", "ann", "-P", "secret"],
+  });
+  await whenListening({ hostname: "127.0.0.1", port });
+  const url = `socks5h://ann:secret@127.0.0.1:${port}`;
+  await expectThrough(url);
+  assert.match(
+    await failure(`nats://localhost:${freePort()}`, url),
+    /does not connect us: the connection was refused/,
+  );
+  assert.match(
+    await failure("nats://localhost:1", `socks5://127.0.0.1:${port}`),
+    /wants a user and a password/,
+  );
+}, { ignore: MICROSOCKS === undefined });
