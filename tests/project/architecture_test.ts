@@ -16,15 +16,17 @@ const ROOMS = {
   tunnel: ["wire", "base"],
   net: ["base"],
   nats: ["base"],
+  front: ["base"],
   session: ["tunnel", "seal", "wire", "net", "nats", "base"],
-  config: ["seal", "wire", "base"],
-  client: ["session", "tunnel", "seal", "wire", "net", "nats", "base"],
+  config: ["front", "seal", "wire", "base"],
+  client: ["session", "front", "tunnel", "seal", "wire", "net", "nats", "base"],
   server: ["session", "tunnel", "seal", "wire", "net", "nats", "base"],
   process: [
     "client",
     "server",
     "config",
     "session",
+    "front",
     "tunnel",
     "seal",
     "wire",
@@ -38,7 +40,7 @@ const ROOMS = {
  * Rooms without Deno, NATS, clock or `await`: what happened and the time go
  * in, what follows comes out.
  */
-const PURE: readonly string[] = ["base", "wire", "seal", "tunnel"];
+const PURE: readonly string[] = ["base", "wire", "seal", "tunnel", "front"];
 
 /** Packages a pure room may import: what comes out depends on what goes in alone. */
 const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = {

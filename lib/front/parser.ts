@@ -1,0 +1,108 @@
+/**
+ * What the front-ends of a client have in common: bytes of an application go
+ * in, what it asks for and what it is to be told come out.
+ *
+ * @module
+ */
+import type { Address } from "../base/address.ts";
+import type { Reason } from "../base/errors.ts";
+
+/** What is spoken at a front-end. */
+export type FrontKind = "socks" | "http-proxy";
+
+/** The most that an application may say until its request is whole, in bytes: what most HTTP servers take. */
+export const MAX_HEAD_BYTES = 16 * 1024;
+
+/** An application asks for a connection to a target. */
+export interface FrontRequest {
+  /** The target; its name is for the server to look up. */
+  readonly target: Address;
+  /** What the application is told once it is connected; empty where that is nothing. */
+  readonly accepted: Uint8Array;
+  /** What it has said for the target already. */
+  readonly early: Uint8Array;
+  /** What it is told when that comes to nothing; its connection ends then. */
+  refused(reason: Reason): Uint8Array;
+}
+
+/** What follows from what an application has said. */
+export type FrontStep =
+  /** It is to say more. */
+  | { readonly type: "more"; readonly answer: Uint8Array }
+  | {
+    readonly type: "request";
+    /** What it is told before the target is asked for. */
+    readonly answer: Uint8Array;
+    readonly request: FrontRequest;
+  }
+  | {
+    /** Nothing comes of it: it is told the answer, and its connection ends. */
+    readonly type: "end";
+    readonly answer: Uint8Array;
+    /** What was wrong, for the log; undefined where that is part of the protocol. */
+    readonly why: string | undefined;
+  };
+
+/** Takes what an application says, in whatever pieces; nothing after a request or an end. */
+export interface FrontParser {
+  /** The next bytes. */
+  push(bytes: Uint8Array): FrontStep;
+}
+
+/** No bytes. */
+export const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** Bytes that are put together until they are enough. */
+export class Gathered {
+  #room = new Uint8Array(512);
+  #start = 0;
+  #end = 0;
+
+  /** What is there and was not taken. */
+  get bytes(): Uint8Array {
+    return this.#room.subarray(this.#start, this.#end);
+  }
+
+  /** Adds a copy of `bytes`. */
+  add(bytes: Uint8Array): void {
+    const end = this.#end + bytes.length;
+    if (end > this.#room.length) {
+      const larger = new Uint8Array(Math.max(end, 2 * this.#room.length));
+      larger.set(this.#room.subarray(0, this.#end));
+      this.#room = larger;
+    }
+    this.#room.set(bytes, this.#end);
+    this.#end = end;
+  }
+
+  /** Takes the next `count` bytes, which are there. */
+  take(count: number): Uint8Array {
+    this.#start += count;
+    return this.#room.subarray(this.#start - count, this.#start);
+  }
+
+  /** A copy of what was not taken. */
+  rest(): Uint8Array {
+    return this.bytes.slice();
+  }
+}
+
+/** What a program speaks whose first byte came to a port that speaks something else; undefined for what is not known. */
+export function languageOf(first: number): string | undefined {
+  if (first === 4 || first === 5) return "SOCKS";
+  if (first === 0x16) return "TLS";
+  return first >= 0x41 && first <= 0x5a ? "HTTP" : undefined;
+}
+
+/** One after the other. */
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(
+    parts.reduce((length, part) => length + part.length, 0),
+  );
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
