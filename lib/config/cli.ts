@@ -249,8 +249,8 @@ function unknownFlag(role: Role, arg: string): UsageError {
 /** What the person who wrote the unknown `flag` may have wanted. */
 function hintFor(role: Role, flag: string): string {
   const wanted = flag.replace(/^-+/, "");
-  const secret = optionsOf(role).find(({ key, secret }) =>
-    secret === true && key.replaceAll(".", "-") === wanted
+  const secret = optionsOf(role).find(({ env, secret }) =>
+    secret === true && env.toLowerCase().replaceAll("_", "-") === wanted
   );
   if (secret !== undefined) {
     return ` (a secret is given by the variable ${secret.env})`;

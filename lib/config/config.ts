@@ -9,7 +9,7 @@
 
 import { type ClientEntry, clientsOfKeys, duplicatesIn } from "./clients.ts";
 import type { ConfigFile } from "./file.ts";
-import type { Forward } from "./forward.ts";
+import { frontsAt, type WayIn } from "./fronts.ts";
 import { originalForward, problemsWith, withHome } from "./forwards.ts";
 import { ListError } from "./list.ts";
 import { CONTEXT_OPTIONS, type NatsContext } from "./nats_context.ts";
@@ -29,6 +29,7 @@ import { MAX_WORKERS, path, secretPath, secretPaths } from "./types.ts";
 import { type BrokerAddress, formatBroker } from "../base/broker_address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
+import { MAX_LOGIN_BYTES } from "../front/login.ts";
 import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
 import { quote, redactUrl } from "../base/text.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
@@ -110,11 +111,14 @@ export type ServerConfig = RoleConfig<"server"> & {
   readonly clients: readonly ClientEntry[];
 };
 
+/** The options that say where a client listens, and what for. */
+type WayInKey = "listenAddr" | "remoteAddr" | "socks" | "httpProxy";
+
 /** The client's configuration: where it listens, and what for, is in its forwards. */
 export type ClientConfig = Omit<RoleConfig<"client">, "client"> & {
   readonly client:
-    & Omit<Section<"client", "client">, "listenAddr" | "remoteAddr">
-    & { readonly forwards: readonly Forward[] };
+    & Omit<Section<"client", "client">, WayInKey | "forwards">
+    & { readonly forwards: readonly WayIn[] };
 };
 
 /** The configuration of each role. */
@@ -293,48 +297,54 @@ function section<P extends string, R extends Role = Role>(
 /** A client's section, with all places to listen at as forwards. */
 function clientSection(
   values: Values,
-  forwards: readonly Forward[],
+  forwards: readonly WayIn[],
 ): ClientConfig["client"] {
-  const { listenAddr: _, remoteAddr: __, ...rest } = section<
-    "client",
-    "client"
-  >(
-    values,
-    "client",
-  );
+  const {
+    listenAddr: _,
+    remoteAddr: __,
+    socks: ___,
+    httpProxy: ____,
+    ...rest
+  } = section<"client", "client">(values, "client");
   return { ...rest, forwards };
 }
 
 /**
  * Where a client listens, and what for. The place of the original is one more,
- * but not where forwards are given and nobody asked for that one: it stands
- * open to every interface.
+ * but not where others are given and nobody asked for that one: it stands open
+ * to every interface.
  */
-function forwardsOf(values: Values, inputs: ConfigInputs): readonly Forward[] {
+function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
   const isGiven = (...keys: readonly OptionKey[]): boolean =>
     ALL_OPTIONS.some((option) =>
       keys.includes(option.key) && findGiven(option, inputs) !== undefined
     );
   const listed = isGiven("client.forwards") ? undefined : inputs.file?.forwards;
-  const forwards = listed ?? values["client.forwards"] ?? [];
+  const others = [
+    ...listed ?? values["client.forwards"] ?? [],
+    ...frontsAt("socks", values["client.socks"] ?? []),
+    ...frontsAt("http-proxy", values["client.http_proxy"] ?? []),
+  ];
   const { "client.listen_addr": listen, "client.remote_addr": target } = values;
-  const original = forwards.length === 0 ||
+  const original = others.length === 0 ||
     isGiven("client.listen_addr", "client.remote_addr");
   return withHome([
     ...original && listen && target ? [originalForward(listen, target)] : [],
-    ...forwards,
+    ...others,
   ], inputs.env("HOME"));
 }
 
 /** Options that are nothing without another, and how to give that one where no flag does. */
 const COMPANIONS: readonly (readonly [
-  set: OptionKeyOf,
-  needed: OptionKeyOf,
+  set: keyof Values,
+  needed: keyof Values,
   hint?: string,
 ])[] = [
   ["nats.user", "nats.password", " (NATS_PASSWORD)"],
   ["nats.password", "nats.user"],
   ["nats.seed", "nats.jwt", " (NATS_JWT)"],
+  ["client.socks_user", "client.socks_password", " (SOCKS_PASSWORD)"],
+  ["client.socks_password", "client.socks_user"],
   ["nats.tls.cert", "nats.tls.key"],
   ["nats.tls.key", "nats.tls.cert"],
 ];
@@ -391,11 +401,33 @@ function* conflictsIn(
       `longer than two times ${pingText}, so a silence could not be told ` +
       "from an answer";
   }
+  yield* frontLoginProblems(values);
   const id = values["client.id"];
   const longest = MAX_TOKEN_LENGTH - `-${MAX_WORKERS}`.length;
   if (id !== undefined && values.workers !== 1 && id.length > longest) {
     yield `client.id (${quote(id)}) is longer than ${longest} characters, ` +
       "which with several workers is the most: each adds its number";
+  }
+}
+
+/** What keeps user and password from being said in SOCKS or to an HTTP proxy, a sentence each. */
+function* frontLoginProblems(values: Values): Generator<string> {
+  const user = values["client.socks_user"] ?? "";
+  const password = values["client.socks_password"]?.reveal() ?? "";
+  if (user.includes(":")) {
+    yield `client.socks_user (${
+      quote(user)
+    }) has a colon in it, which ends a user in HTTP`;
+  }
+  for (
+    const [key, text] of [
+      ["client.socks_user", user],
+      ["client.socks_password", password],
+    ] as const
+  ) {
+    const { length } = new TextEncoder().encode(text);
+    if (length <= MAX_LOGIN_BYTES) continue;
+    yield `${key} has ${length} bytes: SOCKS takes ${MAX_LOGIN_BYTES} at most`;
   }
 }
 

@@ -23,23 +23,25 @@ export function textOf(
     readonly problems: Problems;
   },
 ): string {
-  const { fileType } = type;
+  const { fileType, itemType } = type;
   if (typeof value === "string") return value;
   const scalar = typeof value;
-  if (fileType === scalar) return String(value);
+  if (fileType === scalar || itemType === scalar) return String(value);
   // What is wrong as text, too, is refused as that, which says more.
   if (/number|boolean/.test(scalar) && !canParse(type, String(value))) {
     return String(value);
   }
   if (fileType === "list" && Array.isArray(value)) {
+    const isItem = (item: unknown): boolean =>
+      typeof item === "string" || typeof item === itemType;
     const wrong = value.flatMap((item, index) =>
-      typeof item === "string" ? [] : [
+      isItem(item) ? [] : [
         `${placeOf(`[${index}]`)}: ${
           describe(item)
         } where there must be a string`,
       ]
     );
-    const texts = value.filter((item) => typeof item === "string");
+    const texts = value.filter(isItem);
     if (texts.length === 0 && wrong.length > 0) throw new UsageError(wrong);
     problems.add(...wrong);
     return texts.join(",");

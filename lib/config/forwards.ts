@@ -23,6 +23,7 @@ import {
   parseListening,
   parseTarget,
 } from "./forward.ts";
+import type { WayIn } from "./fronts.ts";
 import { expandHome } from "./sources.ts";
 import * as types from "./types.ts";
 
@@ -94,9 +95,9 @@ export function originalForward(listen: Address, target: Address): Forward {
 
 /** `forwards`, with the `home` for a `~` at the start of a path. */
 export function withHome(
-  forwards: readonly Forward[],
+  forwards: readonly WayIn[],
   home: string | undefined,
-): readonly Forward[] {
+): readonly WayIn[] {
   return forwards.map((forward) => {
     const { listen } = forward;
     if (!("path" in listen)) return forward;
@@ -106,16 +107,22 @@ export function withHome(
 
 /** What keeps `forwards` from being used together, a sentence each. */
 export function* problemsWith(
-  forwards: readonly Forward[],
+  forwards: readonly WayIn[],
 ): Generator<string> {
   if (forwards.length > MAX_FORWARDS) {
     yield `There are ${forwards.length} forwards: ${MAX_FORWARDS} are the most, ranges counted port by port`;
   }
-  const seen = new Set<string>();
-  for (const { listen } of forwards) {
+  const seen = new Map<string, WayIn>();
+  for (const forward of forwards) {
+    const { listen, origin } = forward;
     const shown = formatPlace(listen);
-    if (seen.has(shown)) yield `Two forwards listen at ${shown}`;
-    if (!isAnyPort(listen)) seen.add(shown);
+    const other = seen.get(shown);
+    if (other !== undefined) {
+      yield "front" in other || "front" in forward
+        ? `${other.origin} and ${origin} both listen at ${shown}`
+        : `Two forwards listen at ${shown}`;
+    }
+    if (!isAnyPort(listen)) seen.set(shown, forward);
     if (!("path" in listen)) continue;
     const length = new TextEncoder().encode(listen.path).length;
     if (length > MAX_UNIX_PATH) {

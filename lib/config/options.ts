@@ -114,6 +114,38 @@ export const OPTIONS = {
     help:
       "A place to listen at, and the target that the server dials for its connections, such as 5432:db:5432, *:8080:web:80, 8000-8010:host:8000-8010 or /run/db.sock:db:5432 (a Unix socket); BIND is localhost unless given, port 0 any free one",
   },
+  "client.socks": {
+    flag: "socks",
+    short: "D",
+    env: "SOCKS_LISTEN",
+    type: types.frontPlaces,
+    default: "",
+    repeatable: true,
+    help:
+      "Where applications say in SOCKS (5, 4 or 4a) what the server is to dial, such as 1080; BIND is localhost unless given",
+  },
+  "client.http_proxy": {
+    flag: "http-proxy",
+    // Not HTTP_PROXY: that names the proxy that a program is to use.
+    env: "HTTP_PROXY_LISTEN",
+    type: types.frontPlaces,
+    default: "",
+    repeatable: true,
+    help:
+      "Where applications say it to an HTTP proxy (CONNECT, and http:// addresses), such as 3128; BIND is localhost unless given",
+  },
+  "client.socks_user": {
+    flag: "socks-user",
+    type: types.name,
+    help:
+      "User that applications have to name to socks and http_proxy, with client.socks_password",
+  },
+  "client.socks_password": {
+    env: "SOCKS_PASSWORD",
+    type: types.secret,
+    secret: true,
+    help: "Password of that user",
+  },
   "client.listen_addr": {
     flag: "listen-addr",
     type: types.listenAddress,

@@ -8,7 +8,9 @@
 import { type Address, parseAddress } from "../base/address.ts";
 import type { BrokerProxy } from "../base/broker_proxy.ts";
 import { Secret } from "../base/credentials.ts";
+import type { Place } from "../base/place.ts";
 import { type Forward, parseForward } from "./forward.ts";
+import { parseFrontPlace } from "./fronts.ts";
 import { parseList } from "./list.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { parseProxyUrl } from "./proxy_url.ts";
@@ -30,6 +32,8 @@ export interface OptionType<T> {
   readonly placeholder: string;
   /** What a config file may have in place of a string, if anything. */
   readonly fileType?: "number" | "boolean" | "list";
+  /** What a list there, or a value in place of it, may have in place of strings. */
+  readonly itemType?: "number";
   /**
    * The value in `text`.
    *
@@ -160,6 +164,14 @@ export const forwards: OptionType<readonly Forward[]> = {
   placeholder: "[BIND:]PORT:HOST:HOSTPORT",
   fileType: "list",
   parse: (text) => text === "" ? [] : parseList(text, parseForward).flat(),
+};
+
+/** Places where front-ends listen, separated by commas; an empty text is an empty list. */
+export const frontPlaces: OptionType<readonly Place[]> = {
+  placeholder: "[BIND:]PORT",
+  fileType: "list",
+  itemType: "number",
+  parse: (text) => text === "" ? [] : parseList(text, parseFrontPlace),
 };
 
 /** The path of a file. That it exists is for its reader to find out. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { MAX_STRANGERS } from "../client/fronts.ts";
 import { countDescriptors, type DescriptorSource } from "../net/descriptors.ts";
 
 /**
@@ -31,12 +32,17 @@ const STATUS_CONNECTIONS = 32;
 /** The share of all that are free that they may have, and how many it is at least. */
 const STATUS_SHARE = { part: 1 / 8, least: 2 } as const;
 
+/** The share of all that are free for connections at front-ends whose request is not whole, and how many it is at least. */
+const STRANGERS_SHARE = { part: 1 / 8, least: 4 } as const;
+
 /** What of a process takes descriptors. */
 export interface Consumers {
   /** Threads that do the work, each with its connection to NATS. */
   readonly workers: number;
   /** Places where each of them listens. */
   readonly listeners: number;
+  /** Whether some of these are front-ends. */
+  readonly fronts?: boolean;
   /** Whether the status is served. */
   readonly status: boolean;
   /** Most tunnels that are wanted. */
@@ -49,6 +55,8 @@ export interface DescriptorPlan {
   readonly tunnels: number | undefined;
   /** Most status connections at once. */
   readonly statusConnections: number;
+  /** Most connections at once at front-ends whose request is not whole; 0 where there are no front-ends. */
+  readonly strangers: number;
   /** The line that tells of it. */
   readonly notice: {
     readonly level: "info" | "warn";
@@ -62,24 +70,30 @@ export function planDescriptors(
   consumers: Consumers,
   source: DescriptorSource | undefined,
 ): DescriptorPlan {
-  const { workers, maxTunnels } = consumers;
+  const { workers, maxTunnels, fronts = false } = consumers;
+  const mostStrangers = fronts ? workers * MAX_STRANGERS : 0;
   if (source === undefined) {
     const text =
       "the limit on open files is not known (with --allow-read=/dev/null it is, save on Windows): a lack of them shows only when it is there";
     return {
       tunnels: undefined,
       statusConnections: STATUS_CONNECTIONS,
+      strangers: mostStrangers,
       notice: { level: "info", text, about: {} },
     };
   }
   const { free, limit } = countDescriptors(
     source,
-    maxTunnels + vitalDescriptors(consumers, STATUS_CONNECTIONS),
+    maxTunnels + mostStrangers +
+      vitalDescriptors(consumers, STATUS_CONNECTIONS),
   );
-  const { part, least } = STATUS_SHARE;
-  const share = Math.max(least, Math.floor(free * part));
-  const statusConnections = Math.min(STATUS_CONNECTIONS, share);
-  const left = free - vitalDescriptors(consumers, statusConnections);
+  const shareOf = (
+    { part, least }: { readonly part: number; readonly least: number },
+  ): number => Math.max(least, Math.floor(free * part));
+  const statusConnections = Math.min(STATUS_CONNECTIONS, shareOf(STATUS_SHARE));
+  const strangers = Math.min(mostStrangers, shareOf(STRANGERS_SHARE));
+  const left = free - strangers -
+    vitalDescriptors(consumers, statusConnections);
   // Each worker may have one: with too few for that, it is tried.
   const tunnels = Math.max(workers, left);
   const about = {
@@ -103,6 +117,7 @@ export function planDescriptors(
   return {
     tunnels: limit === undefined ? undefined : tunnels,
     statusConnections,
+    strangers,
     notice,
   };
 }

@@ -19,8 +19,8 @@ const OTHERS = 0o006;
 
 /** What else than the configuration there is to know. */
 export interface Surroundings {
-  /** Where a client listens, as the system has it. */
-  readonly listensAt: readonly string[];
+  /** Where each of a client's ways in listens, as the system has it. */
+  readonly listensAt: readonly (readonly string[])[];
   /** The files of the configuration that hold secrets. */
   readonly secretFiles: readonly string[];
   /** The mode of a file; undefined where that is not known. */
@@ -33,9 +33,7 @@ export function* exposures(
   { listensAt, secretFiles, modeOf }: Surroundings,
 ): Generator<string> {
   if (config.role === "client") {
-    if (config.client.allowFrom.length === 0 && listensAt.some(isEverywhere)) {
-      yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, 127.0.0.1:PORT in its place keeps it to this machine)";
-    }
+    yield* wayInExposures(config.client, listensAt);
   } else if (
     config.server.allowTarget.length === 0 &&
     !(hasKeys(config) && config.clients.every(({ allow }) => allow))
@@ -52,6 +50,27 @@ export function* exposures(
     yield `secret file readable by others: ${
       quote(path)
     } has mode ${shown} (chmod 600 makes it the owner's alone)`;
+  }
+}
+
+/** What of a client's ways in others may use. */
+function* wayInExposures(
+  { forwards, allowFrom, socksPassword }: ConfigByRole["client"]["client"],
+  listensAt: readonly (readonly string[])[],
+): Generator<string> {
+  if (allowFrom.length > 0) return;
+  const placesOf = (fronts: boolean): readonly string[] =>
+    listensAt.filter((_, at) =>
+      forwards.some((way, index) => index === at && "front" in way === fronts)
+    ).flat();
+  if (placesOf(false).some(isEverywhere)) {
+    yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, 127.0.0.1:PORT in its place keeps it to this machine)";
+  }
+  if (
+    socksPassword === undefined &&
+    placesOf(true).some((host) => !isLoopback(host))
+  ) {
+    yield "--socks or --http-proxy stands open beyond this machine: whoever reaches it reaches whatever the server may dial (--allow-from says who may, --socks-user asks for a password, a place without BIND keeps it to this machine)";
   }
 }
 

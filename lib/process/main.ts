@@ -102,10 +102,12 @@ export async function main<R extends Role>(
       ? navigator.hardwareConcurrency
       : config.workers;
     const statusAt = statusAddress(config);
+    const waysIn = config.role === "client" ? config.client.forwards : [];
     // Before anything else takes some.
     const descriptors = planDescriptors({
       workers: count,
-      listeners: config.role === "client" ? config.client.forwards.length : 0,
+      listeners: waysIn.length,
+      fronts: waysIn.some((way) => "front" in way),
       status: statusAt.address !== undefined,
       maxTunnels: config.tunnel.max,
     }, systemDescriptors());
@@ -122,6 +124,7 @@ export async function main<R extends Role>(
     });
     const host: RoleHost = {
       tunnelsByDescriptors: descriptors.tunnels,
+      maxStrangers: descriptors.strangers,
       stop,
       pipes,
       readAuth,
@@ -131,9 +134,7 @@ export async function main<R extends Role>(
       onStarted: () => {},
     };
     // Before anything is waited for: a port that is taken is told at once.
-    const listensAt = config.role === "client"
-      ? await checkListenable(config.client.forwards)
-      : [];
+    const listensAt = await checkListenable(waysIn);
     const surroundings = {
       listensAt,
       secretFiles: command.secretFiles,

@@ -7,7 +7,10 @@ import { getLogger } from "@logtape/logtape";
 import type { ClientConfig } from "../config/config.ts";
 import { Claim } from "../client/claim.ts";
 import { Ingress } from "../client/client.ts";
+import { Fronts } from "../client/fronts.ts";
 import type { ClientSeal } from "../client/sealer.ts";
+import { systemClock } from "../base/clock.ts";
+import { FrontLogin } from "../front/login.ts";
 import { parsePublicKey } from "../seal/keys.ts";
 import { HoldSeal } from "../seal/hold.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
@@ -72,13 +75,19 @@ export async function runClient(
     {
       // Not before: who connects to a port that nobody accepts at waits for ever.
       await frame.ready(ingress);
+      using fronts = new Fronts({
+        ingress,
+        clock: systemClock,
+        login: loginOf(config),
+        maxStrangers: host.maxStrangers,
+      });
       using waysIn = await WaysIn.open(forwards, {
         reserve: frame.reserve,
         reusePort: config.workers !== 1,
         allowFrom: client.allowFrom,
         session,
       });
-      const accepting = waysIn.serve(ingress);
+      const accepting = waysIn.serve(ingress, fronts);
       const { places } = waysIn;
       forwards = listeningAt(places, forwards);
       if (!lost?.aborted) {
@@ -101,6 +110,15 @@ export async function runClient(
     }
     await cutAll(ingress, { token: options.token, now: host.stop.now });
   }
+}
+
+/** Who may use the front-ends; undefined for everybody. */
+function loginOf(
+  { client: { socksUser, socksPassword } }: ClientConfig,
+): FrontLogin | undefined {
+  return socksUser === undefined || socksPassword === undefined
+    ? undefined
+    : new FrontLogin(socksUser, socksPassword);
 }
 
 /** What opens are sealed with. */

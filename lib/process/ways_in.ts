@@ -1,6 +1,6 @@
 /**
- * The ways into a client's tunnels: a listener for each forward, all of them
- * there before a connection of any is accepted.
+ * The ways into a client's tunnels: a listener for each forward and front-end,
+ * all of them there before a connection of any is accepted.
  *
  * @module
  */
@@ -11,7 +11,8 @@ import { isInAny, type Network } from "../base/network.ts";
 import type { Place } from "../base/place.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { Ingress } from "../client/client.ts";
-import type { Forward } from "../config/forward.ts";
+import type { Fronts } from "../client/fronts.ts";
+import type { WayIn } from "../config/fronts.ts";
 import type { Reserve } from "../net/descriptors.ts";
 import { holdAddress, listen, listenHosts } from "../net/listen.ts";
 import { holdPath, listenUnix } from "../net/listen_unix.ts";
@@ -35,17 +36,17 @@ export interface WaysInOptions {
   readonly allowFrom: readonly Network[];
 }
 
-/** One forward that listens. */
-interface WayIn {
-  readonly forward: Forward;
+/** One of them that listens. */
+interface OpenWay {
+  readonly forward: WayIn;
   readonly listener: SocketListener;
 }
 
 /** All listeners of a client. */
 export class WaysIn implements Disposable {
-  readonly #ways: readonly WayIn[];
+  readonly #ways: readonly OpenWay[];
 
-  private constructor(ways: readonly WayIn[]) {
+  private constructor(ways: readonly OpenWay[]) {
     this.#ways = ways;
   }
 
@@ -55,11 +56,11 @@ export class WaysIn implements Disposable {
    * @throws {RunError} when one of them cannot be; none is left then.
    */
   static async open(
-    forwards: readonly Forward[],
+    forwards: readonly WayIn[],
     options: WaysInOptions,
   ): Promise<WaysIn> {
     using opened = new DisposableStack();
-    const ways: WayIn[] = [];
+    const ways: OpenWay[] = [];
     for (const forward of forwards) {
       const listener = opened.use(await listenFor(forward, options));
       ways.push({ forward, listener });
@@ -77,9 +78,15 @@ export class WaysIn implements Disposable {
 
   /** Says on a line each where it listens, and what for. */
   logListening(): void {
-    for (const { forward: { name, target }, listener } of this.#ways) {
+    for (const { forward, listener } of this.#ways) {
+      const { address } = listener;
+      if ("front" in forward) {
+        log.info("listening", { address, forward: forward.front });
+        continue;
+      }
+      const { name, target } = forward;
       log.info("listening", {
-        address: listener.address,
+        address,
         target: formatAddress(target),
         ...(name !== undefined && { forward: name }),
       });
@@ -87,10 +94,12 @@ export class WaysIn implements Disposable {
   }
 
   /** Accepts connections until it is disposed. */
-  async serve(ingress: Ingress): Promise<void> {
+  async serve(ingress: Ingress, fronts: Fronts): Promise<void> {
     await Promise.all(
-      this.#ways.map(({ forward: { name, target }, listener }) =>
-        ingress.serve(listener, target, name)
+      this.#ways.map(({ forward, listener }) =>
+        "front" in forward
+          ? fronts.serve(listener, forward.front)
+          : ingress.serve(listener, forward.target, forward.name)
       ),
     );
   }
@@ -104,8 +113,8 @@ export class WaysIn implements Disposable {
 /** `forwards` at these places, which are theirs in their order: where they listen (again), at ports chosen. */
 export function listeningAt(
   places: readonly Place[],
-  forwards: readonly Forward[],
-): readonly Forward[] {
+  forwards: readonly WayIn[],
+): readonly WayIn[] {
   return forwards.map((forward, at) => ({
     ...forward,
     listen: places[at] ?? forward.listen,
@@ -116,21 +125,23 @@ export function listeningAt(
  * Sees whether all `forwards` can be listened for at once, and leaves their
  * places again.
  *
- * @returns the IP addresses that they stand for.
+ * @returns the IP addresses that each stands for; none for a Unix socket.
  * @throws {RunError} when one cannot.
  */
 export async function checkListenable(
-  forwards: readonly Forward[],
-): Promise<readonly string[]> {
+  forwards: readonly WayIn[],
+): Promise<readonly (readonly string[])[]> {
   using held = new DisposableStack();
-  const hosts: string[] = [];
+  const hosts: (readonly string[])[] = [];
   for (const forward of forwards) {
     const { listen } = forward;
     const origin = originOf(forward);
-    if ("path" in listen) held.use(await holdPath(listen, origin));
-    else {
+    if ("path" in listen) {
+      held.use(await holdPath(listen, origin));
+      hosts.push([]);
+    } else {
       const where = { origin, hosts: await listenHosts(listen) };
-      hosts.push(...held.use(holdAddress(listen, where)).hosts);
+      hosts.push(held.use(holdAddress(listen, where)).hosts);
     }
   }
   return hosts;
@@ -138,14 +149,15 @@ export async function checkListenable(
 
 /** Listens for one forward, and logs accepts that fail. */
 async function listenFor(
-  forward: Forward,
+  forward: WayIn,
   { session, reserve, reusePort, allowFrom }: WaysInOptions,
 ): Promise<SocketListener> {
   const { counters, pool } = session;
   const { listen: place } = forward;
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const refusals = new Throttle(ACCEPT_ERROR_MS);
-  const about = forward.name === undefined ? {} : { forward: forward.name };
+  const name = "front" in forward ? forward.front : forward.name;
+  const about = name === undefined ? {} : { forward: name };
   const options = {
     clock: systemClock,
     pool,
@@ -180,6 +192,6 @@ async function listenFor(
 }
 
 /** The flag that asks for a forward, with the name that it has in a file. */
-function originOf({ origin, name }: Forward): string {
+function originOf({ origin, name }: WayIn): string {
   return name === undefined ? origin : `${origin} ${name}`;
 }

@@ -45,6 +45,8 @@ export type ToWorker =
     readonly count: number;
     /** Its share of the tunnels that descriptors allow. */
     readonly tunnelsByDescriptors: number | undefined;
+    /** Its share of the connections at front-ends whose request is not whole. */
+    readonly maxStrangers: number | undefined;
     /** Where the first worker listens, which the others share. */
     readonly places: readonly Place[] | undefined;
   }
@@ -143,6 +145,7 @@ export async function serveAsWorker<R extends Role>(
       keys: start.keys,
       onReload: reloads.onReload,
       tunnelsByDescriptors: start.tunnelsByDescriptors,
+      maxStrangers: start.maxStrangers,
       showStatus: (shown) => read = shown,
       onStarted: (places) => post({ type: "started", places }),
     });

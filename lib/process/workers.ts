@@ -146,10 +146,9 @@ class Slot {
     });
     this.#worker = worker;
     const [index, places] = [this.#index, this.#places];
-    const { pipes, keys, tunnelsByDescriptors: all } = host;
-    const tunnelsByDescriptors = all === undefined
-      ? undefined
-      : Math.max(1, Math.floor(all / count));
+    const { pipes, keys } = host;
+    const share = (all: number | undefined): number | undefined =>
+      all === undefined ? undefined : Math.max(1, Math.floor(all / count));
     this.tell({
       type: "start",
       args,
@@ -159,7 +158,8 @@ class Slot {
       index,
       count,
       places,
-      tunnelsByDescriptors,
+      tunnelsByDescriptors: share(host.tunnelsByDescriptors),
+      maxStrangers: share(host.maxStrangers),
     });
     const reload = this.#options.latestReload();
     if (reload !== undefined) this.tell(reload);

@@ -166,8 +166,8 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
 
 Deno.test("parseCommandLine() takes the value of a short flag with or without a blank, also several", () => {
   const forwards = (...args: string[]): number[] =>
-    parseRun("client", args).config.client.forwards.map(({ target }) =>
-      target.port
+    parseRun("client", args).config.client.forwards.flatMap((way) =>
+      "target" in way ? way.target.port : []
     );
   assert.deepEqual(
     forwards("-L", "1:a:1", "-L2:a:2", "-L=3:a:3", "--forward", "4:a:4,5:a:5"),
@@ -313,10 +313,9 @@ Deno.test("parseCommandLine() takes values with white space around them, not sec
       files: { "./.nats-proxy-client.yaml": 'tunnel: {window: "1MiB "}' },
     }),
   );
-  assert.deepEqual(config.client.forwards[0]?.target, {
-    host: "db",
-    port: 5432,
-  });
+  const [forward] = config.client.forwards;
+  assert.ok(forward !== undefined && "target" in forward);
+  assert.deepEqual(forward.target, { host: "db", port: 5432 });
   assert.equal(config.client.statusAddr, undefined);
   assert.equal(config.tunnel.refuseV1, true);
   assert.equal(config.tunnel.window, 2 ** 20);

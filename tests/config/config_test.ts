@@ -213,6 +213,9 @@ Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", 
         PSK: "PSK_FILE",
         // As the nats command has them.
         CONTEXT: "NATS_CONTEXT",
+        // Elsewhere the proxies that a program is to use.
+        SOCKS: "SOCKS_LISTEN",
+        HTTP_PROXY: "HTTP_PROXY_LISTEN",
       }[pattern ?? ""] ?? pattern;
       if (flag !== undefined) assert.equal(env, wanted);
     }
@@ -243,6 +246,8 @@ Deno.test("the defaults are those of the original, for what it had", () => {
       target: { host: "redis", port: 6379 },
       origin: "--listen-addr",
     }],
+    socksUser: undefined,
+    socksPassword: undefined,
     allowFrom: [],
     proxyAddr: { host: "proxy-server", port: 8081 },
     openTimeout: 15_000,

@@ -152,7 +152,9 @@ function forwardsOf(
   const config = file === undefined ? [] : ["--config", PATH];
   const sources = fakeSources({ env, files });
   return parseRun("client", [...config, ...args], sources)
-    .config.client.forwards.map(told);
+    .config.client.forwards.map((way) =>
+      "front" in way ? `${way.front} ${formatPlace(way.listen)}` : told(way)
+    );
 }
 
 /** What is wrong with them. */

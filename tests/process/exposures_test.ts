@@ -30,7 +30,7 @@ function found(
 ): string[] {
   const { config } = parseRun(role, args, fakeSources({ env, files }));
   return [...exposures(config, {
-    listensAt,
+    listensAt: [listensAt],
     secretFiles,
     modeOf: (path) => modes[path],
   })];

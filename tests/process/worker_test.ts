@@ -26,6 +26,7 @@ async function failureOf(
     count: 2,
     places: undefined,
     tunnelsByDescriptors: undefined,
+    maxStrangers: undefined,
     ...start,
   };
   worker.postMessage(message);

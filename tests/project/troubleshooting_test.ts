@@ -13,6 +13,7 @@ const GUIDE = "docs/troubleshooting.md";
 /** Files whose texts are no messages. */
 const NO_MESSAGES: ReadonlySet<string> = new Set([
   "lib/config/help.ts", // what `--help` says
+  "lib/front/http_answer.ts", // the protocol of an HTTP proxy
   "lib/process/http.ts", // the protocol of the status port
   "lib/process/metrics.ts", // what the metrics mean
 ]);
@@ -53,6 +54,9 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "tcp-sproxy …… pid …",
   "the process that holds this client ID is about to stop",
   "GET, HEAD",
+  "why",
+  "Host: …",
+  "Connection: close",
   // Parts of texts, or of other programs', and words beside a message.
   "server",
   "peer",

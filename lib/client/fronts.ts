@@ -1,0 +1,236 @@
+/**
+ * The front-ends of a client: on their connections applications say where they
+ * want to go, in SOCKS or to an HTTP proxy.
+ *
+ * Until a request is whole an application is a stranger: it has a time for it,
+ * a length, and with more strangers than there may be the oldest one goes.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Clock } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
+import { Throttle } from "../base/throttle.ts";
+import { HttpParser } from "../front/http.ts";
+import type { FrontLogin } from "../front/login.ts";
+import {
+  type FrontKind,
+  type FrontParser,
+  type FrontRequest,
+  type FrontStep,
+  MAX_HEAD_BYTES,
+} from "../front/parser.ts";
+import { SocksParser } from "../front/socks.ts";
+import { ResumedSocket } from "../net/resumed_socket.ts";
+import {
+  directOf,
+  type DirectSocket,
+  type Socket,
+  type SocketListener,
+} from "../net/socket.ts";
+import type { Ingress } from "./client.ts";
+
+/** How long an application may take until its request is whole, in ms: some round trips of a bad link. */
+const REQUEST_MS = 10_000;
+
+/** How long an application may take to close once it was refused, in ms. */
+const LINGER_MS = 500;
+
+/** Time between two lines about requests that are not served, in ms. */
+const REFUSED_MS = 10_000;
+
+/** Connections at once whose request is not whole, each with up to 16 KiB: 4 MiB, and more than a browser opens ahead. */
+export const MAX_STRANGERS = 256;
+
+const PARSERS = {
+  socks: SocksParser,
+  "http-proxy": HttpParser,
+} as const satisfies Record<
+  FrontKind,
+  new (login?: FrontLogin) => FrontParser
+>;
+
+/** What front-ends are made of. */
+export interface FrontsOptions {
+  /** Opens the tunnels. */
+  readonly ingress: Pick<Ingress, "open">;
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** Who may use them; undefined for everybody. */
+  readonly login?: FrontLogin | undefined;
+  /** Most connections at once whose request is not whole; default {@linkcode MAX_STRANGERS}. */
+  readonly maxStrangers?: number | undefined;
+}
+
+/** A connection whose request is not whole, or that was refused and is not closed. */
+interface Stranger {
+  readonly connection: DirectSocket;
+  /** Why we closed it; undefined while it is open. */
+  closed: string | undefined;
+}
+
+/** All front-ends of one process. */
+export class Fronts implements Disposable {
+  readonly #options: FrontsOptions;
+  readonly #max: number;
+  /** The oldest first. */
+  readonly #strangers = new Set<Stranger>();
+  readonly #refusals = new Map<FrontKind, Throttle>();
+  readonly #log = getLogger(["sproxy", "client"]);
+  #ended = false;
+
+  /** None listens yet. */
+  constructor(options: FrontsOptions) {
+    this.#options = options;
+    this.#max = options.maxStrangers ?? MAX_STRANGERS;
+  }
+
+  /** Accepts connections, on which `kind` is spoken, until the listener is disposed. */
+  async serve(listener: SocketListener, kind: FrontKind): Promise<void> {
+    for await (const socket of listener.accept()) {
+      void this.#hear(socket, kind);
+    }
+  }
+
+  /** Closes the connections whose request is not whole. */
+  [Symbol.dispose](): void {
+    this.#ended = true;
+    for (const { connection } of this.#strangers) connection.close();
+    this.#strangers.clear();
+  }
+
+  /** Hears what an application wants, and sees to it. It never throws. */
+  async #hear(socket: Socket, kind: FrontKind): Promise<void> {
+    const connection = directOf(socket);
+    const stranger = this.#take(connection);
+    let heard = false;
+    try {
+      using _deadline = this.#options.clock.after(
+        REQUEST_MS,
+        () => close(stranger, `no whole request within ${REQUEST_MS} ms`),
+      );
+      const parser = new PARSERS[kind](this.#options.login);
+      let step: FrontStep | undefined;
+      while (step === undefined || step.type === "more") {
+        connection.readLimit = MAX_HEAD_BYTES;
+        const { done, value } = await connection.reader.read();
+        if (done) {
+          // It thought better of it.
+          connection.close();
+          return;
+        }
+        heard = true;
+        step = parser.push(value);
+        if (step.answer.length > 0 && step.type !== "end") {
+          await connection.writer.write(step.answer);
+        }
+      }
+      // One that was closed meanwhile is nobody's any more.
+      if (!this.#strangers.delete(stranger)) return;
+      if (step.type === "request") {
+        this.#open(socket, { connection, kind, request: step.request });
+      } else {
+        if (step.why !== undefined) this.#refuse(socket, kind, step.why);
+        void this.#sayGoodbye(connection, step.answer);
+      }
+    } catch (error) {
+      connection.close();
+      // Whoever said nothing has only seen whether somebody listens, or meant to ask later.
+      if (heard && stranger.closed !== undefined) {
+        this.#refuse(socket, kind, stranger.closed);
+      } else {
+        const why = stranger.closed ?? messageOf(error);
+        this.#log.debug("an application has gone", { forward: kind, why });
+      }
+    } finally {
+      this.#strangers.delete(stranger);
+    }
+  }
+
+  /** Counts a connection among the strangers; the oldest one makes room. */
+  #take(connection: DirectSocket): Stranger {
+    const [oldest] = this.#strangers;
+    if (oldest !== undefined && this.#strangers.size >= this.#max) {
+      this.#strangers.delete(oldest);
+      close(
+        oldest,
+        `${this.#max} connections wait whose request is not whole: the oldest is closed`,
+      );
+    }
+    const stranger: Stranger = { connection, closed: undefined };
+    this.#strangers.add(stranger);
+    return stranger;
+  }
+
+  #open(
+    socket: Socket,
+    { connection, kind, request }: {
+      readonly connection: DirectSocket;
+      readonly kind: FrontKind;
+      readonly request: FrontRequest;
+    },
+  ): void {
+    const { target, accepted: greeting, early: unread } = request;
+    this.#options.ingress.open({
+      socket,
+      target,
+      forward: kind,
+      accept: () =>
+        new ResumedSocket(connection, {
+          remote: socket.remote,
+          unread,
+          greeting,
+        }),
+      reject: (reason) =>
+        void this.#sayGoodbye(connection, request.refused(reason)),
+    });
+  }
+
+  /** Tells an application that nothing comes of it, and closes its connection. It never throws. */
+  async #sayGoodbye(
+    connection: DirectSocket,
+    answer: Uint8Array,
+  ): Promise<void> {
+    try {
+      using _linger = this.#options.clock.after(
+        LINGER_MS,
+        () => connection.close(),
+      );
+      await connection.writer.write(answer);
+      await connection.writer.close();
+      if (this.#ended || this.#strangers.size >= this.#max) return;
+      // Closed while bytes are unread, a socket takes back what it has sent.
+      const stranger = this.#take(connection);
+      try {
+        while (!(await connection.reader.read()).done);
+      } finally {
+        this.#strangers.delete(stranger);
+      }
+    } catch {
+      // It has gone, or took too long: nobody is left to be told.
+    } finally {
+      connection.close();
+    }
+  }
+
+  #refuse({ remote }: Socket, kind: FrontKind, why: string): void {
+    let refusals = this.#refusals.get(kind);
+    if (refusals === undefined) {
+      refusals = new Throttle(REFUSED_MS);
+      this.#refusals.set(kind, refusals);
+    }
+    const count = refusals.note(this.#options.clock.now());
+    if (count === undefined) return;
+    this.#log.warn("a request at a front-end is not served", {
+      forward: kind,
+      peer: remote,
+      why,
+      count,
+    });
+  }
+}
+
+function close(stranger: Stranger, why: string): void {
+  stranger.closed = why;
+  stranger.connection.close();
+}
