@@ -42,6 +42,7 @@ const ABOUT = {
       "Listens on TCP ports and Unix sockets and tunnels each connection over NATS.",
     examples: [
       "-L 6380:redis:6379 -L 8080:web.internal:80",
+      "-D 1080 --http-proxy 3128",
       "--listen-addr 0.0.0.0:6380 --remote-addr redis:6379",
       "--nats-url tls://nats.example.com --nats-creds client.creds",
       "--config /etc/nats-proxy-client.yaml --log-format json",

@@ -42,6 +42,25 @@ Deno.test("planDescriptors() gives the status port's share to tunnels where ther
   assert.ok(without >= tunnels + statusConnections);
 });
 
+Deno.test("planDescriptors() keeps a share for those at front-ends that have not asked, where there are any", () => {
+  assert.equal(plan(256).strangers, 0);
+  for (const [limit, most] of [[64, 4], [256, 28], [3_000, 256]] as const) {
+    const { tunnels = 0, strangers } = plan(limit, {
+      fronts: true,
+      maxTunnels: 1_000_000,
+    });
+    assert.equal(strangers, most);
+    const without = plan(limit, { maxTunnels: 1_000_000 }).tunnels ?? 0;
+    assert.equal(without - tunnels, strangers);
+  }
+  const workers = plan(9_000, { fronts: true, workers: 4 });
+  assert.equal(workers.strangers, 4 * 256);
+  assert.equal(
+    planDescriptors({ ...DEFAULTS, fronts: true }, undefined).strangers,
+    256,
+  );
+});
+
 Deno.test("planDescriptors() counts each worker's own", () => {
   const one = plan(1_024).tunnels ?? 0;
   const two = plan(1_024, { workers: 2 }).tunnels ?? 0;

@@ -51,6 +51,30 @@ Deno.test("exposures(): a client that listens on every interface, unless it is t
   }
 });
 
+Deno.test("exposures(): a front-end beyond this machine, unless it asks who comes", () => {
+  const env = { SOCKS_PASSWORD: "hunter2" };
+  const login = ["--socks-user", "ann"];
+  const cases: [listensAt: string[], args: string[], told: boolean][] = [
+    [["127.0.0.1", "::1"], ["-D", "1"], false],
+    [[], ["-D", "/x.sock"], false],
+    [["10.0.0.1"], ["-D", "10.0.0.1:1"], true],
+    [["::"], ["--http-proxy", "*:1"], true],
+    [["10.0.0.1"], ["-D", "10.0.0.1:1", "--allow-from", "10.0.0.0/8"], false],
+    [["10.0.0.1"], ["-D", "10.0.0.1:1", ...login], false],
+  ];
+  for (const [listensAt, args, told] of cases) {
+    const all = found("client", {
+      listensAt,
+      args,
+      env: args.includes("ann") ? env : {},
+    });
+    assert.equal(all.length, told ? 1 : 0, args.join(" "));
+    for (const text of all) {
+      assert.match(text, /^--socks or --http-proxy stands open beyond /);
+    }
+  }
+});
+
 Deno.test("exposures(): a server that dials any target", () => {
   const cases: [args: string[], told: boolean][] = [
     [[], true],
