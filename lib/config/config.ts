@@ -300,10 +300,10 @@ function clientSection(
   forwards: readonly WayIn[],
 ): ClientConfig["client"] {
   const {
-    listenAddr: _,
-    remoteAddr: __,
-    socks: ___,
-    httpProxy: ____,
+    listenAddr: _listenAddr,
+    remoteAddr: _remoteAddr,
+    socks: _socks,
+    httpProxy: _httpProxy,
     ...rest
   } = section<"client", "client">(values, "client");
   return { ...rest, forwards };

@@ -57,8 +57,6 @@ const HTTP_PORT = 80;
 const CR = 13;
 const LF = 10;
 
-const latin1 = new TextDecoder("latin1");
-
 /** One application that speaks HTTP to a proxy. */
 export class HttpParser implements FrontParser {
   readonly #login: FrontLogin | undefined;
@@ -87,7 +85,7 @@ export class HttpParser implements FrontParser {
       return fail(431, "the head of the request is too long");
     }
     if (end === undefined) return { type: "more", answer: NOTHING };
-    const lines = latin1.decode(this.#gathered.take(end)).split("\r\n");
+    const lines = decodeLatin1(this.#gathered.take(end)).split("\r\n");
     const head = readHead(lines.slice(0, -2));
     return "type" in head ? head : this.#serve(head, this.#gathered.rest());
   }
@@ -258,6 +256,11 @@ function decodeBase64(text: string): Uint8Array | undefined {
   } catch {
     return undefined; // it is none
   }
+}
+
+/** A character for each byte, so that none is lost: the decoder of that name is for another encoding. */
+function decodeLatin1(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
 }
 
 /** The bytes of characters that are one each. */

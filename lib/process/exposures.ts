@@ -60,9 +60,9 @@ function* wayInExposures(
 ): Generator<string> {
   if (allowFrom.length > 0) return;
   const placesOf = (fronts: boolean): readonly string[] =>
-    listensAt.filter((_, at) =>
-      forwards.some((way, index) => index === at && "front" in way === fronts)
-    ).flat();
+    forwards.flatMap((way, at) =>
+      "front" in way === fronts ? listensAt[at] ?? [] : []
+    );
   if (placesOf(false).some(isEverywhere)) {
     yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, 127.0.0.1:PORT in its place keeps it to this machine)";
   }

@@ -243,6 +243,26 @@ function assertAnswer(text: string, status: number): void {
   assert.ok(top.includes(`\r\nContent-Length: ${length}\r\n`), text);
 }
 
+Deno.test("HTTP: every byte of a header goes on as it came", () => {
+  const odd = Array.from({ length: 256 }, (_, byte) => byte)
+    .filter((byte) => ![0, 10, 13].includes(byte));
+  const value = Uint8Array.of(120, ...odd, 120);
+  const step = describe(new HttpParser(), [
+    encoder.encode("GET http://a/ HTTP/1.1\r\nX: "),
+    value,
+    encoder.encode("\r\n\r\n"),
+  ]);
+  assert.equal(step.type, "request");
+  assert.deepEqual(
+    step.request.early,
+    concat(
+      encoder.encode("GET / HTTP/1.1\r\nHost: a\r\nX: "),
+      value,
+      encoder.encode("\r\nConnection: close\r\n\r\n"),
+    ),
+  );
+});
+
 Deno.test("HTTP: what is true of a target is said by the status, and in a sentence", () => {
   const request = (...lines: string[]) => {
     const step = new HttpParser().push(encoder.encode(head(...lines)));
