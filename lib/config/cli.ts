@@ -20,10 +20,12 @@ import { FORWARDS_KEY } from "./forwards.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { chooseContext } from "./context_choice.ts";
+import { type OwnFlag, ownFlagsOf } from "./own_flags.ts";
 import { type Notice, Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
 import { type Option, type OptionKey, optionsOf } from "./options.ts";
+import { PROTOCOL_VERSION } from "../wire/open.ts";
 import { otherRole, type Role } from "../wire/subjects.ts";
 import { closest, escapeUnsafe, quote, redactUrl } from "../base/text.ts";
 
@@ -74,7 +76,7 @@ export function parseCommandLine<R extends Role>(
       case "help":
         return { kind: "help", text: renderHelp(role, program) };
       case "version":
-        return { kind: "version", text: `tcp-sproxy ${role} ${VERSION}\n` };
+        return { kind: "version", text: versionText(role) };
       case "run": {
         const { flags, configPath: path } = parsed;
         const file = problems.attempt(() =>
@@ -108,6 +110,11 @@ export function parseCommandLine<R extends Role>(
   }
 }
 
+/** What `--version` prints. */
+function versionText(role: Role): string {
+  return `tcp-sproxy ${role} ${VERSION} (protocol ${PROTOCOL_VERSION} and 1, Deno ${Deno.version.deno})\n`;
+}
+
 /** What the flags alone say. */
 type ParsedFlags =
   | { readonly kind: "help" | "version" }
@@ -125,45 +132,43 @@ interface FlagToken {
   readonly inlineValue: boolean | undefined;
 }
 
-/** Reads the flags in `args`, by the table of options; help and version come before all that is wrong. */
+/** Reads the flags in `args`, by the tables; help and version come before all that is wrong. */
 function readFlags(
   role: Role,
   args: readonly string[],
   problems: Problems,
 ): ParsedFlags {
-  const options = new Map(
-    optionsOf(role).flatMap((option) =>
-      option.flag === undefined ? [] : [[option.flag, option]]
-    ),
-  );
-  const words = args.map((arg) => asLong(arg, options.values()));
+  const known = new Map<string, Flag>();
+  for (const flag of flagsOf(role)) known.set(flag.name, flag);
+  const words = args.map((arg) => asLong(arg, known.values()));
   const { tokens } = parseArgs({
     // To the parser, -ab is two flags; to us it is one that does not exist.
     args: words.map((word) => word.replace(/^-(?=[^-])/, "--")),
     // Which flags take a value; judging them is done below, in our words.
-    options: Object.fromEntries([
-      ["config", { type: "string" }],
-      ...[...options].map(([flag, option]) => [
-        flag,
-        { type: isSwitch(option) ? "boolean" : "string" },
+    options: Object.fromEntries(
+      [...known].map(([name, { takesValue }]) => [
+        name,
+        { type: takesValue ? "string" : "boolean" },
       ]),
-    ]),
+    ),
     strict: false,
     tokens: true,
   });
   const flags = new Map<OptionKey, string>();
   let configPath: string | undefined;
   const take = (token: FlagToken, arg: string): void => {
-    const option = options.get(token.name);
-    if (!arg.startsWith("--")) throw unknownFlag(role, arg);
-    if (token.rawName === "--config") configPath = valueOf(token);
-    else if (option === undefined) throw unknownFlag(role, arg);
-    else {
-      const { key } = option;
-      const value = valueOf(token, option);
-      const before = option.repeatable === true ? flags.get(key) : undefined;
-      flags.set(key, before === undefined ? value : `${before},${value}`);
+    const flag = known.get(token.name);
+    if (flag === undefined || !arg.startsWith("--")) {
+      throw unknownFlag(role, arg);
     }
+    const value = valueOf(token, flag);
+    const { own, option } = flag;
+    if (own?.sets !== undefined) flags.set(...own.sets);
+    if (own?.flag === "config") configPath = value;
+    if (option === undefined) return;
+    const { key } = option;
+    const before = option.repeatable === true ? flags.get(key) : undefined;
+    flags.set(key, before === undefined ? value : `${before},${value}`);
   };
   // Up to here a word is the value of a flag that was refused.
   let valueEnd = -1;
@@ -173,12 +178,12 @@ function readFlags(
     if (token.kind === "option-terminator") continue;
     if (token.kind === "positional") {
       if (index <= valueEnd) continue;
-      const before = options.get((words[index - 1] ?? "").slice(2));
-      problems.add(strayWord(args[index] ?? "", before));
+      const before = known.get((words[index - 1] ?? "").slice(2));
+      problems.add(strayWord(args[index] ?? "", before?.option));
       continue;
     }
-    if (arg === "-h" || arg === "--help") return { kind: "help" };
-    if (arg === "-v" || arg === "--version") return { kind: "version" };
+    if (arg === "--help") return { kind: "help" };
+    if (arg === "--version") return { kind: "version" };
     const taken = problems.attempt(() => {
       take(token, arg);
       return true;
@@ -190,18 +195,47 @@ function readFlags(
   return { kind: "run", flags, configPath };
 }
 
+/** A flag, of an option or not. */
+interface Flag {
+  /** It, without its dashes. */
+  readonly name: string;
+  readonly short: string | undefined;
+  /** Whether it cannot stand without a value. */
+  readonly takesValue: boolean;
+  readonly option?: Option;
+  readonly own?: OwnFlag;
+}
+
+/** All flags of a role. */
+function flagsOf(role: Role): readonly Flag[] {
+  return [
+    ...optionsOf(role).flatMap((option): Flag[] => {
+      const { flag: name, short } = option;
+      if (name === undefined) return [];
+      return [{ name, short, takesValue: !isSwitch(option), option }];
+    }),
+    ...ownFlagsOf(role).map((own): Flag => ({
+      name: own.flag,
+      short: own.short,
+      takesValue: own.placeholder !== undefined,
+      own,
+    })),
+  ];
+}
+
 /**
  * A short flag as the long one that it stands for, with its value, which may
  * follow it without a blank (`-L8080:db:5432`); any other word as it is.
  */
-function asLong(arg: string, options: Iterable<Option>): string {
-  for (const option of options) {
-    const { flag, short } = option;
+function asLong(arg: string, flags: Iterable<Flag>): string {
+  for (const { name, short, takesValue } of flags) {
     if (short === undefined || !arg.startsWith(`-${short}`)) continue;
     const rest = arg.slice(2);
-    if (rest === "") return `--${flag}`;
-    // Two letters of one dash are no flag, unless the first takes the second.
-    if (!isSwitch(option)) return `--${flag}=${rest.replace(/^=/, "")}`;
+    if (rest === "") return `--${name}`;
+    // Two letters of one dash are no flag, unless the first takes the second, or
+    // both are the same: -vvv is what ssh is told.
+    if (takesValue) return `--${name}=${rest.replace(/^=/, "")}`;
+    if (rest.replaceAll(short, "") === "") return `--${name}`;
   }
   return arg;
 }
@@ -220,10 +254,13 @@ function isSwitch(option: Option): boolean {
 }
 
 /** The value that comes with a flag. */
-function valueOf(token: FlagToken, option?: Option): string {
+function valueOf(token: FlagToken, { takesValue, own }: Flag): string {
   const { rawName, value, inlineValue } = token;
+  if (own !== undefined && !takesValue && value !== undefined) {
+    throw new UsageError(`${rawName} takes no value`);
+  }
   if (value === undefined) {
-    if (option !== undefined && isSwitch(option)) return "true";
+    if (!takesValue) return "true";
     throw new UsageError(`${rawName} needs a value`);
   }
   // Most probably the value was forgotten and this is the next flag.
@@ -238,9 +275,6 @@ function valueOf(token: FlagToken, option?: Option): string {
 /** The error for a flag that the role does not have; its value is not shown. */
 function unknownFlag(role: Role, arg: string): UsageError {
   const flag = arg.split("=")[0] ?? arg;
-  if (flag === "--help" || flag === "--version") {
-    return new UsageError(`${flag} takes no value`);
-  }
   return new UsageError(
     `Unknown flag ${quote(redactUrl(flag))}${hintFor(role, flag)}`,
   );
@@ -256,27 +290,22 @@ function hintFor(role: Role, flag: string): string {
     return ` (a secret is given by the variable ${secret.env})`;
   }
   const flags = flagsOf(role);
-  const others = optionsOf(otherRole(role));
+  const others = flagsOf(otherRole(role));
   if (
-    !flags.includes(`--${wanted}`) &&
-    (others.some(({ flag }) => flag === wanted) ||
+    !flags.some(({ name }) => name === wanted) &&
+    (others.some(({ name }) => name === wanted) ||
       asLong(flag, others) !== flag)
   ) {
     return ` (only the ${otherRole(role)} has it)`;
   }
-  const near = closest(wanted, [
-    ...flags,
-    ...["--config", "--help", "--version", "-h", "-v"],
-  ]);
+  const near = closest(
+    wanted,
+    flags.flatMap(({ name, short }) => [
+      `--${name}`,
+      ...(short === undefined ? [] : [`-${short}`]),
+    ]),
+  );
   return near === undefined ? "" : ` (did you mean ${near}?)`;
-}
-
-/** All flags of a role's options, with their dashes. */
-function flagsOf(role: Role): string[] {
-  return optionsOf(role).flatMap(({ flag, short }) => [
-    ...(flag === undefined ? [] : [`--${flag}`]),
-    ...(short === undefined ? [] : [`-${short}`]),
-  ]);
 }
 
 /** Options whose values may have credentials in them. */

@@ -8,6 +8,7 @@
 import { CONFIG_EXTENSIONS } from "./syntax.ts";
 import { configFileName } from "./file.ts";
 import { ALL_OPTIONS, type Option, optionsOf } from "./options.ts";
+import { type OwnFlag, ownFlagsOf } from "./own_flags.ts";
 import type { Role } from "../wire/subjects.ts";
 
 /** Width of the help, in columns: that of a terminal nobody has widened. */
@@ -63,13 +64,6 @@ const KEY_USAGE: readonly (readonly [usage: string, help: string])[] = [
   ],
 ];
 
-/** The flags that are no options of the configuration. */
-const OWN_FLAGS = [
-  ["--config PATH", "Config file, in place of the search"],
-  ["-h, --help", "Print this text"],
-  ["-v, --version", "Print the version"],
-] as const;
-
 /** The text of `--help` for `role`, called as `program`; with a line end. */
 export function renderHelp(role: Role, program: string): string {
   const { summary, examples } = ABOUT[role];
@@ -91,7 +85,7 @@ export function renderHelp(role: Role, program: string): string {
     "",
     ...sections.flat(),
     "Other:",
-    ...OWN_FLAGS.map(([flag, help]) => renderRow(flag, help)),
+    ...ownFlagsOf(role).map((own) => renderRow(ownUsageOf(own), own.help)),
     "",
     "A flag goes before its environment variable, that before the config file,",
     "that before the default. Without --config the file is the first of",
@@ -156,6 +150,13 @@ function usageOf(option: Option): string {
   return option.type.fileType === "boolean"
     ? `${short}--${option.flag}`
     : `${short}--${option.flag} ${option.type.placeholder}`;
+}
+
+/** A flag that is no option as it is written, with its value. */
+function ownUsageOf({ flag, short, placeholder }: OwnFlag): string {
+  return `${short === undefined ? "" : `-${short}, `}--${flag}${
+    placeholder === undefined ? "" : ` ${placeholder}`
+  }`;
 }
 
 /** Variable, key and default of an option. */

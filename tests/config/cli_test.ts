@@ -79,13 +79,13 @@ for (const role of ROLES) {
         [["-h"], "help"],
         [["--log-level", "info", "--help"], "help"],
         [["--version"], "version"],
-        [["-v"], "version"],
+        [["-V"], "version"],
         [["--bogus", "--help"], "help"],
       ] as const
     ) assert.equal(parseCommandLine(role, args, sources).kind, kind);
     assert.equal(
       printed(role, ["--version"]),
-      `tcp-sproxy ${role} ${VERSION}\n`,
+      `tcp-sproxy ${role} ${VERSION} (protocol 2 and 1, Deno ${Deno.version.deno})\n`,
     );
     assert.match(VERSION, /^\d+\.\d+\.\d+/);
   });
@@ -111,7 +111,9 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       ["server", ["-L1:a:1"], 'flag "-L1:a:1" (only the client has it)'],
       ["client", ["-allow-target", "a:1"], "(only the server has it)"],
       ["client", ["-l", "1:a:1"], '"-l" (did you mean -L?)'],
-      ["client", ["-V"], '"-V" (did you mean -v?)'],
+      ["client", ["-vq"], 'Unknown flag "-vq"'],
+      ["client", ["-v=1"], 'Unknown flag "-v"'],
+      ["client", ["--verbose=1"], "--verbose takes no value"],
       ["client", ["-L"], "--forward needs a value"],
       ["client", ["-L", "-v"], "one that starts with - is given as"],
       ["client", ["-LX"], '--forward: "X" is no forward ('],
@@ -162,6 +164,17 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       },
     );
   }
+});
+
+Deno.test("parseCommandLine() takes -v and -q for levels of the log, the last of them and of --log-level", () => {
+  const levelOf = (...args: string[]): string =>
+    parseRun("server", args).config.log.level;
+  assert.equal(levelOf("-v"), "debug");
+  assert.equal(levelOf("--verbose"), "debug");
+  assert.equal(levelOf("-q", "-vvv"), "debug");
+  assert.equal(levelOf("-q"), "warn");
+  assert.equal(levelOf("--quiet", "--log-level", "error"), "error");
+  assert.equal(levelOf("--log-level=error", "-v"), "debug");
 });
 
 Deno.test("parseCommandLine() takes the value of a short flag with or without a blank, also several", () => {

@@ -62,7 +62,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "peer",
   "here",
   "there",
-  "tcp-sproxy … … ",
+  "tcp-sproxy … … (protocol … and 1, Deno …) ",
   "default of …", // which is never wrong
   "boolean",
   "Invalid TOML document: ",
