@@ -128,7 +128,7 @@ LogLevel INFO
       // too, and would then cost a line of log for each connection.
       // deno-fmt-ignore
       args: (port) => [
-        ...this.#clientArguments(server),
+        ...this.clientArguments(server),
         "-o", "PermitLocalCommand=yes", "-o", `LocalCommand=echo ${READY}`,
         "-o", "ExitOnForwardFailure=yes",
         "-N", "-L", `127.0.0.1:${port}:${target}`, server.hostname,
@@ -143,7 +143,7 @@ LogLevel INFO
     const sshd = await this.startSshd();
     await using _sshd = sshd.process;
     const { output } = await run(this.#ssh, {
-      args: [...this.#clientArguments(sshd.endpoint), "-v", "127.0.0.1", ":"],
+      args: [...this.clientArguments(sshd.endpoint), "-v", "127.0.0.1", ":"],
       signal: AbortSignal.timeout(LOGIN_LIMIT),
     });
     return /server->client cipher: (\S+)/.exec(output)?.[1] ?? "unknown cipher";
@@ -154,7 +154,8 @@ LogLevel INFO
     await this.#cleanup.disposeAsync();
   }
 
-  #clientArguments(server: Endpoint): string[] {
+  /** What `ssh` is told to log in at `server`. */
+  clientArguments(server: Endpoint): string[] {
     // deno-fmt-ignore
     return [
       "-F", "none", "-i", `${this.#directory}/user_key`, "-p", String(server.port),

@@ -8,7 +8,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../base/clock.ts";
-import { messageOf, TunnelError } from "../base/errors.ts";
+import { messageOf, RunError, TunnelError } from "../base/errors.ts";
 import type { Encodable } from "../base/encodable.ts";
 import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { PeerTimes } from "../tunnel/liveness.ts";
@@ -135,9 +135,14 @@ export class Claim implements Disposable {
    * Waits until no other process holds the ID. To be called before anything
    * else subscribes to the subjects of it; {@linkcode Claim.hold} is to follow.
    *
+   * @param options Whether it waits where another does.
    * @throws the reason of `stop` when it aborts.
+   * @throws {RunError} when another process holds it, and it does not wait.
    */
-  async acquire(stop: AbortSignal): Promise<void> {
+  async acquire(
+    stop: AbortSignal,
+    { wait = true }: { readonly wait?: boolean } = {},
+  ): Promise<void> {
     using _answers = this.#options.bus.subscribe(
       this.#subject(this.#number),
       (message) => this.receive(this.#number, message),
@@ -145,7 +150,7 @@ export class Claim implements Disposable {
     const wake = (): void => this.#onAnswer?.("silent");
     stop.addEventListener("abort", wake, { once: true });
     try {
-      await this.#untilFree(stop);
+      await this.#untilFree(stop, wait);
     } finally {
       stop.removeEventListener("abort", wake);
     }
@@ -248,7 +253,7 @@ export class Claim implements Disposable {
     return this.#seal === undefined ? this.#standing : this.#asserted;
   }
 
-  async #untilFree(stop: AbortSignal): Promise<void> {
+  async #untilFree(stop: AbortSignal, wait: boolean): Promise<void> {
     const { clock, times } = this.#options;
     /** Since when nobody has answered. */
     let absentSince: number | undefined;
@@ -262,6 +267,7 @@ export class Claim implements Disposable {
           return;
         case "held":
         case "leaving":
+          if (!wait) throw this.#taken();
           left = answer === "leaving";
           absentSince = undefined;
           this.#contest();
@@ -287,6 +293,12 @@ export class Claim implements Disposable {
       const pause = (0.5 + Math.random()) * (left ? ANSWER_MS : PAUSE_MS);
       if (await this.#wait(pause) === "leaving") left = true;
     }
+  }
+
+  #taken(): RunError {
+    return new RunError(
+      `--client-id ${this.#options.token} is used by another process: give this one an ID of its own, or none (--client-id=)`,
+    );
   }
 
   /** Asks who holds the ID, and waits for an answer. */

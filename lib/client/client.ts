@@ -261,7 +261,7 @@ export class Ingress implements Disposable {
 
   /** Ends a local connection that gets no tunnel. */
   #reject(
-    { socket, target, forward, reject }: Caller,
+    { socket, target, forward, reject, told = false }: Caller,
     reason: Reason,
     { open, by = "local" }: {
       readonly open?: PendingOpen;
@@ -269,9 +269,9 @@ export class Ingress implements Disposable {
     } = {},
   ): void {
     if (reject === undefined) closeSocket(socket);
-    else reject(reason);
+    else reject(reason, by);
     this.session.counters.refused(reason.code);
-    this.#log.warn("open failed", {
+    this.#log[told ? "debug" : "warn"]("open failed", {
       peer: socket.remote,
       target: formatAddress(target),
       ...(forward === undefined ? {} : { forward }),

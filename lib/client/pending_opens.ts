@@ -123,7 +123,9 @@ export interface Caller {
    */
   readonly accept?: () => Socket;
   /** It gets no tunnel, and is to be told so and closed; default without a word. */
-  readonly reject?: (reason: Reason) => void;
+  readonly reject?: (reason: Reason, by: Decider) => void;
+  /** Whether a person hears of that there, so that the log says it in its details only. */
+  readonly told?: boolean;
 }
 
 /** A local connection whose tunnel is being opened. */

@@ -20,6 +20,7 @@ import { FORWARDS_KEY } from "./forwards.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { chooseContext } from "./context_choice.ts";
+import { type OneShot, parseStdio } from "./one_shot.ts";
 import { type OwnFlag, ownFlagsOf } from "./own_flags.ts";
 import { type Notice, Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
@@ -78,11 +79,11 @@ export function parseCommandLine<R extends Role>(
       case "version":
         return { kind: "version", text: versionText(role) };
       case "run": {
-        const { flags, configPath: path } = parsed;
+        const { flags, configPath: path, oneShot } = parsed;
         const file = problems.attempt(() =>
           findConfigFile(role, { path, sources, problems })
         );
-        const given: ConfigInputs = { flags, env: sources.env, file };
+        const given: ConfigInputs = { flags, env: sources.env, file, oneShot };
         const { context, notices = [] } = problems.attempt(() =>
           chooseContext(role, { inputs: given, sources, problems })
         ) ?? {};
@@ -122,6 +123,7 @@ type ParsedFlags =
     readonly kind: "run";
     readonly flags: ReadonlyMap<OptionKey, string>;
     readonly configPath: string | undefined;
+    readonly oneShot: OneShot | undefined;
   };
 
 /** The part of a parser's token that matters here. */
@@ -156,6 +158,7 @@ function readFlags(
   });
   const flags = new Map<OptionKey, string>();
   let configPath: string | undefined;
+  let oneShot: OneShot | undefined;
   const take = (token: FlagToken, arg: string): void => {
     const flag = known.get(token.name);
     if (flag === undefined || !arg.startsWith("--")) {
@@ -165,6 +168,7 @@ function readFlags(
     const { own, option } = flag;
     if (own?.sets !== undefined) flags.set(...own.sets);
     if (own?.flag === "config") configPath = value;
+    if (own?.flag === "stdio") oneShot = parseStdio(value);
     if (option === undefined) return;
     const { key } = option;
     const before = option.repeatable === true ? flags.get(key) : undefined;
@@ -192,7 +196,7 @@ function readFlags(
     // What was taken for its value was the next flag, with a value of its own.
     valueEnd = index + (token.inlineValue === false ? 2 : 1);
   }
-  return { kind: "run", flags, configPath };
+  return { kind: "run", flags, configPath, oneShot };
 }
 
 /** A flag, of an option or not. */

@@ -10,6 +10,12 @@
 import { type ClientEntry, clientsOfKeys, duplicatesIn } from "./clients.ts";
 import type { ConfigFile } from "./file.ts";
 import { frontsAt, type WayIn } from "./fronts.ts";
+import {
+  FLAG_ONLY,
+  flagsAgainst,
+  ONE_SHOT_LEVEL,
+  type OneShot,
+} from "./one_shot.ts";
 import { originalForward, problemsWith, withHome } from "./forwards.ts";
 import { ListError } from "./list.ts";
 import { CONTEXT_OPTIONS, type NatsContext } from "./nats_context.ts";
@@ -118,7 +124,11 @@ type WayInKey = "listenAddr" | "remoteAddr" | "socks" | "httpProxy";
 export type ClientConfig = Omit<RoleConfig<"client">, "client"> & {
   readonly client:
     & Omit<Section<"client", "client">, WayInKey | "forwards">
-    & { readonly forwards: readonly WayIn[] };
+    & {
+      readonly forwards: readonly WayIn[];
+      /** What is done once; undefined where connections are accepted until a signal comes. */
+      readonly oneShot: OneShot | undefined;
+    };
 };
 
 /** The configuration of each role. */
@@ -139,6 +149,8 @@ export interface ConfigInputs {
   readonly file?: ConfigFile | undefined;
   /** A context, in place of all others for the options that it may set. */
   readonly context?: NatsContext | undefined;
+  /** What is done once, if it is. */
+  readonly oneShot?: OneShot | undefined;
 }
 
 /**
@@ -169,6 +181,7 @@ export function buildConfig<R extends Role>(
     ...sealConflictsIn(role, values, clients.length),
     ...duplicatesIn(clients),
     ...problemsWith(forwards),
+    ...flagProblemsIn(inputs),
   );
   problems.throwIfAny();
   const [auth = { kind: "none" }] = logins.values();
@@ -185,6 +198,7 @@ export function buildConfig<R extends Role>(
       ...section(values, "tunnel"),
       // A peer of version 1 can seal nothing.
       ...(values["security.secret_key"] && { refuseV1: true }),
+      ...(inputs.oneShot?.kind === "stdio" && { max: 1 }),
     },
     security: section(values, "security"),
     workers: values.workers,
@@ -193,7 +207,12 @@ export function buildConfig<R extends Role>(
         server: section(values, role),
         clients: clients.map(({ client }) => client),
       }
-      : { client: clientSection(values, forwards) }),
+      : {
+        client: {
+          ...clientSection(values, forwards),
+          oneShot: inputs.oneShot,
+        },
+      }),
   };
   return deepFreeze(config) as ConfigByRole[R];
 }
@@ -232,6 +251,11 @@ export function findGiven(
   const flag = inputs.flags.get(option.key);
   if (flag !== undefined) {
     return { text: flag, origin: `--${option.flag}`, from: "flag" };
+  }
+  if (inputs.oneShot !== undefined && FLAG_ONLY.includes(option.key)) {
+    return option.key === "log.level"
+      ? { text: ONE_SHOT_LEVEL, origin: "default", from: "flag" }
+      : undefined;
   }
   const [variable] = variablesOf(option, inputs);
   if (variable !== undefined) {
@@ -298,7 +322,7 @@ function section<P extends string, R extends Role = Role>(
 function clientSection(
   values: Values,
   forwards: readonly WayIn[],
-): ClientConfig["client"] {
+): Omit<ClientConfig["client"], "oneShot"> {
   const {
     listenAddr: _listenAddr,
     remoteAddr: _remoteAddr,
@@ -319,6 +343,7 @@ function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
     ALL_OPTIONS.some((option) =>
       keys.includes(option.key) && findGiven(option, inputs) !== undefined
     );
+  if (inputs.oneShot?.kind === "stdio") return [];
   const listed = isGiven("client.forwards") ? undefined : inputs.file?.forwards;
   const others = [
     ...listed ?? values["client.forwards"] ?? [],
@@ -332,6 +357,16 @@ function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
     ...original && listen && target ? [originalForward(listen, target)] : [],
     ...others,
   ], inputs.env("HOME"));
+}
+
+/** What of the flags does not go with what is done once. */
+function* flagProblemsIn({ oneShot, flags }: ConfigInputs): Generator<string> {
+  if (oneShot === undefined) return;
+  const given = [...flags.keys()].flatMap((key) => {
+    const { flag } = ALL_OPTIONS.find((option) => option.key === key) ?? {};
+    return flag === undefined ? [] : [[key, flag] as const];
+  });
+  yield* flagsAgainst(oneShot, given);
 }
 
 /** Options that are nothing without another, and how to give that one where no flag does. */

@@ -26,6 +26,14 @@ export interface OwnFlag {
 /** Every such flag, in the order of the help. */
 export const OWN_FLAGS = [
   {
+    flag: "stdio",
+    short: "W",
+    role: "client",
+    placeholder: "HOST:PORT",
+    help:
+      "Listen nowhere: standard input and output are the one connection, to this target",
+  },
+  {
     flag: "config",
     placeholder: "PATH",
     help: "Config file, in place of the search",

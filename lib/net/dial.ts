@@ -19,7 +19,7 @@ import {
   TunnelError,
 } from "../base/errors.ts";
 import type { Reserve } from "./descriptors.ts";
-import { SystemSocket } from "./system_socket.ts";
+import { type SystemSocket, systemSocket } from "./system_socket.ts";
 
 /** What dialling needs to know of descriptors. */
 export type DialReserve = Pick<Reserve, "check" | "short">;
@@ -60,7 +60,7 @@ export async function dial(
       // An address has one family: nothing to resolve, nothing to choose.
       autoSelectFamily: false,
     });
-    return new SystemSocket(conn, pool);
+    return systemSocket(conn, pool);
   } catch (cause) {
     signal.throwIfAborted();
     throw dialError(address, cause);

@@ -16,7 +16,7 @@ import { messageOf, RunError } from "../base/errors.ts";
 import { acceptAll, type AcceptOptions } from "./accept.ts";
 import { lookUp } from "./dial.ts";
 import type { Socket, SocketListener } from "./socket.ts";
-import { SystemSocket } from "./system_socket.ts";
+import { systemSocket } from "./system_socket.ts";
 
 /**
  * Connections the system may hold for us before they are accepted: what Linux
@@ -115,7 +115,7 @@ function take(
   { pool, admits, onRefused }: ListenOptions,
 ): Socket | undefined {
   const { hostname: host, port } = conn.remoteAddr;
-  if (admits?.(host) !== false) return new SystemSocket(conn, pool);
+  if (admits?.(host) !== false) return systemSocket(conn, pool);
   conn.close();
   onRefused?.(formatAddress({ host, port }));
   return undefined;

@@ -8,7 +8,7 @@ import { messageOf, RunError } from "../base/errors.ts";
 import { formatPlace, type UnixPath } from "../base/place.ts";
 import { acceptAll, type AcceptOptions } from "./accept.ts";
 import type { SocketListener } from "./socket.ts";
-import { SystemSocket } from "./system_socket.ts";
+import { systemSocket } from "./system_socket.ts";
 
 /** The mode of a socket: whoever may write to it may use the tunnel. */
 const OWNER_ONLY = 0o600;
@@ -37,7 +37,7 @@ export async function listenUnix(
   return {
     address: formatPlace(place),
     accept: () =>
-      acceptAll([listener], (conn) => new SystemSocket(conn, pool), {
+      acceptAll([listener], (conn) => systemSocket(conn, pool), {
         ...options,
         signal: stop.signal,
       }),

@@ -1,5 +1,6 @@
 /**
- * A TCP or Unix connection as a socket, read and written directly.
+ * A connection of the system as a socket, read and written directly: TCP, Unix,
+ * or what else is read and written like them.
  *
  * `Deno.Conn`'s own streams close the whole socket at EOF, which makes
  * half-close impossible (denoland/deno#22258), and allocate for each read. So
@@ -39,6 +40,26 @@ const END: ReadableStreamReadDoneResult<Uint8Array> = { done: true };
 /** A connection of the system. */
 export type SystemConn = Deno.TcpConn | Deno.UnixConn;
 
+/** What is read and written: a connection, or a pair that stands for one. */
+export type Duplex = Pick<
+  SystemConn,
+  "read" | "write" | "closeWrite" | "close"
+>;
+
+/** `conn` as a socket, set up for what goes through tunnels; large reads borrow buffers of `pool`. */
+export function systemSocket(conn: SystemConn, pool: BufferPool): SystemSocket {
+  if (isTcp(conn)) {
+    try {
+      // Nagle against delayed ACK: 44 ms instead of 0.03 ms per answer.
+      conn.setNoDelay(true);
+      conn.setKeepAlive(true);
+    } catch {
+      // The far side is gone already: the first read or write will say so.
+    }
+  }
+  return new SystemSocket(conn, { pool, remote: remoteOf(conn) });
+}
+
 /** A connection of the system, and its reader. */
 export class SystemSocket implements Socket, DirectSocket, SocketReader {
   /** Address of the other end, `host:port`; of a Unix socket, which has none, that of this end, `unix:path`. */
@@ -47,27 +68,22 @@ export class SystemSocket implements Socket, DirectSocket, SocketReader {
   readonly writer: SocketWriter;
   /** Most bytes the next read may take. */
   readLimit: number = SLAB_BYTES;
-  readonly #conn: SystemConn;
+  readonly #conn: Duplex;
   readonly #pool: BufferPool;
   #quiet: Uint8Array | undefined = undefined;
   #bulk = false;
   #open = true;
   #streams: StreamPair | undefined;
 
-  /** Takes over `conn`; large reads borrow buffers of `pool`. */
-  constructor(conn: SystemConn, pool: BufferPool) {
+  /** Takes over `conn`, whose other end is called `remote`; large reads borrow buffers of `pool`. */
+  constructor(
+    conn: Duplex,
+    { pool, remote }: { readonly pool: BufferPool; readonly remote: string },
+  ) {
     this.#conn = conn;
     this.#pool = pool;
     this.writer = new SystemWriter(conn);
-    this.remote = remoteOf(conn);
-    if (!isTcp(conn)) return;
-    try {
-      // Nagle against delayed ACK: 44 ms instead of 0.03 ms per answer.
-      conn.setNoDelay(true);
-      conn.setKeepAlive(true);
-    } catch {
-      // The far side is gone already: the first read or write will say so.
-    }
+    this.remote = remote;
   }
 
   /** This socket: it is driven without streams. */
@@ -144,9 +160,9 @@ function remoteOf(conn: SystemConn): string {
 
 /** The writer of a connection. */
 class SystemWriter implements SocketWriter {
-  readonly #conn: SystemConn;
+  readonly #conn: Duplex;
 
-  constructor(conn: SystemConn) {
+  constructor(conn: Duplex) {
     this.#conn = conn;
   }
 

@@ -22,7 +22,7 @@ import { readKeys } from "./key_files.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
 import { Reloader, Reloads } from "./reload.ts";
-import { isStop, watchSignals } from "./signals.ts";
+import { exitCodeOf, isStop, watchSignals } from "./signals.ts";
 import {
   serveStatus,
   type Status,
@@ -77,10 +77,13 @@ export async function main<R extends Role>(
       log.info("configuration read", { file: configFile });
     }
     for (const { level, text } of notices) log[level](text);
+    const oneShot = config.role === "client"
+      ? config.client.oneShot
+      : undefined;
     let onHangup = (): void => {};
     using guard = new DebuggerGuard();
     using stop = watchSignals({
-      onHangup: () => onHangup(),
+      onHangup: oneShot === undefined ? () => onHangup() : undefined,
       onUser1: () => guard.onSignal(),
     });
     // For all workers: each for itself could not read a pipe.
@@ -146,6 +149,7 @@ export async function main<R extends Role>(
       else await runWorkers({ role, count, args: Deno.args, files, host });
     } catch (error) {
       if (!isStop(error, stop)) throw error;
+      if (oneShot !== undefined) return exitCodeOf(stop);
     }
     return EXIT.ok;
   } catch (error) {

@@ -5,18 +5,14 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { ClientConfig } from "../config/config.ts";
-import { Claim } from "../client/claim.ts";
 import { Ingress } from "../client/client.ts";
 import { Fronts } from "../client/fronts.ts";
-import type { ClientSeal } from "../client/sealer.ts";
 import { systemClock } from "../base/clock.ts";
 import { FrontLogin } from "../front/login.ts";
-import { parsePublicKey } from "../seal/keys.ts";
 import { HoldSeal } from "../seal/hold.ts";
-import { type KeyTexts, ownKeys } from "./key_files.ts";
-import { loadAead } from "./sodium.ts";
-import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
-import { makeToken } from "../wire/subjects.ts";
+import { claimOf, idLost, ingressOptions, sealOf } from "./client_parts.ts";
+import { RoleFrame, type RoleHost } from "./lifecycle.ts";
+import { runStdio } from "./run_stdio.ts";
 import { listeningAt, WaysIn } from "./ways_in.ts";
 
 /**
@@ -28,8 +24,8 @@ const CUT_MS = 6_000;
 const log = getLogger(["sproxy", "client"]);
 
 /**
- * Accepts connections until told to stop. While another process uses the same
- * `--client-id` it accepts none, and waits.
+ * Accepts connections until told to stop, unless it is to do one thing only.
+ * While another process uses the same `--client-id` it accepts none, and waits.
  *
  * @throws {UsageError | RunError} when it cannot start or go on.
  */
@@ -38,19 +34,15 @@ export async function runClient(
   host: RoleHost,
 ): Promise<void> {
   const { nats, client, tunnel } = config;
+  if (client.oneShot?.kind === "stdio") {
+    await runStdio(config, host, client.oneShot);
+    return;
+  }
   await using frame = await RoleFrame.open("client", { config: nats, host });
-  const options = {
-    ...roleOptions(config, host),
-    bus: frame.bus,
-    token: client.id ?? makeToken(random),
-    aead: host.keys && await loadAead(),
-  };
+  const options = await ingressOptions(config, { bus: frame.bus, host });
   let seal = host.keys && sealOf(host.keys, config);
   let sealing: Ingress | undefined;
-  // Nobody else has a token made at random.
-  using claim = client.id === undefined
-    ? undefined
-    : new Claim({ ...options, seal: seal && new HoldSeal(seal.key) });
+  using claim = claimOf(config, options, seal);
   host.onReload(({ config, keys }) => {
     if (config.role !== "client") return;
     seal = sealOf(keys, config);
@@ -62,13 +54,7 @@ export async function runClient(
   for (;;) {
     frame.starting(() => claim?.objection);
     await claim?.acquire(host.stop.drain);
-    using ingress = new Ingress({
-      ...options,
-      seal,
-      claim,
-      codec: tunnel.codec,
-      openTimeout: client.openTimeout,
-    });
+    using ingress = new Ingress({ ...options, seal, claim });
     sealing = ingress;
     const lost = claim?.hold();
     const { session } = ingress;
@@ -121,16 +107,6 @@ function loginOf(
     : new FrontLogin(socksUser, socksPassword);
 }
 
-/** What opens are sealed with. */
-function sealOf(
-  texts: KeyTexts,
-  { security: { serverKey = [] } }: ClientConfig,
-): ClientSeal | undefined {
-  const { keys: [key], psk } = ownKeys(texts);
-  const serverKeys = serverKey.flatMap((text) => parsePublicKey(text) ?? []);
-  return key && { key, psk, serverKeys };
-}
-
 /**
  * Cuts the tunnels under an ID that is another's. Peers are not told that the
  * process leaves: to them the other is the same one.
@@ -140,9 +116,9 @@ async function cutAll(
   { token, now }: { readonly token: string; readonly now: AbortSignal },
 ): Promise<void> {
   const { session } = ingress;
-  const text = `another process uses --client-id ${token}`;
-  ingress.cancelOpenings({ code: "draining", text });
-  session.abortAll({ code: "shutdown", text });
+  const reason = idLost(token);
+  ingress.cancelOpenings({ ...reason, code: "draining" });
+  session.abortAll(reason);
   try {
     await session.empty(AbortSignal.any([now, AbortSignal.timeout(CUT_MS)]));
   } catch {

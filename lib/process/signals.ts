@@ -15,6 +15,26 @@ export interface StopSignals {
   readonly now: AbortSignal;
 }
 
+/** The signals that end a process, with their numbers. */
+const ENDS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+
+/** The reason of an abort. */
+class Stopped extends Error {
+  /** What came. */
+  readonly signal: keyof typeof ENDS;
+
+  constructor(signal: keyof typeof ENDS) {
+    super(`received ${signal}`);
+    this.signal = signal;
+  }
+}
+
+/** What a process exits with that was stopped before it was done: what a shell says of one that the signal killed. */
+export function exitCodeOf({ drain }: StopSignals): number {
+  const { reason } = drain;
+  return 128 + (reason instanceof Stopped ? ENDS[reason.signal] : 0);
+}
+
 /** Whether `error` is only the word that the process is to end. */
 export function isStop(error: unknown, { drain }: StopSignals): boolean {
   return drain.aborted && error === drain.reason;
@@ -31,8 +51,8 @@ export interface SignalSource
 
 /** What is to happen at signals that do not end the process. */
 export interface OtherSignals {
-  /** Called at each SIGHUP to a process without a terminal. */
-  readonly onHangup: () => void;
+  /** Called at each SIGHUP to a process without a terminal; default it ends of that, too. */
+  readonly onHangup?: (() => void) | undefined;
   /** Called at each SIGUSR1. */
   readonly onUser1: () => void;
 }
@@ -51,18 +71,18 @@ export function watchSignals(
   const now = new AbortController();
   using listeners = new DisposableStack();
   const hasTerminal = source.stdin.isTerminal() || source.stderr.isTerminal();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
+  for (const signal of ["SIGUSR1", "SIGINT", "SIGTERM", "SIGHUP"] as const) {
     const listener = (): void => {
       if (signal === "SIGUSR1") {
         onUser1();
         return;
       }
-      if (signal === "SIGHUP" && !hasTerminal) {
+      if (signal === "SIGHUP" && !hasTerminal && onHangup !== undefined) {
         onHangup();
         return;
       }
       const next = drain.signal.aborted ? now : drain;
-      next.abort(new Error(`received ${signal}`));
+      next.abort(new Stopped(signal));
     };
     try {
       source.addSignalListener(signal, listener);

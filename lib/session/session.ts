@@ -83,6 +83,8 @@ export interface SessionOptions extends TunnelSettings {
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
   /** A frame came for a tunnel, or from a peer, that is not known: when to `answer` it; default at once. */
   readonly onUnknown?: (id: ConnectionId, answer: () => void) => void;
+  /** Told of the end of each tunnel. */
+  readonly onTunnelEnd?: (outcome: Outcome) => void;
 }
 
 /** A tunnel to be added. */
@@ -375,6 +377,7 @@ export class Session implements Disposable {
     const code = outcome.clean ? "ok" : outcome.reason.code;
     this.counters.closed(code, stats, info.client);
     logEnd(tunnel, outcome, now);
+    this.#options.onTunnelEnd?.(outcome);
     if (this.#table.size === 0) this.#onEmpty?.();
   };
 

@@ -91,7 +91,7 @@ Deno.test("Fronts: whoever gets no tunnel is told why, and closed when it has se
   for (const leaves of [true, false]) {
     using bench = new Bench();
     const socket = await bench.connect(GREETING, REQUEST);
-    bench.callers[0]?.reject?.({ code: "refused", text: "" });
+    bench.callers[0]?.reject?.({ code: "refused", text: "" }, "peer");
     await turn();
     assert.deepEqual([...socket.bytes].slice(2, 4), [5, 5]);
     assert.deepEqual([socket.ended, socket.closed], [true, false]);
@@ -142,7 +142,7 @@ Deno.test("Fronts: of too many strangers the oldest goes, and those that have as
   );
   assert.match(String(bench.lines[0]?.why), /^2 connections wait/);
   // One that is told no goes at once where there is no room to wait for it.
-  bench.callers[0]?.reject?.({ code: "denied", text: "" });
+  bench.callers[0]?.reject?.({ code: "denied", text: "" }, "peer");
   await turn();
   assert.deepEqual([...asked.bytes].slice(2, 4), [5, 2]);
   assert.equal(asked.closed, true);

@@ -253,6 +253,7 @@ Deno.test("the defaults are those of the original, for what it had", () => {
     openTimeout: 15_000,
     statusAddr: undefined,
     id: undefined,
+    oneShot: undefined,
   });
   assert.equal(client.config.nats.requestSubject, "proxy.request");
   assert.equal(client.config.nats.dataPrefix, "p.data");

@@ -1,0 +1,90 @@
+/**
+ * What a client may do once in place of serving: be one connection. Of what
+ * variables and config files say to a service it heeds only what is for such a
+ * use, too.
+ *
+ * @module
+ */
+import type { Address } from "../base/address.ts";
+import { UsageError } from "../base/errors.ts";
+import { quote } from "../base/text.ts";
+import { parseTarget } from "./forward.ts";
+import type { OptionKey } from "./options.ts";
+
+/** Standard input and output are one connection. */
+export interface Stdio {
+  readonly kind: "stdio";
+  /** Where it goes. */
+  readonly target: Address;
+}
+
+/** What is done once. */
+export type OneShot = Stdio;
+
+/**
+ * Options that count only as flags there: the same variables and files are a
+ * service's, whose places are taken, and whose log another reads.
+ */
+export const FLAG_ONLY: readonly OptionKey[] = [
+  "client.forwards",
+  "client.socks",
+  "client.http_proxy",
+  "client.listen_addr",
+  "client.remote_addr",
+  "client.status_addr",
+  "log.level",
+  "workers",
+];
+
+/** What is logged there unless a flag says otherwise: what a person should know who waits for something else. */
+export const ONE_SHOT_LEVEL = "warn";
+
+/** Flags that say nothing to one connection. */
+const NOT_STDIO: readonly OptionKey[] = [
+  "client.forwards",
+  "client.socks",
+  "client.http_proxy",
+  "client.listen_addr",
+  "client.remote_addr",
+  "workers",
+];
+
+/**
+ * What `--stdio` with the value `text` asks for.
+ *
+ * @throws {UsageError} for what is no target.
+ */
+export function parseStdio(text: string): Stdio {
+  return { kind: "stdio", target: parseOneTarget("--stdio", text) };
+}
+
+/** What of `flags` does not go with `oneShot`, a sentence each. */
+export function* flagsAgainst(
+  oneShot: OneShot,
+  flags: Iterable<readonly [key: OptionKey, flag: string]>,
+): Generator<string> {
+  if (oneShot.kind !== "stdio") return;
+  for (const [key, flag] of flags) {
+    if (!NOT_STDIO.includes(key)) continue;
+    yield `--stdio is one connection and listens nowhere: leave out --${flag}`;
+  }
+}
+
+/**
+ * The target that `text` is.
+ *
+ * @throws {UsageError} naming the `origin` when it is none.
+ */
+function parseOneTarget(origin: string, text: string): Address {
+  try {
+    const { host, ports } = parseTarget(text.trim());
+    if (ports.first === ports.last) return { host, port: ports.first };
+    throw new SyntaxError("it has more than one port");
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new UsageError(
+      `${origin}: ${quote(text)} is no target (HOST:PORT): ${error.message}`,
+      { cause: error },
+    );
+  }
+}
