@@ -5,7 +5,7 @@
  * @module
  */
 import type { Folder } from "./folder.ts";
-import { run, type SpawnOptions } from "./processes.ts";
+import { type Process, run, spawn, type SpawnOptions } from "./processes.ts";
 import { baseEnvironment, type RoleName, runArguments } from "./roles.ts";
 
 /** How a line ended, and what it wrote to standard output and error. */
@@ -29,7 +29,7 @@ export class Installed {
 
   /**
    * Puts `nats-proxy-client` and `nats-proxy-server` there, each with the
-   * permissions of its task.
+   * permissions of its task; the client may run commands, too, as a binary may.
    *
    * @param folder Where, and HOME.
    * @param env What else is in the environment.
@@ -43,8 +43,10 @@ export class Installed {
     const bin = folder.at("bin");
     await Deno.mkdir(bin);
     for (const role of ["client", "server"] satisfies RoleName[]) {
-      const args = await runArguments(role, all);
-      const command = [Deno.execPath(), ...args].map(quoted).join(" ");
+      const [run = "", ...args] = await runArguments(role, all);
+      const more = role === "client" ? ["--allow-run"] : [];
+      const command = [Deno.execPath(), run, ...more, ...args].map(quoted)
+        .join(" ");
       const path = `${bin}/nats-proxy-${role}`;
       await Deno.writeTextFile(path, `#!/bin/sh\nexec ${command} "$@"\n`);
       await Deno.chmod(path, 0o755);
@@ -68,6 +70,11 @@ export class Installed {
       args: ["-c", line],
     });
     return { code: status.code, output };
+  }
+
+  /** Starts `nats-proxy-client` with these arguments; what it and its children write is kept. */
+  spawnClient(...args: readonly string[]): Process {
+    return spawn("nats-proxy-client", { ...this.options, args });
   }
 
   /** Starts `nats-proxy-client` with these arguments, its three streams in our hands. */

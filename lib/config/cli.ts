@@ -17,6 +17,7 @@ import {
 } from "./config.ts";
 import { type ConfigFile, findConfigFile } from "./file.ts";
 import { FORWARDS_KEY } from "./forwards.ts";
+import { EXEC_WORD, parseExec } from "./exec.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { chooseContext } from "./context_choice.ts";
@@ -72,7 +73,9 @@ export function parseCommandLine<R extends Role>(
         ? { kind: "help", text: renderKeyHelp(program) }
         : { kind: "key", command: parseKeyCommand(args.slice(1)) };
     }
-    const parsed = readFlags(role, args, problems);
+    const parsed = role === "client" && args[0] === EXEC_WORD
+      ? readExec(args.slice(1), problems)
+      : readFlags(role, args, problems);
     switch (parsed.kind) {
       case "help":
         return { kind: "help", text: renderHelp(role, program) };
@@ -134,11 +137,35 @@ interface FlagToken {
   readonly inlineValue: boolean | undefined;
 }
 
+/** Reads the flags, targets and command after the word `exec`. */
+function readExec(
+  args: readonly string[],
+  problems: Problems,
+): ParsedFlags {
+  const end = args.indexOf("--");
+  const command = end < 0 ? undefined : args.slice(end + 1);
+  const before = end < 0 ? args : args.slice(0, end);
+  const words: string[] = [];
+  const parsed = readFlags(
+    "client",
+    before,
+    problems,
+    (word) => words.push(word),
+  );
+  if (parsed.kind !== "run") return parsed;
+  if (parsed.oneShot !== undefined) {
+    problems.add("exec and --stdio are two uses: leave out one of them");
+  }
+  const oneShot = problems.attempt(() => parseExec(words, command));
+  return { ...parsed, oneShot };
+}
+
 /** Reads the flags in `args`, by the tables; help and version come before all that is wrong. */
 function readFlags(
   role: Role,
   args: readonly string[],
   problems: Problems,
+  onWord?: (word: string) => void,
 ): ParsedFlags {
   const known = new Map<string, Flag>();
   for (const flag of flagsOf(role)) known.set(flag.name, flag);
@@ -182,8 +209,10 @@ function readFlags(
     if (token.kind === "option-terminator") continue;
     if (token.kind === "positional") {
       if (index <= valueEnd) continue;
+      const word = args[index] ?? "";
       const before = known.get((words[index - 1] ?? "").slice(2));
-      problems.add(strayWord(args[index] ?? "", before?.option));
+      if (onWord !== undefined) onWord(word);
+      else problems.add(strayWord(word, before?.option));
       continue;
     }
     if (arg === "--help") return { kind: "help" };

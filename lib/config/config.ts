@@ -9,6 +9,8 @@
 
 import { type ClientEntry, clientsOfKeys, duplicatesIn } from "./clients.ts";
 import type { ConfigFile } from "./file.ts";
+import { EXEC_PLACE, EXEC_WORD } from "./exec.ts";
+import type { Forward } from "./forward.ts";
 import { frontsAt, type WayIn } from "./fronts.ts";
 import {
   FLAG_ONLY,
@@ -343,17 +345,25 @@ function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
     ALL_OPTIONS.some((option) =>
       keys.includes(option.key) && findGiven(option, inputs) !== undefined
     );
-  if (inputs.oneShot?.kind === "stdio") return [];
-  const listed = isGiven("client.forwards") ? undefined : inputs.file?.forwards;
+  const { oneShot } = inputs;
+  if (oneShot?.kind === "stdio") return [];
+  const executed = oneShot?.targets.map(({ name, target }): Forward => ({
+    ...{ name, target, listen: EXEC_PLACE, origin: EXEC_WORD },
+  })) ?? [];
+  const listed = isGiven("client.forwards") || oneShot !== undefined
+    ? undefined
+    : inputs.file?.forwards;
   const others = [
     ...listed ?? values["client.forwards"] ?? [],
     ...frontsAt("socks", values["client.socks"] ?? []),
     ...frontsAt("http-proxy", values["client.http_proxy"] ?? []),
   ];
   const { "client.listen_addr": listen, "client.remote_addr": target } = values;
-  const original = others.length === 0 ||
+  const original = others.length + executed.length === 0 ||
     isGiven("client.listen_addr", "client.remote_addr");
   return withHome([
+    // First: their places are what the command is told.
+    ...executed,
     ...original && listen && target ? [originalForward(listen, target)] : [],
     ...others,
   ], inputs.env("HOME"));

@@ -5,6 +5,7 @@
  * @module
  */
 import { type Address, MAX_PORT, tryParseAddress } from "../base/address.ts";
+import { UsageError } from "../base/errors.ts";
 import type { Place, UnixPath } from "../base/place.ts";
 import { quote, redactUrl } from "../base/text.ts";
 
@@ -141,6 +142,28 @@ export function parseTarget(text: string): Range {
     { host, ports: parsePorts(port, LEADING) },
     LEADING,
   );
+}
+
+/**
+ * The one target that `text` is.
+ *
+ * @param origin Where it was written, for messages.
+ * @throws {UsageError} when it is none, or several.
+ */
+export function parseOneTarget(origin: string, text: string): Address {
+  try {
+    const { host, ports } = parseTarget(text.trim());
+    if (ports.first === ports.last) return { host, port: ports.first };
+    throw new SyntaxError("it has more than one port");
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new UsageError(
+      `${origin}: ${
+        quote(redactUrl(text))
+      } is no target (HOST:PORT): ${error.message}`,
+      { cause: error },
+    );
+  }
 }
 
 /** Targets that the open cannot ask for. */

@@ -1,14 +1,13 @@
 /**
- * What a client may do once in place of serving: be one connection. Of what
- * variables and config files say to a service it heeds only what is for such a
- * use, too.
+ * What a client may do once in place of serving: be one connection, or run a
+ * command beside its tunnels. Of what variables and config files say to a
+ * service it heeds only what is for such a use, too.
  *
  * @module
  */
 import type { Address } from "../base/address.ts";
-import { UsageError } from "../base/errors.ts";
-import { quote } from "../base/text.ts";
-import { parseTarget } from "./forward.ts";
+import type { Exec } from "./exec.ts";
+import { parseOneTarget } from "./forward.ts";
 import type { OptionKey } from "./options.ts";
 
 /** Standard input and output are one connection. */
@@ -19,7 +18,7 @@ export interface Stdio {
 }
 
 /** What is done once. */
-export type OneShot = Stdio;
+export type OneShot = Stdio | Exec;
 
 /**
  * Options that count only as flags there: the same variables and files are a
@@ -67,24 +66,5 @@ export function* flagsAgainst(
   for (const [key, flag] of flags) {
     if (!NOT_STDIO.includes(key)) continue;
     yield `--stdio is one connection and listens nowhere: leave out --${flag}`;
-  }
-}
-
-/**
- * The target that `text` is.
- *
- * @throws {UsageError} naming the `origin` when it is none.
- */
-function parseOneTarget(origin: string, text: string): Address {
-  try {
-    const { host, ports } = parseTarget(text.trim());
-    if (ports.first === ports.last) return { host, port: ports.first };
-    throw new SyntaxError("it has more than one port");
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new UsageError(
-      `${origin}: ${quote(text)} is no target (HOST:PORT): ${error.message}`,
-      { cause: error },
-    );
   }
 }

@@ -205,8 +205,13 @@ export class RoleFrame implements AsyncDisposable {
    * number of connections that takes; from then on the process is ready.
    *
    * @param role What is shown from now on.
+   * @param options Whether it waits for what NATS refuses.
+   * @throws {RunError} when NATS refuses one, and it does not wait.
    */
-  async ready(role: Counted): Promise<void> {
+  async ready(
+    role: Counted,
+    { patient = true }: { readonly patient?: boolean } = {},
+  ): Promise<void> {
     this.#status.counted = role;
     const { bus } = this;
     const { drain } = this.#stop;
@@ -214,12 +219,17 @@ export class RoleFrame implements AsyncDisposable {
       drain.throwIfAborted();
       try {
         await bus.flush();
-        if (this.#status.missing === undefined) break;
-        await this.#nextLink();
       } catch {
         // The link was lost meanwhile: once it is back they are asked for again.
         if (!bus.connected) await this.#nextLink();
+        continue;
       }
+      const { missing } = this.#status;
+      if (missing === undefined) break;
+      if (!patient) {
+        throw new RunError(`NATS refuses the subscription to ${missing}`);
+      }
+      await this.#nextLink();
     }
     this.#status.started = true;
   }

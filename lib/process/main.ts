@@ -18,6 +18,7 @@ import { planDescriptors } from "./descriptors.ts";
 import { exposures, modeOf } from "./exposures.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { runKeyCommand } from "./key_command.ts";
+import { Execution } from "./run_exec.ts";
 import { readKeys } from "./key_files.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
@@ -80,10 +81,16 @@ export async function main<R extends Role>(
     const oneShot = config.role === "client"
       ? config.client.oneShot
       : undefined;
+    const execution = oneShot?.kind === "exec"
+      ? new Execution(oneShot)
+      : undefined;
+    // Who starts no command needs no permission to.
+    if (execution === undefined) Deno.permissions.revokeSync({ name: "run" });
     let onHangup = (): void => {};
     using guard = new DebuggerGuard();
     using stop = watchSignals({
       onHangup: oneShot === undefined ? () => onHangup() : undefined,
+      pass: (signal) => execution?.pass(signal) ?? false,
       onUser1: () => guard.onSignal(),
     });
     // For all workers: each for itself could not read a pipe.
@@ -144,9 +151,17 @@ export async function main<R extends Role>(
       modeOf,
     };
     for (const text of exposures(config, surroundings)) log.warn(text);
+    const work = (host: RoleHost): Promise<void> =>
+      count === 1
+        ? run(config, host)
+        : runWorkers({ role, count, args: Deno.args, files, host });
     try {
-      if (count === 1) await run(config, host);
-      else await runWorkers({ role, count, args: Deno.args, files, host });
+      if (execution === undefined) await work(host);
+      else {
+        const { code, problem } = await execution.during(host, work);
+        if (problem !== undefined) explain(problem, asJson);
+        return code;
+      }
     } catch (error) {
       if (!isStop(error, stop)) throw error;
       if (oneShot !== undefined) return exitCodeOf(stop);

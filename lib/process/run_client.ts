@@ -5,6 +5,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { ClientConfig } from "../config/config.ts";
+import { systemClock } from "../base/clock.ts";
 import { Ingress } from "../client/client.ts";
 import { Fronts } from "../client/fronts.ts";
 import { systemClock } from "../base/clock.ts";
@@ -20,6 +21,12 @@ import { listeningAt, WaysIn } from "./ways_in.ts";
  * have not read yet they give 5 s.
  */
 const CUT_MS = 6_000;
+
+/**
+ * Pause between looks at what is being opened, in ms; in the first one
+ * connections are accepted that the system has accepted before.
+ */
+const SETTLE_MS = 20;
 
 const log = getLogger(["sproxy", "client"]);
 
@@ -51,16 +58,19 @@ export async function runClient(
     claim?.reload(new HoldSeal(seal.key));
   });
   let { forwards } = client;
+  // Who waits for a command is told at once what keeps it from running.
+  let patient = client.oneShot === undefined;
   for (;;) {
     frame.starting(() => claim?.objection);
-    await claim?.acquire(host.stop.drain);
+    await claim?.acquire(host.stop.drain, { wait: patient });
     using ingress = new Ingress({ ...options, seal, claim });
     sealing = ingress;
     const lost = claim?.hold();
     const { session } = ingress;
     {
       // Not before: who connects to a port that nobody accepts at waits for ever.
-      await frame.ready(ingress);
+      await frame.ready(ingress, { patient });
+      patient = true;
       using fronts = new Fronts({
         ingress,
         clock: systemClock,
@@ -80,6 +90,10 @@ export async function runClient(
         host.onStarted(places);
         waysIn.logListening();
         await frame.untilStopped(lost);
+        if (client.oneShot !== undefined && !lost?.aborted) {
+          const late = AbortSignal.timeout(tunnel.drainTimeout);
+          await settle(ingress, AbortSignal.any([host.stop.now, late]));
+        }
       }
       waysIn[Symbol.dispose]();
       await accepting;
@@ -105,6 +119,18 @@ function loginOf(
   return socksUser === undefined || socksPassword === undefined
     ? undefined
     : new FrontLogin(socksUser, socksPassword);
+}
+
+/**
+ * Waits until no tunnel is being opened, or `signal` aborts: what a command
+ * did last may be to connect, send and end.
+ */
+async function settle(ingress: Ingress, signal: AbortSignal): Promise<void> {
+  do {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _timer = systemClock.after(SETTLE_MS, resolve);
+    await promise;
+  } while (ingress.opening > 0 && !signal.aborted);
 }
 
 /**

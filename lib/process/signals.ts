@@ -53,6 +53,8 @@ export interface SignalSource
 export interface OtherSignals {
   /** Called at each SIGHUP to a process without a terminal; default it ends of that, too. */
   readonly onHangup?: (() => void) | undefined;
+  /** Called at each signal that would end the process; returns whether another has it. */
+  readonly pass?: ((signal: Deno.Signal) => boolean) | undefined;
   /** Called at each SIGUSR1. */
   readonly onUser1: () => void;
 }
@@ -64,7 +66,7 @@ export interface OtherSignals {
  * @param source Where signals come from; default the system.
  */
 export function watchSignals(
-  { onHangup, onUser1 }: OtherSignals,
+  { onHangup, onUser1, pass }: OtherSignals,
   source: SignalSource = Deno,
 ): StopSignals & Disposable {
   const drain = new AbortController();
@@ -81,6 +83,7 @@ export function watchSignals(
         onHangup();
         return;
       }
+      if (pass?.(signal)) return;
       const next = drain.signal.aborted ? now : drain;
       next.abort(new Stopped(signal));
     };

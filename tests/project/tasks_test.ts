@@ -7,6 +7,7 @@ const PROJECT = new URL("../../", import.meta.url);
 const TASKS = [
   "server",
   "client",
+  "exec",
   "demo",
   "setup",
   "test",
@@ -87,14 +88,24 @@ Deno.test("deno.json starts the roles with least permissions, compiled or not", 
     for (const wide of ["-A", "--allow-all", "--allow-run", "--allow-ffi"]) {
       assert.ok(!run.includes(wide), `${role} must not be given ${wide}`);
     }
-    // A binary runs anywhere: the same kinds, not the same directories.
+    // A binary runs anywhere: the same kinds, not the same directories; and
+    // nobody can add to it what `exec` needs.
     const kinds = (words: string[]): string[] =>
       words.map((word) => word.replace(/=.*/, ""));
     assert.deepEqual(
       kinds(permissions(all[`compile:${role}`])),
-      kinds(run),
+      kinds([...run, ...(role === "client" ? ["--allow-run"] : [])]).sort(),
     );
   }
+});
+
+Deno.test("deno task exec is the client, and may run commands", async () => {
+  const { client = "", exec = "" } = await tasks();
+  assert.equal(
+    exec.replace(" --allow-run", ""),
+    client.replace(/ client\.ts$/, " client.ts exec"),
+  );
+  assert.ok(exec.includes(" --allow-run "));
 });
 
 Deno.test("no file holds what it must not", async () => {

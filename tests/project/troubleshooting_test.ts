@@ -32,6 +32,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "The connection to NATS ended before all was sent",
   "it was discarded",
   "another was first",
+  "the command has ended",
   "the tunnel has ended",
   // Why of lines of level debug.
   "it cannot be answered",
