@@ -8,7 +8,6 @@ import type { ClientConfig } from "../config/config.ts";
 import { systemClock } from "../base/clock.ts";
 import { Ingress } from "../client/client.ts";
 import { Fronts } from "../client/fronts.ts";
-import { systemClock } from "../base/clock.ts";
 import { FrontLogin } from "../front/login.ts";
 import { HoldSeal } from "../seal/hold.ts";
 import { claimOf, idLost, ingressOptions, sealOf } from "./client_parts.ts";

@@ -29,10 +29,10 @@ Deno.test("exec takes flags and targets in any order up to --, and then nothing 
   });
   assert.equal(config.log.level, "debug");
   assert.deepEqual(
-    config.client.forwards.map(({ listen, target, name }) => [
-      listen,
-      target.port,
-      name,
+    config.client.forwards.map((way) => [
+      way.listen,
+      "target" in way && way.target.port,
+      way.name,
     ]),
     [
       [{ host: "127.0.0.1", port: 0 }, 5432, "db"],
