@@ -24,7 +24,7 @@ export interface OwnFlag {
 }
 
 /** Every such flag, in the order of the help. */
-export const OWN_FLAGS = [
+const OWN_FLAGS: readonly OwnFlag[] = [
   {
     flag: "stdio",
     short: "W",
@@ -56,14 +56,9 @@ export const OWN_FLAGS = [
     short: "V",
     help: "Print the versions of the program, the protocol and Deno",
   },
-] as const satisfies readonly OwnFlag[];
-
-/** The name of such a flag. */
-export type OwnFlagName = (typeof OWN_FLAGS)[number]["flag"];
+];
 
 /** Those of `role`, by their names. */
 export function ownFlagsOf(role: Role): readonly OwnFlag[] {
-  return OWN_FLAGS.filter((own: OwnFlag) =>
-    own.role === undefined || own.role === role
-  );
+  return OWN_FLAGS.filter((own) => own.role === undefined || own.role === role);
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BufferPool } from "../base/buffer_pool.ts";
+import { type BufferPool, SLAB_BYTES } from "../base/buffer_pool.ts";
 import { SystemSocket } from "./system_socket.ts";
 
 /** Standard input and output, as far as a connection needs them. */
@@ -24,6 +24,8 @@ export function stdioSocket(
   pool: BufferPool,
   { stdin, stdout }: StdioSource = Deno,
 ): SystemSocket {
+  // Its own: where the end comes first, the system goes on waiting to fill it.
+  const buffer = new Uint8Array(SLAB_BYTES);
   let ended = false;
   let onEnded: ((end: null) => void) | undefined;
   const end = (): void => {
@@ -38,7 +40,10 @@ export function stdioSocket(
         number | null
       >();
       onEnded = resolve;
-      stdin.read(room).then(resolve, reject);
+      stdin.read(buffer.subarray(0, room.length)).then((count) => {
+        if (!ended && count !== null) room.set(buffer.subarray(0, count));
+        resolve(count);
+      }, reject);
       return promise;
     },
     write: (chunk) => stdout.write(chunk),
