@@ -22,6 +22,7 @@ export interface ExecTarget {
 
 /** A command runs while there is a way to its targets. */
 export interface Exec {
+  /** Which of the uses. */
   readonly kind: "exec";
   /** Where it may connect to; at least one, whose place has no name needed. */
   readonly targets: readonly ExecTarget[];

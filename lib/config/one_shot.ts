@@ -12,6 +12,7 @@ import type { OptionKey } from "./options.ts";
 
 /** Standard input and output are one connection. */
 export interface Stdio {
+  /** Which of the uses. */
   readonly kind: "stdio";
   /** Where it goes. */
   readonly target: Address;

@@ -8,7 +8,9 @@ import { SystemSocket } from "./system_socket.ts";
 
 /** Standard input and output, as far as a connection needs them. */
 export interface StdioSource {
+  /** Where it reads. */
   readonly stdin: Pick<typeof Deno.stdin, "read">;
+  /** Where it writes. */
   readonly stdout: Pick<typeof Deno.stdout, "write">;
 }
 
