@@ -6,6 +6,14 @@
  */
 
 import { parseArgs } from "node:util";
+import { describeConfig } from "./check.ts";
+import {
+  CHECK_WORD,
+  commandsOf,
+  COMPLETION_WORD,
+  parseShell,
+} from "./commands.ts";
+import { renderCompletion } from "./completion.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import {
   buildConfig,
@@ -18,11 +26,11 @@ import {
 import { type ConfigFile, findConfigFile } from "./file.ts";
 import { FORWARDS_KEY } from "./forwards.ts";
 import { EXEC_WORD, parseExec } from "./exec.ts";
+import { type Flag, flagsOf } from "./flags.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { chooseContext } from "./context_choice.ts";
 import { type OneShot, parseStdio } from "./one_shot.ts";
-import { type OwnFlag, ownFlagsOf } from "./own_flags.ts";
 import { type Notice, Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
@@ -48,7 +56,19 @@ export type CommandLine<C> =
     readonly notices: readonly Notice[];
   }
   | {
-    readonly kind: "help" | "version";
+    /** The configuration is to be looked at, not run. */
+    readonly kind: "check";
+    /** The configuration, frozen. */
+    readonly config: C;
+    /** The files that hold secrets, the config file perhaps among them. */
+    readonly secretFiles: readonly string[];
+    /** What a person should know. */
+    readonly notices: readonly Notice[];
+    /** What to print, with a line end. */
+    readonly text: string;
+  }
+  | {
+    readonly kind: "help" | "version" | "completion";
     /** What to print, with a line end. */
     readonly text: string;
   }
@@ -68,17 +88,32 @@ export function parseCommandLine<R extends Role>(
   const program = sources.program ?? `${role}.ts`;
   const problems = new Problems();
   try {
-    if (args[0] === KEY_WORD) {
-      return args.some((arg) => arg === "-h" || arg === "--help")
+    const [word, ...rest] = args;
+    const wantsHelp = rest.some((arg) => arg === "-h" || arg === "--help");
+    if (word === KEY_WORD) {
+      return wantsHelp
         ? { kind: "help", text: renderKeyHelp(program) }
-        : { kind: "key", command: parseKeyCommand(args.slice(1)) };
+        : { kind: "key", command: parseKeyCommand(rest) };
     }
-    const parsed = role === "client" && args[0] === EXEC_WORD
-      ? readExec(args.slice(1), problems)
-      : readFlags(role, args, problems);
+    if (word === COMPLETION_WORD && !wantsHelp) {
+      const shell = parseShell(rest);
+      const name = sources.program ?? `nats-proxy-${role}`;
+      const text = renderCompletion(shell, role, name);
+      return { kind: "completion", text };
+    }
+    const parsed = word === EXEC_WORD && role === "client"
+      ? readExec(rest, problems)
+      : readFlags(
+        role,
+        word === CHECK_WORD || word === COMPLETION_WORD ? rest : args,
+        problems,
+      );
     switch (parsed.kind) {
       case "help":
-        return { kind: "help", text: renderHelp(role, program) };
+      case "help-all": {
+        const all = parsed.kind === "help-all";
+        return { kind: "help", text: renderHelp(role, program, { all }) };
+      }
       case "version":
         return { kind: "version", text: versionText(role) };
       case "run": {
@@ -87,22 +122,31 @@ export function parseCommandLine<R extends Role>(
           findConfigFile(role, { path, sources, problems })
         );
         const given: ConfigInputs = { flags, env: sources.env, file, oneShot };
-        const { context, notices = [] } = problems.attempt(() =>
+        const { context, notices: chosen = [] } = problems.attempt(() =>
           chooseContext(role, { inputs: given, sources, problems })
         ) ?? {};
         const inputs = { ...given, context };
-        return {
-          kind: "run",
-          config: buildConfig(role, inputs, problems),
-          configFile: file?.path,
-          secretFiles: [
-            ...(file !== undefined && holdsSecret(role, file)
-              ? [file.path]
-              : []),
-            ...context?.secretFiles ?? [],
-          ],
-          notices: [...notices, ...collectNotices(role, inputs)],
-        };
+        const config = buildConfig(role, inputs, problems);
+        const secretFiles = [
+          ...(file !== undefined && holdsSecret(role, file) ? [file.path] : []),
+          ...context?.secretFiles ?? [],
+        ];
+        const notices = [...chosen, ...collectNotices(role, inputs)];
+        return word === CHECK_WORD
+          ? {
+            kind: "check",
+            config,
+            secretFiles,
+            notices,
+            text: describeConfig(config, inputs),
+          }
+          : {
+            kind: "run",
+            config,
+            configFile: file?.path,
+            secretFiles,
+            notices,
+          };
       }
     }
   } catch (error) {
@@ -121,7 +165,7 @@ function versionText(role: Role): string {
 
 /** What the flags alone say. */
 type ParsedFlags =
-  | { readonly kind: "help" | "version" }
+  | { readonly kind: "help" | "help-all" | "version" }
   | {
     readonly kind: "run";
     readonly flags: ReadonlyMap<OptionKey, string>;
@@ -175,9 +219,9 @@ function readFlags(
     args: words.map((word) => word.replace(/^-(?=[^-])/, "--")),
     // Which flags take a value; judging them is done below, in our words.
     options: Object.fromEntries(
-      [...known].map(([name, { takesValue }]) => [
+      [...known].map(([name, { placeholder }]) => [
         name,
-        { type: takesValue ? "string" : "boolean" },
+        { type: placeholder === undefined ? "boolean" : "string" },
       ]),
     ),
     strict: false,
@@ -212,10 +256,11 @@ function readFlags(
       const word = args[index] ?? "";
       const before = known.get((words[index - 1] ?? "").slice(2));
       if (onWord !== undefined) onWord(word);
-      else problems.add(strayWord(word, before?.option));
+      else problems.add(strayWord(role, word, before?.option));
       continue;
     }
     if (arg === "--help") return { kind: "help" };
+    if (arg === "--help-all") return { kind: "help-all" };
     if (arg === "--version") return { kind: "version" };
     const taken = problems.attempt(() => {
       take(token, arg);
@@ -228,55 +273,35 @@ function readFlags(
   return { kind: "run", flags, configPath, oneShot };
 }
 
-/** A flag, of an option or not. */
-interface Flag {
-  /** It, without its dashes. */
-  readonly name: string;
-  readonly short: string | undefined;
-  /** Whether it cannot stand without a value. */
-  readonly takesValue: boolean;
-  readonly option?: Option;
-  readonly own?: OwnFlag;
-}
-
-/** All flags of a role. */
-function flagsOf(role: Role): readonly Flag[] {
-  return [
-    ...optionsOf(role).flatMap((option): Flag[] => {
-      const { flag: name, short } = option;
-      if (name === undefined) return [];
-      return [{ name, short, takesValue: !isSwitch(option), option }];
-    }),
-    ...ownFlagsOf(role).map((own): Flag => ({
-      name: own.flag,
-      short: own.short,
-      takesValue: own.placeholder !== undefined,
-      own,
-    })),
-  ];
-}
-
 /**
  * A short flag as the long one that it stands for, with its value, which may
  * follow it without a blank (`-L8080:db:5432`); any other word as it is.
  */
 function asLong(arg: string, flags: Iterable<Flag>): string {
-  for (const { name, short, takesValue } of flags) {
+  for (const { name, short, placeholder } of flags) {
     if (short === undefined || !arg.startsWith(`-${short}`)) continue;
     const rest = arg.slice(2);
     if (rest === "") return `--${name}`;
     // Two letters of one dash are no flag, unless the first takes the second, or
     // both are the same: -vvv is what ssh is told.
-    if (takesValue) return `--${name}=${rest.replace(/^=/, "")}`;
+    if (placeholder !== undefined) return `--${name}=${rest.replace(/^=/, "")}`;
     if (rest.replaceAll(short, "") === "") return `--${name}`;
   }
   return arg;
 }
 
 /** What is said of a word that is no flag, `before` which stands the flag of an option. */
-function strayWord(word: string, before: Option | undefined): string {
+function strayWord(
+  role: Role,
+  word: string,
+  before: Option | undefined,
+): string {
   const hint = before !== undefined && isSwitch(before)
     ? ` (a value of --${before.flag} is given as --${before.flag}=VALUE)`
+    : commandsOf(role).some((command) => command.word === word)
+    ? " (a command is the first word)"
+    : commandsOf(otherRole(role)).some((command) => command.word === word)
+    ? ` (only the ${otherRole(role)} has it)`
     : "";
   return `Unexpected argument ${quote(redactUrl(word))}${hint}`;
 }
@@ -287,13 +312,14 @@ function isSwitch(option: Option): boolean {
 }
 
 /** The value that comes with a flag. */
-function valueOf(token: FlagToken, { takesValue, own }: Flag): string {
+function valueOf(token: FlagToken, { placeholder, own }: Flag): string {
   const { rawName, value, inlineValue } = token;
-  if (own !== undefined && !takesValue && value !== undefined) {
+  const stands = placeholder === undefined;
+  if (own !== undefined && stands && value !== undefined) {
     throw new UsageError(`${rawName} takes no value`);
   }
   if (value === undefined) {
-    if (!takesValue) return "true";
+    if (stands) return "true";
     throw new UsageError(`${rawName} needs a value`);
   }
   // Most probably the value was forgotten and this is the next flag.
@@ -331,6 +357,10 @@ function hintFor(role: Role, flag: string): string {
   ) {
     return ` (only the ${otherRole(role)} has it)`;
   }
+  // It without its dashes, or the first word of one, as people remember it.
+  const begun = flags.find(({ name }) => name === wanted) ??
+    flags.find(({ name }) => name.startsWith(`${wanted}-`));
+  if (begun !== undefined) return ` (did you mean --${begun.name}?)`;
   const near = closest(
     wanted,
     flags.flatMap(({ name, short }) => [

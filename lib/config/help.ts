@@ -8,7 +8,8 @@
 import { CONFIG_EXTENSIONS } from "./syntax.ts";
 import { configFileName } from "./file.ts";
 import { ALL_OPTIONS, type Option, optionsOf } from "./options.ts";
-import { type OwnFlag, ownFlagsOf } from "./own_flags.ts";
+import { commandsOf } from "./commands.ts";
+import { flagsOf, usageOf } from "./flags.ts";
 import type { Role } from "../wire/subjects.ts";
 
 /** Width of the help, in columns: that of a terminal nobody has widened. */
@@ -23,30 +24,32 @@ const SECTIONS = [
   ["client", "Client"],
   ["nats", "NATS"],
   ["tunnel", "Tunnels"],
-  ["security", "Security"],
+  ["security", "Sealed tunnels"],
   ["log", "Log"],
   ["workers", "Process"],
 ] as const;
 
-/** What each program is for, and how it is used. */
+/** What each program is for, and how it is used; PROGRAM stands for how it is called. */
 const ABOUT = {
   server: {
     summary: "Takes tunnels from NATS and dials their targets.",
     examples: [
-      "--nats-url nats://127.0.0.1:4222 --log-level info",
-      "--allow-target redis:6379 --allow-target '*.example.com:443'",
-      "--config /etc/nats-proxy-server.yaml --listen-addr off",
+      "PROGRAM --nats-url nats://127.0.0.1:4222",
+      "PROGRAM --allow-target redis:6379 --allow-target '*.example.com:443'",
+      "PROGRAM --listen-addr off -q",
+      "PROGRAM check --deny-target 10.0.0.0/8:*",
     ],
   },
   client: {
     summary:
       "Listens on TCP ports and Unix sockets and tunnels each connection over NATS.",
     examples: [
-      "-L 6380:redis:6379 -L 8080:web.internal:80",
-      "-D 1080 --http-proxy 3128",
-      "--listen-addr 0.0.0.0:6380 --remote-addr redis:6379",
-      "--nats-url tls://nats.example.com --nats-creds client.creds",
-      "--config /etc/nats-proxy-client.yaml --log-format json",
+      "PROGRAM -L 6380:127.0.0.1:6379",
+      "PROGRAM -L 5432:db.internal:5432 -L '*:8443:web.internal:443'",
+      "PROGRAM -D 1080 --http-proxy 3128",
+      "printf 'PING\\r\\nQUIT\\r\\n' | PROGRAM -W 127.0.0.1:6379",
+      "PROGRAM exec 127.0.0.1:6379 -- redis-cli -p {port} PING",
+      "PROGRAM check --nats-url tls://nats.example.com",
     ],
   },
 } as const;
@@ -64,41 +67,76 @@ const KEY_USAGE: readonly (readonly [usage: string, help: string])[] = [
   ],
 ];
 
-/** The text of `--help` for `role`, called as `program`; with a line end. */
-export function renderHelp(role: Role, program: string): string {
+/**
+ * The text of `--help` for `role`, called as `program`, or of `--help-all`; with
+ * a line end.
+ */
+export function renderHelp(
+  role: Role,
+  program: string,
+  { all = false }: { readonly all?: boolean } = {},
+): string {
   const { summary, examples } = ABOUT[role];
+  const flags = flagsOf(role);
   const options = optionsOf(role);
   const sections = SECTIONS.map(([prefix, heading]): string[] => {
-    const rows = options
-      .filter(({ key }) => key.split(".")[0] === prefix)
-      .map((option) =>
-        renderRow(usageOf(option), `${option.help} (${details(option)})`)
-      );
+    const rows = [
+      ...flags.filter(({ own }) => own !== undefined && own.role === prefix)
+        .map((flag) => renderRow(usageOf(flag), flag.help)),
+      ...options
+        .filter(({ key, daily }) =>
+          key.split(".")[0] === prefix && (all || daily === true)
+        )
+        .map((option) => renderRow(optionUsage(option), helpOf(option, all))),
+    ];
     return rows.length === 0 ? [] : [`${heading}:`, ...rows, ""];
   });
-  const extensions = CONFIG_EXTENSIONS.join(",");
+  const others = flags.filter(({ own }) =>
+    own !== undefined && own.role === undefined
+  );
   return [
     `Usage: ${program} [options]`,
-    `       ${program} key generate|show|psk (see '${program} key --help')`,
+    ...commandsOf(role).map(({ word, usage }) =>
+      `       ${program} ${word} ${usage}`
+    ),
     "",
     summary,
     "",
     ...sections.flat(),
-    "Other:",
-    ...ownFlagsOf(role).map((own) => renderRow(ownUsageOf(own), own.help)),
+    "Commands:",
+    ...commandsOf(role).map(({ word, help }) => renderRow(word, help)),
     "",
+    "Other:",
+    ...others.map((flag) => renderRow(usageOf(flag), flag.help)),
+    "",
+    ...(all ? VALUES : []),
     "A flag goes before its environment variable, that before the config file,",
     "that before the default. Without --config the file is the first of",
-    `${configFileName(role)}.{${extensions}} in ./ and then $HOME.`,
-    "",
-    "Durations are written like 500ms, 30s or 1m30s, sizes like 256KiB or 8MiB.",
+    `${configFileName(role)}.{${
+      CONFIG_EXTENSIONS.join(",")
+    }} in ./ and then $HOME.`,
     "",
     "Examples:",
-    ...examples.map((example) => `  ${program} ${example}`),
+    ...examples.map((example) =>
+      `  ${example.replaceAll("PROGRAM", runnable(program))}`
+    ),
     "",
-    "Exit codes: 0 ended in order, 1 failed while running, 2 wrong usage.",
+    `Exit codes: 0 ended in order, 1 failed while running, 2 wrong usage${
+      role === "client" ? ";\nof exec that of its command." : "."
+    }`,
     "",
   ].join("\n");
+}
+
+/** What is said of values, where all options are. */
+const VALUES = [
+  "Durations are written like 500ms, 30s or 1m30s, sizes like 256KiB or 8MiB.",
+  "",
+];
+
+/** How `program` is called in a command line that works as it stands. */
+function runnable(program: string): string {
+  return program.endsWith(".ts") ? `deno run -A ${program}` : program;
 }
 
 /** The text of `key --help` of the program called `program`; with a line end. */
@@ -123,7 +161,7 @@ export function optionsMarkdown(scope: Role | "both"): string {
   const rows = ALL_OPTIONS
     .filter(({ role }) => role === scope)
     .map((option) => [
-      option.flag === undefined ? "" : code(usageOf(option)),
+      option.flag === undefined ? "" : code(optionUsage(option)),
       [option.env, ...option.aliases].map(code).join(", "),
       code(option.key),
       option.default === undefined || option.default === ""
@@ -144,31 +182,27 @@ function code(text: string): string {
 }
 
 /** How an option is written in a command line, or its variable when it has no flag. */
-function usageOf(option: Option): string {
-  if (option.flag === undefined) return option.env;
-  const short = option.short === undefined ? "" : `-${option.short}, `;
-  return option.type.fileType === "boolean"
-    ? `${short}--${option.flag}`
-    : `${short}--${option.flag} ${option.type.placeholder}`;
+function optionUsage(option: Option): string {
+  const flag = flagsOf(option.role === "server" ? "server" : "client")
+    .find((flag) => flag.option === option);
+  return flag === undefined ? option.env : usageOf(flag);
 }
 
-/** A flag that is no option as it is written, with its value. */
-function ownUsageOf({ flag, short, placeholder }: OwnFlag): string {
-  return `${short === undefined ? "" : `-${short}, `}--${flag}${
-    placeholder === undefined ? "" : ` ${placeholder}`
-  }`;
-}
-
-/** Variable, key and default of an option. */
-function details(option: Option): string {
-  const parts = option.flag === undefined ? ["variable only"] : [option.env];
-  parts.push(...option.aliases);
-  parts.push(option.key);
+/** What is said of an option: with `all` also its variables and key. */
+function helpOf(option: Option, all: boolean): string {
+  const parts: string[] = [];
+  if (all) {
+    parts.push(option.flag === undefined ? "variable only" : option.env);
+    parts.push(...option.aliases);
+    parts.push(option.key);
+  }
   if (option.repeatable === true) parts.push("repeatable");
   if (option.default !== undefined && option.default !== "") {
     parts.push(`default ${option.default}`);
   }
-  return parts.join(", ");
+  return parts.length === 0
+    ? option.help
+    : `${option.help} (${parts.join(", ")})`;
 }
 
 /** One entry of the help: `left`, and `right` wrapped in its column. */

@@ -39,6 +39,8 @@ interface OptionSpec {
   readonly reserved?: true;
   /** Whether the flag may be given several times, each adding to the list. */
   readonly repeatable?: true;
+  /** Whether most people come to need it: `--help` shows it, and not `--help-all` alone. */
+  readonly daily?: true;
 }
 
 /** Both programs; a key that begins with one of them is of that one alone. */
@@ -63,6 +65,7 @@ const MAX_BUDGET = 48 * 1024 * 1024;
 export const OPTIONS = {
   "server.listen_addr": {
     flag: "listen-addr",
+    daily: true,
     type: types.optionalListenAddress,
     default: ":8080",
     help: "Where /health, /ready and /metrics are served; off for nowhere",
@@ -75,6 +78,7 @@ export const OPTIONS = {
   },
   "server.allow_target": {
     flag: "allow-target",
+    daily: true,
     type: types.targetRules,
     default: "",
     repeatable: true,
@@ -83,6 +87,7 @@ export const OPTIONS = {
   },
   "server.deny_target": {
     flag: "deny-target",
+    daily: true,
     type: types.targetRules,
     default: "",
     repeatable: true,
@@ -107,6 +112,7 @@ export const OPTIONS = {
   },
   "client.forwards": {
     flag: "forward",
+    daily: true,
     short: "L",
     type: types.forwards,
     default: "",
@@ -116,6 +122,7 @@ export const OPTIONS = {
   },
   "client.socks": {
     flag: "socks",
+    daily: true,
     short: "D",
     env: "SOCKS_LISTEN",
     type: types.frontPlaces,
@@ -126,6 +133,7 @@ export const OPTIONS = {
   },
   "client.http_proxy": {
     flag: "http-proxy",
+    daily: true,
     // Not HTTP_PROXY: that names the proxy that a program is to use.
     env: "HTTP_PROXY_LISTEN",
     type: types.frontPlaces,
@@ -155,6 +163,7 @@ export const OPTIONS = {
   },
   "client.allow_from": {
     flag: "allow-from",
+    daily: true,
     type: types.networks,
     default: "",
     repeatable: true,
@@ -182,6 +191,7 @@ export const OPTIONS = {
   },
   "client.status_addr": {
     flag: "status-addr",
+    daily: true,
     type: types.optionalListenAddress,
     default: "off",
     help: "Where /health, /ready and /metrics are served; off for nowhere",
@@ -195,6 +205,7 @@ export const OPTIONS = {
   },
   "nats.context": {
     flag: "context",
+    daily: true,
     env: "NATS_CONTEXT",
     type: types.contextName,
     default: "",
@@ -203,6 +214,7 @@ export const OPTIONS = {
   },
   "nats.url": {
     flag: "nats-url",
+    daily: true,
     type: types.natsUrls,
     default: "nats://localhost:4222",
     help:
@@ -217,6 +229,7 @@ export const OPTIONS = {
   },
   "nats.creds": {
     flag: "nats-creds",
+    daily: true,
     type: types.path,
     help: "Credentials file (JWT and seed) to log in with",
   },
@@ -227,6 +240,7 @@ export const OPTIONS = {
   },
   "nats.user": {
     flag: "nats-user",
+    daily: true,
     type: types.name,
     help: "User to log in as, with nats.password",
   },
@@ -253,6 +267,7 @@ export const OPTIONS = {
   "nats.tls.ca": {
     flag: "nats-tls-ca",
     aliases: ["NATS_CA"],
+    daily: true,
     type: types.path,
     help: "PEM file of the authorities that may vouch for the broker",
   },
@@ -404,6 +419,7 @@ export const OPTIONS = {
   },
   "security.secret_key": {
     flag: "secret-key",
+    daily: true,
     env: "SECRET_KEY_FILE",
     type: types.secretPaths,
     help:
@@ -412,6 +428,7 @@ export const OPTIONS = {
   "security.server_key": {
     role: "client",
     flag: "server-key",
+    daily: true,
     type: types.serverKeys,
     repeatable: true,
     help:
@@ -420,6 +437,7 @@ export const OPTIONS = {
   "security.client_key": {
     role: "server",
     flag: "client-key",
+    daily: true,
     type: types.publicKeys(),
     repeatable: true,
     help:

@@ -50,7 +50,8 @@ const OWN_FLAGS: readonly OwnFlag[] = [
     sets: ["log.level", "warn"],
     help: "Log warnings and errors only, as --log-level warn",
   },
-  { flag: "help", short: "h", help: "Print this text" },
+  { flag: "help", short: "h", help: "Print the options of every day" },
+  { flag: "help-all", help: "Print all options" },
   {
     flag: "version",
     short: "V",

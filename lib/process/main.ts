@@ -13,6 +13,7 @@ import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { closeLog, configureLog, printError, stackOf } from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
 import { authReader } from "./auth_reader.ts";
+import { checkFiles } from "./check.ts";
 import { DebuggerGuard } from "./debugger.ts";
 import { planDescriptors } from "./descriptors.ts";
 import { exposures, modeOf } from "./exposures.ts";
@@ -64,6 +65,14 @@ export async function main<R extends Role>(
       const { output, note } = runKeyCommand(command.command);
       print(output);
       if (note !== undefined) printError(note);
+      return EXIT.ok;
+    }
+    if (command.kind === "check") {
+      const { config, secretFiles, notices, text } = command;
+      for (const note of await checkFiles(config, { secretFiles, notices })) {
+        printError(note);
+      }
+      print(text);
       return EXIT.ok;
     }
     if (command.kind !== "run") {

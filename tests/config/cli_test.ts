@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parseCommandLine, VERSION } from "../../lib/config/cli.ts";
+import { commandsOf } from "../../lib/config/commands.ts";
 import { optionsMarkdown } from "../../lib/config/help.ts";
 import { UsageError } from "../../lib/base/errors.ts";
 import { ALL_OPTIONS, optionsOf } from "../../lib/config/options.ts";
@@ -24,13 +25,16 @@ function printed(
     args,
     program === undefined ? sources : { ...sources, program },
   );
-  assert.ok(result.kind === "help" || result.kind === "version");
+  assert.ok(
+    result.kind === "help" || result.kind === "version" ||
+      result.kind === "completion" || result.kind === "check",
+  );
   return result.text;
 }
 
 for (const role of ROLES) {
-  Deno.test(`${role}: --help names every option, its variable, key and default`, () => {
-    const help = printed(role, ["--help"]);
+  Deno.test(`${role}: --help-all names every option, its variable, key and default`, () => {
+    const help = printed(role, ["--help-all"]);
     const words = help.split(/[\s(),]+/);
     for (const option of optionsOf(role)) {
       assert.ok(words.includes(option.env), option.env);
@@ -49,22 +53,35 @@ for (const role of ROLES) {
     assert.ok(!words.includes(other));
   });
 
-  Deno.test(`${role}: --help fits into 80 columns, examples aside`, () => {
-    const [text = "", examples = ""] = printed(role, ["--help"])
-      .split("Examples:");
-    for (const line of text.split("\n")) assert.ok(line.length <= 80, line);
-    assert.ok(examples.endsWith("2 wrong usage.\n"));
+  Deno.test(`${role}: --help has the daily options and every command, and says where the others are`, () => {
+    const help = printed(role, ["--help"]);
+    for (const { flag, daily } of optionsOf(role)) {
+      if (flag === undefined) continue;
+      assert.equal(
+        new RegExp(`^  (-\\w, )?--${flag}( |$)`, "m").test(help),
+        daily === true,
+        flag,
+      );
+    }
+    const all = printed(role, ["--help-all"]);
+    for (const { word } of commandsOf(role)) {
+      for (const text of [help, all]) {
+        assert.match(text, new RegExp(`^  ${word} `, "m"));
+      }
+    }
+    assert.match(help, /^ {2}--help-all /m);
+    assert.ok(help.split("\n").length < 80);
   });
 
-  Deno.test(`${role}: the examples of --help are good command lines`, () => {
-    const help = printed(role, ["--help"], "PROGRAM");
-    const examples = [...help.matchAll(/^ {2}PROGRAM (.*)$/gm)];
-    assert.ok(examples.length >= 2);
-    for (const [, line = ""] of examples) {
-      const args = line.split(" ").map((word) => word.replaceAll("'", ""));
-      const path = `/etc/nats-proxy-${role}.yaml`;
-      const sources = fakeSources({ files: { [path]: "" } });
-      assert.equal(parseCommandLine(role, args, sources).kind, "run", line);
+  Deno.test(`${role}: --help and --help-all fit into 80 columns, examples aside`, () => {
+    for (const flag of ["--help", "--help-all"]) {
+      const [text = "", examples = ""] = printed(role, [flag])
+        .split("Examples:");
+      for (const line of text.split("\n")) assert.ok(line.length <= 80, line);
+      assert.match(examples, /^Exit codes: .* 2 wrong usage[.;]$/m);
+      for (const line of examples.split("\n")) {
+        assert.ok(line.length <= 80 + "deno run -A .ts".length, line);
+      }
     }
   });
 
@@ -81,6 +98,9 @@ for (const role of ROLES) {
         [["--version"], "version"],
         [["-V"], "version"],
         [["--bogus", "--help"], "help"],
+        [["check", "--help"], "help"],
+        [["completion", "-h"], "help"],
+        [["--help-all", "--bogus"], "help"],
       ] as const
     ) assert.equal(parseCommandLine(role, args, sources).kind, kind);
     assert.equal(
@@ -130,6 +150,19 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       ["client", ["--a\nb"], 'Unknown flag "--a\\nb"'],
       ["client", ["--\x1b[31m=1"], 'Unknown flag "--\\u001b[31m"'],
       ["client", ["redis:6379"], 'Unexpected argument "redis:6379"'],
+      ["client", ["-v", "check"], '"check" (a command is the first word)'],
+      ["server", ["exec", "a:1"], '"exec" (only the client has it)'],
+      ["client", ["--listen", "6380"], "(did you mean --listen-addr?)"],
+      ["client", ["--remote", "a:1"], "(did you mean --remote-addr?)"],
+      ["client", ["--nats", "a"], "(did you mean --nats-url?)"],
+      ["server", ["--allow=a:1"], "(did you mean --allow-target?)"],
+      ["client", ["-L", "5432"], "[BIND:]PORT:HOST:HOSTPORT or PATH:"],
+      ["client", ["-L", "80:80"], "write for example 80:localhost:80"],
+      ["client", ["completion"], "completion is followed by bash, zsh, fish"],
+      ["client", ["completion", "tcsh"], 'There is no completion for "tcsh"'],
+      ["client", ["completion", "bsh"], "(did you mean bash?)"],
+      ["client", ["completion", "zsh", "x"], '"x" of completion'],
+      ["client", ["check", "x"], 'Unexpected argument "x"'],
       ["client", [""], 'Unexpected argument ""'],
       ["client", ["-"], 'Unexpected argument "-"'],
       ["client", ["--", "--help"], 'Unexpected argument "--help"'],

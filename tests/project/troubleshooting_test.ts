@@ -12,6 +12,7 @@ const GUIDE = "docs/troubleshooting.md";
 
 /** Files whose texts are no messages. */
 const NO_MESSAGES: ReadonlySet<string> = new Set([
+  "lib/config/completion.ts", // what shells read
   "lib/config/help.ts", // what `--help` says
   "lib/front/http_answer.ts", // the protocol of an HTTP proxy
   "lib/process/http.ts", // the protocol of the status port

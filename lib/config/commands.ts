@@ -1,0 +1,103 @@
+/**
+ * The words that a command line may begin with, in place of running a role.
+ *
+ * @module
+ */
+import { UsageError } from "../base/errors.ts";
+import { closest, quote, redactUrl } from "../base/text.ts";
+import { EXEC_WORD } from "./exec.ts";
+import { KEY_WORD } from "./key_command.ts";
+import type { Role } from "../wire/subjects.ts";
+
+/** The word before what would be a run, which is looked at only. */
+export const CHECK_WORD = "check";
+
+/** The word before the name of a shell. */
+export const COMPLETION_WORD = "completion";
+
+/** One of these words. */
+export interface Command {
+  /** The word. */
+  readonly word: string;
+  /** Who has it; without it, both. */
+  readonly role?: Role;
+  /** What comes after it. */
+  readonly usage: string;
+  /** One sentence without a period, for the help. */
+  readonly help: string;
+  /** The words that may follow. */
+  readonly words?: readonly string[];
+}
+
+/** The shells that completions are written for. */
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+
+/** The words of `role`, in the order of the help. */
+export function commandsOf(role: Role): readonly Command[] {
+  return COMMANDS.filter((command) =>
+    command.role === undefined || command.role === role
+  );
+}
+
+const COMMANDS: readonly Command[] = [
+  {
+    word: EXEC_WORD,
+    role: "client",
+    usage: "[NAME=]HOST:PORT -- COMMAND",
+    help:
+      "Run a command with a forward of its own; {host}, {port} and {addr} in its arguments say where",
+  },
+  {
+    word: CHECK_WORD,
+    usage: "[options]",
+    help:
+      "Tell all that is wrong with the configuration, or show it, and where each value comes from",
+  },
+  {
+    word: COMPLETION_WORD,
+    usage: SHELLS.join("|"),
+    words: SHELLS,
+    help: "Print what a shell needs to complete command lines",
+  },
+  {
+    word: KEY_WORD,
+    usage: "generate|show|psk",
+    words: ["generate", "show", "psk"],
+    help: "Make and show keys of sealed tunnels ('key --help' says more)",
+  },
+];
+
+/** A shell that completions are written for. */
+export type Shell = (typeof SHELLS)[number];
+
+/**
+ * The shell that the words after `completion` name.
+ *
+ * @throws {UsageError} for any other.
+ */
+export function parseShell(args: readonly string[]): Shell {
+  const [word = "", ...rest] = args;
+  const shell = SHELLS.find((name) => name === word);
+  const [more] = rest;
+  if (shell !== undefined && more === undefined) return shell;
+  if (word === "") {
+    throw new UsageError(`${COMPLETION_WORD} is followed by ${listOfShells()}`);
+  }
+  if (more !== undefined) {
+    throw new UsageError(
+      `Unexpected argument ${quote(redactUrl(more))} of ${COMPLETION_WORD}`,
+    );
+  }
+  const near = closest(word, SHELLS);
+  throw new UsageError(
+    `There is no completion for ${
+      quote(redactUrl(word))
+    }, only for ${listOfShells()}${
+      near === undefined ? "" : ` (did you mean ${near}?)`
+    }`,
+  );
+}
+
+function listOfShells(): string {
+  return SHELLS.join(", ");
+}

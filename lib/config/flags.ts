@@ -1,0 +1,52 @@
+/**
+ * All flags of a program, those of options and those that are none, as one list.
+ *
+ * @module
+ */
+import { type Option, optionsOf } from "./options.ts";
+import { type OwnFlag, ownFlagsOf } from "./own_flags.ts";
+import type { Role } from "../wire/subjects.ts";
+
+/** A flag, of an option or not. */
+export interface Flag {
+  /** It, without its dashes. */
+  readonly name: string;
+  /** The letter that says the same with one dash. */
+  readonly short: string | undefined;
+  /** What its value is called; undefined for one that stands alone. */
+  readonly placeholder: string | undefined;
+  /** One sentence without a period. */
+  readonly help: string;
+  /** The option that it sets. */
+  readonly option?: Option;
+  /** Where it is no option. */
+  readonly own?: OwnFlag;
+}
+
+/** All flags of `role`, in the order of the help. */
+export function flagsOf(role: Role): readonly Flag[] {
+  return [
+    ...optionsOf(role).flatMap((option): Flag[] => {
+      const { flag: name, short, help, type } = option;
+      if (name === undefined) return [];
+      const placeholder = type.fileType === "boolean"
+        ? undefined
+        : type.placeholder;
+      return [{ name, short, placeholder, help, option }];
+    }),
+    ...ownFlagsOf(role).map((own): Flag => ({
+      name: own.flag,
+      short: own.short,
+      placeholder: own.placeholder,
+      help: own.help,
+      own,
+    })),
+  ];
+}
+
+/** A flag as it is written in a command line. */
+export function usageOf({ name, short, placeholder }: Flag): string {
+  return `${short === undefined ? "" : `-${short}, `}--${name}${
+    placeholder === undefined ? "" : ` ${placeholder}`
+  }`;
+}

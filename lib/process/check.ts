@@ -1,0 +1,48 @@
+/**
+ * What `check` looks at beside the configuration itself: the files that it
+ * names, and what stands open.
+ *
+ * @module
+ */
+import type { ConfigByRole } from "../config/config.ts";
+import { type Notice, Problems } from "../config/problems.ts";
+import type { Role } from "../wire/subjects.ts";
+import { exposures, modeOf } from "./exposures.ts";
+import { readKeys } from "./key_files.ts";
+import { loginReader, type Pipes } from "./login_files.ts";
+
+/**
+ * What a person should know of a configuration that is in order, a line each.
+ *
+ * @throws {UsageError} naming each file that cannot be read or used.
+ */
+export async function checkFiles(
+  config: ConfigByRole[Role],
+  { secretFiles, notices }: {
+    readonly secretFiles: readonly string[];
+    readonly notices: readonly Notice[];
+  },
+): Promise<readonly string[]> {
+  const pipes: Pipes = new Map();
+  const problems = new Problems();
+  const readLogin = await loginReader(config.nats, pipes);
+  problems.attempt(readLogin);
+  problems.attempt(() => readKeys(config.security, pipes));
+  problems.throwIfAny();
+  const listensAt = config.role === "client"
+    ? config.client.forwards.map(({ listen }) =>
+      "path" in listen ? [] : [listen.host === "" ? "::" : listen.host]
+    )
+    : [];
+  const open = exposures(config, {
+    listensAt,
+    secretFiles,
+    modeOf,
+  });
+  return [
+    ...notices.map(({ level, text }) =>
+      `${level === "warn" ? "warning" : "note"}: ${text}`
+    ),
+    ...[...open].map((text) => `warning: ${text}`),
+  ];
+}
