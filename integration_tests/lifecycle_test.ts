@@ -93,9 +93,9 @@ async function expectEcho(conn: Deno.Conn): Promise<void> {
 
 for (const role of ROLES) {
   integrationTest(
-    `${role} --help names the flags and shows examples, exit code 0`,
+    `${role} --help-all names the flags and shows examples, exit code 0`,
     async () => {
-      await using process = await runRole(role, ["--help"]);
+      await using process = await runRole(role, ["--help-all"]);
       const text = process.lines.join("\n");
       assert.equal((await process.status).code, 0, text);
       for (const flag of ORIGINAL_FLAGS[role]) {

@@ -156,6 +156,7 @@ export const OPTIONS = {
   },
   "client.listen_addr": {
     flag: "listen-addr",
+    daily: true,
     type: types.listenAddress,
     default: "0.0.0.0:8082",
     help:
@@ -172,6 +173,7 @@ export const OPTIONS = {
   },
   "client.remote_addr": {
     flag: "remote-addr",
+    daily: true,
     type: types.dialAddress,
     default: "redis:6379",
     help: "The target of connections to listen_addr, which the server dials",
