@@ -36,7 +36,11 @@ for (const role of ROLES) {
     );
     const shown = new Map(rows.map(([key = "", ...rest]) => [key, rest]));
     for (const { key, default: text = "", secret } of optionsOf(role)) {
-      if (/^client\.(forwards|listen_addr|remote_addr)$/.test(key)) continue;
+      if (
+        /^client\.(forwards|socks|http_proxy|listen_addr|remote_addr)$/.test(
+          key,
+        )
+      ) continue;
       const value = text === "" || secret === true ? "-" : text;
       assert.deepEqual(shown.get(key), [value, "default"], key);
     }
@@ -68,7 +72,7 @@ tunnel: { window: 2MiB }
     "tunnel.idle_timeout | 5m | --idle-timeout",
     "tunnel.window | 1MiB | environment variable TUNNEL_WINDOW",
     "log.level | warn | --log-level",
-    "client.allow_from | - | default",
+    "client.socks_user | - | default",
   ]);
   const url = rowsOf("client", [], {
     env: { NATS_URL: `nats://u:${HIDDEN}@a` },
@@ -78,6 +82,27 @@ tunnel: { window: 2MiB }
       key === "nats.url" && value === "nats://***@a"
     ),
   );
+});
+
+Deno.test("check shows front-ends among the forwards, and a context as where a value is from", () => {
+  const { rows } = rowsOf("client", ["-D", "1080", "--context", "edge"], {
+    env: { HTTP_PROXY_LISTEN: "3128", HOME: "/home/u" },
+    files: {
+      "/home/u/.config/nats/context/edge.json": JSON.stringify({
+        url: "nats://a",
+        token: HIDDEN,
+      }),
+    },
+  });
+  const shown = rows.map((row) => row.join(" | "));
+  assert.deepEqual(shown.slice(0, 2), [
+    "socks | localhost:1080 | --socks",
+    "http-proxy | localhost:3128 | environment variable HTTP_PROXY_LISTEN",
+  ]);
+  for (const key of ["nats.url | nats://a", "nats.token | ***"]) {
+    const line = shown.find((line) => line.startsWith(key));
+    assert.match(line ?? "", /context "?edge/, shown.join("\n"));
+  }
 });
 
 Deno.test("check shows the clients of a server", () => {
