@@ -19,6 +19,14 @@ export interface Address {
   readonly port: number;
 }
 
+/** The two ends of an application's connection, both with IP addresses. */
+export interface Endpoints {
+  /** Where it comes from. */
+  readonly source: Address;
+  /** Where it was accepted. */
+  readonly destination: Address;
+}
+
 /** What of an address beyond `host:port` is welcome. */
 export interface AddressOptions {
   /** Whether the host may be empty, as in `:8080`; default false. */

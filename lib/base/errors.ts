@@ -53,6 +53,8 @@ export const WIRE_CODES = {
   "no-server": 17,
   /** A fault of this program. */
   internal: 18,
+  /** No server that was asked offers a service of that name, or it is out of order. */
+  "no-such-service": 19,
 } as const;
 
 /** The name of a reason: a key of {@linkcode WIRE_CODES}. */

@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { type Address, formatAddress } from "../base/address.ts";
+import type { Endpoints } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
+import { formatTarget, type Target } from "../base/target.ts";
 import { formatPublicKey } from "../seal/keys.ts";
 import {
   type OpenContext,
@@ -142,14 +143,18 @@ export class Sealer {
     this.#key = 0;
   }
 
-  /** Seals an open for `target`; undefined for a server key that is none. */
-  seal(target: Address, context: OpenContext): SealedOpen | undefined {
+  /** Seals an open for `target`, for an application with these `endpoints`; undefined for a server key that is none. */
+  seal(
+    target: Target,
+    context: OpenContext,
+    endpoints?: Endpoints,
+  ): SealedOpen | undefined {
     const { clock, random } = this.#options;
     const seal = this.#seal;
     const server = this.#serverKey;
     if (server === undefined) return undefined;
     const time = clock.wallTime() + this.#ahead;
-    const open = { ...context, target: formatAddress(target), time };
+    const open = { ...context, target: formatTarget(target), time, endpoints };
     const ask = SealedAsk.make(seal, server, open, random);
     return ask && {
       sealed: ask.data,

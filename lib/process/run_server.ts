@@ -5,6 +5,8 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
+import { TunnelError } from "../base/errors.ts";
+import { isAddress } from "../base/target.ts";
 import type { TargetRules } from "../base/target_judge.ts";
 import type { ClientEntry } from "../config/clients.ts";
 import type { ServerConfig } from "../config/config.ts";
@@ -49,8 +51,11 @@ export async function runServer(
     listenTimeout: server.dialTimeout,
     seal: host.keys && sealOf(host.keys, config.clients, general),
     aead: host.keys && await loadAead(),
-    dial: (target, signal, { known, payer }) =>
-      dialTarget(target, {
+    dial: async (target, signal, { known, payer }) => {
+      if (!isAddress(target)) {
+        throw new TunnelError("denied", "the server offers only addresses");
+      }
+      return await dialTarget(target, {
         rules: known?.targets ?? [general],
         timeout: server.dialTimeout,
         signal,
@@ -58,7 +63,8 @@ export async function runServer(
         resolve: (host, signal) => lookups.resolve(host, { payer, signal }),
         connect: (address, signal) =>
           dial(address, { signal, reserve, pool: egress.session.pool }),
-      }),
+      });
+    },
   });
   host.onReload(({ config, keys }) => {
     if (config.role !== "server") return;
@@ -71,7 +77,7 @@ export async function runServer(
   log.info("ready", {
     // Which of the two it hears, where NATS refuses the other.
     request: bus.refusedSubjects.includes(subjects.request)
-      ? subjects.requestPattern
+      ? subjects.requestPattern()
       : subjects.request,
     queue: nats.queueGroup,
   });

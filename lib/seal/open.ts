@@ -6,17 +6,21 @@
  * @module
  */
 import { timingSafeEqual } from "node:crypto";
+import type { Endpoints } from "../base/address.ts";
 import { type ErrorCode, isErrorCode, type Reason } from "../base/errors.ts";
 import type { SealKeys } from "./frames.ts";
 import { KEY_BYTES, type KeyPair, keyPairOf } from "./keys.ts";
-import { SEAL_SCHEME } from "../wire/open.ts";
+import { formatEndpoints, parseEndpoints, SEAL_SCHEME } from "../wire/open.ts";
 import { hmac, Initiator, Responder, sha256, SUITE } from "./noise.ts";
 
 /** Bytes of the code over the first message that shows whom it is for. */
 const MAC_BYTES = 16;
 
-/** Longest target, in bytes: a name of 255, a port and what else may stand beside them. */
-const MAX_TARGET_BYTES = 512;
+/** Longest text of what is asked for, in bytes: a name of 255, a port, and two addresses of 64 with their zones. */
+const MAX_ASKED_BYTES = 512;
+
+/** Before the line with the ends of the application's connection. */
+const ENDPOINTS = "source ";
 
 /** Bytes of the time before the target. */
 const TIME_BYTES = 8;
@@ -70,6 +74,16 @@ export interface SealIdentity {
   readonly psk: Uint8Array;
 }
 
+/** What only the server is to know. */
+export interface Asked {
+  /** What to connect to. */
+  readonly target: string;
+  /** When this was written, in ms since 1970. */
+  readonly time: number;
+  /** The application's connection; undefined for one of a Unix socket. */
+  readonly endpoints?: Endpoints | undefined;
+}
+
 /** One open at the client: what it sends, and what the answer to it means. */
 export class SealedAsk {
   /** The body's data of the request. */
@@ -82,13 +96,13 @@ export class SealedAsk {
   }
 
   /**
-   * Asks the holder of the public key `server` to dial `target`, at `time` (ms
-   * since 1970, as the server's clock has it); undefined for a key that is none.
+   * Asks the holder of the public key `server` to connect to `target`, at `time`
+   * (ms since 1970, as the server's clock has it); undefined for a key that is none.
    */
   static make(
     { key, psk }: SealIdentity,
     server: Uint8Array,
-    open: OpenContext & { readonly target: string; readonly time: number },
+    open: OpenContext & Asked,
     random: Random,
   ): SealedAsk | undefined {
     const handshake = new Initiator({
@@ -100,9 +114,12 @@ export class SealedAsk {
     });
     const time = new DataView(new ArrayBuffer(TIME_BYTES));
     time.setFloat64(0, open.time);
-    const target = encoder.encode(open.target);
+    const { target, endpoints } = open;
+    const text = endpoints === undefined
+      ? target
+      : `${target}\n${ENDPOINTS}${formatEndpoints(endpoints)}`;
     const message = handshake.write(
-      Buffer.concat([new Uint8Array(time.buffer), target]),
+      Buffer.concat([new Uint8Array(time.buffer), encoder.encode(text)]),
     );
     if (message === undefined) return undefined;
     const mac = macOf(server, message);
@@ -132,6 +149,8 @@ export interface OpenedAsk {
   readonly sealedAt: number;
   /** What is asked for. */
   readonly target: string;
+  /** The application's connection, as the client says. */
+  readonly endpoints: Endpoints | undefined;
   /** Seals the one answer to it; undefined when there was one. */
   readonly answer: (
     answer: SealedAnswer,
@@ -196,6 +215,7 @@ export class SealedGate {
       id: message.subarray(0, KEY_BYTES).toBase64(),
       sealedAt: asked.time,
       target: asked.target,
+      endpoints: asked.endpoints,
       answer: (answer) => {
         // A second one would be under the nonces of the first.
         if (answered) return undefined;
@@ -238,19 +258,20 @@ function macOf(server: Uint8Array, message: Uint8Array): Uint8Array {
   return hmac(macKeyOf(server), message).subarray(0, MAC_BYTES);
 }
 
-function decodeAsk(
-  payload: Uint8Array,
-): { readonly time: number; readonly target: string } | undefined {
+function decodeAsk(payload: Uint8Array): Asked | undefined {
   if (
     payload.length < TIME_BYTES ||
-    payload.length > TIME_BYTES + MAX_TARGET_BYTES
+    payload.length > TIME_BYTES + MAX_ASKED_BYTES
   ) return undefined;
   const view = new DataView(payload.buffer, payload.byteOffset);
   const time = view.getFloat64(0);
-  const target = decodeText(payload.subarray(TIME_BYTES));
-  return target === undefined || !Number.isFinite(time)
-    ? undefined
-    : { time, target };
+  const text = decodeText(payload.subarray(TIME_BYTES));
+  if (text === undefined || !Number.isFinite(time)) return undefined;
+  // Lines that begin with another word are of a later version.
+  const [target = "", ...lines] = text.split("\n");
+  const line = lines.find((line) => line.startsWith(ENDPOINTS));
+  const endpoints = parseEndpoints(line?.slice(ENDPOINTS.length) ?? "");
+  return { target, time, endpoints };
 }
 
 function encodeAnswer(answer: SealedAnswer): Uint8Array {

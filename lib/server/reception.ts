@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { type Address, tryParseAddress } from "../base/address.ts";
+import type { Endpoints } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
+import { type Target, tryParseTarget } from "../base/target.ts";
 import { formatPublicKey } from "../seal/keys.ts";
 import {
   type GateKeys,
@@ -106,8 +107,10 @@ export type Understood =
 
 /** An open that is understood. */
 export class Ask {
-  /** What to dial. */
-  readonly target: Address;
+  /** What to connect to. */
+  readonly target: Target;
+  /** The application's connection, as the client says; undefined for one of a Unix socket. */
+  readonly endpoints: Endpoints | undefined;
   /** What version 2 adds; undefined from a version 1 client. */
   readonly native: NativeRequest | undefined;
   /** The client whose key the open was sealed with. */
@@ -123,7 +126,7 @@ export class Ask {
   constructor(
     request: OpenRequest,
     options: {
-      readonly target: Address;
+      readonly target: Target;
       readonly token: string;
       /** Who pays for what nobody's key has sealed. */
       readonly sender: string;
@@ -133,6 +136,9 @@ export class Ask {
   ) {
     this.target = options.target;
     this.native = request.native;
+    this.endpoints = options.opened === undefined
+      ? request.native?.endpoints
+      : options.opened.endpoints;
     this.known = options.known;
     this.payer = options.known?.name ?? options.sender;
     this.key = options.opened && formatPublicKey(options.opened.client);
@@ -270,12 +276,12 @@ export class Reception {
       case "clock":
         return answer(CLOCKS, { type: "clock", time: now });
       case "new": {
-        const target = tryParseAddress(opened.target);
+        const target = tryParseTarget(opened.target);
         if (typeof target !== "string") {
           const options = { target, token, sender, opened, known };
           return { type: "ask", ask: new Ask(request, options) };
         }
-        const text = `what the open asks for is no address: ${target}`;
+        const text = `what the open asks for is no target: ${target}`;
         return answer({ code: "protocol", text });
       }
     }

@@ -5,9 +5,9 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Address, formatAddress } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Reason } from "../base/errors.ts";
+import { formatTarget, type Target } from "../base/target.ts";
 
 /** How long refusals are counted before a line tells how many there were, in ms. */
 const INTERVAL_MS = 5_000;
@@ -28,7 +28,7 @@ export interface Refusal {
   /** Who it is counted with. */
   readonly payer: string;
   /** What was asked for; undefined where it was not read. */
-  readonly target?: Address | undefined;
+  readonly target?: Target | undefined;
   /** Why it is refused. */
   readonly reason: Reason;
 }
@@ -68,7 +68,7 @@ export class RefusalLog implements Disposable {
     count.lines++;
     this.#log.warn("open refused", {
       client,
-      ...(target === undefined ? {} : { target: formatAddress(target) }),
+      ...(target === undefined ? {} : { target: formatTarget(target) }),
       reason: reason.code,
       why: reason.text,
     });

@@ -17,7 +17,11 @@ import {
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
-import { isSubject, type Subjects } from "../wire/subjects.ts";
+import {
+  isSubject,
+  type RequestScope,
+  type Subjects,
+} from "../wire/subjects.ts";
 import type { KnownClient } from "./clients.ts";
 import { Rates, type Verdict } from "./rates.ts";
 import type { RefusalLog } from "./refusal_log.ts";
@@ -41,6 +45,8 @@ export interface Received {
   readonly request: OpenRequest;
   /** Where it came. */
   readonly subject: string;
+  /** Whom that says it is for. */
+  readonly scope: RequestScope;
   /** Who sent it, as far as the broker vouches for it. */
   readonly sender: string;
   /** Where it is answered. */
@@ -87,8 +93,10 @@ export class Requests {
     const { counters, token, send } = this.#options;
     const header = (name: string): string | undefined => message.header(name);
     const asker = askerOf(header);
-    const sender = this.#senderOn(subject);
-    const answerTo = this.#answerSubject(asker, { subject, reply });
+    const { client: owner, ...scope } =
+      this.#options.subjects.requestOn(subject) ?? {};
+    const sender = owner ?? this.#sharedSender;
+    const answerTo = this.#answerSubject(asker, { owner, reply });
     if (typeof answerTo !== "string") {
       this.drop(subject, answerTo.why);
       return undefined;
@@ -102,7 +110,7 @@ export class Requests {
     }
     try {
       const request = decodeRequest(header, message.data);
-      return { request, subject, sender, answerTo };
+      return { request, subject, scope, sender, answerTo };
     } catch (error) {
       if (!(error instanceof TunnelError)) throw error;
       this.drop(subject, error.text);
@@ -143,19 +151,20 @@ export class Requests {
     return this.#options.clock.now();
   }
 
-  /** Who asks on `subject`, as far as the broker vouches for it. */
-  #senderOn(subject: string): string {
-    const { subjects } = this.#options;
-    return subjects.requestedBy(subject) ?? `clients on ${subjects.request}`;
+  /** Who asks where the broker vouches for nobody. */
+  get #sharedSender(): string {
+    return `clients on ${this.#options.subjects.request}`;
   }
 
   /** The subject for the answer, or why there is to be none. */
   #answerSubject(
     asker: Asker | undefined,
-    { subject, reply }: Pick<BusMessage, "subject" | "reply">,
+    { owner, reply }: {
+      readonly owner: string | undefined;
+      readonly reply: string;
+    },
   ): string | { readonly why: string } {
     const { subjects, inboxRefusal } = this.#options;
-    const owner = subjects.requestedBy(subject);
     if (asker !== undefined) {
       const { client, number } = asker;
       return owner === undefined || owner === client

@@ -4,12 +4,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import {
-  type Address,
-  formatAddress,
-  parseIp,
-  tryParseAddress,
-} from "../base/address.ts";
+import { parseIp, tryParseAddress } from "../base/address.ts";
 import type {
   Bus,
   BusMessage,
@@ -24,6 +19,7 @@ import {
   subscribeDenied,
   TunnelError,
 } from "../base/errors.ts";
+import { formatTarget, type Target } from "../base/target.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   encodeAgain,
@@ -73,7 +69,7 @@ export interface EgressOptions
    * @throws {TunnelError} with the code for the client.
    */
   readonly dial: (
-    target: Address,
+    target: Target,
     signal: AbortSignal,
     /** Who asks for it. */
     asker: Pick<Ask, "known" | "payer">,
@@ -200,8 +196,8 @@ export class Egress implements Disposable {
 
   /** Which of the `refused` subscriptions there is no working without: one place to hear opens is enough. */
   missing(refused: readonly string[]): string | undefined {
-    const { request, requestPattern } = this.#options.subjects;
-    const ways = [request, requestPattern];
+    const { subjects } = this.#options;
+    const ways = [subjects.request, subjects.requestPattern()];
     const deaf = ways.every((subject) => refused.includes(subject));
     return refused.find((subject) => deaf || !ways.includes(subject));
   }
@@ -238,7 +234,7 @@ export class Egress implements Disposable {
   /** Takes part in the queue group of opens. */
   #join(): void {
     const { subjects, queueGroup } = this.#options;
-    this.#subscriptions = [subjects.requestPattern, subjects.request].map(
+    this.#subscriptions = [subjects.requestPattern(), subjects.request].map(
       (subject) =>
         this.#bus.subscribe(
           subject,
@@ -418,7 +414,7 @@ export class Egress implements Disposable {
       this.#refuse(reply, this.#draining ? DRAINING : NATS_DOWN, ask);
       return;
     }
-    const target = formatAddress(ask.target);
+    const target = formatTarget(ask.target);
     // What is allowed may have changed while it was dialled.
     const { remote } = socket;
     const objection = this.#objectionTo(ask.key, { target, remote });

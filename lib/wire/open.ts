@@ -10,7 +10,14 @@
  * @module
  */
 import { CODEC_NAMES, type CodecName } from "./codec.ts";
-import { type Address, hostProblem } from "../base/address.ts";
+import {
+  type Address,
+  type Endpoints,
+  formatAddress,
+  hostProblem,
+  parseIp,
+  tryParseAddress,
+} from "../base/address.ts";
 import {
   type ErrorCode,
   isErrorCode,
@@ -19,6 +26,12 @@ import {
 } from "../base/errors.ts";
 import { decodeMessage, encodeMessage } from "./message.ts";
 import { isToken, MAX_ID_LENGTH, parseNumber } from "./subjects.ts";
+import {
+  formatTarget,
+  isAddress,
+  type Target,
+  tryParseTarget,
+} from "../base/target.ts";
 import { quote } from "../base/text.ts";
 
 /** The version of the native wire. */
@@ -67,8 +80,8 @@ export interface Sealed {
 
 /** What a client asks for. */
 export interface OpenRequest {
-  /** What to dial; within, and with who asks, where it is sealed. */
-  readonly target: Address | Sealed;
+  /** What to connect to; within, and with who asks, where it is sealed. */
+  readonly target: Target | Sealed;
   /** What version 2 adds; undefined from a version 1 client. */
   readonly native: NativeRequest | undefined;
 }
@@ -85,6 +98,8 @@ export interface NativeRequest {
   readonly codec: CodecName;
   /** Tokens of servers that refused this open already: another is to answer. */
   readonly not?: readonly string[];
+  /** The application's connection, as the client says; undefined for one of a Unix socket, and within where it is sealed. */
+  readonly endpoints?: Endpoints | undefined;
 }
 
 /** Who asks for a tunnel. */
@@ -147,17 +162,38 @@ export function encodeRequest(request: OpenRequest): OpenMessage {
         ...(native.not === undefined || native.not.length === 0
           ? []
           : [["sproxy-not", native.not.join(" ")]] as const),
+        ...(native.endpoints === undefined
+          ? []
+          : [["sproxy-source", formatEndpoints(native.endpoints)]] as const),
       ] as const),
     ],
     body: "sealed" in target ? encodeData(target.sealed) : EMPTY_BODY,
   };
 }
 
-function targetHeaders(target: Address | Sealed): HeaderList {
-  return "sealed" in target ? [["sproxy-security", SEAL_SCHEME]] : [
+function targetHeaders(target: Target | Sealed): HeaderList {
+  if ("sealed" in target) return [["sproxy-security", SEAL_SCHEME]];
+  if (!isAddress(target)) return [["sproxy-target", formatTarget(target)]];
+  return [
     ["remote_host", target.host],
     ["remote_port", String(target.port)],
   ];
+}
+
+/** The ends of a connection as the wire has them. */
+export function formatEndpoints({ source, destination }: Endpoints): string {
+  return `${formatAddress(source)} ${formatAddress(destination)}`;
+}
+
+/** The ends of a connection in `text`; undefined where they are none, which is no reason to refuse anybody. */
+export function parseEndpoints(text: string): Endpoints | undefined {
+  const [source, destination, ...rest] = text.split(" ")
+    .map((one) => tryParseAddress(one, { allowPortZero: true }));
+  const isIp = (one: Address | string | undefined): one is Address =>
+    typeof one === "object" && parseIp(one.host) !== undefined;
+  return isIp(source) && isIp(destination) && rest.length === 0
+    ? { source, destination }
+    : undefined;
 }
 
 /**
@@ -178,7 +214,10 @@ export function decodeRequest(
   }
   const native = decodeNative(header);
   const scheme = header("sproxy-security");
-  if (native === undefined || scheme === undefined) {
+  if (native === undefined) {
+    return { target: decodeAddress(header, body), native };
+  }
+  if (scheme === undefined) {
     return { target: decodeTarget(header, body), native };
   }
   if (scheme !== SEAL_SCHEME) {
@@ -188,7 +227,15 @@ export function decodeRequest(
   return { target: { sealed }, native };
 }
 
-function decodeTarget(header: HeaderReader, body: Uint8Array): Address {
+function decodeTarget(header: HeaderReader, body: Uint8Array): Target {
+  const text = header("sproxy-target");
+  if (text === undefined) return decodeAddress(header, body);
+  const target = tryParseTarget(text);
+  if (typeof target === "object") return target;
+  throw malformed("sproxy-target", text, "svc:NAME or unix:PATH");
+}
+
+function decodeAddress(header: HeaderReader, body: Uint8Array): Address {
   const metadata = body.length === 0 || header("remote_host") !== undefined
     ? null
     : decodeMessage(body).metadata;
@@ -382,11 +429,13 @@ function decodeNative(header: HeaderReader): NativeRequest | undefined {
   const asker = decodeAsker(header);
   const not = (header("sproxy-not") ?? "").split(" ").slice(0, MAX_SERVERS)
     .filter(isToken);
+  const endpoints = parseEndpoints(header("sproxy-source") ?? "");
   return {
     ...asker,
     window: decodeWindow(header),
     codec: decodeCodec(header),
     ...(not.length > 0 && { not }),
+    ...(endpoints && { endpoints }),
   };
 }
 

@@ -38,6 +38,12 @@ export const OPEN_TOKEN = "open";
  */
 export const HOLD_TOKEN = "hold";
 
+/** Before the name of a site in a request subject. */
+const SITE_TOKEN = "at";
+
+/** Before the name of a service in a request subject. */
+const SERVICE_TOKEN = "svc";
+
 const DOT = 46;
 
 /** The parts of a version 2 connection ID. */
@@ -63,6 +69,14 @@ export function localEnd(role: Role): string {
   return role === "client" ? "the application" : "the target";
 }
 
+/** Whom an open is for, as its subject says. */
+export interface RequestScope {
+  /** The servers of this site; without it, those of none. */
+  readonly site?: string | undefined;
+  /** Those that offer this service; without it, all that dial. */
+  readonly service?: string | undefined;
+}
+
 /** The subjects of one deployment. */
 export class Subjects {
   /** Where opens are requested by whom nothing is known. */
@@ -76,22 +90,42 @@ export class Subjects {
     this.prefix = options.prefix;
   }
 
-  /** Where the client with this token requests opens, and nobody else where permissions say so. */
-  requestOf(token: string): string {
-    return `${this.request}.${token}`;
+  /**
+   * Where the client with this token requests opens that go `to` there, and
+   * nobody else where permissions say so.
+   */
+  requestOf(token: string, to: RequestScope = {}): string {
+    const { site, service } = to;
+    return [
+      this.request,
+      ...(site === undefined ? [] : [SITE_TOKEN, site]),
+      ...(service === undefined ? [] : [SERVICE_TOKEN, service]),
+      token,
+    ].join(".");
   }
 
-  /** What a server subscribes to for all of those. */
-  get requestPattern(): string {
-    return this.requestOf("*");
+  /** What a server subscribes to for those of all clients. */
+  requestPattern(to: RequestScope = {}): string {
+    return this.requestOf("*", to);
   }
 
-  /** The token at the end of a request subject; undefined when it has none. */
-  requestedBy(subject: string): string | undefined {
+  /** What a request subject says of the request; undefined where it is none of ours. */
+  requestOn(
+    subject: string,
+  ): RequestScope & { readonly client?: string } | undefined {
+    if (subject === this.request) return {};
     const prefix = `${this.request}.`;
-    return subject.startsWith(prefix)
-      ? subject.slice(prefix.length)
-      : undefined;
+    if (!subject.startsWith(prefix)) return undefined;
+    const tokens = subject.slice(prefix.length).split(".");
+    const client = tokens.pop();
+    const site = takeAfter(tokens, SITE_TOKEN);
+    const service = takeAfter(tokens, SERVICE_TOKEN);
+    if (tokens.length > 0 || client === undefined) return undefined;
+    return {
+      client,
+      ...(site !== undefined && { site }),
+      ...(service !== undefined && { service }),
+    };
   }
 
   /** Where the client with this token has its open of this number answered. */
@@ -208,4 +242,10 @@ export function numberAtEnd(subject: Uint8Array): number {
     weight *= 36;
   }
   return at === subject.length - 1 || !Number.isSafeInteger(value) ? -1 : value;
+}
+
+/** Takes the first of `tokens` and the name after it away, if it is `word`. */
+function takeAfter(tokens: string[], word: string): string | undefined {
+  if (tokens.length < 2 || tokens[0] !== word) return undefined;
+  return tokens.splice(0, 2)[1];
 }

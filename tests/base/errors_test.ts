@@ -31,6 +31,7 @@ Deno.test("WIRE_CODES never changes what was given a number", () => {
     version: 16,
     "no-server": 17,
     internal: 18,
+    "no-such-service": 19,
   });
 });
 
@@ -38,7 +39,7 @@ Deno.test("codeFromWire() names each number, and unknown ones internal", () => {
   for (const [name, number] of Object.entries(WIRE_CODES)) {
     assert.equal(codeFromWire(number), name);
   }
-  for (const number of [19, 255, 65_535, -1, NaN, 1.5]) {
+  for (const number of [20, 255, 65_535, -1, NaN, 1.5]) {
     assert.equal(codeFromWire(number), "internal");
   }
 });

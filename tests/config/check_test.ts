@@ -86,9 +86,9 @@ tunnel: { window: 2MiB }
 
 Deno.test("check shows front-ends among the forwards, and a context as where a value is from", () => {
   const { rows } = rowsOf("client", ["-D", "1080", "--context", "edge"], {
-    env: { HTTP_PROXY_LISTEN: "3128", HOME: "/home/u" },
+    env: { HTTP_PROXY_LISTEN: "3128", HOME: "/h" },
     files: {
-      "/home/u/.config/nats/context/edge.json": JSON.stringify({
+      "/h/.config/nats/context/edge.json": JSON.stringify({
         url: "nats://a",
         token: HIDDEN,
       }),

@@ -1,5 +1,7 @@
 /** A server on a bench, and a client played by the test. */
+import assert from "node:assert/strict";
 import type { Address } from "../../lib/base/address.ts";
+import { isAddress } from "../../lib/base/target.ts";
 import type { EgressOptions } from "../../lib/server/server.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import {
@@ -30,6 +32,7 @@ export class EgressBench implements Disposable {
     const { hold, ...rest } = options;
     this.server = new TestServer(this.broker, this.clock, {
       dial: (target) => {
+        assert.ok(isAddress(target));
         this.dialled.push({ host: target.host, port: target.port });
         const dial = Promise.withResolvers<FakeSocket>();
         this.dials.push(dial);

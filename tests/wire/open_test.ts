@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { CODEC_NAMES } from "../../lib/wire/codec.ts";
 import { formatAddress, tryParseAddress } from "../../lib/base/address.ts";
 import { isErrorCode, TunnelError, WIRE_CODES } from "../../lib/base/errors.ts";
+import { formatTarget, isAddress, parseTarget } from "../../lib/base/target.ts";
 import { encodeMessage } from "../../lib/wire/message.ts";
 import {
   decodeReply,
@@ -81,6 +82,68 @@ Deno.test("encodeRequest() adds what version 2 knows", () => {
   assert.equal(decoder.decode(body), EMPTY);
 });
 
+Deno.test("encodeRequest() names what is no address as people do, and says where the application is", () => {
+  const native = {
+    ...{ client: "c", number: 36, window: 1, codec: "binary" } as const,
+    endpoints: {
+      source: { host: "10.0.0.9", port: 50_000 },
+      destination: { host: "::1", port: 8080 },
+    },
+  };
+  for (
+    const [target, text] of [
+      [{ service: "db" }, "svc:db"],
+      [{ path: "/run/db.sock" }, "unix:/run/db.sock"],
+    ] as const
+  ) {
+    const { headers } = encodeRequest({ target, native });
+    assert.deepEqual(headers[0], ["sproxy-target", text]);
+    assert.ok(!headers.some(([name]) => name.startsWith("remote_")));
+    assert.deepEqual(headers.at(-1), [
+      "sproxy-source",
+      "10.0.0.9:50000 [::1]:8080",
+    ]);
+  }
+});
+
+Deno.test("decodeRequest() takes no service or Unix socket from version 1, and no ends that are no addresses", () => {
+  const target = ["sproxy-target", "svc:db"] as const;
+  const old = [target, ["remote_host", "h"], ["remote_port", "1"]] as const;
+  assert.deepEqual(
+    decodeRequest(reader(old), body(null, null)).target,
+    { host: "h", port: 1 },
+  );
+  const native = Object.entries(GOOD);
+  for (
+    const text of [
+      "",
+      "a:1 b:2",
+      "1.2.3.4:5",
+      "1.2.3.4:5 1.2.3.4:5 x",
+      "1.2.3.4:5  1.2.3.4:6",
+    ]
+  ) {
+    const headers = [...native, ["sproxy-source", text] as const];
+    const read = decodeRequest(reader(headers), body(null, null));
+    assert.equal(read.native?.endpoints, undefined, text);
+  }
+});
+
+Deno.test("decodeRequest() refuses what is no target, by its value", () => {
+  for (
+    const text of ["", "svc:", "svc:a.b", "unix:", "unix:run", "svc:a@b", "db"]
+  ) {
+    const headers = [...Object.entries(GOOD), ["sproxy-target", text] as const];
+    const told = refusal(() =>
+      decodeRequest(reader(headers), body(null, null))
+    );
+    assert.equal(
+      told,
+      `sproxy-target is ${JSON.stringify(text)}, want svc:NAME or unix:PATH`,
+    );
+  }
+});
+
 Deno.test("decodeRequest() reads back every request", () => {
   const host = fc.oneof(
     fc.domain(),
@@ -88,12 +151,22 @@ Deno.test("decodeRequest() reads back every request", () => {
     fc.ipV6(),
     fc.constantFrom("a_b.svc", "xn--bcher-kva.example", "example.com."),
   );
+  const end = fc.record({
+    host: fc.oneof(fc.ipV4(), fc.ipV6(), fc.constant("fe80::1%eth0")),
+    port: fc.integer({ min: 0, max: 65_535 }),
+  }, { noNullPrototype: true });
   const native = fc.record({
     client: fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/),
     number: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
     window: fc.integer({ min: 0, max: 1 << 30 }),
     codec: fc.constantFrom(...CODEC_NAMES),
-  }, { noNullPrototype: true });
+    endpoints: fc.record({ source: end, destination: end }, {
+      noNullPrototype: true,
+    }),
+  }, {
+    requiredKeys: ["client", "number", "window", "codec"],
+    noNullPrototype: true,
+  });
   const address = fc.record({
     host,
     port: fc.integer({ min: 1, max: 65_535 }),
@@ -107,6 +180,14 @@ Deno.test("decodeRequest() reads back every request", () => {
       native: fc.option(native, { nil: undefined }),
     }, { noNullPrototype: true }),
     fc.record({ target: sealed, native }, { noNullPrototype: true }),
+    fc.record({
+      target: fc.constantFrom(
+        { service: "db" },
+        { path: "/run/db.sock" },
+        { path: "/tmp/ä b@c" },
+      ),
+      native,
+    }, { noNullPrototype: true }),
   );
   fc.assert(fc.property(request, (sent) => {
     const { headers, body } = encodeRequest(sent);
@@ -248,9 +329,16 @@ Deno.test("decodeRequest() refuses or reads whatever comes, and never crashes", 
     ),
     { nil: undefined },
   );
-  const headers = fc.record(
-    Object.fromEntries(Object.keys(GOOD).map((name) => [name, value])),
+  const named = fc.option(
+    fc.tuple(fc.constantFrom("svc:", "unix:", "unix:/"), fc.string())
+      .map((parts) => parts.join("")),
+    { nil: undefined },
   );
+  const headers: fc.Arbitrary<Record<string, string | undefined>> = fc.record({
+    ...Object.fromEntries(Object.keys(GOOD).map((name) => [name, value])),
+    "sproxy-target": named,
+    "sproxy-source": value,
+  });
   const bodies = fc.oneof(
     bytes,
     fc.json().map((text) => encoder.encode(text)),
@@ -263,8 +351,10 @@ Deno.test("decodeRequest() refuses or reads whatever comes, and never crashes", 
       try {
         const { target } = decodeRequest((name) => fields[name], bytes);
         assert.ok(!("sealed" in target));
-        assert.ok(target.port >= 1 && target.port <= 65_535);
-        assert.doesNotMatch(target.host, /[\s\p{Cc}/"]/u);
+        if (isAddress(target)) {
+          assert.ok(target.port >= 1 && target.port <= 65_535);
+          assert.doesNotMatch(target.host, /[\s\p{Cc}/"]/u);
+        } else assert.deepEqual(parseTarget(formatTarget(target)), target);
       } catch (error) {
         if (!(error instanceof TunnelError)) throw error;
         assert.equal(error.code, "protocol");

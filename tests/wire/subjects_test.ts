@@ -195,3 +195,49 @@ Deno.test("numberAtEnd() agrees with parseNumber(), leading zeros aside", () => 
   assert.equal(numberAtEnd(ascii("")), -1);
   assert.equal(numberAtEnd(ascii("x.")), -1);
 });
+
+const scope = fc.record({ site: token, service: token }, {
+  requiredKeys: [],
+  noNullPrototype: true,
+});
+
+Deno.test("requestOn() reads whom a request is for, and nobody else hears it", () => {
+  fc.assert(
+    fc.property(scope, scope, token, (to, other, client) => {
+      const subject = subjects.requestOf(client, to);
+      assert.deepEqual(subjects.requestOn(subject), { client, ...to });
+      assert.ok(matches(subjects.requestPattern(to), subject));
+      const same = to.site === other.site && to.service === other.service;
+      assert.equal(matches(subjects.requestPattern(other), subject), same);
+    }),
+  );
+  // Also where names are the words between them.
+  const words = ["at", "svc", "c"];
+  for (const site of [undefined, ...words]) {
+    for (const service of [undefined, ...words]) {
+      for (const client of words) {
+        const to = {
+          ...(site !== undefined && { site }),
+          ...(service !== undefined && { service }),
+        };
+        const subject = subjects.requestOf(client, to);
+        assert.deepEqual(subjects.requestOn(subject), { client, ...to });
+      }
+    }
+  }
+});
+
+Deno.test("requestOn() knows what is no request", () => {
+  assert.deepEqual(subjects.requestOn("proxy.request"), {});
+  for (
+    const subject of [
+      "proxy.requests.c",
+      "proxy",
+      "proxy.request.at.c",
+      "proxy.request.svc.c",
+      "proxy.request.x.y.c",
+      "proxy.request.svc.db.at.edge.c",
+      "proxy.request.at.edge.svc.db.x.c",
+    ]
+  ) assert.equal(subjects.requestOn(subject), undefined, subject);
+});
