@@ -374,7 +374,7 @@ for (const name of ROLES) {
   integrationTest(
     `a ${name} does not dial what a cluster announces where it is told not to`,
     async () => {
-      await using help = await spawnRole(name, { args: ["--help"] });
+      await using help = await spawnRole(name, { args: ["--help-all"] });
       await soon("the help is shown", help.status);
       const flag = /--nats-\S*(?:gossip|discover|announce|cluster)\S*/i
         .exec(help.lines.join("\n"))?.[0];

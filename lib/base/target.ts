@@ -13,7 +13,7 @@ import {
   tryParseAddress,
 } from "./address.ts";
 import { MAX_UNIX_PATH, type UnixPath } from "./place.ts";
-import { quote } from "./text.ts";
+import { quote, redactUrl } from "./text.ts";
 
 /** Something that servers offer by its name. */
 export interface ServiceName {
@@ -54,18 +54,28 @@ export function parseDestination<T>(
   text: string,
   parseRest: (text: string) => T,
 ): { readonly target: T | UnixPath | ServiceName; readonly site?: string } {
-  // A path may have one in it; a site ends the text, and has no slash.
-  const at = text.includes("@") ? text.lastIndexOf("@") : -1;
-  if (at < 0 || text.indexOf("/", at) >= 0) {
-    return { target: parseNamed(text) ?? parseRest(text) };
-  }
+  const { rest, site } = splitSite(text);
+  return {
+    target: parseNamed(rest) ?? parseRest(rest),
+    ...(site !== undefined && { site }),
+  };
+}
+
+/**
+ * `text` without the site at its end, and the site.
+ *
+ * @throws {SyntaxError} saying what is wrong with the site.
+ */
+export function splitSite(
+  text: string,
+): { readonly rest: string; readonly site?: string } {
+  const at = text.lastIndexOf("@");
+  // A path may have one in it; a site has no slash.
+  if (at < 0 || text.includes("/", at)) return { rest: text };
   const site = text.slice(at + 1);
   const problem = nameProblem(site);
-  if (problem !== undefined) {
-    throw new SyntaxError(`its site ${quote(site)} ${problem}`);
-  }
-  const rest = text.slice(0, at);
-  return { target: parseNamed(rest) ?? parseRest(rest), site };
+  if (problem === undefined) return { rest: text.slice(0, at), site };
+  throw new SyntaxError(`its site ${quote(site)} ${problem}`);
 }
 
 /**
@@ -143,6 +153,16 @@ export function formatDestination({ target, site }: Destination): string {
   return site === undefined
     ? formatTarget(target)
     : `${formatTarget(target)}@${site}`;
+}
+
+/**
+ * `text`, which is or has a destination, for messages: what stands before an
+ * `@` is shown only where a site follows, and not, as in a URL, a host.
+ */
+export function showDestination(text: string): string {
+  const site = text.slice(text.lastIndexOf("@") + 1);
+  const isUrl = text.includes("://") || nameProblem(site) !== undefined;
+  return quote(isUrl ? redactUrl(text) : text);
 }
 
 /** Whether `target` is a host and a port. */

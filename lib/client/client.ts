@@ -4,7 +4,6 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Address, formatAddress } from "../base/address.ts";
 import type { Bus, BusMessage } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import {
@@ -13,6 +12,7 @@ import {
   type Reason,
   subscribeDenied,
 } from "../base/errors.ts";
+import { type Destination, formatDestination } from "../base/target.ts";
 import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import type { Claim } from "./claim.ts";
@@ -140,14 +140,15 @@ export class Ingress implements Disposable {
     return subject === undefined ? undefined : subscribeDenied(subject);
   }
 
-  /** Accepts connections, which all go to `target` by this `forward`, until the listener is disposed. */
+  /** Accepts connections, which all go to `way.target`, until the listener is disposed. */
   async serve(
     listener: SocketListener,
-    target: Address,
-    forward?: string,
+    { target, site, name: forward }: Destination & {
+      readonly name?: string | undefined;
+    },
   ): Promise<void> {
     for await (const socket of listener.accept()) {
-      this.open({ socket, target, forward });
+      this.open({ socket, target, site, forward });
     }
   }
 
@@ -261,7 +262,7 @@ export class Ingress implements Disposable {
 
   /** Ends a local connection that gets no tunnel. */
   #reject(
-    { socket, target, forward, reject, told = false }: Caller,
+    { socket, target, site, forward, reject, told = false }: Caller,
     reason: Reason,
     { open, by = "local" }: {
       readonly open?: PendingOpen;
@@ -273,7 +274,7 @@ export class Ingress implements Disposable {
     this.session.counters.refused(reason.code);
     this.#log[told ? "debug" : "warn"]("open failed", {
       peer: socket.remote,
-      target: formatAddress(target),
+      target: formatDestination({ target, site }),
       ...(forward === undefined ? {} : { forward }),
       ...blame(by, reason),
       ...(open === undefined ? {} : {
@@ -318,11 +319,11 @@ export class Ingress implements Disposable {
 
 /** A local connection as its tunnel has it. */
 function begin(
-  { socket, target, forward, accept }: Caller,
+  { socket, target, site, forward, accept }: Caller,
 ): Pick<TunnelSpec, "socket" | "target" | "forward"> {
   return {
     socket: accept?.() ?? socket,
-    target: formatAddress(target),
+    target: formatDestination({ target, site }),
     forward,
   };
 }

@@ -62,6 +62,14 @@ export interface FrontsOptions {
   readonly maxStrangers?: number | undefined;
 }
 
+/** One front-end. */
+export interface FrontWay {
+  /** What is spoken there. */
+  readonly front: FrontKind;
+  /** Where all of its connections go; undefined for no site. */
+  readonly site?: string | undefined;
+}
+
 /** A connection whose request is not whole, or that was refused and is not closed. */
 interface Stranger {
   readonly connection: DirectSocket;
@@ -85,10 +93,10 @@ export class Fronts implements Disposable {
     this.#max = options.maxStrangers ?? MAX_STRANGERS;
   }
 
-  /** Accepts connections, on which `kind` is spoken, until the listener is disposed. */
-  async serve(listener: SocketListener, kind: FrontKind): Promise<void> {
+  /** Accepts connections, on which `way.front` is spoken, until the listener is disposed. */
+  async serve(listener: SocketListener, way: FrontWay): Promise<void> {
     for await (const socket of listener.accept()) {
-      void this.#hear(socket, kind);
+      void this.#hear(socket, way);
     }
   }
 
@@ -100,7 +108,8 @@ export class Fronts implements Disposable {
   }
 
   /** Hears what an application wants, and sees to it. It never throws. */
-  async #hear(socket: Socket, kind: FrontKind): Promise<void> {
+  async #hear(socket: Socket, way: FrontWay): Promise<void> {
+    const { front: kind } = way;
     const connection = directOf(socket);
     const stranger = this.#take(connection);
     let heard = false;
@@ -128,7 +137,7 @@ export class Fronts implements Disposable {
       // One that was closed meanwhile is nobody's any more.
       if (!this.#strangers.delete(stranger)) return;
       if (step.type === "request") {
-        this.#open(socket, { connection, kind, request: step.request });
+        this.#open(socket, { connection, way, request: step.request });
       } else {
         if (step.why !== undefined) this.#refuse(socket, kind, step.why);
         void this.#sayGoodbye(connection, step.answer);
@@ -164,9 +173,9 @@ export class Fronts implements Disposable {
 
   #open(
     socket: Socket,
-    { connection, kind, request }: {
+    { connection, way, request }: {
       readonly connection: DirectSocket;
-      readonly kind: FrontKind;
+      readonly way: FrontWay;
       readonly request: FrontRequest;
     },
   ): void {
@@ -174,7 +183,8 @@ export class Fronts implements Disposable {
     this.#options.ingress.open({
       socket,
       target,
-      forward: kind,
+      site: way.site,
+      forward: way.front,
       accept: () =>
         new ResumedSocket(connection, {
           remote: socket.remote,

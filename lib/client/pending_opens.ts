@@ -3,23 +3,19 @@
  *
  * @module
  */
-import type { Address } from "../base/address.ts";
+import type { Endpoints } from "../base/address.ts";
+import { type Destination, type Target } from "../base/target.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { CodecName } from "../wire/codec.ts";
-import {
-  type Decider,
-  type ErrorCode,
-  publishDenied,
-  type Reason,
-} from "../base/errors.ts";
+import { type Decider, publishDenied, type Reason } from "../base/errors.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   decodeReply,
   encodeRequest,
-  MAX_SERVERS,
   type OpenReply,
   type Sealed,
 } from "../wire/open.ts";
+import { type AfterRefusal, Refusals } from "./refusals.ts";
 import { RequestSubjects } from "./request_subjects.ts";
 import type { SessionOptions } from "../session/session.ts";
 import {
@@ -85,36 +81,17 @@ const DOWNGRADED: Reason = {
 };
 
 /**
- * Times in a row that servers which refused an open may get it again before
- * there counts as no other: with two servers of which either is picked, one
- * open in 64 is not asked of the second.
- */
-const MAX_AGAIN = 6;
-
-/**
  * Answers in a row from one server after which it counts as the only one: of
  * two that are picked at random, that would be a chance of one in 65,536.
  */
 const ALONE_ANSWERS = 16;
 
-/** Refusals that depend on where the server is and what it may reach. */
-const DEPENDS_ON_SERVER: readonly ErrorCode[] = [
-  "denied",
-  "timeout",
-  "no-such-host",
-  "unreachable",
-  "refused",
-];
-
-/** Refusals that depend on the server, too, and that it may take back a little later. */
-const PASSING: readonly ErrorCode[] = ["limit", "draining"];
-
 /** A local connection, and where it is to go. */
-export interface Caller {
+export interface Caller extends Destination {
   /** The local connection. */
   readonly socket: Socket;
-  /** What the server is to dial for it. */
-  readonly target: Address;
+  /** Both ends of it, for the server; undefined where there are no addresses. */
+  readonly endpoints?: Endpoints | undefined;
   /** What the way in is called in the log, if it has a name. */
   readonly forward?: string | undefined;
   /**
@@ -147,18 +124,16 @@ interface Entry extends PendingOpen {
   failures: number;
   /** Whether the server asked last has said that it dials. */
   dialing: boolean;
+  /** Where it is asked for, in this order. */
+  ways: readonly string[];
   /** Where it was asked for last. */
   subject: string;
   /** The subjects on which it came to nothing since it was asked on the first of them, and why. */
   readonly unheard: Map<string, Unheard>;
   /** What was asked under the number, and under earlier ones, which may be answered yet. */
   readonly asked: Map<number, Request>;
-  /** Servers that have refused it, and whether that may pass. */
-  readonly refusedBy: Map<string, { readonly passing: boolean }>;
-  /** The most telling refusal so far. */
-  refusal: Reason | undefined;
-  /** Answers in a row of servers that have refused it before. */
-  again: number;
+  /** What servers have said against it. */
+  readonly refusals: Refusals;
   /** What answered that is no server of ours. */
   foreign: string | undefined;
   /** What happens if no answer comes. */
@@ -262,6 +237,7 @@ export class PendingOpens implements Disposable {
   start(caller: Caller): void {
     const entry: Entry = {
       number: 0,
+      ways: [],
       subject: "",
       unheard: new Map(),
       asked: new Map(),
@@ -270,9 +246,7 @@ export class PendingOpens implements Disposable {
       attempts: 0,
       failures: 0,
       dialing: false,
-      refusedBy: new Map(),
-      refusal: undefined,
-      again: 0,
+      refusals: new Refusals(),
       foreign: undefined,
       timer: undefined,
     };
@@ -364,7 +338,7 @@ export class PendingOpens implements Disposable {
       const { onUnwanted, onDuplicateClientId } = this.#options;
       if (!this.asked(number)) onDuplicateClientId();
       else if (opened) onUnwanted(reply.id);
-    } else if (!native && subject === this.#requests.own) {
+    } else if (!native && subject !== this.#requests.shared) {
       entry.foreign = "an answer came in the form of version 1";
     } else if (!native && (this.#native || this.#options.refuseV1)) {
       const why = this.#options.refuseV1 ? ONLY_V1 : DOWNGRADED;
@@ -380,56 +354,28 @@ export class PendingOpens implements Disposable {
       entry.dialing = true;
       this.#awaitAnswer(entry);
     } else if (reply.type === "again") {
-      // Before anybody has refused it only who lies says so.
-      if (entry.refusal === undefined) return;
+      const refused = entry.refusals.noteAgain(this.#answeringAlone);
+      if (refused === undefined) return;
       entry.attempts--;
-      this.#askAnother(entry, entry.refusal);
-    } else if (reply.type === "refused") this.#onRefused(entry, reply);
-  }
-
-  #onRefused(
-    entry: Entry,
-    { reason, server }: OpenReply & { readonly type: "refused" },
-  ): void {
-    const refusal = moreTelling(entry.refusal, reason);
-    entry.refusal = refusal;
-    const { refusedBy } = entry;
-    const passing = PASSING.includes(reason.code);
-    if (server === undefined && passing) this.#askLater(entry, refusal);
-    else if (
-      server === undefined ||
-      !(passing || DEPENDS_ON_SERVER.includes(reason.code))
-    ) this.#fail(entry, refusal, "peer");
-    else {
-      if (!refusedBy.has(server)) entry.again = -1;
-      refusedBy.set(server, { passing });
-      this.#askAnother(entry, refusal);
+      this.#onRefused(entry, refused);
+    } else if (reply.type === "refused") {
+      const alone = this.#answeringAlone;
+      this.#onRefused(entry, entry.refusals.note(reply, alone));
     }
   }
 
-  /** Asks again, unless all servers, or the only one, have refused it. */
-  #askAnother(entry: Entry, refusal: Reason): void {
-    const alone = this.#answersInARow >= ALONE_ANSWERS;
-    if (
-      !alone && entry.refusedBy.size < MAX_SERVERS &&
-      ++entry.again < MAX_AGAIN
-    ) this.#ask(entry);
-    else if ([...entry.refusedBy.values()].some(({ passing }) => passing)) {
-      this.#askLater(entry, refusal);
-    } else this.#fail(entry, refusal, "peer");
+  /** Whether one server alone seems to answer. */
+  get #answeringAlone(): boolean {
+    return this.#answersInARow >= ALONE_ANSWERS;
   }
 
-  /** Asks those again, after a pause, that were only busy. */
-  #askLater(entry: Entry, refusal: Reason): void {
-    if (++entry.failures >= MAX_TRIES) {
-      this.#fail(entry, refusal, "peer");
-      return;
-    }
-    entry.again = 0;
-    for (const [server, { passing }] of entry.refusedBy) {
-      if (passing) entry.refusedBy.delete(server);
-    }
-    this.#wait(entry, RETRY_MS, () => this.#ask(entry));
+  /** An open was refused, and may be asked of another server, or of the same once more after a pause. */
+  #onRefused(entry: Entry, { next, reason }: AfterRefusal): void {
+    if (next === "another") this.#ask(entry);
+    else if (next === "later" && ++entry.failures < MAX_TRIES) {
+      entry.refusals.forgetPassing();
+      this.#wait(entry, RETRY_MS, () => this.#ask(entry));
+    } else this.#fail(entry, reason, "peer");
   }
 
   #onLink(event: LinkEvent): void {
@@ -450,7 +396,10 @@ export class PendingOpens implements Disposable {
   #ask(entry: Entry): void {
     entry.unheard.clear();
     if (this.#options.bus.connected) entry.attempts++;
-    this.#askOn(this.#requests.first(this.#options.clock.now()), entry);
+    const now = this.#options.clock.now();
+    const [first, ...others] = this.#requests.waysTo(entry.caller, now);
+    entry.ways = [first, ...others];
+    this.#askOn(first, entry);
   }
 
   #askOn(subject: string, entry: Entry): void {
@@ -466,8 +415,11 @@ export class PendingOpens implements Disposable {
       this.#wait(entry, Infinity, () => {});
       return;
     }
+    this.#requests.asked(subject);
+    const next = this.#nextWay(entry);
     if (
-      entry.failures === 0 && this.#requests.doubtful(subject, clock.now())
+      entry.failures === 0 &&
+      this.#requests.doubtful(subject, next, clock.now())
     ) {
       const doubt = (): void => this.#onUnheard(entry, "silence");
       this.#wait(entry, OWN_GRACE_MS, doubt);
@@ -481,7 +433,8 @@ export class PendingOpens implements Disposable {
         number,
         window,
         codec,
-        not: [...entry.refusedBy.keys()],
+        not: entry.refusals.servers,
+        endpoints: "sealed" in target ? undefined : entry.caller.endpoints,
       },
     });
     bus.publish(subject, new JsonMessage(body), {
@@ -492,9 +445,9 @@ export class PendingOpens implements Disposable {
   }
 
   /** What goes into the request of `entry`; undefined if it cannot be sealed, and has failed. */
-  #targetOf(entry: Entry, request: Request): Address | Sealed | undefined {
+  #targetOf(entry: Entry, request: Request): Target | Sealed | undefined {
     const { sealer, subjects, token, window, codec } = this.#options;
-    const { target } = entry.caller;
+    const { target, endpoints } = entry.caller;
     if (sealer === undefined) return target;
     const { number } = entry;
     request.sealed = sealer.seal(target, {
@@ -504,7 +457,7 @@ export class PendingOpens implements Disposable {
       number,
       window,
       codec,
-    });
+    }, endpoints);
     if (request.sealed === undefined) {
       const text =
         "nothing can be sealed for the key of the server (--server-key)";
@@ -541,8 +494,7 @@ export class PendingOpens implements Disposable {
   }
 
   #onDenied(subject: string): void {
-    const { own, shared } = this.#requests;
-    if (subject !== own && subject !== shared) return;
+    if (!this.#requests.has(subject)) return;
     this.#requests.denied(subject, this.#options.clock.now());
     for (const entry of [...this.#entries]) {
       if (entry.subject === subject) this.#onUnheard(entry, "denied");
@@ -552,12 +504,15 @@ export class PendingOpens implements Disposable {
   /** No server takes what was asked on a subject: one may on the other. */
   #onUnheard(entry: Entry, how: Unheard["how"]): void {
     const { clock } = this.#options;
-    const { subject, number, unheard } = entry;
+    const { subject, number, unheard, ways } = entry;
     if (how === "nobody") this.#requests.unheard(subject);
     unheard.set(subject, { number, how });
-    const other = this.#requests.other(subject);
-    if (!unheard.has(other)) {
-      this.#askOn(other, entry);
+    const rejoining = clock.now() < this.#upAt + REJOIN_GRACE_MS;
+    const next = this.#nextWay(entry);
+    // Where a service is not asked for, it is refused for good.
+    const final = "service" in entry.caller.target;
+    if (next !== undefined && !(rejoining && final && how === "nobody")) {
+      this.#askOn(next, entry);
       return;
     }
     const ends = [...unheard.values()];
@@ -568,23 +523,23 @@ export class PendingOpens implements Disposable {
       const left = OPEN_SILENCE_MS - OWN_GRACE_MS;
       this.#wait(entry, left, () => this.#onSilence(entry));
     } else if (ends.every(({ how }) => how === "denied")) {
-      this.#fail(entry, publishDenied(this.#requests.own), "local");
-    } else if (clock.now() < this.#upAt + REJOIN_GRACE_MS) {
+      this.#fail(entry, publishDenied(ways[0] ?? subject), "local");
+    } else if (rejoining) {
       this.#wait(entry, RETRY_MS, () => this.#ask(entry));
     } else {
-      const giveUp = (): void => this.#giveUp(entry, this.#noServer(unheard));
+      const isDenied = (way: string): boolean =>
+        unheard.get(way)?.how === "denied";
+      const reason = this.#requests.noServer(entry.caller, isDenied);
+      const giveUp = (): void => this.#giveUp(entry, reason);
       // Anybody may have said so: the right answer may come yet.
       if (this.#options.sealer === undefined) giveUp();
       else this.#wait(entry, SEALED_GRACE_MS, giveUp);
     }
   }
 
-  #noServer(unheard: Entry["unheard"]): Reason {
-    const { own, shared } = this.#requests;
-    const text = unheard.get(shared)?.how === "denied"
-      ? `no server listens on ${own}, and NATS refuses what is published to ${shared}; start a server, or check its --nats-url and --request-subject`
-      : `no server listens on ${shared}; start one, or check its --nats-url and --request-subject`;
-    return { code: "no-server", text };
+  /** Where else than on the last subject an open may be asked for. */
+  #nextWay({ ways, subject, unheard }: Entry): string | undefined {
+    return ways.find((way) => way !== subject && !unheard.has(way));
   }
 
   #onSilence(entry: Entry): void {
@@ -601,8 +556,9 @@ export class PendingOpens implements Disposable {
 
   /** No answer will come: what did come tells more than that. */
   #giveUp(entry: Entry, silence: Reason): void {
-    const { refusal, foreign } = entry;
-    const { request } = this.#options.subjects;
+    const { refusals: { reason: refusal }, foreign, ways } = entry;
+    const { shared } = this.#requests;
+    const request = ways.includes(shared) ? shared : ways[0];
     if (refusal !== undefined) this.#fail(entry, refusal, "peer");
     else if (foreign === undefined) this.#fail(entry, silence, "local");
     else {
@@ -627,25 +583,4 @@ export class PendingOpens implements Disposable {
 function isNative(reply: BelievedReply): boolean {
   return !(reply.type === "v1" ||
     reply.type === "refused" && reply.server === undefined);
-}
-
-/** What tells most, first: the further a server came, the more it knows of the target. */
-const TELLING: readonly ErrorCode[] = [
-  "refused",
-  "timeout",
-  "unreachable",
-  "no-such-host",
-  "denied",
-  "limit",
-  "draining",
-];
-
-/** The one of two refusals that tells more. */
-function moreTelling(a: Reason | undefined, b: Reason): Reason {
-  if (a === undefined) return b;
-  const rank = ({ code }: Reason): number => {
-    const at = TELLING.indexOf(code);
-    return at < 0 ? TELLING.length : at;
-  };
-  return rank(b) < rank(a) ? b : a;
 }

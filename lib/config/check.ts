@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { formatAddress } from "../base/address.ts";
 import { formatPlace } from "../base/place.ts";
+import { formatDestination } from "../base/target.ts";
 import type { TargetRule } from "../base/target_rules.ts";
 import { escapeUnsafe, redactUrl } from "../base/text.ts";
 import { CLIENTS_KEY } from "./clients.ts";
@@ -82,9 +82,7 @@ function forwardRows(
     const place = formatPlace(listen);
     return [
       name === undefined ? kindOf(forward) : `${kindOf(forward)} ${name}`,
-      "front" in forward
-        ? place
-        : `${place} to ${formatAddress(forward.target)}`,
+      "front" in forward ? place : `${place} to ${formatDestination(forward)}`,
       originOf(origin, inputs),
     ];
   });

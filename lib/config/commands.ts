@@ -43,7 +43,7 @@ const COMMANDS: readonly Command[] = [
   {
     word: EXEC_WORD,
     role: "client",
-    usage: "[NAME=]HOST:PORT -- COMMAND",
+    usage: "[NAME=]TARGET -- COMMAND",
     help:
       "Run a command with a forward of its own; {host}, {port} and {addr} in its arguments say where",
   },

@@ -347,8 +347,8 @@ function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
     );
   const { oneShot } = inputs;
   if (oneShot?.kind === "stdio") return [];
-  const executed = oneShot?.targets.map(({ name, target }): Forward => ({
-    ...{ name, target, listen: EXEC_PLACE, origin: EXEC_WORD },
+  const executed = oneShot?.targets.map((target): Forward => ({
+    ...{ ...target, listen: EXEC_PLACE, origin: EXEC_WORD },
   })) ?? [];
   const listed = isGiven("client.forwards") || oneShot !== undefined
     ? undefined

@@ -7,17 +7,16 @@
 import { type Address, formatAddress } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
+import type { Destination } from "../base/target.ts";
 import { parseOneTarget } from "./forward.ts";
 
 /** The word that such a command line begins with. */
 export const EXEC_WORD = "exec";
 
 /** A target of a command, which is reached at a port of this machine. */
-export interface ExecTarget {
+export interface ExecTarget extends Destination {
   /** What the command's arguments call it; only one of several must have none. */
   readonly name: string | undefined;
-  /** What the server dials. */
-  readonly target: Address;
 }
 
 /** A command runs while there is a way to its targets. */
@@ -36,7 +35,7 @@ export interface Exec {
 export const EXEC_PLACE: Address = { host: "127.0.0.1", port: 0 };
 
 const FORM =
-  "exec HOST:PORT -- COMMAND, such as exec db:5432 -- psql -h {host} -p {port}";
+  "exec TARGET -- COMMAND, such as exec db:5432 -- psql -h {host} -p {port}";
 
 /**
  * What the `words` of a command line and the `command` after its `--` ask for.
@@ -60,7 +59,7 @@ export function parseExec(
     if (names.has(name)) {
       throw new UsageError(
         name === undefined
-          ? "exec: each of several targets needs a name, such as db=HOST:PORT, for {db.port}"
+          ? "exec: each of several targets needs a name, such as db=TARGET, for {db.port}"
           : `exec: two targets have the name ${quote(name)}`,
       );
     }
@@ -72,7 +71,7 @@ export function parseExec(
 /** A target, perhaps with the name before it. */
 function parseExecTarget(word: string): ExecTarget {
   const [, name, text = word] = /^([a-z]\w*)=(.*)$/is.exec(word) ?? [];
-  return { name, target: parseOneTarget(EXEC_WORD, text) };
+  return { name, ...parseOneTarget(EXEC_WORD, text) };
 }
 
 /** What a command is told of a place, by what it asks for. */

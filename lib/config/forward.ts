@@ -7,16 +7,20 @@
 import { type Address, MAX_PORT, tryParseAddress } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
 import type { Place, UnixPath } from "../base/place.ts";
-import { quote, redactUrl } from "../base/text.ts";
+import {
+  type Destination,
+  parseDestination,
+  type ServiceName,
+  showDestination,
+} from "../base/target.ts";
+import { quote } from "../base/text.ts";
 
 /** A place to listen at, and where its connections go. */
-export interface Forward {
+export interface Forward extends Destination {
   /** What the log calls it; no other has the name. */
   readonly name?: string | undefined;
   /** Where connections are accepted. */
   readonly listen: Place;
-  /** What the server dials for them. */
-  readonly target: Address;
   /** The flag that asks for such a one, for messages. */
   readonly origin: string;
 }
@@ -26,7 +30,11 @@ export const MAX_FORWARDS = 1_000;
 
 /** How a forward is written. */
 const FORM =
-  "[BIND:]PORT:HOST:HOSTPORT or PATH:HOST:HOSTPORT, such as 8080:db:5432";
+  "[BIND:]PORT:TARGET or PATH:TARGET, such as 8080:db:5432 or 8080:svc:db";
+
+/** How a target is written. */
+export const TARGET_FORM =
+  "HOST:PORT, svc:NAME or unix:PATH, perhaps with @SITE";
 
 /** Where a forward listens that says no more than a port: on this machine alone. */
 const LOOPBACK = "localhost";
@@ -55,6 +63,14 @@ export interface Range {
   readonly ports: Ports;
 }
 
+/** Where a forward, or each of a range, leads to. */
+export interface Leading {
+  /** A host with as many ports as are listened at, or one service or Unix socket. */
+  readonly target: Range | UnixPath | ServiceName;
+  /** As in a destination. */
+  readonly site?: string | undefined;
+}
+
 /**
  * The forwards that `text` asks for: one, or as many as its range has ports.
  *
@@ -67,11 +83,11 @@ export function parseForward(text: string): readonly Forward[] {
       throw new SyntaxError("it has a scheme; leave that out");
     }
     const [listen, target] = halves(text);
-    return pair(parseListening(listen), parseTarget(target));
+    return pair(parseListening(listen), parseLeading(target));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new SyntaxError(
-      `${quote(redactUrl(text))} is no forward (${FORM}): ${error.message}`,
+      `${showDestination(text)} is no forward (${FORM}): ${error.message}`,
       { cause: error },
     );
   }
@@ -85,19 +101,25 @@ export function parseForward(text: string): readonly Forward[] {
  */
 export function pair(
   listen: Listening,
-  target: Range,
+  { target, site }: Leading,
 ): readonly Forward[] {
   const count = "path" in listen ? 1 : countOf(listen.ports);
-  if (count !== countOf(target.ports)) {
+  if ("ports" in target && count !== countOf(target.ports)) {
     throw new SyntaxError(
       `it listens at ${count} and leads to ${
         countOf(target.ports)
       } ports: there must be as many of each`,
     );
   }
+  if (!("ports" in target) && count !== 1) {
+    throw new SyntaxError(
+      `it listens at ${count} ports and leads to one place: listen at one`,
+    );
+  }
   return Array.from({ length: count }, (_, at) => ({
     listen: "path" in listen ? listen : portOf(listen, at),
-    target: portOf(target, at),
+    target: "ports" in target ? portOf(target, at) : target,
+    ...(site !== undefined && { site }),
     origin: "--forward",
   }));
 }
@@ -123,15 +145,17 @@ export function parseListening(text: string): Listening {
 }
 
 /**
- * A target: `HOST:PORT`, or `HOST:FIRST-LAST`.
+ * Where a forward leads: a destination, which may have `HOST:FIRST-LAST` for
+ * its address.
  *
  * @throws {SyntaxError} saying what is wrong.
  */
-export function parseTarget(text: string): Range {
-  const later = LATER.find(({ pattern }) => pattern.test(text));
-  if (later !== undefined) {
-    throw new SyntaxError(`${later.what}; a target is HOST:PORT`);
-  }
+export function parseLeading(text: string): Leading {
+  return parseDestination(text, parseRange);
+}
+
+/** A host and its ports. */
+function parseRange(text: string): Range {
   const fields = fieldsOf(text);
   if (fields.length > 2) throw new SyntaxError(MANY_COLONS);
   const [host = "", port] = fields;
@@ -145,46 +169,45 @@ export function parseTarget(text: string): Range {
 }
 
 /**
- * The one target that `text` is.
+ * The one destination that `text` is.
  *
  * @param origin Where it was written, for messages.
  * @throws {UsageError} when it is none, or several.
  */
-export function parseOneTarget(origin: string, text: string): Address {
+export function parseOneTarget(origin: string, text: string): Destination {
   try {
-    const { host, ports } = parseTarget(text.trim());
-    if (ports.first === ports.last) return { host, port: ports.first };
-    throw new SyntaxError("it has more than one port");
+    const { target, site } = parseLeading(text.trim());
+    if ("ports" in target && target.ports.first !== target.ports.last) {
+      throw new SyntaxError("it has more than one port");
+    }
+    return {
+      target: "ports" in target ? portOf(target, 0) : target,
+      ...(site !== undefined && { site }),
+    };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new UsageError(
       `${origin}: ${
-        quote(redactUrl(text))
-      } is no target (HOST:PORT): ${error.message}`,
+        showDestination(text)
+      } is no target (${TARGET_FORM}): ${error.message}`,
       { cause: error },
     );
   }
 }
 
-/** Targets that the open cannot ask for. */
-const LATER: readonly { readonly pattern: RegExp; readonly what: string }[] = [
-  // A host may have that name, and then a port.
-  {
-    pattern: /^svc:(?!\d+(?:-\d+)?$)/,
-    what: "named services (svc:) are not supported",
-  },
-  {
-    pattern: /^unix:(?!\d+(?:-\d+)?$)/,
-    what: "Unix sockets as targets (unix:) are not supported",
-  },
-  { pattern: /@/, what: "sites (@) are not supported" },
-];
-
 const MANY_COLONS =
   "it has too many colons; an IPv6 address goes in brackets, as in [::1]:8080";
 
+/** A target with a colon of its own in front, which no port follows. */
+const NAMED_TARGET = /:((?:svc|unix):(?!\d+(?:-\d+)?(?:@|$)).*)$/s;
+
 /** What stands before the target, and the target. */
 function halves(text: string): readonly [listen: string, target: string] {
+  const named = NAMED_TARGET.exec(text);
+  const [, target] = named ?? [];
+  if (named !== null && target !== undefined) {
+    return [text.slice(0, named.index), target];
+  }
   const fields = fieldsOf(text);
   const [first = "", second = ""] = fields;
   if (first.includes("/")) {

@@ -20,8 +20,9 @@ import {
   MAX_FORWARDS,
   pair,
   parseForward,
+  parseLeading,
   parseListening,
-  parseTarget,
+  TARGET_FORM,
 } from "./forward.ts";
 import type { WayIn } from "./fronts.ts";
 import { expandHome } from "./sources.ts";
@@ -38,7 +39,7 @@ const MEMBERS = {
     fileType: "number",
     parse: parseListening,
   },
-  target: { placeholder: "HOST:PORT", parse: parseTarget },
+  target: { placeholder: TARGET_FORM, parse: parseLeading },
 } as const;
 
 /**

@@ -5,17 +5,15 @@
  *
  * @module
  */
-import type { Address } from "../base/address.ts";
+import type { Destination } from "../base/target.ts";
 import type { Exec } from "./exec.ts";
 import { parseOneTarget } from "./forward.ts";
 import type { OptionKey } from "./options.ts";
 
 /** Standard input and output are one connection. */
-export interface Stdio {
+export interface Stdio extends Destination {
   /** Which of the uses. */
   readonly kind: "stdio";
-  /** Where it goes. */
-  readonly target: Address;
 }
 
 /** What is done once. */
@@ -55,7 +53,7 @@ const NOT_STDIO: readonly OptionKey[] = [
  * @throws {UsageError} for what is no target.
  */
 export function parseStdio(text: string): Stdio {
-  return { kind: "stdio", target: parseOneTarget("--stdio", text) };
+  return { kind: "stdio", ...parseOneTarget("--stdio", text) };
 }
 
 /** What of `flags` does not go with `oneShot`, a sentence each. */

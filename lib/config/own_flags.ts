@@ -29,7 +29,7 @@ const OWN_FLAGS: readonly OwnFlag[] = [
     flag: "stdio",
     short: "W",
     role: "client",
-    placeholder: "HOST:PORT",
+    placeholder: "TARGET",
     help:
       "Listen nowhere: standard input and output are the one connection, to this target",
   },

@@ -8,9 +8,8 @@
 import { type Address, parseAddress } from "../base/address.ts";
 import type { BrokerProxy } from "../base/broker_proxy.ts";
 import { Secret } from "../base/credentials.ts";
-import type { Place } from "../base/place.ts";
 import { type Forward, parseForward } from "./forward.ts";
-import { parseFrontPlace } from "./fronts.ts";
+import { type FrontPlace, parseFrontPlace } from "./fronts.ts";
 import { parseList } from "./list.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { parseProxyUrl } from "./proxy_url.ts";
@@ -161,14 +160,14 @@ export const optionalListenAddress: OptionType<Address | undefined> = {
 
 /** Forwards, separated by commas; an empty text is an empty list. */
 export const forwards: OptionType<readonly Forward[]> = {
-  placeholder: "[BIND:]PORT:HOST:HOSTPORT",
+  placeholder: "[BIND:]PORT:TARGET",
   fileType: "list",
   parse: (text) => text === "" ? [] : parseList(text, parseForward).flat(),
 };
 
-/** Places where front-ends listen, separated by commas; an empty text is an empty list. */
-export const frontPlaces: OptionType<readonly Place[]> = {
-  placeholder: "[BIND:]PORT",
+/** Places where front-ends listen, and the site of each, separated by commas; an empty text is an empty list. */
+export const frontPlaces: OptionType<readonly FrontPlace[]> = {
+  placeholder: "[BIND:]PORT[@SITE]",
   fileType: "list",
   itemType: "number",
   parse: (text) => text === "" ? [] : parseList(text, parseFrontPlace),

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ClientConfig } from "../config/config.ts";
-import { formatAddress } from "../base/address.ts";
+import { formatDestination } from "../base/target.ts";
 import { blame, type Decider, type Reason, RunError } from "../base/errors.ts";
 import { systemClock } from "../base/clock.ts";
 import { Ingress } from "../client/client.ts";
@@ -28,7 +28,7 @@ const SIGNAL_GRACE_MS = 1_000;
 export async function runStdio(
   config: ClientConfig,
   host: RoleHost,
-  { target }: Stdio,
+  { target, site }: Stdio,
 ): Promise<void> {
   const { stop, keys } = host;
   await using frame = await RoleFrame.open("client", {
@@ -46,7 +46,7 @@ export async function runStdio(
     ended.reject(
       new RunError(`${what}: ${blame(by, reason).why} (${reason.code})`),
     );
-  const shown = formatAddress(target);
+  const shown = formatDestination({ target, site });
   using ingress = new Ingress({
     ...options,
     seal,
@@ -67,6 +67,7 @@ export async function runStdio(
   ingress.open({
     socket: stdioSocket(session.pool),
     target,
+    site,
     told: true,
     reject: (reason, by) => fail(`Cannot connect to ${shown}`, reason, by),
   });

@@ -5,10 +5,11 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { formatAddress, parseAddress } from "../base/address.ts";
+import { parseAddress } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
 import { isInAny, type Network } from "../base/network.ts";
 import type { Place } from "../base/place.ts";
+import { formatDestination } from "../base/target.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { Ingress } from "../client/client.ts";
 import type { Fronts } from "../client/fronts.ts";
@@ -80,16 +81,21 @@ export class WaysIn implements Disposable {
   logListening(): void {
     for (const { forward, listener } of this.#ways) {
       const { address } = listener;
-      if ("front" in forward) {
-        log.info("listening", { address, forward: forward.front });
-        continue;
-      }
-      const { name, target } = forward;
-      log.info("listening", {
-        address,
-        target: formatAddress(target),
-        ...(name !== undefined && { forward: name }),
-      });
+      const { name, site } = forward;
+      log.info(
+        "listening",
+        "front" in forward
+          ? {
+            address,
+            forward: forward.front,
+            ...(site !== undefined && { site }),
+          }
+          : {
+            address,
+            target: formatDestination(forward),
+            ...(name !== undefined && { forward: name }),
+          },
+      );
     }
   }
 
@@ -98,8 +104,8 @@ export class WaysIn implements Disposable {
     await Promise.all(
       this.#ways.map(({ forward, listener }) =>
         "front" in forward
-          ? fronts.serve(listener, forward.front)
-          : ingress.serve(listener, forward.target, forward.name)
+          ? fronts.serve(listener, forward)
+          : ingress.serve(listener, forward)
       ),
     );
   }

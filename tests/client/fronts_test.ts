@@ -34,7 +34,7 @@ class Bench implements Disposable {
       clock: this.clock,
       ...options,
     });
-    this.served = this.fronts.serve(this.listener, kind);
+    this.served = this.fronts.serve(this.listener, { front: kind });
   }
 
   /** An application connects, and says this. */

@@ -3,6 +3,7 @@ import { parseCommandLine, VERSION } from "../../lib/config/cli.ts";
 import { commandsOf } from "../../lib/config/commands.ts";
 import { optionsMarkdown } from "../../lib/config/help.ts";
 import { UsageError } from "../../lib/base/errors.ts";
+import { isAddress } from "../../lib/base/target.ts";
 import { ALL_OPTIONS, optionsOf } from "../../lib/config/options.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
 import {
@@ -213,7 +214,7 @@ Deno.test("parseCommandLine() takes -v and -q for levels of the log, the last of
 Deno.test("parseCommandLine() takes the value of a short flag with or without a blank, also several", () => {
   const forwards = (...args: string[]): number[] =>
     parseRun("client", args).config.client.forwards.flatMap((way) =>
-      "target" in way ? way.target.port : []
+      "target" in way && isAddress(way.target) ? way.target.port : []
     );
   assert.deepEqual(
     forwards("-L", "1:a:1", "-L2:a:2", "-L=3:a:3", "--forward", "4:a:4,5:a:5"),

@@ -1,6 +1,7 @@
 /** The command line of `exec`, and what its command is told. */
 import assert from "node:assert/strict";
 import { UsageError } from "../../lib/base/errors.ts";
+import { formatDestination } from "../../lib/base/target.ts";
 import { parseCommandLine } from "../../lib/config/cli.ts";
 import { commandAt, type Exec } from "../../lib/config/exec.ts";
 import { fakeSources, parseRun } from "../support/option_values.ts";
@@ -31,13 +32,13 @@ Deno.test("exec takes flags and targets in any order up to --, and then nothing 
   assert.deepEqual(
     config.client.forwards.map((way) => [
       way.listen,
-      "target" in way && way.target.port,
+      "target" in way && formatDestination(way),
       way.name,
     ]),
     [
-      [{ host: "127.0.0.1", port: 0 }, 5432, "db"],
-      [{ host: "127.0.0.1", port: 0 }, 22, undefined],
-      [{ host: "localhost", port: 0 }, 1, undefined],
+      [{ host: "127.0.0.1", port: 0 }, "db:5432", "db"],
+      [{ host: "127.0.0.1", port: 0 }, "[::1]:22", undefined],
+      [{ host: "localhost", port: 0 }, "a:1", undefined],
     ],
   );
   assert.equal(
@@ -69,7 +70,7 @@ Deno.test("exec listens for its targets and its own flags alone", () => {
 
 Deno.test("exec refuses what is incomplete, with the right form", () => {
   const form =
-    "exec HOST:PORT -- COMMAND, such as exec db:5432 -- psql -h {host} -p {port}";
+    "exec TARGET -- COMMAND, such as exec db:5432 -- psql -h {host} -p {port}";
   for (
     const [args, message] of [
       [[], `exec has no target: ${form}`],
@@ -79,7 +80,7 @@ Deno.test("exec refuses what is incomplete, with the right form", () => {
       [["a:1", "ls"], "exec has no command after --"],
       [
         ["a", "--", "ls"],
-        'exec: "a" is no target (HOST:PORT): its target "a" has no port',
+        'exec: "a" is no target (HOST:PORT, svc:NAME or unix:PATH, perhaps with @SITE): its target "a" has no port',
       ],
       [["a:1-2", "--", "ls"], "it has more than one port"],
       [["1=a:1", "--", "ls"], 'exec: "1=a:1" is no target'],

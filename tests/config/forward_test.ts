@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../../lib/base/errors.ts";
 import { formatPlace } from "../../lib/base/place.ts";
+import { formatDestination } from "../../lib/base/target.ts";
 import {
   type Forward,
   MAX_FORWARDS,
@@ -10,9 +11,10 @@ import {
 import { fakeSources, parseRun } from "../support/option_values.ts";
 
 /** A forward in few words. */
-function told({ name, listen, target }: Forward): string {
+function told(forward: Forward): string {
+  const { name, listen } = forward;
   const label = name === undefined ? "" : `${name}: `;
-  return `${label}${formatPlace(listen)} > ${formatPlace(target)}`;
+  return `${label}${formatPlace(listen)} > ${formatDestination(forward)}`;
 }
 
 Deno.test("parseForward() reads what ssh -L takes", () => {
@@ -47,6 +49,21 @@ Deno.test("parseForward() reads what ssh -L takes", () => {
         "localhost:8081 > unix:81",
       ],
       ["65535:h:65535", "localhost:65535 > h:65535"],
+      ["8080:svc:db", "localhost:8080 > svc:db"],
+      ["*:8080:svc:db@edge7", ":8080 > svc:db@edge7"],
+      ["[::1]:0:svc:a_b-C", "[::1]:0 > svc:a_b-C"],
+      ["/run/x:svc:db", "unix:/run/x > svc:db"],
+      ["8080:unix:/run/x.sock", "localhost:8080 > unix:/run/x.sock"],
+      ["./x:unix:/run/a:b@c", "unix:./x > unix:/run/a:b@c"],
+      ["8080:unix:/run/a:b@c", "localhost:8080 > unix:/run/a:b@c"],
+      ["8080:unix:/run/a@b/c@edge", "localhost:8080 > unix:/run/a@b/c@edge"],
+      ["8080:db:5432@edge7", "localhost:8080 > db:5432@edge7"],
+      ["8080:svc:22@edge7", "localhost:8080 > svc:22@edge7"],
+      [
+        "8080-8081:[::1]:80-81@e",
+        "localhost:8080 > [::1]:80@e",
+        "localhost:8081 > [::1]:81@e",
+      ],
     ]
   ) assert.deepEqual(parseForward(text ?? "").map(told), wanted, text);
 });
@@ -105,18 +122,24 @@ const BAD: readonly (readonly [text: string, problem: string])[] = [
   ["[db]:8080:db:5432", "brackets are for IPv6 addresses"],
   ["8080:[db]:5432", "brackets are for IPv6 addresses"],
   ["8080:http://web:80", "it has a scheme; leave that out"],
+  ["8080:svc:", 'the name of its service, "", is empty'],
+  ["8080:svc:a.b", "has other characters than letters, digits, - and _"],
+  ["8080:svc:a b", "has other characters than letters, digits, - and _"],
+  ["8080:svc:db:5432", "has other characters than letters, digits, - and _"],
+  ["8080-8081:svc:db", "it listens at 2 ports and leads to one place"],
   [
-    "8080:svc:db",
-    "named services (svc:) are not supported; a target is HOST:PORT",
+    "8080:unix:run/x",
+    'the path of its Unix socket, "run/x", does not begin with a /',
   ],
-  ["*:8080:svc:db", "named services (svc:) are not supported"],
-  ["/run/x:svc:db", "named services (svc:) are not supported"],
-  [
-    "8080:unix:/run/x.sock",
-    "Unix sockets as targets (unix:) are not supported",
-  ],
-  ["8080:db:5432@edge7", "sites (@) are not supported"],
-  ["8080:ann@db:22", "sites (@) are not supported"],
+  ["8080:unix:/run/\nx", "has control characters in it"],
+  ["svc:db", "it has no target"],
+  [":svc:db", 'the port to listen at, "", is neither'],
+  ["8080:db:5432@", 'its site "" is empty'],
+  ["8080:db:5432@edge 7", 'its site "edge 7" has other characters'],
+  ["8080:db:5432@7", 'its site "7" looks like a port'],
+  ["8080:db@edge7", "it has no target"],
+  ["*:8080:db@edge7", "is neither a port nor a range of ports"],
+  ["8080:ann@db:22", 'its site "db:22" has other characters'],
   ["8080:\x1b[31m:1", "the address of its target"],
 ];
 
@@ -127,7 +150,7 @@ Deno.test("parseForward() refuses what is none, with the right form and the reas
       const { message } = error;
       assert.match(
         message,
-        / is no forward \(\[BIND:\]PORT:HOST:HOSTPORT or PATH:HOST:HOSTPORT, such as 8080:db:5432\): /,
+        / is no forward \(\[BIND:\]PORT:TARGET or PATH:TARGET, such as 8080:db:5432 or 8080:svc:db\): /,
       );
       assert.ok(message.includes(problem), `${message} says no "${problem}"`);
       assert.doesNotMatch(message, /\p{Cc}/u);
@@ -259,7 +282,7 @@ client:
     - { nam: a, listen: 1, target: "a:1" }
     - { name: "a b", target: "a:1" }
     - { name: c, listen: 5, target: "@edge" }
-    - { name: c, listen: [5], target: svc:x }
+    - { name: c, listen: [5], target: "svc:x.y" }
     - { name: d, listen: 5-6, target: h:5 }
     - { listen: x/y }
 `;
@@ -273,9 +296,9 @@ client:
     `${at(2)}unknown key "nam" (did you mean name?)`,
     `${at(3, "a b")}name: "a b" is no name of a forward: write 1 to 64 letters`,
     `${at(3, "a b")}it has no listen`,
-    `${at(4, "c")}target: sites (@) are not supported; a target is HOST:PORT`,
+    `${at(4, "c")}target: its target "" has no port`,
     `${at(5, "c")}listen: a list where there must be a string or a number`,
-    `${at(5, "c")}target: named services (svc:) are not supported`,
+    `${at(5, "c")}target: the name of its service, "x.y", has other characters`,
     `${at(5, "c")}its name "c" is that of client.forwards[4] ("c"), too`,
     `${
       at(6, "d")

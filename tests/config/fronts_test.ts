@@ -105,7 +105,8 @@ Deno.test("front-ends in a file are a port, a text or a list of them", () => {
 });
 
 Deno.test("what is wrong with front-ends is told with the right form", () => {
-  const form = "is no place to listen at ([BIND:]PORT or PATH, such as 1080)";
+  const form =
+    "is no place to listen at ([BIND:]PORT or PATH, such as 1080, perhaps with @SITE)";
   assert.deepEqual(problemsOf({ args: ["-D", "socks5://a:1,1-3,web"] }), [
     `--socks: "socks5://a:1" ${form}: it has a scheme; leave that out`,
     `--socks: "1-3" ${form}: it is a range of ports; one is enough`,

@@ -26,7 +26,7 @@ Deno.test("-W refuses what is no target, and flags that it cannot heed, with the
       [["-W"], "--stdio needs a value"],
       [
         ["-W", "db"],
-        '--stdio: "db" is no target (HOST:PORT): its target "db" has no port',
+        '--stdio: "db" is no target (HOST:PORT, svc:NAME or unix:PATH, perhaps with @SITE): its target "db" has no port',
       ],
       [["-W", "db:0"], "--stdio: "],
       [["-W", "db:1-2"], "it has more than one port"],

@@ -366,7 +366,9 @@ Deno.test("Session relays plain pairs of web streams, with half-close in either 
     using pair = new Pair({
       server: { dial: () => Promise.resolve(target.inner) },
     });
-    const serving = pair.client.ingress.serve(once(app.inner), TARGET);
+    const serving = pair.client.ingress.serve(once(app.inner), {
+      target: TARGET,
+    });
     await pair.settle();
     const bytes = { up: noise(3, 400_001), down: noise(4, 300_001) };
     const sending = {
@@ -394,7 +396,9 @@ Deno.test("Session ends both pairs of web streams when one is broken off", async
   using pair = new Pair({
     server: { dial: () => Promise.resolve(target.inner) },
   });
-  const serving = pair.client.ingress.serve(once(app.inner), TARGET);
+  const serving = pair.client.ingress.serve(once(app.inner), {
+    target: TARGET,
+  });
   await pair.settle();
   const reading = assert.rejects(
     target.readable.getReader().read(),

@@ -116,7 +116,7 @@ export class TestClient implements Disposable {
       random,
       ...options,
     });
-    this.serving = this.ingress.serve(this.listener, TARGET);
+    this.serving = this.ingress.serve(this.listener, { target: TARGET });
   }
 
   [Symbol.dispose](): void {
