@@ -1,163 +1,30 @@
 /** Opens under way: what is asked, when it is asked again, and every answer. */
 import assert from "node:assert/strict";
-import type { BusMessage } from "../../lib/nats/bus.ts";
-import type { Decider, ErrorCode, Reason } from "../../lib/base/errors.ts";
+import { type ErrorCode, type Reason } from "../../lib/base/errors.ts";
 import { Sealer } from "../../lib/client/sealer.ts";
-import { NO_PSK, type OpenedAsk, SealedGate } from "../../lib/seal/open.ts";
+import { NO_PSK, SealedGate } from "../../lib/seal/open.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import {
-  decodeRequest,
   encodeAccept,
   encodeAgain,
-  encodeDialing,
   encodeRefusal,
   encodeSealed,
   type HeaderList,
-  type OpenMessage,
-  type OpenReply,
-  type OpenRequest,
 } from "../../lib/wire/open.ts";
-import {
-  type PendingOpen,
-  PendingOpens,
-  type PendingOpensOptions,
-} from "../../lib/client/pending_opens.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import { FakeSocket } from "../support/fake_socket.ts";
-import { MemoryBroker } from "../support/memory_bus.ts";
-import { CLIENT_SEAL, KEYS, random, SUBJECTS } from "../support/shell_pair.ts";
-
-interface Asked {
-  readonly request: OpenRequest;
-  readonly subject: string;
-  readonly reply: string;
-}
-
-/** The opens of a client, and servers played by the test. */
-class Bench {
-  readonly clock = new FakeClock();
-  readonly broker = new MemoryBroker();
-  readonly bus = this.broker.connect();
-  readonly server = this.broker.connect();
-  readonly asked: Asked[] = [];
-  readonly opened: { open: PendingOpen; reply: OpenReply }[] = [];
-  readonly failed: { open: PendingOpen; reason: Reason; by: Decider }[] = [];
-  readonly unwanted: string[] = [];
-  foreign = 0;
-  readonly opens: PendingOpens;
-  readonly #serving = new DisposableStack();
-
-  constructor(
-    options: Partial<PendingOpensOptions> = {},
-    serving = "proxy.request.*",
-  ) {
-    this.opens = new PendingOpens({
-      bus: this.bus,
-      clock: this.clock,
-      subjects: SUBJECTS,
-      token: "c",
-      window: 4_096,
-      codec: "json",
-      openTimeout: 15_000,
-      firstNumber: 36,
-      refuseV1: false,
-      onOpen: (open, reply) =>
-        void this.opened.push({ open: { ...open }, reply }),
-      onFailed: (open, reason, by) =>
-        void this.failed.push({ open, reason, by }),
-      onUnwanted: (id) => void this.unwanted.push(id),
-      onDuplicateClientId: () => void this.foreign++,
-      ...options,
-    });
-    this.bus.subscribe("p.data.to_client.c.>", (message) => {
-      const number = parseInt(message.subject.split(".").at(-1) ?? "", 36);
-      this.opens.onReply(number, message);
-    });
-    this.serve(serving);
-  }
-
-  /** A server listens on `pattern`, too. */
-  serve(pattern: string): void {
-    this.#serving.use(
-      this.server.subscribe(pattern, (message) => {
-        const { subject, reply } = message;
-        this.asked.push({ request: read(message), subject, reply });
-      }),
-    );
-  }
-
-  /** Answers request `at` (from 0). */
-  async answer(
-    at: number,
-    { headers, body }: OpenMessage,
-  ): Promise<void> {
-    const subject = this.asked[at]?.reply;
-    assert.ok(subject, `there was no request ${at}`);
-    this.server.publish(subject, new JsonMessage(body), { headers });
-    await this.broker.settled();
-  }
-
-  /** Accepts request `at`, as a version 2 server does. */
-  accept(at: number): Promise<void> {
-    const number = this.asked[at]?.request.native?.number ?? 0;
-    return this.answer(
-      at,
-      encodeAccept({
-        id: `c.s.${number.toString(36)}`,
-        native: { server: "s", window: 9, codec: "json" },
-      }),
-    );
-  }
-
-  /** Asks for a tunnel. */
-  async start(socket = new FakeSocket()): Promise<FakeSocket> {
-    this.opens.start({ socket, target: { host: "db", port: 5432 } });
-    await this.broker.settled();
-    return socket;
-  }
-
-  async wait(ms: number): Promise<void> {
-    await this.clock.advance(ms, () => this.broker.settled());
-  }
-
-  /** From now on no server listens. */
-  stopServers(): void {
-    this.#serving[Symbol.dispose]();
-  }
-
-  /** Codes of the opens that failed. */
-  get codes(): string[] {
-    return this.failed.map(({ reason }) => reason.code);
-  }
-}
-
-function read(message: BusMessage): OpenRequest {
-  return decodeRequest((name) => message.header(name), message.data);
-}
-
-/** What was asked for under a seal, if `gate` can read it. */
-function unseal(gate: SealedGate, asked: Asked): OpenedAsk | undefined {
-  const { request: { target, native }, subject } = asked;
-  if (!("sealed" in target) || native === undefined) return undefined;
-  return gate.read(target.sealed, {
-    ...native,
-    requestSubject: subject,
-    dataPrefix: SUBJECTS.prefix,
-  });
-}
-
-const DIALING = encodeDialing("s");
-const BUSY = encodeRefusal({ code: "draining", text: "about to stop" }, "s");
-const REFUSED = encodeRefusal(
-  { code: "refused", text: "connection refused" },
-  "s",
-);
-/** The same from every server. */
-const BROKEN = encodeRefusal({ code: "internal", text: "out of order" }, "s");
-const V1 = encodeAccept({ id: "66840b31340ea8b4" });
+import { CLIENT_SEAL, KEYS, random } from "../support/shell_pair.ts";
+import {
+  BROKEN,
+  BUSY,
+  DIALING,
+  OpensBench,
+  REFUSED,
+  unseal,
+  V1,
+} from "./opens_bench.ts";
 
 Deno.test("PendingOpens.start() asks as the original does, and says what it can beyond", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   assert.deepEqual(bench.asked, [{
     request: {
@@ -170,7 +37,7 @@ Deno.test("PendingOpens.start() asks as the original does, and says what it can 
 });
 
 Deno.test("PendingOpens hands over the tunnel that a server opened", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   const one = await bench.start();
   const two = await bench.start();
   assert.equal(bench.opens.size, 2);
@@ -192,7 +59,7 @@ Deno.test("PendingOpens hands over the tunnel that a server opened", async () =>
 });
 
 Deno.test("PendingOpens knows a version 1 server by its answer", async () => {
-  const bench = new Bench({}, "proxy.request");
+  const bench = new OpensBench({}, "proxy.request");
   await bench.start();
   await bench.answer(0, V1);
   assert.deepEqual(bench.opened[0]?.reply, {
@@ -202,7 +69,7 @@ Deno.test("PendingOpens knows a version 1 server by its answer", async () => {
 });
 
 Deno.test("PendingOpens passes a refusal on, of either version", async () => {
-  const bench = new Bench({}, "proxy.request");
+  const bench = new OpensBench({}, "proxy.request");
   await bench.start();
   await bench.answer(0, { headers: [], body: REFUSED.body });
   await bench.start();
@@ -233,7 +100,7 @@ Deno.test("PendingOpens passes over what no server says, and tells of it when no
     '{"Metadata":[]}',
     `{"Data":"${btoa("x".repeat(200))}"}`,
   ];
-  const bench = new Bench();
+  const bench = new OpensBench();
   for (const [at, body] of bodies.entries()) {
     await bench.start();
     await bench.answer(at, {
@@ -284,7 +151,7 @@ Deno.test("PendingOpens passes over what no server says, and tells of it when no
 });
 
 Deno.test("PendingOpens ends an open at once when no server listens", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   bench.stopServers();
   await bench.start();
   assert.deepEqual(bench.codes, ["no-server"]);
@@ -294,7 +161,7 @@ Deno.test("PendingOpens ends an open at once when no server listens", async () =
 Deno.test("PendingOpens whose opens are sealed gives one up a second after the word that no server listens, which anybody may have said", async () => {
   const clock = new FakeClock();
   const sealer = new Sealer({ seal: CLIENT_SEAL, clock, random });
-  const bench = new Bench({ clock, codec: "binary", sealer });
+  const bench = new OpensBench({ clock, codec: "binary", sealer });
   await bench.start();
   bench.opens.onReply(36, {
     subject: "",
@@ -320,7 +187,7 @@ Deno.test("PendingOpens whose opens are sealed gives one up a second after the w
 });
 
 Deno.test("PendingOpens asks again for 3 s after the link came back: servers may be on their way", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   bench.stopServers();
   bench.bus.cut();
   bench.bus.restore();
@@ -332,7 +199,7 @@ Deno.test("PendingOpens asks again for 3 s after the link came back: servers may
 });
 
 Deno.test("PendingOpens asks another server when one falls silent, three in all", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   await bench.wait(3_999);
   assert.equal(bench.asked.length, 1);
@@ -353,7 +220,7 @@ Deno.test("PendingOpens asks another server when one falls silent, three in all"
 });
 
 Deno.test("PendingOpens waits for a server that says it still dials", async () => {
-  const bench = new Bench({ openTimeout: 60_000 });
+  const bench = new OpensBench({ openTimeout: 60_000 });
   await bench.start();
   for (let i = 0; i < 10; i++) {
     await bench.wait(3_900);
@@ -365,7 +232,7 @@ Deno.test("PendingOpens waits for a server that says it still dials", async () =
 });
 
 Deno.test("PendingOpens names the JetStream stream that answers in place of a server", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   const acknowledge = (at: number): Promise<void> =>
     bench.answer(at, {
       headers: [],
@@ -388,7 +255,7 @@ Deno.test("PendingOpens names the JetStream stream that answers in place of a se
 });
 
 Deno.test("PendingOpens asks another server where one cannot reach the target, and tells what tells most", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   const refuse = (at: number, server: string, code: ErrorCode): Promise<void> =>
     bench.answer(
@@ -415,7 +282,7 @@ Deno.test("PendingOpens asks another server where one cannot reach the target, a
 });
 
 Deno.test("PendingOpens does not go on asking the only server there is", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   await bench.answer(0, REFUSED);
   for (let at = 1; bench.failed.length === 0; at++) {
@@ -436,7 +303,7 @@ Deno.test("PendingOpens does not go on asking the only server there is", async (
 });
 
 Deno.test("PendingOpens asks nobody else because of servers that have not refused an open and say that they have", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   for (let i = 0; i < 10; i++) await bench.answer(0, encodeAgain("s"));
   assert.deepEqual([bench.asked.length, bench.codes], [1, []]);
@@ -445,7 +312,7 @@ Deno.test("PendingOpens asks nobody else because of servers that have not refuse
 });
 
 Deno.test("PendingOpens takes the first tunnel opened, whichever request it answers", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   await bench.wait(4_000);
   assert.equal(bench.asked.length, 2);
@@ -459,7 +326,7 @@ Deno.test("PendingOpens takes the first tunnel opened, whichever request it answ
 });
 
 Deno.test("PendingOpens does not heed an earlier server's refusal when it has asked another", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   await bench.wait(4_000);
   await bench.answer(0, REFUSED);
@@ -473,7 +340,7 @@ for (const code of ["limit", "draining"] as const) {
   const busy = encodeRefusal({ code, text: "not now" }, "s");
 
   Deno.test(`PendingOpens asks another server where one refuses with ${code}`, async () => {
-    const bench = new Bench();
+    const bench = new OpensBench();
     await bench.start();
     await bench.answer(0, busy);
     assert.deepEqual(bench.asked[1]?.request.native?.not, ["s"]);
@@ -483,7 +350,7 @@ for (const code of ["limit", "draining"] as const) {
   });
 
   Deno.test(`PendingOpens asks the only server again a little later where it refuses with ${code}, three times in all`, async () => {
-    const bench = new Bench();
+    const bench = new OpensBench();
     await bench.start();
     /** Answers until it is not asked again at once; says how often that was. */
     const exhaust = async (): Promise<number> => {
@@ -508,7 +375,7 @@ for (const code of ["limit", "draining"] as const) {
 }
 
 Deno.test("PendingOpens asks a server again that was busy, not one that refused", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   for (const [at, server] of ["a", "b", "c", "d"].entries()) {
     const code = server === "b" ? "limit" : "denied";
@@ -521,7 +388,7 @@ Deno.test("PendingOpens asks a server again that was busy, not one that refused"
 });
 
 Deno.test("PendingOpens gives an open up when it took too long altogether", async () => {
-  const bench = new Bench({ openTimeout: 5_000 });
+  const bench = new OpensBench({ openTimeout: 5_000 });
   await bench.start();
   for (let i = 0; i < 5; i++) {
     assert.deepEqual(bench.codes, []);
@@ -532,7 +399,7 @@ Deno.test("PendingOpens gives an open up when it took too long altogether", asyn
 });
 
 Deno.test("PendingOpens asks once NATS is back, and says so when it is not", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   bench.bus.cut();
   await bench.start();
   await bench.wait(5_000);
@@ -551,7 +418,7 @@ Deno.test("PendingOpens asks once NATS is back, and says so when it is not", asy
 });
 
 Deno.test("PendingOpens asks again when the link is lost under a request", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   bench.bus.cut();
   await bench.wait(6_000);
@@ -564,7 +431,7 @@ Deno.test("PendingOpens asks again when the link is lost under a request", async
 });
 
 Deno.test("PendingOpens gives an open up also while the link is down and nobody has said so", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   bench.bus.connected = false; // as between the end of a link and its event
   await bench.wait(14_999);
@@ -574,7 +441,7 @@ Deno.test("PendingOpens gives an open up also while the link is down and nobody 
 });
 
 Deno.test("PendingOpens tells of a tunnel that nobody waits for, and of nothing else", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   bench.opens.cancel({ code: "draining", text: "about to stop" });
   assert.deepEqual(bench.codes, ["draining"]);
@@ -590,7 +457,7 @@ Deno.test("PendingOpens tells of a tunnel that nobody waits for, and of nothing 
 });
 
 Deno.test("PendingOpens leaves alone what another client of the same ID asked for", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   const { headers, body } = encodeAccept({
     id: "c.s.zz",
@@ -605,7 +472,7 @@ Deno.test("PendingOpens leaves alone what another client of the same ID asked fo
 });
 
 Deno.test("PendingOpens that refuses version 1 waits a second for a server of version 2", async () => {
-  const bench = new Bench({ refuseV1: true }, "proxy.request");
+  const bench = new OpensBench({ refuseV1: true }, "proxy.request");
   await bench.start();
   await bench.answer(0, V1);
   await bench.wait(900);
@@ -630,12 +497,12 @@ Deno.test("PendingOpens that refuses version 1 waits a second for a server of ve
 });
 
 /** Where the opens were asked for since the last call. */
-function subjects(bench: Bench): string[] {
+function subjects(bench: OpensBench): string[] {
   return bench.asked.splice(0).map(({ subject }) => subject);
 }
 
 Deno.test("PendingOpens asks on its own subject, and where nobody listens there at once on that of all", async () => {
-  const bench = new Bench({}, "proxy.request");
+  const bench = new OpensBench({}, "proxy.request");
   await bench.start();
   await bench.answer(0, V1);
   assert.equal(bench.opened.length, 1);
@@ -652,7 +519,7 @@ Deno.test("PendingOpens asks on its own subject, and where nobody listens there 
 });
 
 Deno.test("PendingOpens asks on the subject of all where its own is denied, and is not refused by that", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   bench.serve("proxy.request");
   bench.bus.forbidden = (subject) => subject === "proxy.request.c";
   await bench.start();
@@ -663,7 +530,7 @@ Deno.test("PendingOpens asks on the subject of all where its own is denied, and 
 });
 
 Deno.test("PendingOpens that may publish on neither subject fails at once, and says so until it may", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   bench.bus.forbidden = (subject) => subject.startsWith("proxy.request");
   await bench.start();
   assert.deepEqual(bench.codes, ["denied"]);
@@ -673,7 +540,7 @@ Deno.test("PendingOpens that may publish on neither subject fails at once, and s
   await bench.accept(0);
   assert.equal(bench.opens.refusal, undefined);
 
-  const later = new Bench();
+  const later = new OpensBench();
   for (const subject of ["proxy.request.c", "proxy.request"]) {
     later.bus.forbidden = (one) => one.startsWith("proxy.request");
     await later.start();
@@ -687,7 +554,7 @@ Deno.test("PendingOpens that may publish on neither subject fails at once, and s
 });
 
 Deno.test("PendingOpens fenced off the subject of all says that no server hears its own", async () => {
-  const bench = new Bench({}, "elsewhere");
+  const bench = new OpensBench({}, "elsewhere");
   bench.bus.forbidden = (subject) => subject === "proxy.request";
   await bench.start();
   assert.deepEqual(bench.codes, ["no-server"]);
@@ -698,7 +565,7 @@ Deno.test("PendingOpens fenced off the subject of all says that no server hears 
 });
 
 Deno.test("PendingOpens asks on the subject of all after a second, too, where somebody hears its own and says nothing", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   await bench.wait(999);
   assert.equal(bench.asked.length, 1);
@@ -711,7 +578,7 @@ Deno.test("PendingOpens asks on the subject of all after a second, too, where so
   await bench.answer(1, V1);
   assert.equal(bench.opened.length, 1);
   // An answer on the own subject has shown that servers are there.
-  const served = new Bench();
+  const served = new OpensBench();
   await served.start();
   await served.accept(0);
   served.serve("proxy.request");
@@ -724,7 +591,7 @@ Deno.test("PendingOpens asks on the subject of all after a second, too, where so
 });
 
 Deno.test("PendingOpens waits for a slow server on its own subject while nobody listens on that of all", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   await bench.wait(1_500);
   for (let second = 0; second < 6; second++) {
@@ -739,7 +606,7 @@ Deno.test("PendingOpens waits for a slow server on its own subject while nobody 
 Deno.test("PendingOpens that has seen a server of version 2 believes none of version 1 any more", async () => {
   const refused = { headers: [], body: REFUSED.body };
   for (const answer of [V1, refused]) {
-    const bench = new Bench({}, "proxy.request");
+    const bench = new OpensBench({}, "proxy.request");
     await bench.start();
     await bench.answer(0, V1);
     await bench.start();
@@ -760,7 +627,7 @@ Deno.test("PendingOpens that has seen a server of version 2 believes none of ver
 Deno.test("PendingOpens asks all of many opens anew with the servers' other key where they have not the first", async () => {
   const clock = new FakeClock();
   const serverKeys = [KEYS.server.publicKey, KEYS.nextServer.publicKey];
-  const bench = new Bench({
+  const bench = new OpensBench({
     clock,
     codec: "binary",
     sealer: new Sealer({ seal: { ...CLIENT_SEAL, serverKeys }, clock, random }),
@@ -780,7 +647,7 @@ Deno.test("PendingOpens asks all of many opens anew with the servers' other key 
 });
 
 Deno.test("PendingOpens takes no answer of version 1 to what it asked on its own subject", async () => {
-  const bench = new Bench();
+  const bench = new OpensBench();
   await bench.start();
   await bench.answer(0, V1);
   await bench.answer(0, { headers: [], body: REFUSED.body });
@@ -793,7 +660,7 @@ const NO_ANSWER: Reason = { code: "timeout", text: "no answer in 1000 ms" };
 
 /** Opens that fail: how, who says so, and after how many requests. */
 const FAILURES: Readonly<
-  Record<string, readonly [(bench: Bench) => Promise<void>, string]>
+  Record<string, readonly [(bench: OpensBench) => Promise<void>, string]>
 > = {
   "there is no server": [
     async (bench) => {
@@ -922,7 +789,7 @@ const FAILURES: Readonly<
 
 for (const [what, [play, expected]] of Object.entries(FAILURES)) {
   Deno.test(`PendingOpens says who failed an open, why, and after how many requests: ${what}`, async () => {
-    const bench = new Bench();
+    const bench = new OpensBench();
     await play(bench);
     assert.deepEqual(
       bench.failed.map(({ open: { attempts }, reason: { code, text }, by }) =>
