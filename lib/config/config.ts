@@ -38,7 +38,11 @@ import { type BrokerAddress, formatBroker } from "../base/broker_address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
 import { MAX_LOGIN_BYTES } from "../front/login.ts";
-import { MAX_TOKEN_LENGTH, type Role } from "../wire/subjects.ts";
+import {
+  DEFAULT_INBOX_PREFIX,
+  MAX_TOKEN_LENGTH,
+  type Role,
+} from "../wire/subjects.ts";
 import { quote, redactUrl } from "../base/text.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
 
@@ -426,6 +430,19 @@ function* conflictsIn(
   if (`${request}.`.startsWith(`${prefix}.`)) {
     yield `The request subject "${request}" lies under the data prefix ` +
       `"${prefix}": they must be apart`;
+  }
+  const inboxes = values["nats.inbox_prefix"] ?? DEFAULT_INBOX_PREFIX;
+  for (
+    const [key, taken] of [["data prefix", prefix], [
+      "request subject",
+      request,
+    ]]
+  ) {
+    if (
+      !`${inboxes}.`.startsWith(`${taken}.`) &&
+      !`${taken}.`.startsWith(`${inboxes}.`)
+    ) continue;
+    yield `The inbox prefix "${inboxes}" and the ${key} "${taken}" lie one under the other: they must be apart`;
   }
   const window = values["tunnel.window"];
   const budget = values["tunnel.memory_budget"];

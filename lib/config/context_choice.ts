@@ -84,7 +84,8 @@ export function chooseContext(role: Role, question: Question): ContextChoice {
   const called = `context ${quote(name)} (${named.origin})`;
   const others = own.map(({ origin }) => origin).join(", ");
   if (lead > 0) {
-    const { context, notices } = use(name, named.origin, question);
+    const { origin } = named;
+    const { context, notices } = use(role, name, { ...question, origin });
     if (own.length === 0) return { context, notices };
     const text = `${called} is used, not ${others}, since ${WHOLE}`;
     return { context, notices: [...notices, { level: "info", text }] };
@@ -110,7 +111,9 @@ function chooseSelected(
   const name = selectedContext(question.sources);
   if (name === undefined) return { notices: [] };
   const origin = "selected by the nats command";
-  if (own.length === 0 && role === "client") return use(name, origin, question);
+  if (own.length === 0 && role === "client") {
+    return use(role, name, { ...question, origin });
+  }
   const why = own.length > 0
     ? `beside ${own.map(({ origin }) => origin).join(", ")}, since ${WHOLE}`
     : "by a server, which takes only one that is named (--context)";
@@ -120,11 +123,12 @@ function chooseSelected(
 
 /** Reads the context `name`, which `origin` asks for. */
 function use(
+  role: Role,
   name: string,
-  origin: string,
-  question: Question,
+  question: Question & { readonly origin: string },
 ): ContextChoice & { readonly context: NatsContext } {
-  const context = readContext(name, { ...question, origin });
+  const { origin } = question;
+  const context = readContext(name, { ...question, role });
   const notices: Notice[] = [{
     level: "info",
     text: `context ${quote(name)} (${origin}) is used, from ${context.path}`,

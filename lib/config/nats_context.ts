@@ -9,11 +9,12 @@ import { Secret } from "../base/credentials.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import { describe, isMapping } from "./file_values.ts";
-import type { OptionKey } from "./options.ts";
+import { type OptionKey, optionsOf } from "./options.ts";
 import type { Problems } from "./problems.ts";
 import { expandHome, type Sources } from "./sources.ts";
 import { parseConfigText } from "./syntax.ts";
 import { contextNameProblem } from "./types.ts";
+import type { Role } from "../wire/subjects.ts";
 
 /** The keys of a context's file that mean something here, and the options they stand for. */
 const OPTION_OF = {
@@ -30,6 +31,7 @@ const OPTION_OF = {
   key: "nats.tls.key",
   tls_first: "nats.tls.first",
   socks_proxy: "nats.proxy",
+  inbox_prefix: "nats.inbox_prefix",
 } as const satisfies Readonly<Record<string, OptionKey>>;
 
 type Key = keyof typeof OPTION_OF;
@@ -106,7 +108,9 @@ export function selectedContext(sources: Sources): string | undefined {
  */
 export function readContext(
   text: string,
-  { sources, problems, origin }: {
+  { role, sources, problems, origin }: {
+    /** Who uses it: what the role has no option for is not used. */
+    readonly role: Role;
     readonly sources: Sources;
     /** Takes what is wrong in the file. */
     readonly problems: Problems;
@@ -136,7 +140,9 @@ export function readContext(
       sources,
     );
     if (content === undefined) continue;
-    return parseContext(content, { path, name: text, sources, problems });
+    return parseContext(content, {
+      ...{ path, role, name: text, sources, problems },
+    });
   }
   throw new UsageError(
     `${origin}: there is no context ${quote(text)}` +
@@ -165,8 +171,9 @@ function readFile(
 /** The context in `text`; what is wrong with a value is a problem. */
 function parseContext(
   text: string,
-  { path, name, sources, problems }: {
+  { path, role, name, sources, problems }: {
     readonly path: string;
+    readonly role: Role;
     readonly name: string;
     readonly sources: Sources;
     readonly problems: Problems;
@@ -185,10 +192,11 @@ function parseContext(
   const contents: { creds?: Secret; nkey?: Secret } = {};
   const secretFiles = new Set<string>();
   const unused: string[] = [];
+  const known = optionsOf(role).map(({ key }) => key);
   for (const [key, value] of Object.entries(tree)) {
     // The nats command writes all keys, also those that are not set.
     if (isUnset(value) || key === DESCRIPTION) continue;
-    if (!isKey(key)) {
+    if (!isKey(key) || !known.includes(OPTION_OF[key])) {
       unused.push(key);
       continue;
     }

@@ -10,6 +10,7 @@ import type { OptionType } from "./types.ts";
 import * as types from "./types.ts";
 import {
   DEFAULT_DATA_PREFIX,
+  DEFAULT_INBOX_PREFIX,
   DEFAULT_REQUEST_SUBJECT,
   otherRole,
   type Role,
@@ -336,6 +337,14 @@ export const OPTIONS = {
     type: types.subject,
     default: "tcp-sproxy",
     help: "Queue group in which servers share the open requests",
+  },
+  "nats.inbox_prefix": {
+    role: "server",
+    flag: "inbox-prefix",
+    type: types.subject,
+    default: DEFAULT_INBOX_PREFIX,
+    help:
+      "Start of the inboxes in which version 1 clients are answered, and nowhere else; version 2 uses none",
   },
   "tunnel.codec": {
     role: "client",

@@ -46,6 +46,7 @@ export async function runServer(
     bus,
     token: makeToken(random),
     queueGroup: nats.queueGroup,
+    inboxPrefix: nats.inboxPrefix,
     maxTunnelsPerClient: server.maxTunnelsPerClient,
     maxOpenRate: server.maxOpenRate,
     listenTimeout: server.dialTimeout,

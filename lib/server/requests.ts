@@ -26,13 +26,6 @@ import type { KnownClient } from "./clients.ts";
 import { Rates, type Verdict } from "./rates.ts";
 import type { RefusalLog } from "./refusal_log.ts";
 
-/**
- * Where version 1 clients are answered, and nowhere else: the original's
- * library makes inboxes, and so do all others. Any other subject may be one
- * that the asker itself may not publish to.
- */
-export const INBOXES = "_INBOX.";
-
 /** Why version 1 clients are not even answered: an inbox may be another's. */
 const REFUSE_V1: Reason = {
   code: "version",
@@ -65,6 +58,11 @@ export interface RequestsOptions {
   readonly maxOpenRate: number;
   /** Turn away clients that speak version 1. */
   readonly refuseV1: boolean;
+  /**
+   * What the subjects begin with where version 1 clients are answered, and
+   * nowhere else: any other may be one that the asker itself may not publish to.
+   */
+  readonly inboxes: string;
   /** Where what ends here counts. */
   readonly counters: Counters;
   /** Where it is told. */
@@ -164,7 +162,7 @@ export class Requests {
       readonly reply: string;
     },
   ): string | { readonly why: string } {
-    const { subjects, inboxRefusal } = this.#options;
+    const { subjects, inboxes, inboxRefusal } = this.#options;
     if (asker !== undefined) {
       const { client, number } = asker;
       return owner === undefined || owner === client
@@ -172,7 +170,7 @@ export class Requests {
         : { why: `it says to come from the client ${client}` };
     }
     if (
-      owner !== undefined || !reply.startsWith(INBOXES) || !isSubject(reply)
+      owner !== undefined || !reply.startsWith(inboxes) || !isSubject(reply)
     ) return { why: "it cannot be answered" };
     const refusal = inboxRefusal();
     return refusal === undefined ? reply : { why: refusal.text };

@@ -29,7 +29,7 @@ import {
 } from "../wire/open.ts";
 import { Dials } from "./dials.ts";
 import { RefusalLog } from "./refusal_log.ts";
-import { INBOXES, Requests } from "./requests.ts";
+import { Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
 import { type Ask, Reception, type ServerSeal } from "./reception.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
@@ -82,6 +82,8 @@ export interface EgressOptions
   readonly maxOpenRate: number;
   /** Turn away clients that speak version 1. */
   readonly refuseV1: boolean;
+  /** What the inboxes of version 1 clients begin with. */
+  readonly inboxPrefix: string;
   /** Bytes a second sent to a version 1 client. */
   readonly v1Rate: number;
   /** How long a version 1 client may take to listen, in ms. */
@@ -134,13 +136,15 @@ export class Egress implements Disposable {
         ),
       onChange: () => this.#takePart(),
     });
+    const inboxes = `${options.inboxPrefix}.`;
     this.#inboxes = this.#reach({
-      pattern: `${INBOXES}>`,
-      subjectOf: (inbox) => INBOXES + inbox,
+      pattern: `${inboxes}>`,
+      subjectOf: (inbox) => inboxes + inbox,
       onChange: () => {},
     });
     this.#requests = new Requests({
       ...options,
+      inboxes,
       counters: this.session.counters,
       refusals: this.#refusals,
       inboxRefusal: () => this.#inboxes.refusal,

@@ -17,6 +17,9 @@ export const DEFAULT_REQUEST_SUBJECT = "proxy.request";
 /** The original's prefix of data subjects. */
 export const DEFAULT_DATA_PREFIX = "p.data";
 
+/** What the original's library, and all others, begin inboxes with unless told otherwise. */
+export const DEFAULT_INBOX_PREFIX = "_INBOX";
+
 /** Longest connection ID taken from a peer, in characters: a data subject stays a short line. */
 export const MAX_ID_LENGTH = 128;
 

@@ -157,7 +157,7 @@ Deno.test("parseCommandLine() refuses what is no flag, with what was meant", () 
       ["client", ["--remote", "a:1"], "(did you mean --remote-addr?)"],
       ["client", ["--nats", "a"], "(did you mean --nats-url?)"],
       ["server", ["--allow=a:1"], "(did you mean --allow-target?)"],
-      ["client", ["-L", "5432"], "[BIND:]PORT:HOST:HOSTPORT or PATH:"],
+      ["client", ["-L", "5432"], "[BIND:]PORT:TARGET or PATH:"],
       ["client", ["-L", "80:80"], "write for example 80:localhost:80"],
       ["client", ["completion"], "completion is followed by bash, zsh, fish"],
       ["client", ["completion", "tcsh"], 'There is no completion for "tcsh"'],

@@ -341,6 +341,19 @@ Deno.test("values that do not go together are refused by their names", () => {
   const CLIENT_ID = "x".repeat(30);
   configOf("client", { env: { CLIENT_ID } });
   assertRefused("client", { env: { CLIENT_ID, WORKERS: "2" } }, "client.id");
+  for (
+    const [INBOX_PREFIX, taken] of [
+      ["p", "p.data"],
+      ["p.data.to_client", "p.data"],
+      ["proxy.request", "proxy.request"],
+    ] as const
+  ) {
+    assertRefused(
+      "server",
+      { env: { INBOX_PREFIX } },
+      `"${taken}" lie one under the other`,
+    );
+  }
   // A prefix of text is not a prefix of tokens.
   configOf("server", { env: { REQUEST_SUBJECT: "p.database" } });
 });

@@ -234,6 +234,16 @@ Deno.test("what a context says beside that is named in one warning", () => {
   assert.deepEqual(secretFiles, []);
 });
 
+Deno.test("where inboxes are counts at a server, which answers version 1 there", () => {
+  const { config, notices } = parseRun(
+    "server",
+    ["--context", "dev"],
+    sourcesOf({ url: "nats://a", inbox_prefix: "_mine" }),
+  );
+  assert.equal(config.nats.inboxPrefix, "_mine");
+  assert.equal(notices.length, 1);
+});
+
 Deno.test("the files with secrets that a context consists of are told", () => {
   const path = `${FOLDER}/context/dev.json`;
   const table: [Readonly<Record<string, unknown>>, string[]][] = [

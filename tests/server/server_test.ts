@@ -55,6 +55,19 @@ Deno.test("Egress says what went wrong with a dial, and stays well", async () =>
   assert.equal(refusedByCode.get("refused"), 1);
 });
 
+Deno.test("Egress answers version 1 clients in their inboxes, wherever those are, and nowhere else", async () => {
+  using bench = new EgressBench({ inboxPrefix: "_mine.x" });
+  bench.bus.subscribe("_mine.>", (message) => {
+    answered.push(message.subject);
+  });
+  const answered: string[] = [];
+  for (const reply of ["_mine.x.1", "_mine.xy.1", "_mine.x", "_INBOX.old.1"]) {
+    await bench.askV1(reply);
+  }
+  assert.deepEqual(answered, ["_mine.x.1"]);
+  assert.deepEqual(bench.take(), []);
+});
+
 Deno.test("Egress says to a version 2 client that it still dials: after 0.5 s, then each second", async () => {
   using bench = new EgressBench({ hold: true });
   await bench.ask(7);

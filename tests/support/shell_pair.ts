@@ -145,6 +145,7 @@ export class TestServer implements Disposable {
       bus: this.bus,
       clock,
       token: this.token,
+      inboxPrefix: "_INBOX",
       queueGroup: "tcp-sproxy",
       maxTunnelsPerClient: 10_000,
       maxOpenRate: 1_000_000,
