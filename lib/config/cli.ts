@@ -7,12 +7,7 @@
 
 import { parseArgs } from "node:util";
 import { describeConfig } from "./check.ts";
-import {
-  CHECK_WORD,
-  commandsOf,
-  COMPLETION_WORD,
-  parseShell,
-} from "./commands.ts";
+import { CHECK_WORD, COMPLETION_WORD, parseShell } from "./commands.ts";
 import { renderCompletion } from "./completion.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import {
@@ -26,18 +21,19 @@ import {
 import { type ConfigFile, findConfigFile } from "./file.ts";
 import { FORWARDS_KEY } from "./forwards.ts";
 import { EXEC_WORD, parseExec } from "./exec.ts";
-import { type Flag, flagsOf } from "./flags.ts";
+import { asLong, type Flag, flagsOf } from "./flags.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
+import { strayWord, unknownFlag } from "./hints.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { chooseContext } from "./context_choice.ts";
 import { type OneShot, parseStdio } from "./one_shot.ts";
 import { type Notice, Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
-import { type Option, type OptionKey, optionsOf } from "./options.ts";
+import { type OptionKey, optionsOf } from "./options.ts";
 import { PROTOCOL_VERSION } from "../wire/open.ts";
-import { otherRole, type Role } from "../wire/subjects.ts";
-import { closest, escapeUnsafe, quote, redactUrl } from "../base/text.ts";
+import type { Role } from "../wire/subjects.ts";
+import { escapeUnsafe } from "../base/text.ts";
 
 /** The version of this program. */
 export const VERSION: string = denoJson.version;
@@ -273,44 +269,6 @@ function readFlags(
   return { kind: "run", flags, configPath, oneShot };
 }
 
-/**
- * A short flag as the long one that it stands for, with its value, which may
- * follow it without a blank (`-L8080:db:5432`); any other word as it is.
- */
-function asLong(arg: string, flags: Iterable<Flag>): string {
-  for (const { name, short, placeholder } of flags) {
-    if (short === undefined || !arg.startsWith(`-${short}`)) continue;
-    const rest = arg.slice(2);
-    if (rest === "") return `--${name}`;
-    // Two letters of one dash are no flag, unless the first takes the second, or
-    // both are the same: -vvv is what ssh is told.
-    if (placeholder !== undefined) return `--${name}=${rest.replace(/^=/, "")}`;
-    if (rest.replaceAll(short, "") === "") return `--${name}`;
-  }
-  return arg;
-}
-
-/** What is said of a word that is no flag, `before` which stands the flag of an option. */
-function strayWord(
-  role: Role,
-  word: string,
-  before: Option | undefined,
-): string {
-  const hint = before !== undefined && isSwitch(before)
-    ? ` (a value of --${before.flag} is given as --${before.flag}=VALUE)`
-    : commandsOf(role).some((command) => command.word === word)
-    ? " (a command is the first word)"
-    : commandsOf(otherRole(role)).some((command) => command.word === word)
-    ? ` (only the ${otherRole(role)} has it)`
-    : "";
-  return `Unexpected argument ${quote(redactUrl(word))}${hint}`;
-}
-
-/** Whether an option's flag may stand without a value. */
-function isSwitch(option: Option): boolean {
-  return option.type.fileType === "boolean";
-}
-
 /** The value that comes with a flag. */
 function valueOf(token: FlagToken, { placeholder, own }: Flag): string {
   const { rawName, value, inlineValue } = token;
@@ -320,7 +278,7 @@ function valueOf(token: FlagToken, { placeholder, own }: Flag): string {
   }
   if (value === undefined) {
     if (stands) return "true";
-    throw new UsageError(`${rawName} needs a value`);
+    throw new UsageError(`${rawName} needs a value, ${placeholder}`);
   }
   // Most probably the value was forgotten and this is the next flag.
   if (inlineValue !== true && value.startsWith("-")) {
@@ -329,46 +287,6 @@ function valueOf(token: FlagToken, { placeholder, own }: Flag): string {
     );
   }
   return value;
-}
-
-/** The error for a flag that the role does not have; its value is not shown. */
-function unknownFlag(role: Role, arg: string): UsageError {
-  const flag = arg.split("=")[0] ?? arg;
-  return new UsageError(
-    `Unknown flag ${quote(redactUrl(flag))}${hintFor(role, flag)}`,
-  );
-}
-
-/** What the person who wrote the unknown `flag` may have wanted. */
-function hintFor(role: Role, flag: string): string {
-  const wanted = flag.replace(/^-+/, "");
-  const secret = optionsOf(role).find(({ env, secret }) =>
-    secret === true && env.toLowerCase().replaceAll("_", "-") === wanted
-  );
-  if (secret !== undefined) {
-    return ` (a secret is given by the variable ${secret.env})`;
-  }
-  const flags = flagsOf(role);
-  const others = flagsOf(otherRole(role));
-  if (
-    !flags.some(({ name }) => name === wanted) &&
-    (others.some(({ name }) => name === wanted) ||
-      asLong(flag, others) !== flag)
-  ) {
-    return ` (only the ${otherRole(role)} has it)`;
-  }
-  // It without its dashes, or the first word of one, as people remember it.
-  const begun = flags.find(({ name }) => name === wanted) ??
-    flags.find(({ name }) => name.startsWith(`${wanted}-`));
-  if (begun !== undefined) return ` (did you mean --${begun.name}?)`;
-  const near = closest(
-    wanted,
-    flags.flatMap(({ name, short }) => [
-      `--${name}`,
-      ...(short === undefined ? [] : [`-${short}`]),
-    ]),
-  );
-  return near === undefined ? "" : ` (did you mean ${near}?)`;
 }
 
 /** Options whose values may have credentials in them. */

@@ -50,3 +50,21 @@ export function usageOf({ name, short, placeholder }: Flag): string {
     placeholder === undefined ? "" : ` ${placeholder}`
   }`;
 }
+
+/**
+ * A short flag as the long one that it stands for, with its value, which may
+ * follow it without a blank (`-L8080:db:5432`); any other word as it is.
+ */
+export function asLong(arg: string, flags: Iterable<Flag>): string {
+  for (const { name, short, placeholder } of flags) {
+    if (short === undefined || !arg.startsWith(`-${short}`)) continue;
+    const rest = arg.slice(2);
+    if (rest === "") return `--${name}`;
+    // Two letters of one dash are no flag, unless the first takes the second, or
+    // both are the same: -vvv is what ssh is told.
+    if (placeholder !== undefined) return `--${name}=${rest.replace(/^=/, "")}`;
+    if (rest.startsWith("=")) return `--${name}${rest}`;
+    if (rest.replaceAll(short, "") === "") return `--${name}`;
+  }
+  return arg;
+}

@@ -24,6 +24,9 @@ import { systemSocket } from "./system_socket.ts";
  */
 const LISTEN_BACKLOG = 4096;
 
+/** The last of the ports that only an administrator may listen at, unless Linux is told otherwise (net.ipv4.ip_unprivileged_port_start). */
+const LAST_PRIVILEGED = 1023;
+
 /** The addresses of `localhost`, whatever the system's files say: an application may try either. */
 const LOCALHOST = ["127.0.0.1", "::1"] as const;
 
@@ -210,6 +213,11 @@ function bind(
   } catch (cause) {
     const why = cause instanceof Deno.errors.AddrInUse
       ? `the port is in use; ${hint}`
+      : cause instanceof Deno.errors.AddrNotAvailable
+      ? "this machine has no such address"
+      : cause instanceof Deno.errors.PermissionDenied &&
+          address.port <= LAST_PRIVILEGED
+      ? `ports up to ${LAST_PRIVILEGED} are the administrator's on most systems; choose another`
       : withZoneHint(messageOf(cause), address.host);
     const shown = formatAddress(address);
     throw new RunError(`Cannot ${what} ${shown}: ${why}`, { cause });

@@ -73,8 +73,11 @@ async function bindUnix(
     await removeStale(path);
     return listenAsOwner(path);
   } catch (cause) {
+    const why = cause instanceof Deno.errors.NotFound
+      ? "its folder is not there; make it, or choose another path"
+      : messageOf(cause);
     throw new RunError(
-      `Cannot listen on ${origin} ${formatPlace(place)}: ${messageOf(cause)}`,
+      `Cannot listen on ${origin} ${formatPlace(place)}: ${why}`,
       { cause },
     );
   }

@@ -220,12 +220,20 @@ function explain(error: unknown, asJson: boolean): number {
   return error instanceof UsageError ? EXIT.usage : EXIT.failure;
 }
 
-/** Writes to standard output, whose reader may be gone, which is no reason to fail. */
+/**
+ * Writes to standard output, whose reader may be gone, which is no reason to fail.
+ *
+ * @throws {RunError} when it takes no more, such as a file on a full disk.
+ */
 function print(text: string): void {
   let rest = new TextEncoder().encode(text);
   try {
     while (rest.length > 0) rest = rest.subarray(Deno.stdout.writeSync(rest));
   } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    if (error instanceof Deno.errors.BrokenPipe) return;
+    const why = messageOf(error);
+    throw new RunError(`Cannot write to standard output: ${why}`, {
+      cause: error,
+    });
   }
 }
