@@ -100,6 +100,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowTcpForwarding local
+Subsystem sftp internal-sftp
 UseDNS no
 LogLevel INFO
 `,

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { freePort, parseAddress } from "./support/addresses.ts";
 import { type Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
+import { byConnect, bySocks } from "./support/front_dial.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { owned } from "./support/owned.ts";
@@ -337,47 +338,6 @@ integrationTest(
   },
   { ignore: !await has("git") },
 );
-
-/** A connection to `target` by SOCKS5, with what is said at once after the request. */
-async function bySocks(
-  front: string,
-  target: string,
-  early: Uint8Array = new Uint8Array(0),
-): Promise<Deno.TcpConn> {
-  const { hostname, port } = parseAddress(target);
-  const conn = await dial(parseAddress(front));
-  const name = encoder.encode(hostname);
-  await writeAll(
-    conn,
-    Uint8Array.of(
-      ...[5, 1, 0, 5, 1, 0, 3, name.length, ...name, port >> 8, port & 255],
-      ...early,
-    ),
-  );
-  const reply = await readExactly(conn, 12);
-  assert.deepEqual([...reply.subarray(0, 4)], [5, 0, 5, 0], String(reply));
-  return conn;
-}
-
-/** The same by CONNECT. */
-async function byConnect(
-  front: string,
-  target: string,
-  early: Uint8Array = new Uint8Array(0),
-): Promise<Deno.TcpConn> {
-  const conn = await dial(parseAddress(front));
-  await writeAll(
-    conn,
-    Uint8Array.of(
-      ...encoder.encode(`CONNECT ${target} HTTP/1.1\r\n\r\n`),
-      ...early,
-    ),
-  );
-  const wanted = "HTTP/1.1 200 Connection established\r\n\r\n";
-  const reply = await readExactly(conn, wanted.length);
-  assert.equal(decoder.decode(reply), wanted);
-  return conn;
-}
 
 integrationTest(
   "what is said right after the request is not lost, and each direction ends on its own",

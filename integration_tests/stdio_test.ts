@@ -9,6 +9,7 @@ import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { owned } from "./support/owned.ts";
 import { run, spawn } from "./support/processes.ts";
+import { SSH_TOOLS } from "./support/ssh_tools.ts";
 import { type Role, startClient, startServer } from "./support/roles.ts";
 import {
   startEcho,
@@ -373,19 +374,6 @@ integrationTest(
     }
   },
 );
-
-/** The tools of OpenSSH, where they are. */
-const SSH_TOOLS = new Map<string, string>();
-for (const tool of ["ssh", "sshd", "ssh-keygen"]) {
-  for (const folder of ["/usr/bin", "/usr/sbin", "/usr/local/bin"]) {
-    try {
-      await Deno.stat(`${folder}/${tool}`);
-      SSH_TOOLS.set(tool, `${folder}/${tool}`);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-}
 
 integrationTest(
   "-W under ssh as its ProxyCommand: a session, 20 MB with their hash, sessions that share a connection",
