@@ -242,3 +242,25 @@ integrationTest(
     assert.ok(process.lines.includes("line 2"));
   },
 );
+
+integrationTest(
+  "exec: a command that ignores SIGTERM goes on, and so does its forward, until it ends by itself or is killed",
+  async () => {
+    await using stage = await startStage();
+    await using echo = startEcho();
+    const script = `trap '' TERM INT HUP
+exec 3<>/dev/tcp/127.0.0.1/{port}; printf 'begun\\n' >&3; head -n 1 <&3
+until [ -e go ]; do sleep 0.05; done
+printf 'still\\n' >&3; head -n 1 <&3; exit 3`;
+    await using process = stage.user.spawnClient(
+      ...["exec", echo.address, "--", "bash", "-c", script],
+    );
+    await process.waitForLine((line) => line === "begun");
+    for (const signal of ["SIGTERM", "SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      process.signal(signal);
+    }
+    assert.equal((await stage.user.sh("touch go")).code, 0);
+    assert.equal((await process.status).code, 3);
+    assert.deepEqual(process.lines, ["begun", "still"]);
+  },
+);

@@ -155,6 +155,35 @@ integrationTest(
   },
 );
 
+integrationTest(
+  "what cannot be written to standard output is one line and exit code 1; a reader that is gone is no failure",
+  async () => {
+    await using folder = await Folder.make();
+    const user = await Installed.at(folder);
+    for (
+      const words of [
+        ...["--help", "--version", "check -L 1:a:1", "completion bash"],
+        "key generate",
+      ]
+    ) {
+      const full = await user.sh(`nats-proxy-client ${words} >/dev/full`);
+      assert.equal(full.code, 1, words);
+      assert.match(
+        full.output,
+        /^error: Cannot write to standard output: No space left on device.*$/,
+      );
+      const gone = await user.sh(
+        `nats-proxy-client ${words} | head -c 0; echo "\${PIPESTATUS[0]}"`,
+      );
+      assert.equal(gone.output.split("\n").at(-1), "0", gone.output);
+    }
+    const log = await user.sh(
+      `nats-proxy-client --bogus 2>/dev/full; echo "code $?"`,
+    );
+    assert.equal(log.output, "code 2");
+  },
+);
+
 /** Whether a shell is installed. */
 async function has(shell: string): Promise<boolean> {
   try {
