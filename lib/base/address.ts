@@ -187,6 +187,19 @@ export function parseIp(text: string): readonly number[] | undefined {
   return zone === undefined || isZone(zone) ? parseBareIp(ip) : undefined;
 }
 
+/** The text of an IP address of 4 or 16 bytes, as {@linkcode parseIp} reads it; IPv6 in its short form. */
+export function formatIp(bytes: ArrayLike<number>): string {
+  const all = Array.from(bytes);
+  if (all.length === 4) return all.join(".");
+  const groups = Array.from(
+    { length: 8 },
+    (_, at) => ((all[2 * at] ?? 0) << 8 | (all[2 * at + 1] ?? 0)).toString(16),
+  );
+  // The runtime knows how to shorten it.
+  const full = groups.join(":");
+  return URL.parse(`http://[${full}]`)?.hostname.slice(1, -1) ?? full;
+}
+
 /**
  * The zone of the IPv6 address in `host` (RFC 4007): the name or number of the
  * interface that a link-local address is on; undefined when it has none.

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Address, hostProblem } from "../base/address.ts";
+import { type Address, formatIp, hostProblem } from "../base/address.ts";
 import { quote } from "../base/text.ts";
 import { SOCKS5, socks5Reply } from "./answers.ts";
 import type { FrontLogin } from "./login.ts";
@@ -231,18 +231,6 @@ function notServed(command: number): string {
 /** A name as it came; an address in brackets without them. */
 function nameIn(bytes: Uint8Array): string {
   return decoder.decode(bytes).replace(/^\[(.*:.*)\]$/s, "$1");
-}
-
-/** The text of an address of 4 or 16 bytes. */
-function formatIp(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join(".");
-  const groups = Array.from(
-    { length: 8 },
-    (_, at) => portAt(bytes, 2 * at).toString(16),
-  );
-  // The runtime knows how to shorten it.
-  const full = groups.join(":");
-  return URL.parse(`http://[${full}]`)?.hostname.slice(1, -1) ?? full;
 }
 
 /** The number of two bytes at `at`. */
