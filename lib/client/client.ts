@@ -148,7 +148,8 @@ export class Ingress implements Disposable {
     },
   ): Promise<void> {
     for await (const socket of listener.accept()) {
-      this.open({ socket, target, site, forward });
+      const { endpoints } = socket;
+      this.open({ socket, target, site, forward, endpoints });
     }
   }
 

@@ -29,18 +29,13 @@ import {
   type SocketListener,
 } from "../net/socket.ts";
 import type { Ingress } from "./client.ts";
-
-/** How long an application may take until its request is whole, in ms: some round trips of a bad link. */
-const REQUEST_MS = 10_000;
+import { STRANGER_MS, type Strangers } from "./strangers.ts";
 
 /** How long an application may take to close once it was refused, in ms. */
 const LINGER_MS = 500;
 
 /** Time between two lines about requests that are not served, in ms. */
 const REFUSED_MS = 10_000;
-
-/** Connections at once whose request is not whole, each with up to 16 KiB: 4 MiB, and more than a browser opens ahead. */
-export const MAX_STRANGERS = 256;
 
 const PARSERS = {
   socks: SocksParser,
@@ -58,8 +53,8 @@ export interface FrontsOptions {
   readonly clock: Clock;
   /** Who may use them; undefined for everybody. */
   readonly login?: FrontLogin | undefined;
-  /** Most connections at once whose request is not whole; default {@linkcode MAX_STRANGERS}. */
-  readonly maxStrangers?: number | undefined;
+  /** Where connections are counted whose request is not whole. */
+  readonly strangers: Strangers;
 }
 
 /** One front-end. */
@@ -70,27 +65,17 @@ export interface FrontWay {
   readonly site?: string | undefined;
 }
 
-/** A connection whose request is not whole, or that was refused and is not closed. */
-interface Stranger {
-  readonly connection: DirectSocket;
-  /** Why we closed it; undefined while it is open. */
-  closed: string | undefined;
-}
-
 /** All front-ends of one process. */
-export class Fronts implements Disposable {
+export class Fronts {
   readonly #options: FrontsOptions;
-  readonly #max: number;
-  /** The oldest first. */
-  readonly #strangers = new Set<Stranger>();
+  readonly #strangers: Strangers;
   readonly #refusals = new Map<FrontKind, Throttle>();
   readonly #log = getLogger(["sproxy", "client"]);
-  #ended = false;
 
   /** None listens yet. */
   constructor(options: FrontsOptions) {
     this.#options = options;
-    this.#max = options.maxStrangers ?? MAX_STRANGERS;
+    this.#strangers = options.strangers;
   }
 
   /** Accepts connections, on which `way.front` is spoken, until the listener is disposed. */
@@ -100,23 +85,16 @@ export class Fronts implements Disposable {
     }
   }
 
-  /** Closes the connections whose request is not whole. */
-  [Symbol.dispose](): void {
-    this.#ended = true;
-    for (const { connection } of this.#strangers) connection.close();
-    this.#strangers.clear();
-  }
-
   /** Hears what an application wants, and sees to it. It never throws. */
   async #hear(socket: Socket, way: FrontWay): Promise<void> {
     const { front: kind } = way;
     const connection = directOf(socket);
-    const stranger = this.#take(connection);
+    const stranger = this.#strangers.take(connection);
     let heard = false;
     try {
       using _deadline = this.#options.clock.after(
-        REQUEST_MS,
-        () => close(stranger, `no whole request within ${REQUEST_MS} ms`),
+        STRANGER_MS,
+        () => stranger.close(`no whole request within ${STRANGER_MS} ms`),
       );
       const parser = new PARSERS[kind](this.#options.login);
       let step: FrontStep | undefined;
@@ -135,7 +113,7 @@ export class Fronts implements Disposable {
         }
       }
       // One that was closed meanwhile is nobody's any more.
-      if (!this.#strangers.delete(stranger)) return;
+      if (!this.#strangers.release(stranger)) return;
       if (step.type === "request") {
         this.#open(socket, { connection, way, request: step.request });
       } else {
@@ -152,23 +130,8 @@ export class Fronts implements Disposable {
         this.#log.debug("an application has gone", { forward: kind, why });
       }
     } finally {
-      this.#strangers.delete(stranger);
+      this.#strangers.release(stranger);
     }
-  }
-
-  /** Counts a connection among the strangers; the oldest one makes room. */
-  #take(connection: DirectSocket): Stranger {
-    const [oldest] = this.#strangers;
-    if (oldest !== undefined && this.#strangers.size >= this.#max) {
-      this.#strangers.delete(oldest);
-      close(
-        oldest,
-        `${this.#max} connections wait whose request is not whole: the oldest is closed`,
-      );
-    }
-    const stranger: Stranger = { connection, closed: undefined };
-    this.#strangers.add(stranger);
-    return stranger;
   }
 
   #open(
@@ -185,9 +148,11 @@ export class Fronts implements Disposable {
       target,
       site: way.site,
       forward: way.front,
+      endpoints: socket.endpoints,
       accept: () =>
         new ResumedSocket(connection, {
           remote: socket.remote,
+          endpoints: socket.endpoints,
           unread,
           greeting,
         }),
@@ -208,13 +173,13 @@ export class Fronts implements Disposable {
       );
       await connection.writer.write(answer);
       await connection.writer.close();
-      if (this.#ended || this.#strangers.size >= this.#max) return;
+      if (this.#strangers.full) return;
       // Closed while bytes are unread, a socket takes back what it has sent.
-      const stranger = this.#take(connection);
+      const stranger = this.#strangers.take(connection);
       try {
         while (!(await connection.reader.read()).done);
       } finally {
-        this.#strangers.delete(stranger);
+        this.#strangers.release(stranger);
       }
     } catch {
       // It has gone, or took too long: nobody is left to be told.
@@ -238,9 +203,4 @@ export class Fronts implements Disposable {
       count,
     });
   }
-}
-
-function close(stranger: Stranger, why: string): void {
-  stranger.closed = why;
-  stranger.connection.close();
 }

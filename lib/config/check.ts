@@ -79,10 +79,13 @@ function forwardRows(
   if (config.role !== "client") return [];
   return config.client.forwards.map((forward): Row => {
     const { listen, name, origin } = forward;
+    const proxied = forward.acceptProxy ? ", behind PROXY headers" : "";
     const place = formatPlace(listen);
     return [
       name === undefined ? kindOf(forward) : `${kindOf(forward)} ${name}`,
-      "front" in forward ? place : `${place} to ${formatDestination(forward)}`,
+      "front" in forward
+        ? place + proxied
+        : `${place} to ${formatDestination(forward)}${proxied}`,
       originOf(origin, inputs),
     ];
   });

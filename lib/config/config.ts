@@ -18,7 +18,12 @@ import {
   ONE_SHOT_LEVEL,
   type OneShot,
 } from "./one_shot.ts";
-import { originalForward, problemsWith, withHome } from "./forwards.ts";
+import {
+  originalForward,
+  problemsWith,
+  withHome,
+  withProxyHeaders,
+} from "./forwards.ts";
 import { ListError } from "./list.ts";
 import { CONTEXT_OPTIONS, type NatsContext } from "./nats_context.ts";
 import {
@@ -124,7 +129,12 @@ export type ServerConfig = RoleConfig<"server"> & {
 };
 
 /** The options that say where a client listens, and what for. */
-type WayInKey = "listenAddr" | "remoteAddr" | "socks" | "httpProxy";
+type WayInKey =
+  | "listenAddr"
+  | "remoteAddr"
+  | "socks"
+  | "httpProxy"
+  | "acceptProxy";
 
 /** The client's configuration: where it listens, and what for, is in its forwards. */
 export type ClientConfig = Omit<RoleConfig<"client">, "client"> & {
@@ -334,6 +344,7 @@ function clientSection(
     remoteAddr: _remoteAddr,
     socks: _socks,
     httpProxy: _httpProxy,
+    acceptProxy: _acceptProxy,
     ...rest
   } = section<"client", "client">(values, "client");
   return { ...rest, forwards };
@@ -365,12 +376,15 @@ function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
   const { "client.listen_addr": listen, "client.remote_addr": target } = values;
   const original = others.length + executed.length === 0 ||
     isGiven("client.listen_addr", "client.remote_addr");
-  return withHome([
+  const all = [
     // First: their places are what the command is told.
     ...executed,
-    ...original && listen && target ? [originalForward(listen, target)] : [],
-    ...others,
-  ], inputs.env("HOME"));
+    ...withProxyHeaders([
+      ...original && listen && target ? [originalForward(listen, target)] : [],
+      ...others,
+    ], values["client.accept_proxy"] ?? false),
+  ];
+  return withHome(all, inputs.env("HOME"));
 }
 
 /** What of the flags does not go with what is done once. */

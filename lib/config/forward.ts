@@ -21,6 +21,8 @@ export interface Forward extends Destination {
   readonly name?: string | undefined;
   /** Where connections are accepted. */
   readonly listen: Place;
+  /** Whether its connections begin with a PROXY protocol header; undefined where it does not say. */
+  readonly acceptProxy?: boolean | undefined;
   /** The flag that asks for such a one, for messages. */
   readonly origin: string;
 }

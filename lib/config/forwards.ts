@@ -40,12 +40,13 @@ const MEMBERS = {
     parse: parseListening,
   },
   target: { placeholder: TARGET_FORM, parse: parseLeading },
+  accept_proxy: types.boolean,
 } as const;
 
 /**
  * The forwards of the list `value` in the file at `place`: texts as those of
- * the flag, or mappings with `listen`, `target` and perhaps a `name`. What is
- * wrong with one is a problem, which names it.
+ * the flag, or mappings with `listen`, `target` and perhaps a `name` and
+ * `accept_proxy`. What is wrong with one is a problem, which names it.
  */
 export function parseForwards(
   value: unknown,
@@ -82,11 +83,23 @@ function parseEntry(
   const name = memberOf(entry, "name", MEMBERS.name, written);
   const listen = memberOf(entry, "listen", MEMBERS.listen, written);
   const target = memberOf(entry, "target", MEMBERS.target, written);
+  const acceptProxy = memberOf(
+    entry,
+    "accept_proxy",
+    MEMBERS.accept_proxy,
+    written,
+  );
   requireMembers(entry, ["listen", "target"], written);
   const { place, problems } = written;
   const forwards = listen && target &&
     problems.attempt(() => parseAt(place, "", () => pair(listen, target)));
-  return { ...(name !== undefined && { name }), forwards: forwards ?? [] };
+  return {
+    ...(name !== undefined && { name }),
+    forwards: (forwards ?? []).map((forward) => ({
+      ...forward,
+      ...(acceptProxy !== undefined && { acceptProxy }),
+    })),
+  };
 }
 
 /** The forward that the original has: the only one where nobody asked for others. */
@@ -104,6 +117,18 @@ export function withHome(
     if (!("path" in listen)) return forward;
     return { ...forward, listen: { path: expandHome(listen.path, home) } };
   });
+}
+
+/** `forwards`, of which those that do not say it themselves have `acceptProxy`. */
+export function withProxyHeaders(
+  forwards: readonly WayIn[],
+  acceptProxy: boolean,
+): readonly WayIn[] {
+  return forwards.map((forward) =>
+    acceptProxy && forward.acceptProxy === undefined
+      ? { ...forward, acceptProxy }
+      : forward
+  );
 }
 
 /** What keeps `forwards` from being used together, a sentence each. */

@@ -18,6 +18,8 @@ export interface Front {
   readonly site?: string | undefined;
   /** What they say it in. */
   readonly front: FrontKind;
+  /** Whether its connections begin with a PROXY protocol header; undefined where it does not say. */
+  readonly acceptProxy?: boolean | undefined;
   /** The flag that asks for such a one, for messages. */
   readonly origin: string;
 }

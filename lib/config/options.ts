@@ -172,6 +172,13 @@ export const OPTIONS = {
     help:
       "Where local TCP connections may come from, such as 10.0.0.0/8, 192.168.1.7 or fd00::/8; none given allows all",
   },
+  "client.accept_proxy": {
+    flag: "accept-proxy",
+    type: types.boolean,
+    default: "false",
+    help:
+      "Whether each local connection has to begin with a PROXY protocol header (version 1 or 2), whose source counts as the application's address; a forward of the config file may say otherwise for itself",
+  },
   "client.remote_addr": {
     flag: "remote-addr",
     daily: true,

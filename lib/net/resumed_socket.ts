@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Endpoints } from "../base/address.ts";
 import {
   type DirectSocket,
   type Socket,
@@ -17,6 +18,8 @@ import {
 export interface ResumedOptions {
   /** Address of the other end, for people. */
   readonly remote: string;
+  /** Whose connection it is, and what it was made to, where that is known. */
+  readonly endpoints?: Endpoints | undefined;
   /** What was read of it and is to be read again; empty for nothing. */
   readonly unread: Uint8Array;
   /** What the other end is told before all else; empty for nothing. */
@@ -27,6 +30,8 @@ export interface ResumedOptions {
 export class ResumedSocket implements Socket, DirectSocket {
   /** Address of the other end, for people. */
   readonly remote: string;
+  /** Whose connection it is, and what it was made to, where that is known. */
+  readonly endpoints: Endpoints | undefined;
   readonly #socket: DirectSocket;
   /** Rest of what is read again. */
   #unread: Uint8Array;
@@ -48,9 +53,10 @@ export class ResumedSocket implements Socket, DirectSocket {
   /** Takes over `socket`, and begins to write the greeting. */
   constructor(
     socket: DirectSocket,
-    { remote, unread, greeting }: ResumedOptions,
+    { remote, endpoints, unread, greeting }: ResumedOptions,
   ) {
     this.remote = remote;
+    this.endpoints = endpoints;
     this.#socket = socket;
     this.#unread = unread;
     if (greeting.length > 0) this.#greet(greeting);

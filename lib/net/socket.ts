@@ -10,6 +10,7 @@
  *
  * @module
  */
+import type { Endpoints } from "../base/address.ts";
 
 /** What reading takes of a `ReadableStreamDefaultReader`: one read at a time. */
 export type SocketReader = Pick<
@@ -35,6 +36,8 @@ export interface StreamPair {
 export interface Socket extends StreamPair {
   /** Address of the other end, for people. */
   readonly remote: string;
+  /** Whose connection it is, and what it was made to; undefined for what has no such addresses. */
+  readonly endpoints?: Endpoints | undefined;
   /** The same without streams, where the socket has it; then the streams are not to be used. */
   readonly direct?: DirectSocket;
 }

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { Endpoints } from "../base/address.ts";
 import { type BufferPool, SLAB_BYTES } from "../base/buffer_pool.ts";
 import { formatPlace } from "../base/place.ts";
 import {
@@ -40,11 +41,10 @@ const END: ReadableStreamReadDoneResult<Uint8Array> = { done: true };
 /** A connection of the system. */
 export type SystemConn = Deno.TcpConn | Deno.UnixConn;
 
-/** What is read and written: a connection, or a pair that stands for one. */
-export type Duplex = Pick<
-  SystemConn,
-  "read" | "write" | "closeWrite" | "close"
->;
+/** What is read and written: a connection, or a pair that stands for one and has no addresses. */
+export type Duplex =
+  & Pick<SystemConn, "read" | "write" | "closeWrite" | "close">
+  & Partial<Pick<SystemConn, "localAddr" | "remoteAddr">>;
 
 /** `conn` as a socket, set up for what goes through tunnels; large reads borrow buffers of `pool`. */
 export function systemSocket(conn: SystemConn, pool: BufferPool): SystemSocket {
@@ -84,6 +84,18 @@ export class SystemSocket implements Socket, DirectSocket, SocketReader {
     this.#pool = pool;
     this.writer = new SystemWriter(conn);
     this.remote = remote;
+  }
+
+  /** The addresses of both ends, which the system told with the connection; undefined without TCP. */
+  get endpoints(): Endpoints | undefined {
+    const { remoteAddr, localAddr } = this.#conn;
+    if (remoteAddr?.transport !== "tcp" || localAddr?.transport !== "tcp") {
+      return undefined;
+    }
+    return {
+      source: { host: remoteAddr.hostname, port: remoteAddr.port },
+      destination: { host: localAddr.hostname, port: localAddr.port },
+    };
   }
 
   /** This socket: it is driven without streams. */

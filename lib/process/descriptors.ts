@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { MAX_STRANGERS } from "../client/fronts.ts";
+import { MAX_STRANGERS } from "../client/strangers.ts";
 import { countDescriptors, type DescriptorSource } from "../net/descriptors.ts";
 
 /**
@@ -32,7 +32,7 @@ const STATUS_CONNECTIONS = 32;
 /** The share of all that are free that they may have, and how many it is at least. */
 const STATUS_SHARE = { part: 1 / 8, least: 2 } as const;
 
-/** The share of all that are free for connections at front-ends whose request is not whole, and how many it is at least. */
+/** The share of all that are free for connections whose request or PROXY header is not whole, and how many it is at least. */
 const STRANGERS_SHARE = { part: 1 / 8, least: 4 } as const;
 
 /** What of a process takes descriptors. */
@@ -41,8 +41,8 @@ export interface Consumers {
   readonly workers: number;
   /** Places where each of them listens. */
   readonly listeners: number;
-  /** Whether some of these are front-ends. */
-  readonly fronts?: boolean;
+  /** Whether at some of these connections say something first: at front-ends, or in PROXY headers. */
+  readonly strangers?: boolean;
   /** Whether the status is served. */
   readonly status: boolean;
   /** Most tunnels that are wanted. */
@@ -55,7 +55,7 @@ export interface DescriptorPlan {
   readonly tunnels: number | undefined;
   /** Most status connections at once. */
   readonly statusConnections: number;
-  /** Most connections at once at front-ends whose request is not whole; 0 where there are no front-ends. */
+  /** Most connections at once that have not said it whole; 0 where there is nothing to say. */
   readonly strangers: number;
   /** The line that tells of it. */
   readonly notice: {
@@ -70,8 +70,8 @@ export function planDescriptors(
   consumers: Consumers,
   source: DescriptorSource | undefined,
 ): DescriptorPlan {
-  const { workers, maxTunnels, fronts = false } = consumers;
-  const mostStrangers = fronts ? workers * MAX_STRANGERS : 0;
+  const { workers, maxTunnels } = consumers;
+  const mostStrangers = consumers.strangers ? workers * MAX_STRANGERS : 0;
   if (source === undefined) {
     const text =
       "the limit on open files is not known (with --allow-read=/dev/null it is, save on Windows): a lack of them shows only when it is there";

@@ -59,18 +59,24 @@ function* wayInExposures(
   listensAt: readonly (readonly string[])[],
 ): Generator<string> {
   if (allowFrom.length > 0) return;
-  const placesOf = (fronts: boolean): readonly string[] =>
-    forwards.flatMap((way, at) =>
-      "front" in way === fronts ? listensAt[at] ?? [] : []
-    );
-  if (placesOf(false).some(isEverywhere)) {
+  const placesOf = (
+    isMeant: (way: (typeof forwards)[number]) => boolean,
+  ): readonly string[] =>
+    forwards.flatMap((way, at) => isMeant(way) ? listensAt[at] ?? [] : []);
+  if (placesOf((way) => !("front" in way)).some(isEverywhere)) {
     yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, 127.0.0.1:PORT in its place keeps it to this machine)";
   }
   if (
     socksPassword === undefined &&
-    placesOf(true).some((host) => !isLoopback(host))
+    placesOf((way) => "front" in way).some((host) => !isLoopback(host))
   ) {
     yield "--socks or --http-proxy stands open beyond this machine: whoever reaches it reaches whatever the server may dial (--allow-from says who may, --socks-user asks for a password, a place without BIND keeps it to this machine)";
+  }
+  if (
+    placesOf(({ acceptProxy }) => acceptProxy === true)
+      .some((host) => !isLoopback(host))
+  ) {
+    yield "--accept-proxy stands open beyond this machine: whoever reaches it may claim any address (--allow-from says whose headers are taken)";
   }
 }
 

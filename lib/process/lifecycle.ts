@@ -30,7 +30,7 @@ import type { Status } from "./status.ts";
 export interface RoleHost {
   /** Most tunnels that its descriptors allow; undefined when that is not known. */
   readonly tunnelsByDescriptors?: number | undefined;
-  /** Most connections at front-ends whose request is not whole; undefined where descriptors do not say. */
+  /** Most connections whose request or PROXY header is not whole; undefined where descriptors do not say. */
   readonly maxStrangers?: number | undefined;
   /** How it is told to end. */
   readonly stop: StopSignals;

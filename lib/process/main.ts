@@ -126,7 +126,7 @@ export async function main<R extends Role>(
     const descriptors = planDescriptors({
       workers: count,
       listeners: waysIn.length,
-      fronts: waysIn.some((way) => "front" in way),
+      strangers: waysIn.some((way) => "front" in way || way.acceptProxy),
       status: statusAt.address !== undefined,
       maxTunnels: config.tunnel.max,
     }, systemDescriptors());

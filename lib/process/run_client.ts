@@ -8,6 +8,8 @@ import type { ClientConfig } from "../config/config.ts";
 import { systemClock } from "../base/clock.ts";
 import { Ingress } from "../client/client.ts";
 import { Fronts } from "../client/fronts.ts";
+import { ProxyHeaders } from "../client/proxied.ts";
+import { Strangers } from "../client/strangers.ts";
 import { FrontLogin } from "../front/login.ts";
 import { HoldSeal } from "../seal/hold.ts";
 import { claimOf, idLost, ingressOptions, sealOf } from "./client_parts.ts";
@@ -70,19 +72,17 @@ export async function runClient(
       // Not before: who connects to a port that nobody accepts at waits for ever.
       await frame.ready(ingress, { patient });
       patient = true;
-      using fronts = new Fronts({
-        ingress,
-        clock: systemClock,
-        login: loginOf(config),
-        maxStrangers: host.maxStrangers,
-      });
+      using strangers = new Strangers(host.maxStrangers);
+      const first = { clock: systemClock, strangers };
+      const fronts = new Fronts({ ...first, ingress, login: loginOf(config) });
+      const headers = new ProxyHeaders(first);
       using waysIn = await WaysIn.open(forwards, {
         reserve: frame.reserve,
         reusePort: config.workers !== 1,
         allowFrom: client.allowFrom,
         session,
       });
-      const accepting = waysIn.serve(ingress, fronts);
+      const accepting = waysIn.serve(ingress, { fronts, headers });
       const { places } = waysIn;
       forwards = listeningAt(places, forwards);
       if (!lost?.aborted) {

@@ -13,6 +13,7 @@ import { formatDestination } from "../base/target.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { Ingress } from "../client/client.ts";
 import type { Fronts } from "../client/fronts.ts";
+import type { ProxyHeaders } from "../client/proxied.ts";
 import type { WayIn } from "../config/fronts.ts";
 import type { Reserve } from "../net/descriptors.ts";
 import { holdAddress, listen, listenHosts } from "../net/listen.ts";
@@ -82,6 +83,7 @@ export class WaysIn implements Disposable {
     for (const { forward, listener } of this.#ways) {
       const { address } = listener;
       const { name, site } = forward;
+      const proxied = forward.acceptProxy === true && { accept_proxy: true };
       log.info(
         "listening",
         "front" in forward
@@ -89,24 +91,35 @@ export class WaysIn implements Disposable {
             address,
             forward: forward.front,
             ...(site !== undefined && { site }),
+            ...proxied,
           }
           : {
             address,
             target: formatDestination(forward),
             ...(name !== undefined && { forward: name }),
+            ...proxied,
           },
       );
     }
   }
 
   /** Accepts connections until it is disposed. */
-  async serve(ingress: Ingress, fronts: Fronts): Promise<void> {
+  async serve(
+    ingress: Ingress,
+    { fronts, headers }: {
+      readonly fronts: Fronts;
+      readonly headers: ProxyHeaders;
+    },
+  ): Promise<void> {
     await Promise.all(
-      this.#ways.map(({ forward, listener }) =>
-        "front" in forward
+      this.#ways.map(({ forward, listener: open }) => {
+        const listener = forward.acceptProxy === true
+          ? headers.behind(open, nameOf(forward))
+          : open;
+        return "front" in forward
           ? fronts.serve(listener, forward)
-          : ingress.serve(listener, forward)
-      ),
+          : ingress.serve(listener, forward);
+      }),
     );
   }
 
@@ -162,7 +175,7 @@ async function listenFor(
   const { listen: place } = forward;
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const refusals = new Throttle(ACCEPT_ERROR_MS);
-  const name = "front" in forward ? forward.front : forward.name;
+  const name = nameOf(forward);
   const about = name === undefined ? {} : { forward: name };
   const options = {
     clock: systemClock,
@@ -195,6 +208,11 @@ async function listenFor(
       });
     },
   });
+}
+
+/** What the log calls it, if it has a name. */
+function nameOf(forward: WayIn): string | undefined {
+  return "front" in forward ? forward.front : forward.name;
 }
 
 /** The flag that asks for a forward, with the name that it has in a file. */

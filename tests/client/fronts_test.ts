@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Secret } from "../../lib/base/credentials.ts";
 import { Fronts, type FrontsOptions } from "../../lib/client/fronts.ts";
 import type { Caller } from "../../lib/client/pending_opens.ts";
+import { Strangers } from "../../lib/client/strangers.ts";
 import { FrontLogin } from "../../lib/front/login.ts";
 import type { FrontKind } from "../../lib/front/parser.ts";
 import { directOf } from "../../lib/net/socket.ts";
@@ -21,17 +22,22 @@ class Bench implements Disposable {
   readonly clock = new FakeClock();
   readonly callers: Caller[] = [];
   readonly listener = new FakeListener();
+  readonly strangers: Strangers;
   readonly fronts: Fronts;
   readonly served: Promise<void>;
   readonly #log: CapturedLog = captureLog();
 
   constructor(
     kind: FrontKind = "socks",
-    options: Partial<FrontsOptions> = {},
+    { maxStrangers, ...options }: Partial<FrontsOptions> & {
+      readonly maxStrangers?: number;
+    } = {},
   ) {
+    this.strangers = new Strangers(maxStrangers);
     this.fronts = new Fronts({
       ingress: { open: (caller) => void this.callers.push(caller) },
       clock: this.clock,
+      strangers: this.strangers,
       ...options,
     });
     this.served = this.fronts.serve(this.listener, { front: kind });
@@ -61,7 +67,7 @@ class Bench implements Disposable {
 
   [Symbol.dispose](): void {
     this.listener[Symbol.dispose]();
-    this.fronts[Symbol.dispose]();
+    this.strangers[Symbol.dispose]();
     this.#log[Symbol.dispose]();
   }
 }
@@ -77,7 +83,7 @@ Deno.test("Fronts: a request opens a tunnel, and what was said early is the firs
   assert.deepEqual([...socket.bytes], CHOSEN);
   // However long that takes, and whatever becomes of the front-ends.
   await bench.pass(60_000);
-  bench.fronts[Symbol.dispose]();
+  bench.strangers[Symbol.dispose]();
   assert.equal(socket.closed, false);
   const connection = directOf(caller.accept());
   const { value } = await connection.reader.read();

@@ -273,6 +273,35 @@ client:
   assert.deepEqual(forwardsOf({ file: text }).length, 2);
 });
 
+Deno.test("accept_proxy is for all places to listen at, and an entry's own word goes before it", () => {
+  const file = `client:
+  forwards:
+    - "1:a:1"
+    - { listen: 2, target: "a:2", accept_proxy: true }
+    - { listen: "3-4", target: "a:3-4", accept_proxy: false }
+    - { listen: 5, target: "a:5", accept_proxy: "yes" }`;
+  const proxied = (file: string, ...args: readonly string[]): number[] => {
+    const sources = fakeSources({ env: {}, files: { [PATH]: file } });
+    const { client } = parseRun("client", ["--config", PATH, ...args], sources)
+      .config;
+    return client.forwards.flatMap(({ listen, acceptProxy }) =>
+      "port" in listen && acceptProxy ? [listen.port] : []
+    );
+  };
+  assert.deepEqual(proxied(file), [2, 5]);
+  const front = `${file}\n  socks: 6\n  accept_proxy: true`;
+  assert.deepEqual(proxied(front), [1, 2, 5, 6]);
+  assert.deepEqual(proxied(front, "--accept-proxy=false"), [2, 5]);
+  assert.deepEqual(proxied("{}", "--accept-proxy"), [8082]);
+  assert.match(
+    problemsOf({
+      file:
+        'client: {forwards: [{listen: 1, target: "a:1", accept_proxy: maybe}]}',
+    })[0] ?? "",
+    /^client.forwards\[0\] in .*: accept_proxy: "maybe" is neither true nor false/,
+  );
+});
+
 Deno.test("all that is wrong with the file's forwards is told, each by its place", () => {
   const file = `
 client:

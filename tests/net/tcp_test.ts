@@ -57,6 +57,17 @@ async function readAll(conn: Deno.Conn): Promise<Uint8Array> {
   return new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
 }
 
+Deno.test("a connection knows both of its ends", async () => {
+  const { ours, theirs } = await connected();
+  const { localAddr, remoteAddr } = theirs;
+  assert.deepEqual(ours.endpoints, {
+    source: { host: "127.0.0.1", port: localAddr.port },
+    destination: { host: "127.0.0.1", port: remoteAddr.port },
+  });
+  ours.close();
+  theirs.close();
+});
+
 Deno.test("listen() yields connections, with the address of the other end", async () => {
   const { ours, theirs } = await connected();
   const { port } = theirs.localAddr;

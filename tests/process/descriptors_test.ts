@@ -46,17 +46,17 @@ Deno.test("planDescriptors() keeps a share for those at front-ends that have not
   assert.equal(plan(256).strangers, 0);
   for (const [limit, most] of [[64, 4], [256, 28], [3_000, 256]] as const) {
     const { tunnels = 0, strangers } = plan(limit, {
-      fronts: true,
+      strangers: true,
       maxTunnels: 1_000_000,
     });
     assert.equal(strangers, most);
     const without = plan(limit, { maxTunnels: 1_000_000 }).tunnels ?? 0;
     assert.equal(without - tunnels, strangers);
   }
-  const workers = plan(9_000, { fronts: true, workers: 4 });
+  const workers = plan(9_000, { strangers: true, workers: 4 });
   assert.equal(workers.strangers, 4 * 256);
   assert.equal(
-    planDescriptors({ ...DEFAULTS, fronts: true }, undefined).strangers,
+    planDescriptors({ ...DEFAULTS, strangers: true }, undefined).strangers,
     256,
   );
 });

@@ -51,6 +51,26 @@ Deno.test("exposures(): a client that listens on every interface, unless it is t
   }
 });
 
+Deno.test("exposures(): PROXY headers beyond this machine, unless it asks who comes", () => {
+  const forward = ["-L", "10.0.0.1:1:a:1", "--accept-proxy"];
+  const front = ["-D", "127.0.0.1:1", "--accept-proxy"];
+  const cases: [listensAt: string[], args: string[], told: boolean][] = [
+    [["10.0.0.1"], forward, true],
+    [["127.0.0.1", "::1"], forward, false],
+    [[], forward, false],
+    [["10.0.0.1"], [...forward, "--allow-from", "10.0.0.2"], false],
+    [["10.0.0.1"], forward.slice(0, -1), false],
+    [["127.0.0.1"], front, false],
+  ];
+  for (const [listensAt, args, told] of cases) {
+    const all = found("client", { listensAt, args });
+    assert.equal(all.length, told ? 1 : 0, args.join(" "));
+    for (const text of all) {
+      assert.match(text, /^--accept-proxy stands open beyond this machine: /);
+    }
+  }
+});
+
 Deno.test("exposures(): a front-end beyond this machine, unless it asks who comes", () => {
   const env = { SOCKS_PASSWORD: "hunter2" };
   const login = ["--socks-user", "ann"];

@@ -59,6 +59,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "why",
   "Host: …",
   "Connection: close",
+  ", behind PROXY headers", // what `check` shows
   // Parts of texts, or of other programs', and words beside a message.
   "server",
   "peer",
