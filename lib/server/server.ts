@@ -27,7 +27,9 @@ import {
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
+import { proxyHeader, type ProxyVersion } from "../wire/proxy_header.ts";
 import { Dials } from "./dials.ts";
+import { introduce } from "./introduce.ts";
 import { RefusalLog } from "./refusal_log.ts";
 import { Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
@@ -58,13 +60,21 @@ const NATS_DOWN = new TunnelError(
   "the link to NATS went down while the target was dialled",
 );
 
+/** A connection to a target, and whether that is to be told whose it is. */
+export interface Dialled {
+  /** The connection, to which nothing was written. */
+  readonly socket: Socket;
+  /** How it is told, in a header of the PROXY protocol; undefined where it is not. */
+  readonly proxyProtocol?: ProxyVersion | undefined;
+}
+
 /** What a server's egress is made of. */
 export interface EgressOptions
   extends Omit<SessionOptions, "role" | "onOther" | "onUnknown"> {
   /** Queue group of the request subject: one server of it answers each open. */
   readonly queueGroup: string;
   /**
-   * Connects to a target.
+   * Connects to a target, which is told nothing where a socket alone comes back.
    *
    * @throws {TunnelError} with the code for the client.
    */
@@ -73,7 +83,7 @@ export interface EgressOptions
     signal: AbortSignal,
     /** Who asks for it. */
     asker: Pick<Ask, "known" | "payer">,
-  ) => Promise<Socket>;
+  ) => Promise<Socket | Dialled>;
   /** What sealed opens are read with, and whose are taken; undefined where none are. */
   readonly seal?: ServerSeal | undefined;
   /** Most tunnels for one client. */
@@ -387,10 +397,21 @@ export class Egress implements Disposable {
     }
     try {
       const { signal } = dial;
-      const socket = await this.#options.dial(ask.target, signal, ask);
+      const dialled = await this.#options.dial(ask.target, signal, ask);
+      const { socket, proxyProtocol } = "socket" in dialled
+        ? dialled
+        : { socket: dialled };
       if (signal.aborted) {
         closeSocket(socket);
         throw signal.reason;
+      }
+      if (proxyProtocol !== undefined) {
+        const header = proxyHeader(proxyProtocol, {
+          ...ask.endpoints,
+          tunnelId: formatId(id),
+          clientName: ask.known?.name,
+        });
+        await introduce(socket, header, { clock: this.#clock, signal });
       }
       this.#accept(ask, id, socket, reply);
     } catch (error) {

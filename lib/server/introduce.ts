@@ -1,0 +1,60 @@
+/**
+ * Tells a target whose connection it has, by the PROXY protocol, before
+ * anything else goes to it.
+ *
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import { messageOf, TunnelError } from "../base/errors.ts";
+import { directOf, type Socket } from "../net/socket.ts";
+
+/**
+ * How long a target may take until it has the header, in ms. The system takes so
+ * few bytes of a new connection at once; what is no such connection may not.
+ */
+export const INTRODUCE_MS = 5_000;
+
+/**
+ * Writes the `header` to a connection that nothing was written to.
+ *
+ * Before the open is answered: an application is told of a target that breaks
+ * the connection as of one that refuses it, and no byte of the tunnel can go
+ * before the header. It costs no round trip.
+ *
+ * @throws {TunnelError} `aborted` or `timeout`; the connection is closed then.
+ * @throws the reason of `signal` when it aborts; likewise.
+ */
+export async function introduce(
+  socket: Socket,
+  header: Uint8Array,
+  { clock, signal }: {
+    readonly clock: Clock;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  const connection = directOf(socket);
+  const given = Promise.withResolvers<never>();
+  const giveUp = (): void => given.reject(signal.reason);
+  signal.addEventListener("abort", giveUp, { once: true });
+  using _deadline = clock.after(INTRODUCE_MS, () =>
+    given.reject(
+      new TunnelError(
+        "timeout",
+        `${socket.remote} took no PROXY header within ${INTRODUCE_MS} ms`,
+      ),
+    ));
+  try {
+    signal.throwIfAborted();
+    await Promise.race([connection.writer.write(header), given.promise]);
+  } catch (error) {
+    connection.close();
+    signal.throwIfAborted();
+    throw error instanceof TunnelError ? error : new TunnelError(
+      "aborted",
+      `${socket.remote} took no PROXY header: ${messageOf(error)}`,
+      { cause: error },
+    );
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+  }
+}
