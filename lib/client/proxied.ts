@@ -14,12 +14,13 @@ import { ResumedSocket } from "../net/resumed_socket.ts";
 import {
   closeSocket,
   directOf,
+  type DirectSocket,
   type Socket,
   type SocketListener,
 } from "../net/socket.ts";
 import { MAX_PROXY_HEADER_BYTES, ProxyParser } from "../wire/proxy_parser.ts";
 import type { ProxyStep } from "../wire/proxy_parser.ts";
-import { STRANGER_MS, type Strangers } from "./strangers.ts";
+import { type Stranger, STRANGER_MS, type Strangers } from "./strangers.ts";
 
 /** Time between two lines about connections without a header, in ms. */
 const REFUSED_MS = 10_000;
@@ -81,7 +82,12 @@ export class ProxyHeaders {
     const accepting = (async () => {
       try {
         for await (const socket of listener.accept()) {
-          void this.#hear(socket, way, take);
+          const stranger = await this.#options.strangers.welcome(
+            directOf(socket),
+          );
+          if (stranger !== undefined) {
+            void this.#hear({ socket, stranger, way, take });
+          }
         }
       } finally {
         open = false;
@@ -109,13 +115,15 @@ export class ProxyHeaders {
 
   /** Reads the header of a connection, and hands it on or closes it. It never throws. */
   async #hear(
-    socket: Socket,
-    way: Way,
-    take: (socket: Socket) => void,
+    { socket, stranger, way, take }: {
+      readonly socket: Socket;
+      readonly stranger: Stranger;
+      readonly way: Way;
+      readonly take: (socket: Socket) => void;
+    },
   ): Promise<void> {
     const { clock, strangers } = this.#options;
-    const connection = directOf(socket);
-    const stranger = strangers.take(connection);
+    const { connection } = stranger;
     let begun = false;
     try {
       using _deadline = clock.after(
@@ -141,8 +149,9 @@ export class ProxyHeaders {
       const known = strangers.release(stranger);
       // One that was closed meanwhile, as all are at the end, is nobody's any more.
       if (!known && stranger.closed === undefined) return;
-      if (known && step.type === "header") take(this.#resume(socket, step));
-      else {
+      if (known && step.type === "header") {
+        take(this.#resume(socket, connection, step));
+      } else {
         connection.close();
         const why = step.type === "wrong" ? step.why : stranger.closed;
         if (why !== undefined) this.#refuse(socket, way, why);
@@ -164,6 +173,7 @@ export class ProxyHeaders {
   /** The connection from after its header. */
   #resume(
     socket: Socket,
+    connection: DirectSocket,
     { endpoints, rest }: ProxyStep & { readonly type: "header" },
   ): Socket {
     if (endpoints !== undefined) {
@@ -172,7 +182,7 @@ export class ProxyHeaders {
         by: socket.remote,
       });
     }
-    return new ResumedSocket(directOf(socket), {
+    return new ResumedSocket(connection, {
       remote: endpoints === undefined
         ? socket.remote
         : formatAddress(endpoints.source),

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Clock } from "../base/clock.ts";
 import type { DirectSocket } from "../net/socket.ts";
 
 /** How long it may take until what is said first is whole, in ms: some round trips of a bad link. */
@@ -12,15 +13,25 @@ export const STRANGER_MS = 10_000;
 /** Connections at once that have not said it, each with up to 16 KiB: 4 MiB, and more than a browser opens ahead. */
 export const MAX_STRANGERS = 256;
 
+/**
+ * How long one has its place for sure, in ms, where others can wait: what a proxy
+ * says of a connection comes with it, and of many at once more are accepted than
+ * are read.
+ */
+const PLACE_MS = 250;
+
 /** One of them, or one that was refused and is not closed. */
 export class Stranger {
   /** Its connection. */
   readonly connection: DirectSocket;
+  /** Since when it has its place, in ms. */
+  readonly since: number;
   #closed: string | undefined;
 
   /** A connection of somebody. */
-  constructor(connection: DirectSocket) {
+  constructor(connection: DirectSocket, since: number) {
     this.connection = connection;
+    this.since = since;
   }
 
   /** Why we closed it; undefined while it is open. */
@@ -37,13 +48,20 @@ export class Stranger {
 
 /** All of one process. */
 export class Strangers implements Disposable {
+  readonly #clock: Pick<Clock, "now" | "after">;
   readonly #max: number;
+  /** Told when there may be a place. */
+  readonly #waiting = new Set<() => void>();
   /** The oldest first. */
   readonly #all = new Set<Stranger>();
   #ended = false;
 
   /** Nobody yet, and at most so many; {@linkcode MAX_STRANGERS} where nobody says. */
-  constructor(max: number = MAX_STRANGERS) {
+  constructor(
+    clock: Pick<Clock, "now" | "after">,
+    max: number = MAX_STRANGERS,
+  ) {
+    this.#clock = clock;
     this.#max = max;
   }
 
@@ -61,14 +79,36 @@ export class Strangers implements Disposable {
         `${this.#max} connections wait whose request or header is not whole: the oldest is closed`,
       );
     }
-    const stranger = new Stranger(connection);
+    const stranger = new Stranger(connection, this.#clock.now());
     this.#all.add(stranger);
     return stranger;
   }
 
+  /**
+   * The same, once that costs nobody its place who has just come; whoever calls
+   * accepts no other connection meanwhile: they wait with the system. Undefined
+   * at the end, when the connection is closed.
+   */
+  async welcome(connection: DirectSocket): Promise<Stranger | undefined> {
+    while (!this.#ended) {
+      const [oldest] = this.#all;
+      const left = (oldest?.since ?? -Infinity) + PLACE_MS - this.#clock.now();
+      if (left <= 0 || !this.full) return this.take(connection);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.add(resolve);
+      using _timer = this.#clock.after(left, resolve);
+      await promise;
+      this.#waiting.delete(resolve);
+    }
+    connection.close();
+    return undefined;
+  }
+
   /** It is none any more; whether it was one until now. */
   release(stranger: Stranger): boolean {
-    return this.#all.delete(stranger);
+    const was = this.#all.delete(stranger);
+    if (was) this.#wake();
+    return was;
   }
 
   /** Closes all of them. */
@@ -76,5 +116,10 @@ export class Strangers implements Disposable {
     this.#ended = true;
     for (const { connection } of this.#all) connection.close();
     this.#all.clear();
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting) resolve();
   }
 }

@@ -72,7 +72,7 @@ export async function runClient(
       // Not before: who connects to a port that nobody accepts at waits for ever.
       await frame.ready(ingress, { patient });
       patient = true;
-      using strangers = new Strangers(host.maxStrangers);
+      using strangers = new Strangers(systemClock, host.maxStrangers);
       const first = { clock: systemClock, strangers };
       const fronts = new Fronts({ ...first, ingress, login: loginOf(config) });
       const headers = new ProxyHeaders(first);

@@ -33,7 +33,7 @@ class Bench implements Disposable {
       readonly maxStrangers?: number;
     } = {},
   ) {
-    this.strangers = new Strangers(maxStrangers);
+    this.strangers = new Strangers(this.clock, maxStrangers);
     this.fronts = new Fronts({
       ingress: { open: (caller) => void this.callers.push(caller) },
       clock: this.clock,

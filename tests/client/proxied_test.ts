@@ -25,7 +25,7 @@ class Bench implements Disposable {
   readonly #log: CapturedLog = captureLog();
 
   constructor(maxStrangers?: number) {
-    this.strangers = new Strangers(maxStrangers);
+    this.strangers = new Strangers(this.clock, maxStrangers);
     const headers = new ProxyHeaders({
       clock: this.clock,
       strangers: this.strangers,
@@ -190,16 +190,46 @@ Deno.test("ProxyHeaders: of too many whose header is not whole the oldest goes, 
   using bench = new Bench(2);
   const whole = await bench.connect(V1);
   const first = await bench.connect(V1.subarray(0, 5));
+  await bench.pass(100);
   const second = await bench.connect();
   const third = await bench.connect();
-  assert.deepEqual(
-    [whole, first, second, third].map(({ closed }) => closed),
-    [false, true, false, false],
-  );
+  const all = [whole, first, second, third];
+  // Who has just come keeps the place for a moment.
+  await bench.pass(149);
+  assert.deepEqual(all.map(({ closed }) => closed), [
+    ...[false, false, false, false],
+  ]);
+  await bench.pass(1);
+  assert.deepEqual(all.map(({ closed }) => closed), [
+    ...[false, true, false, false],
+  ]);
   assert.match(
     String(bench.lines[0]?.why),
     /^2 connections wait whose request or header is not whole/,
   );
+  assert.equal(bench.taken.length, 1);
+});
+
+Deno.test("ProxyHeaders: of many at once those that are not read yet cost nobody the place", async () => {
+  using bench = new Bench(2);
+  const sockets = Array.from({ length: 50 }, () => bench.listener.connect());
+  await turn();
+  for (const socket of sockets.toReversed()) socket.send(V2);
+  for (let at = 0; at < 2 * sockets.length; at++) await turn();
+  assert.equal(bench.taken.length, 50);
+  assert.deepEqual(bench.lines, []);
+  assert.equal(bench.clock.timers, 0);
+});
+
+Deno.test("ProxyHeaders: at the end also those are closed that wait for a place", async () => {
+  const bench = new Bench(1);
+  const first = await bench.connect();
+  const second = await bench.connect();
+  bench[Symbol.dispose]();
+  await bench.served;
+  await turn();
+  assert.deepEqual([first.closed, second.closed], [true, true]);
+  assert.equal(bench.clock.timers, 0);
 });
 
 Deno.test("ProxyHeaders: at the end those are closed whose header is not whole", async () => {
@@ -214,14 +244,12 @@ Deno.test("ProxyHeaders: at the end those are closed whose header is not whole",
 });
 
 Deno.test("ProxyHeaders: a listener that fails is told to whoever serves it", async () => {
-  const headers = new ProxyHeaders({
-    clock: new FakeClock(),
-    strangers: new Strangers(),
-  });
+  const clock = new FakeClock();
+  const headers = new ProxyHeaders({ clock, strangers: new Strangers(clock) });
   const behind = headers.behind({
     address: "a:1",
     // deno-lint-ignore require-yield -- it fails before
-    accept: async function* () {
+    accept: async function* (): AsyncGenerator<Socket> {
       await turn();
       throw new Error("broken");
     },
