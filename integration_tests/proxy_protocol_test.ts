@@ -119,32 +119,36 @@ for (
   );
 }
 
-integrationTest(
-  "HAProxy brings five hundred connections at once, and not one is taken for a stranger",
-  async () => {
-    await using folder = await Folder.make();
-    await using tunnel = await startTunnel({ clientArgs: ["--accept-proxy"] });
-    const { client } = tunnel;
-    await using haproxy = await startHaproxy(
-      pathOf("haproxy"),
-      folder,
-      (port) =>
-        `listen in
+for (const workers of ["1", "2"]) {
+  integrationTest(
+    `HAProxy brings five hundred connections at once, and not one is taken for a stranger: workers=${workers}`,
+    async () => {
+      await using folder = await Folder.make();
+      await using tunnel = await startTunnel({
+        clientArgs: ["--accept-proxy", "--workers", workers],
+      });
+      const { client } = tunnel;
+      await using haproxy = await startHaproxy(
+        pathOf("haproxy"),
+        folder,
+        (port) =>
+          `listen in
   mode tcp
   bind 127.0.0.1:${port}
   server tunnel ${client.address} send-proxy-v2`,
-    );
-    const one = async (at: number): Promise<void> => {
-      using conn = await dial(haproxy.endpoint);
-      const said = encoder.encode(`number ${at}`);
-      await writeAll(conn, said);
-      assert.deepEqual(await readExactly(conn, said.length), said);
-    };
-    await Promise.all(Array.from({ length: 500 }, (_, at) => one(at)));
-    assert.ok(!client.entries().some(({ msg }) => msg === REFUSED));
-  },
-  WITH_TOOLS,
-);
+      );
+      const one = async (at: number): Promise<void> => {
+        using conn = await dial(haproxy.endpoint);
+        const said = encoder.encode(`number ${at}`);
+        await writeAll(conn, said);
+        assert.deepEqual(await readExactly(conn, said.length), said);
+      };
+      await Promise.all(Array.from({ length: 500 }, (_, at) => one(at)));
+      assert.ok(!client.entries().some(({ msg }) => msg === REFUSED));
+    },
+    WITH_TOOLS,
+  );
+}
 
 integrationTest(
   "without a header nobody gets in, and the header counts at forwards, Unix sockets and front-ends alike",
