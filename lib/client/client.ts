@@ -319,11 +319,12 @@ export class Ingress implements Disposable {
 
 /** A local connection as its tunnel has it. */
 function begin(
-  { socket, target, site, forward, accept }: Caller,
-): Pick<TunnelSpec, "socket" | "target" | "forward"> {
+  { socket, target, site, forward, way, accept }: Caller,
+): Pick<TunnelSpec, "socket" | "target" | "forward" | "way"> {
   return {
     socket: accept?.() ?? socket,
     target: formatDestination({ target, site }),
     forward,
+    way,
   };
 }

@@ -22,12 +22,7 @@ import {
 } from "../front/parser.ts";
 import { SocksParser } from "../front/socks.ts";
 import { ResumedSocket } from "../net/resumed_socket.ts";
-import {
-  directOf,
-  type DirectSocket,
-  type Socket,
-  type SocketListener,
-} from "../net/socket.ts";
+import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { Ingress } from "./client.ts";
 
 /** How long an application may take until its request is whole, in ms: some round trips of a bad link. */
@@ -56,6 +51,10 @@ export interface FrontsOptions {
   readonly ingress: Pick<Ingress, "open">;
   /** Where the time comes from. */
   readonly clock: Clock;
+}
+
+/** What of front-ends may change while they serve. */
+export interface FrontRules {
   /** Who may use them; undefined for everybody. */
   readonly login?: FrontLogin | undefined;
   /** Most connections at once whose request is not whole; default {@linkcode MAX_STRANGERS}. */
@@ -68,6 +67,8 @@ export interface FrontWay {
   readonly front: FrontKind;
   /** Where all of its connections go; undefined for no site. */
   readonly site?: string | undefined;
+  /** The way in itself, to find its tunnels by. */
+  readonly way?: object | undefined;
 }
 
 /** A connection whose request is not whole, or that was refused and is not closed. */
@@ -80,7 +81,8 @@ interface Stranger {
 /** All front-ends of one process. */
 export class Fronts implements Disposable {
   readonly #options: FrontsOptions;
-  readonly #max: number;
+  #login: FrontLogin | undefined;
+  #max = MAX_STRANGERS;
   /** The oldest first. */
   readonly #strangers = new Set<Stranger>();
   readonly #refusals = new Map<FrontKind, Throttle>();
@@ -88,16 +90,20 @@ export class Fronts implements Disposable {
   #ended = false;
 
   /** None listens yet. */
-  constructor(options: FrontsOptions) {
+  constructor(options: FrontsOptions & FrontRules) {
     this.#options = options;
-    this.#max = options.maxStrangers ?? MAX_STRANGERS;
+    this.follow(options);
   }
 
-  /** Accepts connections, on which `way.front` is spoken, until the listener is disposed. */
-  async serve(listener: SocketListener, way: FrontWay): Promise<void> {
-    for await (const socket of listener.accept()) {
-      void this.#hear(socket, way);
-    }
+  /** From now on these rules count; whoever has begun to speak is judged as before. */
+  follow({ login, maxStrangers = MAX_STRANGERS }: FrontRules): void {
+    this.#login = login;
+    this.#max = maxStrangers;
+  }
+
+  /** Hears on a connection, which came by `way`, where it is to go, and sees to it. */
+  take(socket: Socket, way: FrontWay): void {
+    void this.#hear(socket, way);
   }
 
   /** Closes the connections whose request is not whole. */
@@ -118,7 +124,7 @@ export class Fronts implements Disposable {
         REQUEST_MS,
         () => close(stranger, `no whole request within ${REQUEST_MS} ms`),
       );
-      const parser = new PARSERS[kind](this.#options.login);
+      const parser = new PARSERS[kind](this.#login);
       let step: FrontStep | undefined;
       while (step === undefined || step.type === "more") {
         connection.readLimit = MAX_HEAD_BYTES;
@@ -185,6 +191,7 @@ export class Fronts implements Disposable {
       target,
       site: way.site,
       forward: way.front,
+      way: way.way,
       accept: () =>
         new ResumedSocket(connection, {
           remote: socket.remote,
