@@ -4,7 +4,7 @@ import { freePort, parseAddress } from "./support/addresses.ts";
 import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
-import { startNatsServer } from "./support/nats_server.ts";
+import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { owned } from "./support/owned.ts";
 import {
   launchRole,
@@ -20,6 +20,9 @@ import { soon, whenReady } from "./support/waits.ts";
 /** Connections whose bytes are under way while forwards change; others are open beside them. */
 const FLOWS = 4;
 
+/** How often a place is made to lead elsewhere under load. */
+const RETARGETS = 20;
+
 /** A target that says its name to whoever comes. */
 function named(name: string): Target {
   return new Target(async (conn) => {
@@ -29,6 +32,7 @@ function named(name: string): Target {
 
 interface Stage extends AsyncDisposable {
   readonly folder: Folder;
+  readonly nats: NatsServer;
   readonly url: string;
   readonly server: Role;
   readonly a: Target;
@@ -39,14 +43,15 @@ interface Stage extends AsyncDisposable {
 async function startStage(): Promise<Stage> {
   await using cleanup = new AsyncDisposableStack();
   const folder = cleanup.use(await Folder.make());
-  const { url } = cleanup.use(await startNatsServer());
+  const nats = cleanup.use(await startNatsServer());
+  const { url } = nats;
   const server = cleanup.use(await startServer(url));
   const [a, b, echo] = [
     cleanup.use(named("a")),
     cleanup.use(named("b")),
     cleanup.use(startEcho()),
   ];
-  return owned(cleanup, { folder, url, server, a, b, echo });
+  return owned(cleanup, { folder, nats, url, server, a, b, echo });
 }
 
 /** The text of a config file with these forwards. */
@@ -339,6 +344,151 @@ for (const workers of ["1", "2"]) {
     },
   );
 }
+
+for (const workers of ["1", "2"]) {
+  integrationTest(
+    `no connection is refused or lost while a place leads elsewhere again and again: workers=${workers}`,
+    async () => {
+      await using stage = await startStage();
+      const { folder, a, b } = stage;
+      const port = freePort();
+      await folder.write(
+        "client.yaml",
+        configOf([`127.0.0.1:${port}:${a.address}`]),
+      );
+      await using client = await start(stage, "--workers", workers);
+      let ended = false;
+      const names = new Map<string, number>();
+      const callers = Array.from({ length: 4 }, async () => {
+        while (!ended) {
+          const name = await nameAt(port);
+          names.set(name, (names.get(name) ?? 0) + 1);
+        }
+      });
+      for (let at = 0; at < RETARGETS; at++) {
+        const { address } = at % 2 === 0 ? b : a;
+        await folder.write(
+          "client.yaml",
+          configOf([
+            `{ name: n${at}, listen: 127.0.0.1:${port}, target: "${address}" }`,
+          ]),
+        );
+        assert.equal((await reloaded(client, "SIGHUP")).changed, `n${at}`);
+        assert.equal(await nameAt(port), at % 2 === 0 ? "b" : "a");
+      }
+      ended = true;
+      await Promise.all(callers);
+      assert.deepEqual([...names.keys()].toSorted(), ["a", "b"]);
+    },
+  );
+
+  integrationTest(
+    `a front-end comes where there was none, with what stands open said; forwards for which there are too few open files do not: workers=${workers}`,
+    async () => {
+      await using stage = await startStage();
+      const { folder, url, a } = stage;
+      const [port, socks] = [freePort(), freePort()];
+      const forward = `127.0.0.1:${port}:${a.address}`;
+      await folder.write("client.yaml", configOf([forward]));
+      await using client = await launchRole("client", url, {
+        env: { HOME: folder.path },
+        through: ["prlimit", "--nofile=200"],
+        args: [
+          ...["--config", folder.at("client.yaml"), "--log-format", "json"],
+          ...["--nats-url", url, "--status-addr", "127.0.0.1:0"],
+          ...["--workers", workers],
+        ],
+      });
+      await whenReady(client, 200, {
+        matching: workers === "2" ? /"ready":2/ : /^/,
+      });
+      const since = client.process.mark();
+      await folder.write(
+        "client.yaml",
+        configOf([forward], `client.socks: "*:${socks}"\n`),
+      );
+      const { added } = await reloaded(client, "SIGHUP");
+      assert.equal(added, `:${socks}`);
+      await client.entry(
+        ({ msg, level }) =>
+          level === "warn" && msg.includes("stands open beyond this machine"),
+        { since },
+      );
+      using conn = await dial({ hostname: "127.0.0.1", port: socks });
+      const { port: target } = a.endpoint;
+      // deno-fmt-ignore
+      await writeAll(conn, Uint8Array.of(
+        5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, target >> 8, target & 0xff,
+      ));
+      const answer = await readToEnd(conn);
+      assert.equal(new TextDecoder().decode(answer.slice(-1)), "a");
+      await folder.write(
+        "client.yaml",
+        configOf([forward, ...Array(40).fill(`0:${a.address}`)]),
+      );
+      const refused = await reloaded(client, "SIGHUP");
+      assert.equal(refused.level, "error");
+      assert.match(
+        String(refused.why),
+        /^42 places to listen at leave too few/,
+      );
+      assert.equal(await nameAt(port), "a");
+    },
+  );
+}
+
+integrationTest(
+  "SIGHUP while a client looks for NATS, and while it drains",
+  async () => {
+    await using stage = await startStage();
+    const { folder, nats, url, server, a, b, echo } = stage;
+    const [early, late] = [freePort(), freePort()];
+    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    await folder.write(
+      "client.yaml",
+      configOf([`127.0.0.1:${early}:${a.address}`]),
+    );
+    await nats.kill();
+    await using client = await launchRole("client", url, {
+      env: { HOME: folder.path },
+      args: [
+        ...["--config", folder.at("client.yaml"), "--log-format", "json"],
+        ...["--nats-url", url],
+        ...["--status-addr", "127.0.0.1:0", "--nats-connect-timeout", "0"],
+      ],
+    });
+    await whenReady(client, 503, { matching: /not connected/ });
+    await folder.write(
+      "client.yaml",
+      configOf([`127.0.0.1:${taken.addr.port}:x:1`]),
+    );
+    assert.equal((await reloaded(client, "SIGHUP")).level, "error");
+    await folder.write(
+      "client.yaml",
+      configOf([`127.0.0.1:${late}:${echo.address}`, `0:${b.address}`]),
+    );
+    assert.equal((await reloaded(client, "SIGHUP")).level, "info");
+    await nats.restart();
+    await whenReady(server, 200);
+    await whenReady(client, 200);
+    await client.entry(({ msg }) => msg === "listening");
+    await assertRefused(early);
+    using conn = await dial({ hostname: "127.0.0.1", port: late });
+    await roundTrip(conn);
+    const ending = client.process.status;
+    client.process.signal("SIGTERM");
+    await client.entry(({ msg }) => msg === "draining");
+    await folder.write(
+      "client.yaml",
+      configOf([`127.0.0.1:${early}:${a.address}`]),
+    );
+    assert.equal((await reloaded(client, "SIGHUP")).level, "info");
+    await assertRefused(early);
+    await roundTrip(conn);
+    close(conn);
+    assert.equal((await ending).code, 0);
+  },
+);
 
 integrationTest(
   "who may connect, the login of front-ends and the level of the log count at once; what does not is named",

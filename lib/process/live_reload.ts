@@ -13,10 +13,10 @@ import type {
   Prepared,
   ReloadCause,
   Reloaded,
-  Reloader,
   ReloadPart,
   Reloads,
 } from "./reload.ts";
+import type { Reloader } from "./reloader.ts";
 
 const log = getLogger(["sproxy", "reload"]);
 

@@ -31,7 +31,8 @@ import { readKeys } from "./key_files.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
 import { LiveReload } from "./live_reload.ts";
-import { Reloader, Reloads } from "./reload.ts";
+import { Reloads } from "./reload.ts";
+import { Reloader } from "./reloader.ts";
 import { exitCodeOf, isStop, watchSignals } from "./signals.ts";
 import {
   serveStatus,
@@ -117,7 +118,15 @@ export async function main<R extends Role>(
     const readLogin = await loginReader(config.nats, pipes, readAuth);
     readLogin();
     const keys = readKeys(config.security, pipes);
-    const start = { role, args: Deno.args, files, pipes, config, configFile };
+    const start = {
+      role,
+      args: Deno.args,
+      files,
+      pipes,
+      config,
+      configFile,
+      notices,
+    };
     const reloader = new Reloader({ ...start, keys });
     reloader.logStart();
     const { secretFiles } = command;

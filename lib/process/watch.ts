@@ -255,7 +255,7 @@ function mayRead(path: string): boolean {
 }
 
 function folderOf(path: string): string {
-  const end = path.lastIndexOf("/");
+  const end = path.search(/[/\\][^/\\]*$/);
   return end < 0 ? "." : end === 0 ? "/" : path.slice(0, end);
 }
 

@@ -5,45 +5,31 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { parseAddress } from "../base/address.ts";
-import { systemClock } from "../base/clock.ts";
-import { isInAny, type Network } from "../base/network.ts";
 import { formatPlace, type Place } from "../base/place.ts";
-import { formatDestination } from "../base/target.ts";
-import { Throttle } from "../base/throttle.ts";
 import type { WayIn } from "../config/fronts.ts";
-import type { Reserve } from "../net/descriptors.ts";
-import { holdAddress, listen, listenHosts } from "../net/listen.ts";
-import { holdPath, listenUnix } from "../net/listen_unix.ts";
-import type { Socket, SocketListener } from "../net/socket.ts";
-import type { Session } from "../session/session.ts";
+import { holdAddress, listenHosts } from "../net/listen.ts";
+import { holdPath } from "../net/listen_unix.ts";
+import {
+  OpenWay,
+  type OpenWayOptions,
+  originOf,
+  type TakeConnection,
+} from "./open_way.ts";
 import { continuations, mayCollide } from "./way_changes.ts";
 
-/** Time between two lines about accepts that fail, or connections that may not come in, in ms. */
-const ACCEPT_ERROR_MS = 10_000;
+/**
+ * How often a port is asked for that a listener of ours has just left, a turn
+ * apart: the system has it back once the accept under way has been told.
+ */
+const REBIND_TRIES = 20;
 
 const log = getLogger(["sproxy", "client"]);
 
 /** How ways in are opened. */
-export interface WaysInOptions {
-  /** What counts and lends buffers. */
-  readonly session: Session;
-  /** Asked before each accept. */
-  readonly reserve: Reserve;
-  /** Several threads share the ports. */
-  readonly reusePort: boolean;
+export interface WaysInOptions extends OpenWayOptions {
   /** Whether this thread listens at Unix sockets, which no others share. */
   readonly unix: boolean;
-  /** Where TCP connections may come from, now; nowhere given, from everywhere. */
-  readonly allowFrom: () => readonly Network[];
 }
-
-/** Takes a connection that came by `forward`; `way` is the same object for all that came at its place. */
-export type TakeConnection = (
-  socket: Socket,
-  forward: WayIn,
-  way: object,
-) => void;
 
 /** Ways in that are to take the place of others; nothing has changed yet. */
 export interface PreparedWays {
@@ -55,66 +41,6 @@ export interface PreparedWays {
   commit(): Promise<void>;
   /** All stays as it was. */
   abandon(): Promise<void>;
-}
-
-/**
- * How often a port is asked for that a listener of ours has just left, a turn
- * apart: the system has it back once the accept under way has been told.
- */
-const REBIND_TRIES = 20;
-
-/** A place that is listened at, and what for. */
-class OpenWay {
-  /** What its connections are for; may change. */
-  forward: WayIn;
-  /** Where it listens, the port chosen. */
-  place: Place;
-  /** Undefined where another thread has it. */
-  listener: SocketListener | undefined;
-  /** Resolves when it accepts no more. */
-  accepting: Promise<void> = Promise.resolve();
-
-  constructor(forward: WayIn, place: Place, listener?: SocketListener) {
-    this.forward = forward;
-    this.place = place;
-    this.listener = listener;
-  }
-
-  serve(take: TakeConnection): void {
-    const { listener } = this;
-    if (listener === undefined) return;
-    this.accepting = (async () => {
-      for await (const socket of listener.accept()) {
-        take(socket, this.forward, this);
-      }
-    })();
-  }
-
-  async close(): Promise<void> {
-    this.listener?.[Symbol.dispose]();
-    await this.accepting;
-  }
-
-  logListening(): void {
-    const { forward, listener } = this;
-    if (listener === undefined) return;
-    const { address } = listener;
-    const { name, site } = forward;
-    log.info(
-      "listening",
-      "front" in forward
-        ? {
-          address,
-          forward: forward.front,
-          ...(site !== undefined && { site }),
-        }
-        : {
-          address,
-          target: formatDestination(forward),
-          ...(name !== undefined && { forward: name }),
-        },
-    );
-  }
 }
 
 /** All listeners of a client. */
@@ -160,7 +86,7 @@ export class WaysIn implements Disposable {
     this.#take = take;
     for (const way of this.#ways) way.serve(take);
     await this.#ended.promise;
-    await Promise.all(this.#ways.map(({ accepting }) => accepting));
+    await Promise.all(this.#ways.map((way) => way.close()));
   }
 
   /**
@@ -194,6 +120,7 @@ export class WaysIn implements Disposable {
     };
     try {
       const late: number[] = [];
+      const left = new Set<OpenWay>();
       for (const [at, forward] of forwards.entries()) {
         const kept = from[at] === undefined ? undefined : this.#ways[from[at]];
         if (kept !== undefined) {
@@ -211,7 +138,9 @@ export class WaysIn implements Disposable {
         const forward = forwards[at];
         if (forward === undefined) continue;
         for (const way of gone) {
-          if (!mayCollide(way.place, places[at] ?? forward.listen)) continue;
+          const place = places[at] ?? forward.listen;
+          if (left.has(way) || !mayCollide(way.place, place)) continue;
+          left.add(way);
           await way.close();
           undo.push(() => this.#reopen(way));
         }
@@ -232,7 +161,7 @@ export class WaysIn implements Disposable {
   /** Ends all listeners. */
   [Symbol.dispose](): void {
     this.#disposed = true;
-    for (const { listener } of this.#ways) listener?.[Symbol.dispose]();
+    for (const way of this.#ways) void way.close();
     this.#ended.resolve();
   }
 
@@ -247,7 +176,7 @@ export class WaysIn implements Disposable {
       way.forward = forwards[at] ?? way.forward;
       if (before.has(way)) continue;
       // It ended while this was made ready.
-      if (this.#disposed) way.listener?.[Symbol.dispose]();
+      if (this.#disposed) await way.close();
       else if (this.#take !== undefined) {
         way.serve(this.#take);
         way.logListening();
@@ -267,10 +196,8 @@ export class WaysIn implements Disposable {
     tries = 1,
   ): Promise<OpenWay> {
     const { unix } = this.#options;
-    if ("path" in place && !unix) return new OpenWay(forward, place);
     const way = new OpenWay(forward, place);
-    way.listener = await listenFor(way, this.#options, tries);
-    if (!("path" in place)) way.place = parseAddress(way.listener.address);
+    if (!("path" in place) || unix) await way.listen(this.#options, tries);
     return way;
   }
 
@@ -278,7 +205,7 @@ export class WaysIn implements Disposable {
   async #reopen(way: OpenWay): Promise<void> {
     if (this.#disposed) return;
     try {
-      way.listener = await listenFor(way, this.#options, REBIND_TRIES);
+      await way.listen(this.#options, REBIND_TRIES);
       if (this.#take !== undefined) way.serve(this.#take);
     } catch (why) {
       log.error("a place that was given up for another is lost", {
@@ -322,68 +249,4 @@ export async function checkListenable(
     }
   }
   return found;
-}
-
-/** Listens at the place of `way`, and logs accepts that fail; tries so often, a turn apart. */
-async function listenFor(
-  way: OpenWay,
-  { session, reserve, reusePort, allowFrom }: WaysInOptions,
-  tries: number,
-): Promise<SocketListener> {
-  const { counters, pool } = session;
-  const { place } = way;
-  const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
-  const refusals = new Throttle(ACCEPT_ERROR_MS);
-  const about = (): { readonly forward?: string } => {
-    const { forward } = way;
-    const name = "front" in forward ? forward.front : forward.name;
-    return name === undefined ? {} : { forward: name };
-  };
-  const options = {
-    clock: systemClock,
-    pool,
-    reserve,
-    origin: originOf(way.forward),
-    onAcceptError: (why: string) => {
-      counters.acceptErrors++;
-      const count = acceptErrors.note(systemClock.now());
-      if (count === undefined) return;
-      log.warn("cannot accept a connection", { ...about(), why, count });
-    },
-  };
-  if ("path" in place) return await listenUnix(place, options);
-  const hosts = await listenHosts(place);
-  for (let left = tries;;) {
-    try {
-      return listen(place, {
-        ...options,
-        hosts,
-        reusePort,
-        admits: (host) => {
-          const allowed = allowFrom();
-          return allowed.length === 0 || isInAny(allowed, host);
-        },
-        onRefused: (peer) => {
-          counters.acceptsRefused++;
-          const count = refusals.note(systemClock.now());
-          if (count === undefined) return;
-          log.warn("connections from elsewhere are closed (--allow-from)", {
-            ...about(),
-            peer,
-            count,
-          });
-        },
-      });
-    } catch (error) {
-      if (--left <= 0) throw error;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      using _timer = systemClock.after(0, resolve);
-      await promise;
-    }
-  }
-}
-
-/** The flag that asks for a forward, with the name that it has in a file. */
-function originOf({ origin, name }: WayIn): string {
-  return name === undefined ? origin : `${origin} ${name}`;
 }

@@ -7,10 +7,10 @@ import { readKeys } from "../../lib/process/key_files.ts";
 import { LiveReload } from "../../lib/process/live_reload.ts";
 import {
   type Reloaded,
-  Reloader,
   type ReloadPart,
   Reloads,
 } from "../../lib/process/reload.ts";
+import { Reloader } from "../../lib/process/reloader.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { parseRun } from "../support/option_values.ts";
@@ -41,8 +41,10 @@ class Process {
     const args = ["--config", file];
     const { config } = parseRun(role, args, systemSources(files));
     const keys = readKeys(config.security, pipes);
-    const start = { role, args, files, pipes, config, keys, configFile: file };
-    this.reloader = new Reloader(start);
+    this.reloader = new Reloader({
+      ...{ role, args, files, pipes, config, keys },
+      ...{ configFile: file, notices: [] },
+    });
     const parts = new Reloads();
     parts.join({
       prepare: (reloaded) => {
