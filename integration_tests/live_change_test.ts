@@ -5,10 +5,12 @@ import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
+import { spawn } from "./support/processes.ts";
 import { owned } from "./support/owned.ts";
 import {
   launchRole,
   type LogEntry,
+  PROJECT,
   Role,
   spawnRole,
   startServer,
@@ -695,6 +697,21 @@ integrationTest(
       { since: again },
     );
     assert.equal(options, "log.level");
+    // Deno permits the file, but not to see what happens beside it.
+    await using blind = spawn(Deno.execPath(), {
+      args: [
+        ...["run", "--no-prompt", "--allow-net", "--allow-sys", "--allow-env"],
+        `--allow-read=${folder.at("conf/a.yaml")}`,
+        new URL("server.ts", PROJECT).pathname,
+        ...["--config", folder.at("conf/a.yaml"), "--nats-url", url],
+        ...["--listen-addr", "off", "--watch-config"],
+      ],
+    });
+    assert.equal((await blind.status).code, 1);
+    assert.match(
+      blind.tail(1),
+      /Cannot watch .*\/conf: no permission to read it \(Deno gives it with --allow-read=/,
+    );
     await using without = await spawnRole("server", {
       env: { HOME: folder.path },
       args: ["--nats-url", url, "--listen-addr", "off", "--watch-config"],

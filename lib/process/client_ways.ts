@@ -94,7 +94,11 @@ export class ClientWays implements ReloadPart {
     }
   }
 
-  /** @throws {RunError} when a new place cannot be listened at. */
+  /**
+   * Listens at new places, or sees while none listens that they can be had.
+   *
+   * @throws {RunError} when one cannot be.
+   */
   async prepare({ config, ...reloaded }: Reloaded): Promise<Prepared> {
     const done = await this.#turn();
     try {

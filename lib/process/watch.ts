@@ -129,8 +129,16 @@ class Watch implements ConfigWatch {
 
   /** Watches the folders as they are now; returns what cannot be watched, and why. */
   #watch(): string | undefined {
+    const wanted = watchableOf(this.#options.files());
+    const closed = wanted.filter((path) => !mayRead(path));
+    if (closed.length > 0) {
+      const flag = `--allow-read=${closed.join(",")}`;
+      return `${
+        closed.join(", ")
+      }: no permission to read it (Deno gives it with ${flag})`;
+    }
     const folders = new Map<string, FolderId>();
-    for (const path of watchableOf(this.#options.files())) {
+    for (const path of wanted) {
       const id = idOf(path);
       if (id !== undefined) folders.set(path, id);
     }
@@ -146,13 +154,7 @@ class Watch implements ConfigWatch {
       this.#watcher = watchFs(paths, { recursive: false });
     } catch (error) {
       this.#folders = new Map();
-      const missing = paths.filter((path) => !mayRead(path));
-      const why = missing.length === 0
-        ? messageOf(error)
-        : `no permission to read it (Deno gives it with --allow-read=${
-          missing.join(",")
-        })`;
-      return `${(missing.length === 0 ? paths : missing).join(", ")}: ${why}`;
+      return `${paths.join(", ")}: ${messageOf(error)}`;
     }
     void this.#hear(this.#watcher);
     return undefined;

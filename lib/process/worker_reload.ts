@@ -61,7 +61,11 @@ export class WorkerReload implements ReloadPart {
     return { [Symbol.dispose]: () => void this.#waiting?.delete(start) };
   }
 
-  /** @throws {RunError | UsageError} what keeps a worker from it. */
+  /**
+   * Has all workers make ready.
+   *
+   * @throws {RunError | UsageError} what keeps one from it.
+   */
   async prepare(reloaded: Reloaded): Promise<Prepared> {
     this.#waiting = new Set();
     const asked: ReloadingWorker[] = [];
