@@ -68,13 +68,16 @@ for (const name of ROLES) {
   }
 }
 
-/** What a role says at a SIGHUP: one line, of which no second comes before another signal's. */
+/** What a role says of the files for its login at a SIGHUP. */
+const LOGIN = /^SIGHUP: (?:the )?files for the login/;
+
+/** It: one line, of which no second comes before another signal's. */
 async function hangUp(role: Role): Promise<{ level: string; text: string }> {
   const since = role.process.mark();
   role.process.signal("SIGHUP");
   const { msg, level, why } = await soon(
     "it says what it does",
-    role.entry(({ msg }) => msg.startsWith("SIGHUP"), { since }),
+    role.entry(({ msg }) => LOGIN.test(msg), { since }),
   );
   return { level, text: `${msg} ${why ?? ""}` };
 }
@@ -137,7 +140,7 @@ for (const name of ROLES) {
         assert.deepEqual(await hangUp(role), good);
         // Once for each signal, however many workers there are.
         const said = role.entries(mark)
-          .filter(({ msg }) => msg.startsWith("SIGHUP"));
+          .filter(({ msg }) => LOGIN.test(msg));
         assert.equal(said.length, 5, JSON.stringify(said));
         await roundTrip(conn);
       },

@@ -12,7 +12,7 @@ import {
   type Reason,
   subscribeDenied,
 } from "../base/errors.ts";
-import { type Destination, formatDestination } from "../base/target.ts";
+import { formatDestination } from "../base/target.ts";
 import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import type { Claim } from "./claim.ts";
@@ -30,7 +30,7 @@ import {
   type SessionOptions,
   type TunnelSpec,
 } from "../session/session.ts";
-import { closeSocket, type SocketListener } from "../net/socket.ts";
+import { closeSocket } from "../net/socket.ts";
 import { PEER_NUMBER } from "../wire/frame.ts";
 import {
   type ConnectionId,
@@ -58,7 +58,7 @@ export interface IngressOptions
   readonly claim?: Claim | undefined;
 }
 
-/** The listening side of the tunnels of one process. */
+/** The side of the tunnels of one process where local connections come in. */
 export class Ingress implements Disposable {
   /** The tunnels. */
   readonly session: Session;
@@ -138,19 +138,6 @@ export class Ingress implements Disposable {
   get #deafness(): Reason | undefined {
     const subject = this.missing(this.#bus.refusedSubjects);
     return subject === undefined ? undefined : subscribeDenied(subject);
-  }
-
-  /** Accepts connections, which all go to `way.target`, until the listener is disposed. */
-  async serve(
-    listener: SocketListener,
-    { target, site, name: forward }: Destination & {
-      readonly name?: string | undefined;
-    },
-  ): Promise<void> {
-    for await (const socket of listener.accept()) {
-      const { endpoints } = socket;
-      this.open({ socket, target, site, forward, endpoints });
-    }
   }
 
   /** Seals opens with this from now on; where nothing was sealed nothing will be. */
@@ -320,11 +307,12 @@ export class Ingress implements Disposable {
 
 /** A local connection as its tunnel has it. */
 function begin(
-  { socket, target, site, forward, accept }: Caller,
-): Pick<TunnelSpec, "socket" | "target" | "forward"> {
+  { socket, target, site, forward, way, accept }: Caller,
+): Pick<TunnelSpec, "socket" | "target" | "forward" | "way"> {
   return {
     socket: accept?.() ?? socket,
     target: formatDestination({ target, site }),
     forward,
+    way,
   };
 }

@@ -22,12 +22,7 @@ import {
 } from "../front/parser.ts";
 import { SocksParser } from "../front/socks.ts";
 import { ResumedSocket } from "../net/resumed_socket.ts";
-import {
-  directOf,
-  type DirectSocket,
-  type Socket,
-  type SocketListener,
-} from "../net/socket.ts";
+import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { Ingress } from "./client.ts";
 import { STRANGER_MS, type Strangers } from "./strangers.ts";
 
@@ -51,10 +46,14 @@ export interface FrontsOptions {
   readonly ingress: Pick<Ingress, "open">;
   /** Where the time comes from. */
   readonly clock: Clock;
-  /** Who may use them; undefined for everybody. */
-  readonly login?: FrontLogin | undefined;
   /** Where connections are counted whose request is not whole. */
   readonly strangers: Strangers;
+}
+
+/** What of front-ends may change while they serve. */
+export interface FrontRules {
+  /** Who may use them; undefined for everybody. */
+  readonly login?: FrontLogin | undefined;
 }
 
 /** One front-end. */
@@ -63,26 +62,33 @@ export interface FrontWay {
   readonly front: FrontKind;
   /** Where all of its connections go; undefined for no site. */
   readonly site?: string | undefined;
+  /** The way in itself, to find its tunnels by. */
+  readonly way?: object | undefined;
 }
 
 /** All front-ends of one process. */
 export class Fronts {
   readonly #options: FrontsOptions;
   readonly #strangers: Strangers;
+  #login: FrontLogin | undefined;
   readonly #refusals = new Map<FrontKind, Throttle>();
   readonly #log = getLogger(["sproxy", "client"]);
 
   /** None listens yet. */
-  constructor(options: FrontsOptions) {
+  constructor(options: FrontsOptions & FrontRules) {
     this.#options = options;
     this.#strangers = options.strangers;
+    this.follow(options);
   }
 
-  /** Accepts connections, on which `way.front` is spoken, until the listener is disposed. */
-  async serve(listener: SocketListener, way: FrontWay): Promise<void> {
-    for await (const socket of listener.accept()) {
-      void this.#hear(socket, way);
-    }
+  /** From now on these rules count; whoever has begun to speak is judged as before. */
+  follow({ login }: FrontRules): void {
+    this.#login = login;
+  }
+
+  /** Hears on a connection, which came by `way`, where it is to go, and sees to it. */
+  take(socket: Socket, way: FrontWay): void {
+    void this.#hear(socket, way);
   }
 
   /** Hears what an application wants, and sees to it. It never throws. */
@@ -96,7 +102,7 @@ export class Fronts {
         STRANGER_MS,
         () => stranger.close(`no whole request within ${STRANGER_MS} ms`),
       );
-      const parser = new PARSERS[kind](this.#options.login);
+      const parser = new PARSERS[kind](this.#login);
       let step: FrontStep | undefined;
       while (step === undefined || step.type === "more") {
         connection.readLimit = MAX_HEAD_BYTES;
@@ -149,6 +155,7 @@ export class Fronts {
       site: way.site,
       forward: way.front,
       endpoints: socket.endpoints,
+      way: way.way,
       accept: () =>
         new ResumedSocket(connection, {
           remote: socket.remote,

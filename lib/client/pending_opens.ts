@@ -94,6 +94,8 @@ export interface Caller extends Destination {
   readonly endpoints?: Endpoints | undefined;
   /** What the way in is called in the log, if it has a name. */
   readonly forward?: string | undefined;
+  /** The way in itself, to find its tunnels by. */
+  readonly way?: object | undefined;
   /**
    * Its tunnel is open: gives the connection as the tunnel is to have it, such
    * as without what was said on it before; default as it is.

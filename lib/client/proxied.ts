@@ -1,7 +1,6 @@
 /**
- * Listeners behind proxies that say in a PROXY protocol header whose
- * connections they bring: each connection is taken once its header is whole,
- * and one without is closed.
+ * Connections of proxies that say in a PROXY protocol header whose they are:
+ * each is taken once its header is whole, and one without is closed.
  *
  * @module
  */
@@ -11,13 +10,7 @@ import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { Throttle } from "../base/throttle.ts";
 import { ResumedSocket } from "../net/resumed_socket.ts";
-import {
-  closeSocket,
-  directOf,
-  type DirectSocket,
-  type Socket,
-  type SocketListener,
-} from "../net/socket.ts";
+import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import { MAX_PROXY_HEADER_BYTES, ProxyParser } from "../wire/proxy_parser.ts";
 import type { ProxyStep } from "../wire/proxy_parser.ts";
 import { type Stranger, STRANGER_MS, type Strangers } from "./strangers.ts";
@@ -36,91 +29,43 @@ export interface ProxyHeadersOptions {
   readonly clock: Clock;
 }
 
-/** A listener of which nothing is believed. */
-interface Way {
+/** Where a connection came in. */
+export interface ProxiedWay {
   /** What the log calls it. */
   readonly forward: string | undefined;
-  readonly refusals: Throttle;
+  /** The way in itself: lines about each are told apart. */
+  readonly way: object;
+  /** Has the connection, which then begins after its header and has the addresses of that. */
+  readonly take: (socket: Socket) => void;
 }
 
-/** The headers of all such listeners of a process. */
+/** The headers of all such connections of a process. */
 export class ProxyHeaders {
   readonly #options: ProxyHeadersOptions;
   readonly #log = getLogger(["sproxy", "client"]);
+  readonly #refusals = new WeakMap<object, Throttle>();
 
-  /** None listens yet. */
+  /** There is none yet. */
   constructor(options: ProxyHeadersOptions) {
     this.#options = options;
   }
 
   /**
-   * `listener`, which the log calls `forward`, with connections that begin after
-   * their headers and have the addresses of these.
+   * Hears whose connection `socket` is. Resolves once it has a place among those
+   * whose header is not whole: until then no other is to be accepted. It never
+   * throws.
    */
-  behind(
-    listener: SocketListener,
-    forward: string | undefined,
-  ): SocketListener {
-    const way = { forward, refusals: new Throttle(REFUSED_MS) };
-    return {
-      address: listener.address,
-      accept: () => this.#accept(listener, way),
-      [Symbol.dispose]: () => listener[Symbol.dispose](),
-    };
-  }
-
-  async *#accept(listener: SocketListener, way: Way): AsyncGenerator<Socket> {
-    // Those whose headers are whole: whoever takes them is never long about it.
-    const heard: Socket[] = [];
-    let open = true;
-    let changed = Promise.withResolvers<void>();
-    const take = (socket: Socket): void => {
-      if (open) heard.push(socket);
-      else closeSocket(socket);
-      changed.resolve();
-    };
-    const accepting = (async () => {
-      try {
-        for await (const socket of listener.accept()) {
-          const stranger = await this.#options.strangers.welcome(
-            directOf(socket),
-          );
-          if (stranger !== undefined) {
-            void this.#hear({ socket, stranger, way, take });
-          }
-        }
-      } finally {
-        open = false;
-        changed.resolve();
-      }
-    })();
-    // Told below.
-    accepting.catch(() => {});
-    try {
-      for (;;) {
-        const socket = heard.shift();
-        if (socket !== undefined) yield socket;
-        else if (!open) break;
-        else {
-          await changed.promise;
-          changed = Promise.withResolvers<void>();
-        }
-      }
-    } finally {
-      open = false;
-      heard.forEach(closeSocket);
-    }
-    await accepting;
+  async receive(socket: Socket, to: ProxiedWay): Promise<void> {
+    const { strangers } = this.#options;
+    const stranger = await strangers.welcome(directOf(socket));
+    if (stranger !== undefined) void this.#hear(socket, stranger, to);
   }
 
   /** Reads the header of a connection, and hands it on or closes it. It never throws. */
   async #hear(
-    { socket, stranger, way, take }: {
-      readonly socket: Socket;
-      readonly stranger: Stranger;
-      readonly way: Way;
-      readonly take: (socket: Socket) => void;
-    },
+    socket: Socket,
+    stranger: Stranger,
+    to: ProxiedWay,
   ): Promise<void> {
     const { clock, strangers } = this.#options;
     const { connection } = stranger;
@@ -139,7 +84,7 @@ export class ProxyHeaders {
         if (stranger.closed !== undefined) break;
         if (done) {
           connection.close();
-          if (begun) this.#refuse(socket, way, "it ends within its header");
+          if (begun) this.#refuse(socket, to, "it ends within its header");
           else this.#log.debug("a connection ended before its header", {});
           return;
         }
@@ -150,17 +95,17 @@ export class ProxyHeaders {
       // One that was closed meanwhile, as all are at the end, is nobody's any more.
       if (!known && stranger.closed === undefined) return;
       if (known && step.type === "header") {
-        take(this.#resume(socket, connection, step));
+        to.take(this.#resume(socket, connection, step));
       } else {
         connection.close();
         const why = step.type === "wrong" ? step.why : stranger.closed;
-        if (why !== undefined) this.#refuse(socket, way, why);
+        if (why !== undefined) this.#refuse(socket, to, why);
       }
     } catch (error) {
       connection.close();
       // A sender of headers says them at once: who is silent for long is none.
       if (stranger.closed !== undefined) {
-        this.#refuse(socket, way, stranger.closed);
+        this.#refuse(socket, to, stranger.closed);
       } else {
         const why = messageOf(error);
         this.#log.debug("a connection ended before its header", { why });
@@ -192,8 +137,12 @@ export class ProxyHeaders {
     });
   }
 
-  #refuse({ remote }: Socket, way: Way, why: string): void {
-    const { forward, refusals } = way;
+  #refuse({ remote }: Socket, { forward, way }: ProxiedWay, why: string): void {
+    let refusals = this.#refusals.get(way);
+    if (refusals === undefined) {
+      refusals = new Throttle(REFUSED_MS);
+      this.#refusals.set(way, refusals);
+    }
     const count = refusals.note(this.#options.clock.now());
     if (count === undefined) return;
     this.#log.warn(

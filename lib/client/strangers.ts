@@ -49,7 +49,7 @@ export class Stranger {
 /** All of one process. */
 export class Strangers implements Disposable {
   readonly #clock: Pick<Clock, "now" | "after">;
-  readonly #max: number;
+  #max = MAX_STRANGERS;
   /** Told when there may be a place. */
   readonly #waiting = new Set<() => void>();
   /** The oldest first. */
@@ -59,9 +59,14 @@ export class Strangers implements Disposable {
   /** Nobody yet, and at most so many; {@linkcode MAX_STRANGERS} where nobody says. */
   constructor(
     clock: Pick<Clock, "now" | "after">,
-    max: number = MAX_STRANGERS,
+    max?: number,
   ) {
     this.#clock = clock;
+    this.limitTo(max);
+  }
+
+  /** From now on there may be so many; with fewer than there are, none of them is closed for that. */
+  limitTo(max: number = MAX_STRANGERS): void {
     this.#max = max;
   }
 

@@ -107,6 +107,8 @@ export interface CommonConfig {
   readonly tunnel: Section<"tunnel">;
   /** Whether tunnels are sealed, and what with. */
   readonly security: Section<"security">;
+  /** Whether a change of the config file counts by itself. */
+  readonly watchConfig: boolean;
   /** Threads that share the work; `auto` for one each core. */
   readonly workers: number | "auto";
 }
@@ -217,6 +219,7 @@ export function buildConfig<R extends Role>(
       ...(inputs.oneShot?.kind === "stdio" && { max: 1 }),
     },
     security: section(values, "security"),
+    watchConfig: values.watch_config,
     workers: values.workers,
     ...(role === "server"
       ? {

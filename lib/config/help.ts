@@ -18,7 +18,7 @@ const WIDTH = 80;
 /** Column in which the explanations start. */
 const INDENT = 30;
 
-/** The sections of the help: their headings by the first part of the keys. */
+/** The sections of the help: their headings by the first part of the keys, of several with bars between. */
 const SECTIONS = [
   ["server", "Server"],
   ["client", "Client"],
@@ -26,7 +26,7 @@ const SECTIONS = [
   ["tunnel", "Tunnels"],
   ["security", "Sealed tunnels"],
   ["log", "Log"],
-  ["workers", "Process"],
+  ["watch_config|workers", "Process"],
 ] as const;
 
 /** What each program is for, and how it is used; PROGRAM stands for how it is called. */
@@ -85,7 +85,8 @@ export function renderHelp(
         .map((flag) => renderRow(usageOf(flag), flag.help)),
       ...options
         .filter(({ key, daily }) =>
-          key.split(".")[0] === prefix && (all || daily === true)
+          prefix.split("|").includes(key.split(".")[0] ?? "") &&
+          (all || daily === true)
         )
         .map((option) => renderRow(optionUsage(option), helpOf(option, all))),
     ];

@@ -32,6 +32,7 @@ export const FLAG_ONLY: readonly OptionKey[] = [
   "client.remote_addr",
   "client.status_addr",
   "log.level",
+  "watch_config",
   "workers",
 ];
 
@@ -63,9 +64,11 @@ export function* flagsAgainst(
   oneShot: OneShot,
   flags: Iterable<readonly [key: OptionKey, flag: string]>,
 ): Generator<string> {
-  if (oneShot.kind !== "stdio") return;
   for (const [key, flag] of flags) {
-    if (!NOT_STDIO.includes(key)) continue;
+    if (key === "watch_config") {
+      yield `--${oneShot.kind} reads its configuration once: leave out --${flag}`;
+    }
+    if (oneShot.kind !== "stdio" || !NOT_STDIO.includes(key)) continue;
     yield `--stdio is one connection and listens nowhere: leave out --${flag}`;
   }
 }

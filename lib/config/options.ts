@@ -482,6 +482,13 @@ export const OPTIONS = {
     default: "text",
     help: "Text for people or JSON lines for programs",
   },
+  "watch_config": {
+    flag: "watch-config",
+    type: types.boolean,
+    default: "false",
+    help:
+      "Whether the config file and the files of keys and logins that it names are watched, and a change counts as SIGHUP does",
+  },
   "workers": {
     flag: "workers",
     type: types.workers,

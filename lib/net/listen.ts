@@ -157,17 +157,19 @@ export async function listenHosts(
 /**
  * Holds an address alone until it is disposed, to see whether it can be
  * listened on: a shared port would otherwise be shared with a stranger. Its
- * `hosts` are the IP addresses that it stands for.
+ * `hosts` are the IP addresses that it stands for, its `port` is one that was
+ * free where any was asked for.
  *
  * @throws {RunError} when it cannot, naming the `origin`.
  */
 export function holdAddress(
   address: Address,
   { origin, ...where }: WhereToListen & { readonly origin: string },
-): Disposable & { readonly hosts: readonly string[] } {
+): Disposable & { readonly hosts: readonly string[]; readonly port: number } {
   const listeners = bind(address, { ...forTunnels(origin), ...where });
   return {
     hosts: listeners.map(({ addr }) => addr.hostname),
+    port: listeners[0].addr.port,
     [Symbol.dispose](): void {
       for (const listener of listeners) listener.close();
     },

@@ -5,7 +5,12 @@
  * @module
  */
 import { MAX_STRANGERS } from "../client/strangers.ts";
-import { countDescriptors, type DescriptorSource } from "../net/descriptors.ts";
+import { RunError } from "../base/errors.ts";
+import {
+  countDescriptors,
+  type DescriptorCount,
+  type DescriptorSource,
+} from "../net/descriptors.ts";
 
 /**
  * Held for each connection to NATS, for when it dials again: a file of
@@ -26,6 +31,9 @@ const PER_THREAD = 6;
 /** What the runtime opens after the start, at most: its caches of code, a module that is loaded late. */
 const RUNTIME = 8;
 
+/** What the runtime opens to watch files: measured three, and the folder that is read. */
+const WATCH = 4;
+
 /** Status connections at once: enough for the probes and scrapers of a busy cluster. */
 const STATUS_CONNECTIONS = 32;
 
@@ -45,6 +53,8 @@ export interface Consumers {
   readonly strangers?: boolean;
   /** Whether the status is served. */
   readonly status: boolean;
+  /** Whether files are watched. */
+  readonly watch?: boolean;
   /** Most tunnels that are wanted. */
   readonly maxTunnels: number;
 }
@@ -63,6 +73,12 @@ export interface DescriptorPlan {
     readonly text: string;
     readonly about: Readonly<Record<string, number>>;
   };
+  /**
+   * The same for other consumers later on, of what was there at first.
+   *
+   * @throws {RunError} when they leave too few for a tunnel, and more than these did.
+   */
+  again(consumers: Consumers): DescriptorPlan;
 }
 
 /** Finds out what the descriptors of a process allow; nothing else may need one meanwhile. */
@@ -70,28 +86,54 @@ export function planDescriptors(
   consumers: Consumers,
   source: DescriptorSource | undefined,
 ): DescriptorPlan {
+  if (source === undefined) return planFor(consumers, undefined);
+  const { maxTunnels } = consumers;
+  return planFor(
+    consumers,
+    countDescriptors(
+      source,
+      maxTunnels + mostStrangers(consumers) +
+        vitalDescriptors(consumers, STATUS_CONNECTIONS),
+    ),
+  );
+}
+
+/** What so many descriptors allow; undefined where that is not known. */
+function planFor(
+  consumers: Consumers,
+  count: DescriptorCount | undefined,
+): DescriptorPlan {
   const { workers, maxTunnels } = consumers;
-  const mostStrangers = consumers.strangers ? workers * MAX_STRANGERS : 0;
-  if (source === undefined) {
+  const again = (later: Consumers): DescriptorPlan => {
+    const plan = planFor(later, count);
+    const { listeners } = later;
+    if (plan.notice.level === "info" || listeners <= consumers.listeners) {
+      return plan;
+    }
+    throw new RunError(
+      `${listeners} places to listen at leave too few open files for NATS and the tunnels (raise ulimit -n)`,
+    );
+  };
+  if (count === undefined) {
     const text =
       "the limit on open files is not known (with --allow-read=/dev/null it is, save on Windows): a lack of them shows only when it is there";
     return {
       tunnels: undefined,
       statusConnections: STATUS_CONNECTIONS,
-      strangers: mostStrangers,
+      strangers: mostStrangers(consumers),
       notice: { level: "info", text, about: {} },
+      again,
     };
   }
-  const { free, limit } = countDescriptors(
-    source,
-    maxTunnels + mostStrangers +
-      vitalDescriptors(consumers, STATUS_CONNECTIONS),
-  );
+  const { free, limit } = count;
   const shareOf = (
     { part, least }: { readonly part: number; readonly least: number },
   ): number => Math.max(least, Math.floor(free * part));
   const statusConnections = Math.min(STATUS_CONNECTIONS, shareOf(STATUS_SHARE));
-  const strangers = Math.min(mostStrangers, shareOf(STRANGERS_SHARE));
+  // More than the count went to are left to be found out.
+  const strangers = limit === undefined
+    ? mostStrangers(consumers)
+    : Math.min(mostStrangers(consumers), shareOf(STRANGERS_SHARE));
   const left = free - strangers -
     vitalDescriptors(consumers, statusConnections);
   // Each worker may have one: with too few for that, it is tried.
@@ -100,7 +142,7 @@ export function planDescriptors(
     ...(limit !== undefined && { files: limit }),
     tunnels: Math.min(tunnels, maxTunnels),
   };
-  const notice = left < workers
+  const notice = left < workers && limit !== undefined
     ? {
       level: "warn",
       text:
@@ -109,7 +151,7 @@ export function planDescriptors(
     } as const
     : {
       level: "info",
-      text: left < maxTunnels
+      text: left < maxTunnels && limit !== undefined
         ? "the limit on open files allows fewer tunnels than --max-tunnels (raise ulimit -n for more)"
         : "open files are enough for all tunnels",
       about,
@@ -119,16 +161,22 @@ export function planDescriptors(
     statusConnections,
     strangers,
     notice,
+    again,
   };
+}
+
+/** Most connections that have not said it whole, where open files are no matter. */
+function mostStrangers({ workers, strangers = false }: Consumers): number {
+  return strangers ? workers * MAX_STRANGERS : 0;
 }
 
 /** What is not for tunnels. */
 function vitalDescriptors(
-  { workers, listeners, status }: Consumers,
+  { workers, listeners, status, watch = false }: Consumers,
   statusConnections: number,
 ): number {
   const each = PER_LINK + listeners * PER_LISTENER +
     (workers > 1 ? PER_THREAD : 0);
-  return RUNTIME + workers * each +
+  return RUNTIME + workers * each + (watch ? WATCH : 0) +
     (status ? PER_LISTENER + statusConnections : 0);
 }

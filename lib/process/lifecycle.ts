@@ -22,7 +22,7 @@ import { LINK_RESERVE } from "./descriptors.ts";
 import type { KeyTexts } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
 import { collectMetrics, type Counted } from "./metrics.ts";
-import type { Reloaded } from "./reload.ts";
+import type { Reloads } from "./reload.ts";
 import { isStop, type StopSignals } from "./signals.ts";
 import type { Status } from "./status.ts";
 
@@ -34,18 +34,28 @@ export interface RoleHost {
   readonly maxStrangers?: number | undefined;
   /** How it is told to end. */
   readonly stop: StopSignals;
+  /** Which of several threads it is; undefined for the only one. */
+  readonly worker?: WorkerPlace | undefined;
   /** What was read of pipes, which nobody can read again. */
   readonly pipes: Pipes;
   /** Reads anew how to log in to NATS. */
   readonly readAuth: ReadAuth;
   /** What tunnels are sealed with; undefined where they are not. */
   readonly keys: KeyTexts | undefined;
-  /** Calls `apply` when keys and clients were read anew; at once if they have been. */
-  onReload(apply: (reloaded: Reloaded) => void): void;
+  /** What takes over what is read anew; the role joins before it waits for anything. */
+  readonly reloads: Pick<Reloads, "join" | "latest">;
   /** Shows the status that `read` gives from now on. */
   showStatus(read: () => Status): void;
   /** It works; a client accepts connections at these places, in the order of its forwards. */
   onStarted(places?: readonly Place[]): void;
+}
+
+/** One of several threads that run a role. */
+export interface WorkerPlace {
+  /** Its number, from 1. */
+  readonly index: number;
+  /** Where a client's forwards listen, in their order, which all threads share; undefined where it is to choose. */
+  readonly places: readonly Place[] | undefined;
 }
 
 /** How long the last frames may take to reach NATS at the end, in ms. */

@@ -62,6 +62,9 @@ let writer = new LineWriter({
   droppedLine: (count) => `error: ${count} lines dropped\n`,
 });
 
+/** Writes a record as a line. */
+let write: (record: LogRecord) => void = () => {};
+
 /** Starts logging as `options` say. */
 export function configureLog(options: LogOptions): void {
   const format = options.format === "json"
@@ -71,12 +74,18 @@ export function configureLog(options: LogOptions): void {
     droppedLine: (count) => `${format(droppedRecord(count))}\n`,
   });
   const { push = (line: string): void => lines.push(line) } = options;
+  write = (record) => push(`${format(record)}\n`);
+  setLogLevel(options.level);
+}
+
+/** From now on this is the least level that is logged; all else stays. */
+export function setLogLevel(level: LogConfig["level"]): void {
   configureSync({
-    sinks: { stderr: (record) => push(`${format(record)}\n`) },
+    sinks: { stderr: (record) => write(record) },
     loggers: [
       {
         category: LOG_CATEGORY,
-        lowestLevel: options.level === "warn" ? "warning" : options.level,
+        lowestLevel: level === "warn" ? "warning" : level,
         sinks: ["stderr"],
       },
       // The library's word about itself: only when a sink fails.

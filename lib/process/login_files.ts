@@ -77,14 +77,17 @@ export async function loginReader(
 export function checkLogin(
   { auth, tls }: NatsConfig,
   read: ReadLogin,
-  secretFiles: readonly string[] = [],
+  { cause = "SIGHUP", secretFiles = [] }: {
+    readonly cause?: string;
+    readonly secretFiles?: readonly string[];
+  } = {},
 ): void {
   const log = getLogger(["sproxy", "nats"]);
   try {
     read();
   } catch (why) {
     log.error(
-      "SIGHUP: files for the login cannot be used; tunnels go on, but the next connect to NATS will fail",
+      `${cause}: files for the login cannot be used; tunnels go on, but the next connect to NATS will fail`,
       { why },
     );
     return;
@@ -92,10 +95,10 @@ export function checkLogin(
   const paths = [loginFile(auth), tls.ca, tls.cert, tls.key, ...secretFiles];
   const files = paths.filter((path) => path !== undefined);
   if (files.length === 0) {
-    log.info("SIGHUP: there are no files for the login to read");
+    log.info(`${cause}: there are no files for the login to read`);
   } else {
     log.info(
-      "SIGHUP: the files for the login can be used, and are from the next connect to NATS on",
+      `${cause}: the files for the login can be used, and are from the next connect to NATS on`,
       { files: files.join(", ") },
     );
   }

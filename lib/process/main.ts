@@ -8,14 +8,21 @@ import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
 import { parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
+import type { WayIn } from "../config/fronts.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import { closeLog, configureLog, printError, stackOf } from "./log.ts";
+import {
+  closeLog,
+  configureLog,
+  printError,
+  setLogLevel,
+  stackOf,
+} from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
 import { authReader } from "./auth_reader.ts";
 import { checkFiles } from "./check.ts";
 import { DebuggerGuard } from "./debugger.ts";
-import { planDescriptors } from "./descriptors.ts";
+import { type Consumers, planDescriptors } from "./descriptors.ts";
 import { exposures, modeOf } from "./exposures.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { runKeyCommand } from "./key_command.ts";
@@ -23,7 +30,9 @@ import { Execution } from "./run_exec.ts";
 import { readKeys } from "./key_files.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import { processMetrics } from "./metrics.ts";
-import { Reloader, Reloads } from "./reload.ts";
+import { LiveReload } from "./live_reload.ts";
+import { Reloads } from "./reload.ts";
+import { Reloader } from "./reloader.ts";
 import { exitCodeOf, isStop, watchSignals } from "./signals.ts";
 import {
   serveStatus,
@@ -33,6 +42,7 @@ import {
 } from "./status.ts";
 import { systemDescriptors } from "../net/descriptors.ts";
 import { listenHosts } from "../net/listen.ts";
+import { filesOf, watchConfig } from "./watch.ts";
 import type { RunRole } from "./worker.ts";
 import { checkListenable } from "./ways_in.ts";
 import { runWorkers } from "./workers.ts";
@@ -108,28 +118,33 @@ export async function main<R extends Role>(
     const readLogin = await loginReader(config.nats, pipes, readAuth);
     readLogin();
     const keys = readKeys(config.security, pipes);
-    const start = { role, args: Deno.args, files, pipes, config, keys };
-    const reloader = new Reloader(start);
-    reloader.logStart();
-    const reloads = new Reloads();
-    onHangup = () => {
-      checkLogin(config.nats, readLogin, command.secretFiles);
-      const reloaded = reloader.read();
-      if (reloaded !== undefined) reloads.deliver(reloaded);
+    const start = {
+      role,
+      args: Deno.args,
+      files,
+      pipes,
+      config,
+      configFile,
+      notices,
     };
+    const reloader = new Reloader({ ...start, keys });
+    reloader.logStart();
+    const { secretFiles } = command;
     const count = config.workers === "auto"
       ? navigator.hardwareConcurrency
       : config.workers;
     const statusAt = statusAddress(config);
     const waysIn = config.role === "client" ? config.client.forwards : [];
-    // Before anything else takes some.
-    const descriptors = planDescriptors({
+    const consumers = (waysIn: readonly WayIn[]): Consumers => ({
       workers: count,
       listeners: waysIn.length,
       strangers: waysIn.some((way) => "front" in way || way.acceptProxy),
       status: statusAt.address !== undefined,
+      watch: config.watchConfig,
       maxTunnels: config.tunnel.max,
-    }, systemDescriptors());
+    });
+    // Before anything else takes some.
+    const descriptors = planDescriptors(consumers(waysIn), systemDescriptors());
     const { level, text, about } = descriptors.notice;
     log[level](text, about);
     let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
@@ -141,6 +156,40 @@ export async function main<R extends Role>(
         return { ...status, metrics: [...status.metrics, ...processMetrics()] };
       },
     });
+    const reloads = new Reloads();
+    const told = new Set<string>();
+    const tellExposures = (
+      config: ConfigByRole[Role],
+      listensAt: readonly (readonly string[])[],
+    ): void => {
+      const surroundings = { listensAt, secretFiles, modeOf };
+      for (const text of exposures(config, surroundings)) {
+        if (!told.has(text)) log.warn(text);
+        told.add(text);
+      }
+    };
+    let onTaken = (): void => {};
+    using reloading = new LiveReload({
+      reloader,
+      parts: reloads,
+      onBegin: (cause) =>
+        checkLogin(config.nats, readLogin, { cause, secretFiles }),
+      fit: (config) => {
+        if (config.role !== "client") return {};
+        const { forwards } = config.client;
+        const { tunnels, strangers } = descriptors.again(consumers(forwards));
+        return { tunnelsByDescriptors: tunnels, maxStrangers: strangers };
+      },
+      onTaken: async (config) => {
+        setLogLevel(config.log.level);
+        onTaken();
+        tellExposures(
+          config,
+          config.role === "client" ? await hostsOf(config.client.forwards) : [],
+        );
+      },
+    });
+    onHangup = () => void reloading.request("SIGHUP");
     const host: RoleHost = {
       tunnelsByDescriptors: descriptors.tunnels,
       maxStrangers: descriptors.strangers,
@@ -148,22 +197,29 @@ export async function main<R extends Role>(
       pipes,
       readAuth,
       keys,
-      onReload: reloads.onReload,
+      reloads,
       showStatus: (shown) => read = shown,
       onStarted: () => {},
     };
     // Before anything is waited for: a port that is taken is told at once.
     const listensAt = await checkListenable(waysIn);
-    const surroundings = {
-      listensAt,
-      secretFiles: command.secretFiles,
-      modeOf,
+    tellExposures(config, listensAt.map(({ hosts }) => hosts));
+    using watch = config.watchConfig
+      ? watchConfig({
+        files: () => filesOf(reloader.config, reloader.file),
+        onChange: () => void reloading.request("watch"),
+      })
+      : undefined;
+    onTaken = () => watch?.refresh();
+    const work = (host: RoleHost): Promise<void> => {
+      const working = count === 1 ? run(config, host) : runWorkers({
+        ...{ role, count, args: Deno.args, files, host },
+        forwards: waysIn,
+      });
+      // Up to its first wait, which has had all its parts join.
+      reloading.start();
+      return working;
     };
-    for (const text of exposures(config, surroundings)) log.warn(text);
-    const work = (host: RoleHost): Promise<void> =>
-      count === 1
-        ? run(config, host)
-        : runWorkers({ role, count, args: Deno.args, files, host });
     try {
       if (execution === undefined) await work(host);
       else {
@@ -181,6 +237,17 @@ export async function main<R extends Role>(
   } finally {
     await closeLog();
   }
+}
+
+/** The IP addresses, or names of this machine, that each of `forwards` stands for. */
+async function hostsOf(
+  forwards: readonly WayIn[],
+): Promise<readonly (readonly string[])[]> {
+  return await Promise.all(forwards.map(async ({ listen }) => {
+    if ("path" in listen) return [];
+    if (listen.host === "") return ["0.0.0.0"];
+    return await listenHosts(listen) ?? [listen.host];
+  }));
 }
 
 /** Where the status is to be served, and the flag that says so. */

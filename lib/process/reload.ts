@@ -1,203 +1,109 @@
 /**
- * What SIGHUP reads anew beside the files for the login: keys, and the clients
- * that a server knows. All of it counts at once, or, if one thing is wrong,
- * nothing does.
+ * What a reload is to the parts of a process: keys and clients, a client's
+ * forwards, and whatever else may change while it runs. All of it counts at
+ * once, or, if one thing is wrong, nothing does.
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
-import { UsageError } from "../base/errors.ts";
-import { parseCommandLine } from "../config/cli.ts";
-import type { ClientEntry } from "../config/clients.ts";
+import type { Place } from "../base/place.ts";
 import type { ConfigByRole } from "../config/config.ts";
-import {
-  pipesAmong,
-  type ReadFiles,
-  systemSources,
-} from "../config/sources.ts";
-import { formatPublicKey } from "../seal/keys.ts";
+import type { ReadFiles } from "../config/sources.ts";
 import type { Role } from "../wire/subjects.ts";
-import { type KeyTexts, ownKeys, readKeys } from "./key_files.ts";
-import type { Pipes } from "./login_files.ts";
+import type { KeyTexts } from "./key_files.ts";
 
-/** Most names on a line of the log. */
-const MAX_NAMES = 20;
-
-const log = getLogger(["sproxy", "security"]);
+/** What asked for a reload. */
+export type ReloadCause = "SIGHUP" | "watch";
 
 /** What was read anew. */
 export interface Reloaded {
-  /** The configuration, of which only `security` and `clients` count. */
+  /** The configuration, of which only what a {@linkcode ReloadPart} takes over counts. */
   readonly config: ConfigByRole[Role];
-  /** The texts of the files that it names. */
-  readonly keys: KeyTexts;
+  /** The texts of the files of keys that it names; undefined where nothing is sealed. */
+  readonly keys: KeyTexts | undefined;
   /** The config file as it was read, for other threads. */
   readonly files: ReadFiles;
+  /** Where a client's forwards are to listen, in their order, where that is decided. */
+  readonly places?: readonly Place[] | undefined;
+  /** Most tunnels that descriptors then allow; undefined when that is not known. */
+  readonly tunnelsByDescriptors?: number | undefined;
+  /** Most connections at front-ends whose request is not whole. */
+  readonly maxStrangers?: number | undefined;
 }
 
-/** Takes what was read anew to whoever uses it, also if that comes later. */
-export class Reloads {
+/** What one part of a process has made ready to take over. */
+export interface Prepared {
+  /** Open tunnels of ways in that will be gone. */
+  readonly tunnels?: number | undefined;
+  /** Where a client's forwards will listen, in their order. */
+  readonly places?: readonly Place[] | undefined;
+  /** Takes it over, which cannot fail. */
+  commit(): void | Promise<void>;
+  /** All stays as it was. */
+  abandon?(): void | Promise<void>;
+}
+
+/**
+ * A part of a process that takes over something of what is read anew: keys and
+ * clients, forwards, services, the level of the log. All parts make ready what
+ * may fail, and only then does any take something over.
+ */
+export interface ReloadPart {
+  /**
+   * Makes ready what a reload changes here; nothing has changed yet.
+   *
+   * @throws {UsageError | RunError} when that cannot be, and nothing is to change anywhere.
+   */
+  prepare(reloaded: Reloaded): Prepared | Promise<Prepared>;
+}
+
+/** What all parts have made ready. */
+type PreparedAll = Required<Prepared> & {
+  readonly tunnels: number;
+  abandon(): Promise<void>;
+};
+
+/** All parts of a process, or of a worker. */
+export class Reloads implements ReloadPart {
+  readonly #parts: ReloadPart[] = [];
   #latest: Reloaded | undefined;
-  #apply: (reloaded: Reloaded) => void = () => {};
 
-  /** Something was read anew. */
-  deliver(reloaded: Reloaded): void {
-    this.#latest = reloaded;
-    this.#apply(reloaded);
+  /** Begins with what was read anew already, if anything was. */
+  constructor(latest?: Reloaded) {
+    this.#latest = latest;
   }
 
-  /** From now on `apply` takes it; the latest at once. */
-  readonly onReload = (apply: (reloaded: Reloaded) => void): void => {
-    this.#apply = apply;
-    if (this.#latest !== undefined) apply(this.#latest);
-  };
-}
-
-/** What a {@linkcode Reloader} is told of the start. */
-export interface ReloaderOptions {
-  /** Which program. */
-  readonly role: Role;
-  /** Its command line. */
-  readonly args: readonly string[];
-  /** The files read for the configuration. */
-  readonly files: ReadFiles;
-  /** What was read of pipes. */
-  readonly pipes: Pipes;
-  /** The configuration. */
-  readonly config: ConfigByRole[Role];
-  /** What the files say that it names; undefined where nothing is sealed. */
-  readonly keys: KeyTexts | undefined;
-}
-
-/** Reads anew what may change while a process runs. */
-export class Reloader {
-  readonly #options: ReloaderOptions;
-  /** What can be read once only. */
-  readonly #pipes: ReadFiles;
-  /** The latest whose keys and clients count. */
-  #config: ConfigByRole[Role];
-
-  /** Begins with what was read at the start. */
-  constructor(options: ReloaderOptions) {
-    this.#options = options;
-    this.#config = options.config;
-    this.#pipes = pipesAmong(options.files);
+  /** What was taken over last; undefined where all is as at the start. */
+  get latest(): Reloaded | undefined {
+    return this.#latest;
   }
 
-  /** Says on a line of the log what is sealed with which key, if anything is. */
-  logStart(): void {
-    const { config, keys } = this.#options;
-    if (keys === undefined) return;
-    log.info("tunnels are sealed", summaryOf(config, keys));
+  /** From now on `part` takes over what is read anew. */
+  join(part: ReloadPart): void {
+    this.#parts.push(part);
   }
 
-  /** Reads, and says on a line what has changed, or what is wrong; undefined where nothing is to be taken over. */
-  read(): Reloaded | undefined {
-    const { role, args, pipes } = this.#options;
-    const files: ReadFiles = new Map(this.#pipes);
+  /** Makes all parts ready; one that cannot be leaves the others as they were. */
+  async prepare(reloaded: Reloaded): Promise<PreparedAll> {
+    const ready: Prepared[] = [];
+    const abandon = async (): Promise<void> => {
+      for (const prepared of ready.toReversed()) await prepared.abandon?.();
+    };
     try {
-      const command = parseCommandLine(role, args, systemSources(files));
-      if (command.kind !== "run") return undefined; // the same words were, at the start
-      const { config } = command;
-      const keys = readKeys(config.security, pipes);
-      return this.#take({ config, keys, files });
-    } catch (why) {
-      if (!(why instanceof UsageError)) throw why;
-      log.error(
-        "SIGHUP: the configuration or a key cannot be used; all stays as it is",
-        { why },
-      );
-      return undefined;
+      for (const part of this.#parts) ready.push(await part.prepare(reloaded));
+    } catch (error) {
+      await abandon();
+      throw error;
     }
+    const places = ready.map(({ places }) => places)
+      .find((places) => places !== undefined);
+    return {
+      tunnels: ready.reduce((sum, { tunnels = 0 }) => sum + tunnels, 0),
+      places,
+      abandon,
+      commit: async () => {
+        this.#latest = { ...reloaded, places };
+        for (const prepared of ready) await prepared.commit();
+      },
+    };
   }
-
-  #take(
-    { config, keys, files }: Omit<Reloaded, "keys"> & {
-      readonly keys: KeyTexts | undefined;
-    },
-  ): Reloaded | undefined {
-    const before = this.#config;
-    const start = this.#options;
-    const sections = changedSections(start.config, config);
-    if (sections.length > 0) {
-      log.warn("SIGHUP: options have changed that are read at the start only", {
-        sections: sections.join(", "),
-      });
-    }
-    if ((keys === undefined) !== (start.keys === undefined)) {
-      log.error(
-        "SIGHUP: whether tunnels are sealed is read at the start only; all stays as it is",
-      );
-      return undefined;
-    }
-    if (keys === undefined) return undefined;
-    this.#config = config;
-    log.info("SIGHUP: keys and clients were read anew", {
-      ...summaryOf(config, keys),
-      ...changesIn(clientsOf(before), clientsOf(config)),
-    });
-    return { config, keys, files };
-  }
-}
-
-/** What a line says of the keys in use; public keys are no secrets. */
-function summaryOf(
-  config: ConfigByRole[Role],
-  keys: KeyTexts,
-): Readonly<Record<string, unknown>> {
-  return {
-    publicKey: ownKeys(keys).keys
-      .map(({ publicKey }) => formatPublicKey(publicKey)).join(", "),
-    ...(config.role === "server"
-      ? { clients: config.clients.length }
-      : { serverKey: config.security.serverKey?.join(", ") }),
-    psk: keys.psk !== undefined,
-  };
-}
-
-function clientsOf(config: ConfigByRole[Role]): readonly ClientEntry[] {
-  return config.role === "server" ? config.clients : [];
-}
-
-/** The names that are new, gone, or stand for something else; undefined where there are none. */
-function changesIn(
-  before: readonly ClientEntry[],
-  after: readonly ClientEntry[],
-): Readonly<Record<"added" | "removed" | "changed", string | undefined>> {
-  const texts = (clients: readonly ClientEntry[]): Map<string, string> =>
-    new Map(clients.map((client) => [client.name, JSON.stringify(client)]));
-  const [old, now] = [texts(before), texts(after)];
-  const names = [...now.keys()];
-  return {
-    added: listOf(names.filter((name) => !old.has(name))),
-    removed: listOf([...old.keys()].filter((name) => !now.has(name))),
-    changed: listOf(
-      names.filter((name) => old.has(name) && old.get(name) !== now.get(name)),
-    ),
-  };
-}
-
-function listOf(names: readonly string[]): string | undefined {
-  if (names.length === 0) return undefined;
-  const more = names.length - MAX_NAMES;
-  const told = names.slice(0, MAX_NAMES).join(", ");
-  return more > 0 ? `${told} and ${more} more` : told;
-}
-
-/** The sections that differ and are read at the start only, as all of a login save its kind is not. */
-function changedSections(
-  before: ConfigByRole[Role],
-  after: ConfigByRole[Role],
-): string[] {
-  const withoutLogin = ({ nats, ...rest }: ConfigByRole[Role]): object => ({
-    nats: { ...nats, auth: nats.auth.kind },
-    ...rest,
-  });
-  const texts = new Map<string, unknown>(Object.entries(withoutLogin(before)));
-  return Object.entries(withoutLogin(after)).flatMap(([name, section]) =>
-    name !== "security" && name !== "clients" &&
-      JSON.stringify(section) !== JSON.stringify(texts.get(name))
-      ? [name]
-      : []
-  );
 }

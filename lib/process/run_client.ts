@@ -6,16 +6,18 @@
 import { getLogger } from "@logtape/logtape";
 import type { ClientConfig } from "../config/config.ts";
 import { systemClock } from "../base/clock.ts";
+import type { Claim } from "../client/claim.ts";
 import { Ingress } from "../client/client.ts";
 import { Fronts } from "../client/fronts.ts";
 import { ProxyHeaders } from "../client/proxied.ts";
 import { Strangers } from "../client/strangers.ts";
-import { FrontLogin } from "../front/login.ts";
+import type { ClientSeal } from "../client/sealer.ts";
 import { HoldSeal } from "../seal/hold.ts";
+import { ClientWays } from "./client_ways.ts";
 import { claimOf, idLost, ingressOptions, sealOf } from "./client_parts.ts";
 import { RoleFrame, type RoleHost } from "./lifecycle.ts";
+import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import { runStdio } from "./run_stdio.ts";
-import { listeningAt, WaysIn } from "./ways_in.ts";
 
 /**
  * How long tunnels that are cut may take to end, in ms: to what applications
@@ -46,55 +48,46 @@ export async function runClient(
     await runStdio(config, host, client.oneShot);
     return;
   }
+  // Before anything is waited for: what is read anew from now on counts.
+  const ways = new ClientWays(config, host);
+  host.reloads.join(ways);
+  const sealing = new Sealing(config, host);
+  host.reloads.join(sealing);
   await using frame = await RoleFrame.open("client", { config: nats, host });
   const options = await ingressOptions(config, { bus: frame.bus, host });
-  let seal = host.keys && sealOf(host.keys, config);
-  let sealing: Ingress | undefined;
-  using claim = claimOf(config, options, seal);
-  host.onReload(({ config, keys }) => {
-    if (config.role !== "client") return;
-    seal = sealOf(keys, config);
-    if (seal === undefined) return;
-    sealing?.reload(seal);
-    claim?.reload(new HoldSeal(seal.key));
-  });
-  let { forwards } = client;
+  using claim = claimOf(config, options, sealing.seal);
+  sealing.claim = claim;
   // Who waits for a command is told at once what keeps it from running.
   let patient = client.oneShot === undefined;
   for (;;) {
     frame.starting(() => claim?.objection);
     await claim?.acquire(host.stop.drain, { wait: patient });
-    using ingress = new Ingress({ ...options, seal, claim });
-    sealing = ingress;
+    using ingress = new Ingress({ ...options, seal: sealing.seal, claim });
+    sealing.ingress = ingress;
     const lost = claim?.hold();
     const { session } = ingress;
     {
       // Not before: who connects to a port that nobody accepts at waits for ever.
       await frame.ready(ingress, { patient });
       patient = true;
-      using strangers = new Strangers(systemClock, host.maxStrangers);
+      using strangers = new Strangers(systemClock);
       const first = { clock: systemClock, strangers };
-      const fronts = new Fronts({ ...first, ingress, login: loginOf(config) });
+      const fronts = new Fronts({ ...first, ingress });
       const headers = new ProxyHeaders(first);
-      using waysIn = await WaysIn.open(forwards, {
-        reserve: frame.reserve,
-        reusePort: config.workers !== 1,
-        allowFrom: client.allowFrom,
-        session,
-      });
-      const accepting = waysIn.serve(ingress, { fronts, headers });
-      const { places } = waysIn;
-      forwards = listeningAt(places, forwards);
+      const { reserve } = frame;
+      const into = { ingress, fronts, headers, strangers, reserve };
+      using open = await ways.open(into);
+      const accepting = open.serve();
       if (!lost?.aborted) {
-        host.onStarted(places);
-        waysIn.logListening();
+        host.onStarted(open.places);
+        open.logListening();
         await frame.untilStopped(lost);
         if (client.oneShot !== undefined && !lost?.aborted) {
           const late = AbortSignal.timeout(tunnel.drainTimeout);
           await settle(ingress, AbortSignal.any([host.stop.now, late]));
         }
       }
-      waysIn[Symbol.dispose]();
+      open[Symbol.dispose]();
       await accepting;
     }
     if (!lost?.aborted) {
@@ -111,13 +104,30 @@ export async function runClient(
   }
 }
 
-/** Who may use the front-ends; undefined for everybody. */
-function loginOf(
-  { client: { socksUser, socksPassword } }: ClientConfig,
-): FrontLogin | undefined {
-  return socksUser === undefined || socksPassword === undefined
-    ? undefined
-    : new FrontLogin(socksUser, socksPassword);
+/** What opens are sealed with, which a reload may change. */
+class Sealing implements ReloadPart {
+  /** Undefined where nothing is sealed. */
+  seal: ClientSeal | undefined;
+  /** What seals. */
+  ingress: Ingress | undefined;
+  claim: Claim | undefined;
+
+  constructor(config: ClientConfig, { keys, reloads: { latest } }: RoleHost) {
+    this.seal = keys && sealOf(keys, config);
+    if (latest !== undefined) this.prepare(latest).commit();
+  }
+
+  prepare({ config, keys }: Reloaded): Prepared & { commit(): void } {
+    return {
+      commit: () => {
+        if (config.role !== "client" || keys === undefined) return;
+        this.seal = sealOf(keys, config);
+        if (this.seal === undefined) return;
+        this.ingress?.reload(this.seal);
+        this.claim?.reload(new HoldSeal(this.seal.key));
+      },
+    };
+  }
 }
 
 /**

@@ -15,6 +15,7 @@ import type { ServerSeal } from "../server/reception.ts";
 import { Lookups } from "../server/lookups.ts";
 import { Egress } from "../server/server.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
+import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
@@ -32,15 +33,19 @@ export async function runServer(
 ): Promise<void> {
   const log = getLogger(["sproxy", "server"]);
   const { nats, server, tunnel } = config;
-  await using frame = await RoleFrame.open("server", { config: nats, host });
-  const { bus, reserve } = frame;
   const general: TargetRules = {
     allow: server.allowTarget,
     deny: server.denyTarget,
     called: { allow: "--allow-target", deny: "--deny-target" },
   };
+  // Before anything is waited for: what is read anew from now on counts.
+  const clients = new KnownClients(config, host, general);
+  host.reloads.join(clients);
+  await using frame = await RoleFrame.open("server", { config: nats, host });
+  const { bus, reserve } = frame;
   const options = roleOptions(config, host);
   const lookups = new Lookups((host) => lookUp(host, reserve));
+  const aead = host.keys && await loadAead();
   using egress: Egress = new Egress({
     ...options,
     bus,
@@ -50,8 +55,8 @@ export async function runServer(
     maxTunnelsPerClient: server.maxTunnelsPerClient,
     maxOpenRate: server.maxOpenRate,
     listenTimeout: server.dialTimeout,
-    seal: host.keys && sealOf(host.keys, config.clients, general),
-    aead: host.keys && await loadAead(),
+    seal: clients.seal,
+    aead,
     dial: async (target, signal, { known, payer }) => {
       if (!isAddress(target)) {
         throw new TunnelError("denied", "the server offers only addresses");
@@ -67,10 +72,7 @@ export async function runServer(
       });
     },
   });
-  host.onReload(({ config, keys }) => {
-    if (config.role !== "server") return;
-    egress.reload(sealOf(keys, config.clients, general));
-  });
+  clients.egress = egress;
   const { session } = egress;
   await frame.ready(egress);
   host.onStarted();
@@ -87,6 +89,35 @@ export async function runServer(
   await frame.atMostGoodbye(egress.drain());
   await frame.leave(session, tunnel.drainTimeout);
   log.info("stopped");
+}
+
+/** Keys, and the clients that are known by theirs, which a reload may change. */
+class KnownClients implements ReloadPart {
+  /** What opens are read with; undefined where nothing is sealed. */
+  seal: ServerSeal | undefined;
+  /** What reads them. */
+  egress: Egress | undefined;
+  readonly #general: TargetRules;
+
+  constructor(
+    config: ServerConfig,
+    { keys, reloads: { latest } }: RoleHost,
+    general: TargetRules,
+  ) {
+    this.#general = general;
+    this.seal = keys && sealOf(keys, config.clients, general);
+    if (latest !== undefined) this.prepare(latest).commit();
+  }
+
+  prepare({ config, keys }: Reloaded): Prepared & { commit(): void } {
+    return {
+      commit: () => {
+        if (config.role !== "server" || keys === undefined) return;
+        this.seal = sealOf(keys, config.clients, this.#general);
+        this.egress?.reload(this.seal);
+      },
+    };
+  }
 }
 
 /** What opens are read with, and whose are taken; `general` is what all may reach. */

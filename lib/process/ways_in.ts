@@ -5,217 +5,248 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { parseAddress } from "../base/address.ts";
-import { systemClock } from "../base/clock.ts";
-import { isInAny, type Network } from "../base/network.ts";
-import type { Place } from "../base/place.ts";
-import { formatDestination } from "../base/target.ts";
-import { Throttle } from "../base/throttle.ts";
-import type { Ingress } from "../client/client.ts";
-import type { Fronts } from "../client/fronts.ts";
-import type { ProxyHeaders } from "../client/proxied.ts";
+import { formatPlace, type Place } from "../base/place.ts";
 import type { WayIn } from "../config/fronts.ts";
-import type { Reserve } from "../net/descriptors.ts";
-import { holdAddress, listen, listenHosts } from "../net/listen.ts";
-import { holdPath, listenUnix } from "../net/listen_unix.ts";
-import type { SocketListener } from "../net/socket.ts";
-import type { Session } from "../session/session.ts";
+import { holdAddress, listenHosts } from "../net/listen.ts";
+import { holdPath } from "../net/listen_unix.ts";
+import {
+  OpenWay,
+  type OpenWayOptions,
+  originOf,
+  type TakeConnection,
+} from "./open_way.ts";
+import { continuations, mayCollide } from "./way_changes.ts";
 
-/** Time between two lines about accepts that fail, or connections that may not come in, in ms. */
-const ACCEPT_ERROR_MS = 10_000;
+/**
+ * How often a port is asked for that a listener of ours has just left, a turn
+ * apart: the system has it back once the accept under way has been told.
+ */
+const REBIND_TRIES = 20;
 
 const log = getLogger(["sproxy", "client"]);
 
 /** How ways in are opened. */
-export interface WaysInOptions {
-  /** What counts and lends buffers. */
-  readonly session: Session;
-  /** Asked before each accept. */
-  readonly reserve: Reserve;
-  /** Several threads share the ports. */
-  readonly reusePort: boolean;
-  /** Where TCP connections may come from; nowhere given, from everywhere. */
-  readonly allowFrom: readonly Network[];
+export interface WaysInOptions extends OpenWayOptions {
+  /** Whether this thread listens at Unix sockets, which no others share. */
+  readonly unix: boolean;
 }
 
-/** One of them that listens. */
-interface OpenWay {
-  readonly forward: WayIn;
-  readonly listener: SocketListener;
+/** Ways in that are to take the place of others; nothing has changed yet. */
+export interface PreparedWays {
+  /** Open tunnels of ways in that will be gone. */
+  readonly tunnels: number;
+  /** Where each will listen, in the order of the forwards. */
+  readonly places: readonly Place[];
+  /** From now on they are the ways in; resolves when those that are gone have let go of their places. */
+  commit(): Promise<void>;
+  /** All stays as it was. */
+  abandon(): Promise<void>;
 }
 
 /** All listeners of a client. */
 export class WaysIn implements Disposable {
-  readonly #ways: readonly OpenWay[];
+  readonly #options: WaysInOptions;
+  #ways: readonly OpenWay[] = [];
+  #take: TakeConnection | undefined;
+  readonly #ended = Promise.withResolvers<void>();
+  #disposed = false;
 
-  private constructor(ways: readonly OpenWay[]) {
-    this.#ways = ways;
+  private constructor(options: WaysInOptions) {
+    this.#options = options;
   }
 
   /**
-   * Listens for all `forwards`; nothing is accepted yet.
+   * Listens for all `forwards`, at these `places` of theirs where there are
+   * some; nothing is accepted yet.
    *
    * @throws {RunError} when one of them cannot be; none is left then.
    */
   static async open(
     forwards: readonly WayIn[],
+    places: readonly Place[],
     options: WaysInOptions,
   ): Promise<WaysIn> {
-    using opened = new DisposableStack();
-    const ways: OpenWay[] = [];
-    for (const forward of forwards) {
-      const listener = opened.use(await listenFor(forward, options));
-      ways.push({ forward, listener });
-    }
-    opened.move();
-    return new WaysIn(ways);
+    const waysIn = new WaysIn(options);
+    await (await waysIn.prepare(forwards, places)).commit();
+    return waysIn;
   }
 
   /** Where it listens, in the order of the forwards: ports that were free to choose are chosen. */
   get places(): readonly Place[] {
-    return this.#ways.map(({ forward: { listen }, listener }) =>
-      "path" in listen ? listen : parseAddress(listener.address)
-    );
+    return this.#ways.map(({ place }) => place);
   }
 
   /** Says on a line each where it listens, and what for. */
   logListening(): void {
-    for (const { forward, listener } of this.#ways) {
-      const { address } = listener;
-      const { name, site } = forward;
-      const proxied = forward.acceptProxy === true && { accept_proxy: true };
-      log.info(
-        "listening",
-        "front" in forward
-          ? {
-            address,
-            forward: forward.front,
-            ...(site !== undefined && { site }),
-            ...proxied,
-          }
-          : {
-            address,
-            target: formatDestination(forward),
-            ...(name !== undefined && { forward: name }),
-            ...proxied,
-          },
-      );
-    }
+    for (const way of this.#ways) way.logListening();
   }
 
-  /** Accepts connections until it is disposed. */
-  async serve(
-    ingress: Ingress,
-    { fronts, headers }: {
-      readonly fronts: Fronts;
-      readonly headers: ProxyHeaders;
-    },
-  ): Promise<void> {
-    await Promise.all(
-      this.#ways.map(({ forward, listener: open }) => {
-        const listener = forward.acceptProxy === true
-          ? headers.behind(open, nameOf(forward))
-          : open;
-        return "front" in forward
-          ? fronts.serve(listener, forward)
-          : ingress.serve(listener, forward);
-      }),
+  /** Accepts connections, which `take` has, until it is disposed. */
+  async serve(take: TakeConnection): Promise<void> {
+    this.#take = take;
+    for (const way of this.#ways) way.serve(take);
+    await this.#ended.promise;
+    await Promise.all(this.#ways.map((way) => way.close()));
+  }
+
+  /**
+   * Listens at the places of `forwards` that are new. One that can be had only
+   * where a listener of ours goes, as when a port is to be listened at on other
+   * addresses, is taken over last, and given back if that is for nothing.
+   *
+   * @throws {RunError} when one of them cannot be listened at; all is as before.
+   */
+  async prepare(
+    forwards: readonly WayIn[],
+    places: readonly Place[] = [],
+  ): Promise<PreparedWays> {
+    const from = continuations(
+      this.#ways.map(({ forward }) => forward),
+      forwards,
     );
+    const gone = this.#ways.filter((_, at) => !from.includes(at));
+    const undo: (() => Promise<void>)[] = [];
+    const abandon = async (): Promise<void> => {
+      for (const step of undo.toReversed()) await step();
+    };
+    const next: OpenWay[] = [];
+    const open = async (at: number, tries?: number): Promise<void> => {
+      const forward = forwards[at];
+      if (forward === undefined) return;
+      const place = places[at] ?? forward.listen;
+      const way = await this.#listen(forward, place, tries);
+      undo.push(() => way.close());
+      next[at] = way;
+    };
+    try {
+      const late: number[] = [];
+      const left = new Set<OpenWay>();
+      for (const [at, forward] of forwards.entries()) {
+        const kept = from[at] === undefined ? undefined : this.#ways[from[at]];
+        if (kept !== undefined) {
+          next[at] = kept;
+          continue;
+        }
+        try {
+          await open(at);
+        } catch (error) {
+          if (!this.#holds(gone, places[at] ?? forward.listen)) throw error;
+          late.push(at);
+        }
+      }
+      for (const at of late) {
+        const forward = forwards[at];
+        if (forward === undefined) continue;
+        for (const way of gone) {
+          const place = places[at] ?? forward.listen;
+          if (left.has(way) || !mayCollide(way.place, place)) continue;
+          left.add(way);
+          await way.close();
+          undo.push(() => this.#reopen(way));
+        }
+        await open(at, REBIND_TRIES);
+      }
+    } catch (error) {
+      await abandon();
+      throw error;
+    }
+    return {
+      tunnels: this.#options.session.openBy(new Set(gone)),
+      places: next.map(({ place }) => place),
+      abandon,
+      commit: async () => await this.#commit(forwards, next, gone),
+    };
   }
 
   /** Ends all listeners. */
   [Symbol.dispose](): void {
-    for (const { listener } of this.#ways) listener[Symbol.dispose]();
+    this.#disposed = true;
+    for (const way of this.#ways) void way.close();
+    this.#ended.resolve();
+  }
+
+  async #commit(
+    forwards: readonly WayIn[],
+    next: readonly OpenWay[],
+    gone: readonly OpenWay[],
+  ): Promise<void> {
+    const before = new Set(this.#ways);
+    this.#ways = next;
+    for (const [at, way] of next.entries()) {
+      way.forward = forwards[at] ?? way.forward;
+      if (before.has(way)) continue;
+      // It ended while this was made ready.
+      if (this.#disposed) await way.close();
+      else if (this.#take !== undefined) {
+        way.serve(this.#take);
+        way.logListening();
+      }
+    }
+    await Promise.all(gone.map((way) => way.close()));
+  }
+
+  /** Whether one of `ways` holds what is needed to listen at `place`. */
+  #holds(ways: readonly OpenWay[], place: Place): boolean {
+    return ways.some((way) => mayCollide(way.place, place));
+  }
+
+  async #listen(
+    forward: WayIn,
+    place: Place,
+    tries = 1,
+  ): Promise<OpenWay> {
+    const { unix } = this.#options;
+    const way = new OpenWay(forward, place);
+    if (!("path" in place) || unix) await way.listen(this.#options, tries);
+    return way;
+  }
+
+  /** Listens again at a place that was left for nothing. */
+  async #reopen(way: OpenWay): Promise<void> {
+    if (this.#disposed) return;
+    try {
+      await way.listen(this.#options, REBIND_TRIES);
+      if (this.#take !== undefined) way.serve(this.#take);
+    } catch (why) {
+      log.error("a place that was given up for another is lost", {
+        address: formatPlace(way.place),
+        why,
+      });
+    }
   }
 }
 
-/** `forwards` at these places, which are theirs in their order: where they listen (again), at ports chosen. */
-export function listeningAt(
-  places: readonly Place[],
-  forwards: readonly WayIn[],
-): readonly WayIn[] {
-  return forwards.map((forward, at) => ({
-    ...forward,
-    listen: places[at] ?? forward.listen,
-  }));
+/** A place that can be listened at. */
+export interface Listenable {
+  /** The place, with a port that was free where any was asked for. */
+  readonly place: Place;
+  /** The IP addresses that it stands for; none for a Unix socket. */
+  readonly hosts: readonly string[];
 }
 
 /**
  * Sees whether all `forwards` can be listened for at once, and leaves their
  * places again.
  *
- * @returns the IP addresses that each stands for; none for a Unix socket.
+ * @returns what each of them comes to.
  * @throws {RunError} when one cannot.
  */
 export async function checkListenable(
   forwards: readonly WayIn[],
-): Promise<readonly (readonly string[])[]> {
+): Promise<readonly Listenable[]> {
   using held = new DisposableStack();
-  const hosts: (readonly string[])[] = [];
+  const found: Listenable[] = [];
   for (const forward of forwards) {
     const { listen } = forward;
     const origin = originOf(forward);
     if ("path" in listen) {
       held.use(await holdPath(listen, origin));
-      hosts.push([]);
+      found.push({ place: listen, hosts: [] });
     } else {
       const where = { origin, hosts: await listenHosts(listen) };
-      hosts.push(held.use(holdAddress(listen, where)).hosts);
+      const { hosts, port } = held.use(holdAddress(listen, where));
+      found.push({ place: { host: listen.host, port }, hosts });
     }
   }
-  return hosts;
-}
-
-/** Listens for one forward, and logs accepts that fail. */
-async function listenFor(
-  forward: WayIn,
-  { session, reserve, reusePort, allowFrom }: WaysInOptions,
-): Promise<SocketListener> {
-  const { counters, pool } = session;
-  const { listen: place } = forward;
-  const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
-  const refusals = new Throttle(ACCEPT_ERROR_MS);
-  const name = nameOf(forward);
-  const about = name === undefined ? {} : { forward: name };
-  const options = {
-    clock: systemClock,
-    pool,
-    reserve,
-    origin: originOf(forward),
-    onAcceptError: (why: string) => {
-      counters.acceptErrors++;
-      const count = acceptErrors.note(systemClock.now());
-      if (count === undefined) return;
-      log.warn("cannot accept a connection", { ...about, why, count });
-    },
-  };
-  if ("path" in place) return await listenUnix(place, options);
-  return listen(place, {
-    ...options,
-    hosts: await listenHosts(place),
-    reusePort,
-    ...(allowFrom.length > 0 && {
-      admits: (host: string) => isInAny(allowFrom, host),
-    }),
-    onRefused: (peer) => {
-      counters.acceptsRefused++;
-      const count = refusals.note(systemClock.now());
-      if (count === undefined) return;
-      log.warn("connections from elsewhere are closed (--allow-from)", {
-        ...about,
-        peer,
-        count,
-      });
-    },
-  });
-}
-
-/** What the log calls it, if it has a name. */
-function nameOf(forward: WayIn): string | undefined {
-  return "front" in forward ? forward.front : forward.name;
-}
-
-/** The flag that asks for a forward, with the name that it has in a file. */
-function originOf({ origin, name }: WayIn): string {
-  return name === undefined ? origin : `${origin} ${name}`;
+  return found;
 }

@@ -22,10 +22,10 @@ import { closeLog, configureLog, stackOf } from "./log.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import type { KeyTexts } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
-import { Reloads } from "./reload.ts";
+import { logLevelPart } from "./live_reload.ts";
+import { type Prepared, type Reloaded, Reloads } from "./reload.ts";
 import { isStop } from "./signals.ts";
 import type { Status } from "./status.ts";
-import { listeningAt } from "./ways_in.ts";
 
 /** From the main thread to a worker. */
 export type ToWorker =
@@ -49,21 +49,42 @@ export type ToWorker =
     readonly maxStrangers: number | undefined;
     /** Where the first worker listens, which the others share. */
     readonly places: readonly Place[] | undefined;
+    /** What was read anew last; undefined where all is as at the start. */
+    readonly reload: WorkerReloaded | undefined;
   }
-  | {
-    /** Keys and clients were read anew. */
-    readonly type: "reload";
-    /** The files read for the configuration. */
-    readonly files: ReadFiles;
-    /** What tunnels are sealed with. */
-    readonly keys: KeyTexts;
-  }
+  /** Something was read anew: make it ready, and answer. */
+  | WorkerReloaded & { readonly type: "prepare" }
+  /** Take over what was made ready, or give it up. */
+  | { readonly type: "commit" | "abandon" }
   | { readonly type: "drain" | "now" };
+
+/** What a worker has of what was read anew. */
+export interface WorkerReloaded extends Omit<Reloaded, "config"> {
+  /** Where a client's forwards listen, in their order; undefined where it is to choose. */
+  readonly places: readonly Place[] | undefined;
+}
 
 /** From a worker to the main thread. */
 export type FromWorker =
   | { readonly type: "started"; readonly places: readonly Place[] | undefined }
   | { readonly type: "status"; readonly status: Status }
+  | {
+    readonly type: "prepared";
+    /** Open tunnels of ways in that will be gone. */
+    readonly tunnels: number;
+    /** Where a client's forwards will listen. */
+    readonly places: readonly Place[] | undefined;
+  }
+  /** What was made ready counts, or is given up. */
+  | { readonly type: "done" }
+  | {
+    /** Something cannot be made ready. */
+    readonly type: "refused";
+    /** Which error it was. */
+    readonly kind: "usage" | "run";
+    /** What went wrong, on one line. */
+    readonly text: string;
+  }
   | { readonly type: "stopped" }
   | WorkerFailure & { readonly type: "failed" };
 
@@ -85,6 +106,16 @@ const MIN_BUDGET_BYTES = 1024 * 1024;
 
 type Start = ToWorker & { readonly type: "start" };
 
+type ReloadMessage = ToWorker & {
+  readonly type: "prepare" | "commit" | "abandon";
+};
+
+/** What a worker that runs reloads with. */
+interface Reloading {
+  readonly start: Start;
+  readonly reloads: Reloads;
+}
+
 /** Runs a role with its configuration until told to stop. */
 export type RunRole<R extends Role> = (
   config: ConfigByRole[R],
@@ -104,13 +135,48 @@ export async function serveAsWorker<R extends Role>(
   const drain = new AbortController();
   const now = new AbortController();
   const stop = { drain: drain.signal, now: now.signal };
-  const reloads = new Reloads();
   const { promise: started, resolve } = Promise.withResolvers<Start>();
+  const { promise: running, resolve: onRunning } = Promise.withResolvers<
+    Reloading
+  >();
   const { promise: fault, reject } = Promise.withResolvers<never>();
+  const onReload = async (
+    message: ReloadMessage,
+    prepared: Prepared | undefined,
+  ): Promise<Prepared | undefined> => {
+    if (message.type !== "prepare") {
+      await prepared?.[message.type]?.();
+      post({ type: "done" });
+      return undefined;
+    }
+    const { start, reloads } = await running;
+    try {
+      const ready = await reloads.prepare(readAnew(role, start, message));
+      const { tunnels, places } = ready;
+      post({ type: "prepared", tunnels, places });
+      return ready;
+    } catch (error) {
+      const { kind, text } = describeFailure(error);
+      if (kind === "internal") throw error;
+      post({ type: "refused", kind, text });
+      return undefined;
+    }
+  };
+  let reload = Promise.resolve<Prepared | undefined>(undefined);
   self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-    if (data.type === "start") resolve(data);
-    else if (data.type === "reload") void reload(data);
-    else (data.type === "drain" ? drain : now).abort();
+    switch (data.type) {
+      case "start":
+        resolve(data);
+        break;
+      case "prepare":
+      case "commit":
+      case "abandon":
+        reload = reload.then((before) => onReload(data, before));
+        reload.catch(reject);
+        break;
+      default:
+        (data.type === "drain" ? drain : now).abort();
+    }
   });
   // Nothing caught these: told as what they are, the worker starts again.
   self.addEventListener("error", (event) => {
@@ -121,34 +187,36 @@ export async function serveAsWorker<R extends Role>(
     event.preventDefault();
     reject(event.reason);
   });
-  const reload = async (
-    { files, keys }: ToWorker & { readonly type: "reload" },
-  ): Promise<void> => {
-    const start = { ...await started, files };
-    const config = share(commandOf(role, start).config, start);
-    reloads.deliver({ config, files, keys });
-  };
   const work = async (): Promise<void> => {
     const start = await started;
     const command = commandOf(role, start);
     const config = share(command.config, start);
-    configureLog(config.log);
+    const latest = start.reload && readAnew(role, start, start.reload);
+    configureLog({
+      ...config.log,
+      level: (latest?.config ?? config).log.level,
+    });
+    const reloads = new Reloads(latest);
+    reloads.join(logLevelPart);
     let read: (() => Status) | undefined;
     const tell = (): void => {
       if (read !== undefined) post({ type: "status", status: read() });
     };
     setInterval(tell, STATUS_MS);
-    await run(config, {
+    const ended = run(config, {
       stop,
+      worker: { index: start.index, places: start.places },
       pipes: start.pipes,
       readAuth: authReader(role, { ...start, command }),
       keys: start.keys,
-      onReload: reloads.onReload,
+      reloads,
       tunnelsByDescriptors: start.tunnelsByDescriptors,
       maxStrangers: start.maxStrangers,
       showStatus: (shown) => read = shown,
       onStarted: (places) => post({ type: "started", places }),
     });
+    onRunning({ start, reloads });
+    await ended;
     tell();
   };
   let outcome: FromWorker = { type: "stopped" };
@@ -186,16 +254,33 @@ function commandOf<R extends Role>(
   return command;
 }
 
+/** What the main thread has read anew, as this worker has it. */
+function readAnew<R extends Role>(
+  role: R,
+  start: Start,
+  reload: WorkerReloaded,
+): Reloaded {
+  const { config } = commandOf(role, { ...start, files: reload.files });
+  return {
+    config: share<ConfigByRole[Role]>(config, start),
+    files: reload.files,
+    keys: reload.keys,
+    places: reload.places,
+    tunnelsByDescriptors: reload.tunnelsByDescriptors,
+    maxStrangers: reload.maxStrangers,
+  };
+}
+
 /** A configuration of either role. */
 type AnyConfig =
   & CommonConfig
   & Partial<Pick<ClientConfig, "client">>
   & Partial<Pick<ServerConfig, "server" | "clients">>;
 
-/** A worker's part of `config`: limits are shared out, so are a client's ports, and its token is its own. */
+/** A worker's part of `config`: limits are shared out, and a client's token is its own. */
 export function share<C extends AnyConfig>(
   config: C,
-  { index, count, places }: Pick<Start, "index" | "count" | "places">,
+  { index, count }: Pick<Start, "index" | "count">,
 ): C {
   const { tunnel, client, server, clients } = config;
   const part = (whole: number, least: number): number =>
@@ -231,9 +316,6 @@ export function share<C extends AnyConfig>(
     ...(client !== undefined && {
       client: {
         ...client,
-        // The system shares a port among listeners, but no Unix socket.
-        forwards: listeningAt(places ?? [], client.forwards)
-          .filter(({ listen }) => index === 1 || !("path" in listen)),
         id: client.id === undefined ? undefined : `${client.id}-${index}`,
       },
     }),

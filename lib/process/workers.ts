@@ -9,17 +9,26 @@ import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
 import type { Place } from "../base/place.ts";
+import type { WayIn } from "../config/fronts.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./lifecycle.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
 import type { Status } from "./status.ts";
 import type { FromWorker, ToWorker, WorkerFailure } from "./worker.ts";
+import {
+  type ReloadingWorker,
+  type WorkerAnswer,
+  WorkerReload,
+} from "./worker_reload.ts";
 
 const log = getLogger(["sproxy", "workers"]);
 
 /** Pause before a failed worker starts again, in ms. */
 const RESTART = { base: 100, cap: 10_000 } as const;
+
+/** How long a worker may take to make a reload ready, in ms: lookups of names to listen at are given up after five seconds. */
+const ANSWER_MS = 15_000;
 
 /** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
 const STABLE_MS = 30_000;
@@ -40,6 +49,8 @@ export interface WorkersOptions {
   readonly args: readonly string[];
   /** The files read for the configuration. */
   readonly files: ReadFiles;
+  /** A client's forwards. */
+  readonly forwards: readonly WayIn[];
   /** What the role is run in. */
   readonly host: RoleHost;
   /** Where the time comes from; default the system's. */
@@ -56,12 +67,9 @@ export interface WorkersOptions {
 export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
   const slots: Slot[] = [];
-  let reload: Reload | undefined;
-  host.onReload(({ files, keys }) => {
-    reload = { type: "reload", files, keys };
-    for (const slot of slots) slot.tell(reload);
-  });
-  const slotOptions = { ...options, latestReload: () => reload };
+  const reload = new WorkerReload(slots, options.forwards);
+  host.reloads.join(reload);
+  const slotOptions = { ...options, reload };
   // The first one finds the ports that are free to choose; the others share them.
   const first = new Slot(1, slotOptions);
   slots.push(first);
@@ -69,7 +77,7 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   const places = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
-      slots.push(new Slot(index, slotOptions, places));
+      slots.push(new Slot(index, slotOptions));
     }
     await Promise.all(slots.map(({ started }) => started.promise));
     host.onStarted(places);
@@ -78,16 +86,14 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   await Promise.all(slots.map(({ ended }) => ended.promise));
 }
 
-type Reload = ToWorker & { readonly type: "reload" };
-
 /** What a slot is told. */
 interface SlotOptions extends WorkersOptions {
-  /** What was read anew last, for a worker that starts after it. */
-  readonly latestReload: () => Reload | undefined;
+  /** Carries to all of them what is read anew. */
+  readonly reload: WorkerReload;
 }
 
 /** The place of one worker, filled again when it fails. */
-class Slot {
+class Slot implements ReloadingWorker {
   /** Resolves when the worker works, with the client's places to listen at; also when it ends before. */
   readonly started = Promise.withResolvers<
     readonly Place[] | undefined
@@ -102,30 +108,27 @@ class Slot {
   readonly #index: number;
   readonly #clock: Clock;
   readonly #options: SlotOptions;
-  /** Where it listens: as the first one did at first. */
-  #places: readonly Place[] | undefined;
   #worker: WorkerThread | undefined;
   #hasWorked = false;
   #startedAt = 0;
   #failures = 0;
   #restart: Disposable | undefined;
 
-  constructor(
-    index: number,
-    options: SlotOptions,
-    places?: readonly Place[],
-  ) {
+  /** Takes the answer of a worker that makes ready. */
+  #onAnswer: ((answer: WorkerAnswer | undefined) => void) | undefined;
+
+  constructor(index: number, options: SlotOptions) {
     this.#index = index;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#places = places;
     // A failure reaches the one of the two that is waited for.
     this.started.promise.catch(() => {});
     this.ended.promise.catch(() => {});
     const { drain, now } = options.host.stop;
     drain.addEventListener("abort", () => this.#stop("drain"), { once: true });
     now.addEventListener("abort", () => this.#stop("now"), { once: true });
-    this.#spawn();
+    this.#restart = options.reload.whenIdle(() => this.#spawn());
+    if (this.#worker !== undefined) this.#restart = undefined;
   }
 
   /** What all workers of this place come to. */
@@ -134,8 +137,15 @@ class Slot {
   }
 
   #spawn(): void {
-    const { role, args, files, count, host, startThread = startWorker } =
-      this.#options;
+    const {
+      role,
+      args,
+      files,
+      count,
+      host,
+      reload,
+      startThread = startWorker,
+    } = this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
     const worker = startThread(`${role} ${this.#index}`);
@@ -145,11 +155,9 @@ class Slot {
       this.#onFailed({ kind: "internal", text: event.message });
     });
     this.#worker = worker;
-    const [index, places] = [this.#index, this.#places];
+    const index = this.#index;
     const { pipes, keys } = host;
-    const share = (all: number | undefined): number | undefined =>
-      all === undefined ? undefined : Math.max(1, Math.floor(all / count));
-    this.tell({
+    this.#tell({
       type: "start",
       args,
       files,
@@ -157,29 +165,59 @@ class Slot {
       keys,
       index,
       count,
-      places,
-      tunnelsByDescriptors: share(host.tunnelsByDescriptors),
-      maxStrangers: share(host.maxStrangers),
+      places: reload.places,
+      reload: reload.latestFor(this),
+      tunnelsByDescriptors: this.share(host.tunnelsByDescriptors),
+      maxStrangers: this.share(host.maxStrangers),
     });
-    const reload = this.#options.latestReload();
-    if (reload !== undefined) this.tell(reload);
+  }
+
+  /** Its share of what the process may have. */
+  share(all: number | undefined): number | undefined {
+    const { count } = this.#options;
+    return all === undefined ? undefined : Math.max(1, Math.floor(all / count));
+  }
+
+  /** Sends a message to the worker, if one runs, and waits for its answer. */
+  async ask(message: ToWorker): Promise<WorkerAnswer | undefined> {
+    if (this.#worker === undefined) return undefined;
+    const { promise, resolve } = Promise.withResolvers<
+      WorkerAnswer | undefined
+    >();
+    this.#onAnswer = resolve;
+    using _timer = this.#clock.after(ANSWER_MS, () => {
+      const text =
+        `worker ${this.#index} does not answer within ${ANSWER_MS} ms`;
+      resolve({ type: "refused", kind: "run", text });
+    });
+    this.#tell(message);
+    try {
+      return await promise;
+    } finally {
+      this.#onAnswer = undefined;
+    }
   }
 
   /** Sends a message to the worker, if one runs. */
-  tell(message: ToWorker): void {
+  #tell(message: ToWorker): void {
     this.#worker?.postMessage(message);
   }
 
   #onMessage(message: FromWorker): void {
     switch (message.type) {
       case "started":
-        this.#places ??= message.places;
+        this.#options.reload.places ??= message.places;
         this.#hasWorked = true;
         this.started.resolve(message.places);
         break;
       case "status":
         this.notReadyReason = message.status.notReadyReason;
         this.#present = message.status.metrics;
+        break;
+      case "prepared":
+      case "refused":
+      case "done":
+        this.#onAnswer?.(message);
         break;
       case "stopped":
         this.#finish();
@@ -194,6 +232,7 @@ class Slot {
     const about = { worker: this.#index, why: text, stack };
     this.#worker?.terminate();
     this.#worker = undefined;
+    this.#onAnswer?.(undefined);
     this.notReadyReason = text;
     this.#past = sumMetrics([
       this.#past,
@@ -219,7 +258,10 @@ class Slot {
         ...about,
         ms: Math.round(delay),
       });
-      this.#restart = this.#clock.after(delay, () => this.#spawn());
+      this.#restart = this.#clock.after(delay, () => {
+        const waiting = this.#options.reload.whenIdle(() => this.#spawn());
+        if (this.#worker === undefined) this.#restart = waiting;
+      });
     }
   }
 
@@ -227,12 +269,13 @@ class Slot {
     if (this.#restart !== undefined) {
       this.#restart[Symbol.dispose]();
       this.#finish();
-    } else this.tell({ type });
+    } else this.#tell({ type });
   }
 
   #finish(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
+    this.#onAnswer?.(undefined);
     this.started.resolve(undefined);
     this.ended.resolve();
   }

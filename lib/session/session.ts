@@ -95,6 +95,8 @@ export interface TunnelSpec {
   readonly target: string;
   /** Name of the way in, where it has one. */
   readonly forward?: string | undefined;
+  /** The way in itself, to find its tunnels by. */
+  readonly way?: object | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
   /** Who pays for it, where what all tunnels share is shared out. */
@@ -151,6 +153,7 @@ export class Session implements Disposable {
   readonly #queue: RunQueue<Tunnel>;
   readonly #stalls: Stalls;
   readonly #stop = new AbortController();
+  #tunnelsByDescriptors = Infinity;
   #sweeper: Disposable;
   #sweptAt: number;
   #onEmpty: (() => void) | undefined;
@@ -159,6 +162,7 @@ export class Session implements Disposable {
   constructor(options: SessionOptions) {
     const { bus, clock, role, token, subjects, times } = options;
     this.#options = options;
+    this.limitByDescriptors(options.tunnelsByDescriptors);
     this.#other = otherRole(role);
     const { resumeTimeout } = times;
     this.#closed = new ClosedTunnels({ bus, role, subjects, resumeTimeout });
@@ -209,8 +213,7 @@ export class Session implements Disposable {
 
   /** Most tunnels that may be open. */
   get allowed(): number {
-    const { maxTunnels, tunnelsByDescriptors = Infinity } = this.#options;
-    return Math.min(maxTunnels, tunnelsByDescriptors);
+    return Math.min(this.#options.maxTunnels, this.#tunnelsByDescriptors);
   }
 
   /** Peers with which tunnels are open. */
@@ -221,7 +224,7 @@ export class Session implements Disposable {
   /** The limit that forbids one more tunnel, beside `opening` that are to be; undefined if none does. */
   limitReached(opening: number): Reason | undefined {
     const { role, maxTunnels, maxOpening } = this.#options;
-    const { tunnelsByDescriptors = Infinity } = this.#options;
+    const tunnelsByDescriptors = this.#tunnelsByDescriptors;
     const limit = (text: string): Reason => ({ code: "limit", text });
     if (this.#table.size + opening >= maxTunnels) {
       return limit(
@@ -329,11 +332,11 @@ export class Session implements Disposable {
     subscription?: Disposable,
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
-    const { id, number, socket, target, forward, client, payer } = spec;
+    const { id, number, socket, target, forward, way, client, payer } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
-      info: { id, remote, target, forward, client, payer, openedAt: now },
+      info: { id, remote, target, forward, way, client, payer, openedAt: now },
       number,
       inbound: subjects.data(role, id),
       subscription,
@@ -395,6 +398,20 @@ export class Session implements Disposable {
       this.#onEmpty = undefined;
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** Tunnels open now that came by one of these ways in. */
+  openBy(ways: ReadonlySet<object>): number {
+    let count = 0;
+    for (const { info: { way } } of this.#table) {
+      if (way !== undefined && ways.has(way)) count++;
+    }
+    return count;
+  }
+
+  /** From now on descriptors allow so many tunnels; undefined when there is no limit that is known. */
+  limitByDescriptors(most: number | undefined): void {
+    this.#tunnelsByDescriptors = most ?? Infinity;
   }
 
   /** Cuts every tunnel. */

@@ -38,6 +38,8 @@ export interface TunnelInfo {
   readonly target: string;
   /** Name of the way in, where it has one. */
   readonly forward?: string | undefined;
+  /** The way in itself, at a client. */
+  readonly way?: object | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
   /** Who pays for it; undefined where nothing is shared out. */

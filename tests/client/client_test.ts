@@ -98,7 +98,7 @@ class Bench implements Disposable {
   }
 }
 
-Deno.test("Ingress.serve() opens a tunnel for each connection, until the listener is disposed", async () => {
+Deno.test("Ingress.open() opens a tunnel for each connection, and those stay when no more come", async () => {
   using pair = new Pair();
   const apps = [1, 2, 3].map(() => pair.client.listener.connect());
   await pair.settle();

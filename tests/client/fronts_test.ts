@@ -1,7 +1,11 @@
 /** Front-ends beside strangers: those that ask, those that never do, and those that ask for something else. */
 import assert from "node:assert/strict";
 import { Secret } from "../../lib/base/credentials.ts";
-import { Fronts, type FrontsOptions } from "../../lib/client/fronts.ts";
+import {
+  type FrontRules,
+  Fronts,
+  type FrontsOptions,
+} from "../../lib/client/fronts.ts";
 import type { Caller } from "../../lib/client/pending_opens.ts";
 import { Strangers } from "../../lib/client/strangers.ts";
 import { FrontLogin } from "../../lib/front/login.ts";
@@ -29,18 +33,22 @@ class Bench implements Disposable {
 
   constructor(
     kind: FrontKind = "socks",
-    { maxStrangers, ...options }: Partial<FrontsOptions> & {
+    { maxStrangers, ...options }: Partial<FrontsOptions & FrontRules> & {
       readonly maxStrangers?: number;
     } = {},
   ) {
     this.strangers = new Strangers(this.clock, maxStrangers);
-    this.fronts = new Fronts({
+    const fronts = this.fronts = new Fronts({
       ingress: { open: (caller) => void this.callers.push(caller) },
       clock: this.clock,
       strangers: this.strangers,
       ...options,
     });
-    this.served = this.fronts.serve(this.listener, { front: kind });
+    this.served = (async () => {
+      for await (const socket of this.listener.accept()) {
+        fronts.take(socket, { front: kind });
+      }
+    })();
   }
 
   /** An application connects, and says this. */

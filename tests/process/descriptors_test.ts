@@ -1,5 +1,6 @@
 /** How many tunnels are allowed by how many descriptors. */
 import assert from "node:assert/strict";
+import { RunError } from "../../lib/base/errors.ts";
 import {
   type Consumers,
   planDescriptors,
@@ -93,4 +94,34 @@ Deno.test("planDescriptors() says so where it cannot know", () => {
   const { tunnels, notice } = planDescriptors(DEFAULTS, undefined);
   assert.equal(tunnels, undefined);
   assert.match(notice.text, /is not known/);
+});
+
+Deno.test("a plan that is made again counts with what was there at first, and refuses what leaves nothing", () => {
+  const first = plan(256);
+  const again = first.again({ ...DEFAULTS, listeners: 11 });
+  assert.equal(again.tunnels, (first.tunnels ?? 0) - 40);
+  assert.equal(first.again(DEFAULTS).tunnels, first.tunnels);
+  assert.deepEqual(
+    first.again({ ...DEFAULTS, strangers: true }).strangers,
+    plan(256, { strangers: true }).strangers,
+  );
+  assert.throws(
+    () => again.again({ ...DEFAULTS, listeners: 60 }),
+    (error) =>
+      error instanceof RunError &&
+      /^60 places to listen at leave too few open files/.test(error.message),
+  );
+  // Where there were too few from the start, no more is not worse.
+  const poor = plan(40, { listeners: 3 });
+  assert.equal(poor.notice.level, "warn");
+  assert.equal(poor.again({ ...DEFAULTS, listeners: 2 }).tunnels, 1);
+  // Without a limit that is known nothing is refused here.
+  const rich = plan(1_000_000);
+  const many = rich.again({ ...DEFAULTS, listeners: 1_000 });
+  assert.deepEqual([many.tunnels, many.notice.level], [undefined, "info"]);
+  assert.equal(
+    planDescriptors(DEFAULTS, undefined).again({ ...DEFAULTS, listeners: 9 })
+      .tunnels,
+    undefined,
+  );
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { RunError } from "../../lib/base/errors.ts";
 import { parseCommandLine } from "../../lib/config/cli.ts";
 import { RoleFrame } from "../../lib/process/lifecycle.ts";
+import { Reloads } from "../../lib/process/reload.ts";
 import type { Session } from "../../lib/session/session.ts";
 import { fakeSources } from "../support/option_values.ts";
 import { ScriptedBroker } from "../support/scripted_broker.ts";
@@ -20,7 +21,7 @@ async function connected(broker: ScriptedBroker): Promise<RoleFrame> {
       pipes: new Map(),
       readAuth: () => command.config.nats.auth,
       keys: undefined,
-      onReload: () => {},
+      reloads: new Reloads(),
       showStatus: () => {},
       onStarted: () => {},
     },

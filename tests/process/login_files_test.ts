@@ -214,8 +214,12 @@ Deno.test("checkLogin() says on one line whether the files can be used", async (
   const read = await loginReader(config.nats, new Map());
   using log = captureLog();
   checkLogin(config.nats, read);
+  checkLogin(config.nats, read, { cause: "watch" });
   assert.deepEqual(
     log.records.map(({ level, rawMessage }) => [level, rawMessage]),
-    [["info", "SIGHUP: there are no files for the login to read"]],
+    ["SIGHUP", "watch"].map((cause) => [
+      "info",
+      `${cause}: there are no files for the login to read`,
+    ]),
   );
 });

@@ -1,9 +1,17 @@
 /** What SIGHUP reads anew, and what it says of it, on real files. */
 import assert from "node:assert/strict";
 import { nkeys } from "@nats-io/nats-core";
+import { RunError } from "../../lib/base/errors.ts";
 import { systemSources } from "../../lib/config/sources.ts";
 import { readKeys } from "../../lib/process/key_files.ts";
-import { Reloader, Reloads } from "../../lib/process/reload.ts";
+import { LiveReload } from "../../lib/process/live_reload.ts";
+import {
+  type Reloaded,
+  type ReloadPart,
+  Reloads,
+} from "../../lib/process/reload.ts";
+import { Reloader } from "../../lib/process/reloader.ts";
+import type { Role } from "../../lib/wire/subjects.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { parseRun } from "../support/option_values.ts";
 
@@ -18,6 +26,48 @@ function makeKey(): Made {
     seed: new TextDecoder().decode(pair.getSeed()),
     publicKey: pair.getPublicKey(),
   };
+}
+
+/** What of a process reloads. */
+class Process {
+  readonly reloader: Reloader;
+  readonly #live: LiveReload;
+  #latest: Reloaded | undefined;
+  /** What keeps its one part from taking over. */
+  refusal: Error | undefined;
+
+  constructor(role: Role, file: string) {
+    const [files, pipes] = [new Map(), new Map()];
+    const args = ["--config", file];
+    const { config } = parseRun(role, args, systemSources(files));
+    const keys = readKeys(config.security, pipes);
+    this.reloader = new Reloader({
+      ...{ role, args, files, pipes, config, keys },
+      ...{ configFile: file, notices: [] },
+    });
+    const parts = new Reloads();
+    parts.join({
+      prepare: (reloaded) => {
+        if (this.refusal !== undefined) throw this.refusal;
+        return { commit: () => void (this.#latest = reloaded) };
+      },
+    });
+    this.#live = new LiveReload({
+      reloader: this.reloader,
+      parts,
+      fit: () => ({}),
+      onBegin: () => {},
+      onTaken: async () => {},
+    });
+    this.#live.start();
+  }
+
+  /** What a reload takes over; undefined for nothing. */
+  async reload(): Promise<Reloaded | undefined> {
+    this.#latest = undefined;
+    await this.#live.request("SIGHUP");
+    return this.#latest;
+  }
 }
 
 /** A folder with a key and a config file of a server, which has read them. */
@@ -53,20 +103,9 @@ class Stage implements AsyncDisposable {
     );
   }
 
-  reloader(args: readonly string[] = []): Reloader {
-    const files = new Map();
-    const pipes = new Map();
-    const all = ["--config", `${this.folder}/a.yaml`, ...args];
-    const { config } = parseRun("server", all, systemSources(files));
-    const keys = readKeys(config.security, pipes);
-    return new Reloader({
-      role: "server",
-      args: all,
-      files,
-      pipes,
-      config,
-      keys,
-    });
+  /** A process of `role` that has read the file. */
+  process(role: Role = "server"): Process {
+    return new Process(role, `${this.folder}/a.yaml`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -77,19 +116,19 @@ class Stage implements AsyncDisposable {
 Deno.test("a reload tells on one line which clients are new, gone or changed, and with which key", async () => {
   await using stage = await Stage.make();
   await stage.write([0, 1]);
-  const reloader = stage.reloader();
+  const process = stage.process();
   using log = captureLog();
-  reloader.logStart();
+  process.reloader.logStart();
   await stage.write([1, 2]);
-  const first = reloader.read();
+  const first = await process.reload();
   assert.ok(first?.config.role === "server");
   assert.deepEqual(first.config.clients.map(({ name }) => name), ["c1", "c2"]);
-  assert.deepEqual(first.keys.seeds, [stage.server.seed]);
+  assert.deepEqual(first.keys?.seeds, [stage.server.seed]);
   stage.clients[1] = makeKey();
   const next = makeKey();
   await stage.writeKey(`# the next\n${next.seed}\r\n`);
   await stage.write([1, 2]);
-  assert.deepEqual(reloader.read()?.keys.seeds, [next.seed]);
+  assert.deepEqual((await process.reload())?.keys?.seeds, [next.seed]);
   const told = log.records.map(({ rawMessage, properties }) =>
     [rawMessage, properties] as const
   );
@@ -111,7 +150,7 @@ Deno.test("a reload tells on one line which clients are new, gone or changed, an
 Deno.test("a reload with an error takes nothing over, and says what is wrong on one line", async () => {
   await using stage = await Stage.make();
   await stage.write([0]);
-  const reloader = stage.reloader();
+  const process = stage.process();
   for (
     const [spoil, why] of [
       [() => stage.write([0, 0]), /its name "c0" is that of/],
@@ -120,69 +159,192 @@ Deno.test("a reload with an error takes nothing over, and says what is wrong on 
       [() => stage.writeKey("SX"), /--secret-key.*it has 2 characters/],
       [() => Deno.chmod(`${stage.folder}/key`, 0o644), /chmod 600/],
       [() => Deno.remove(`${stage.folder}/a.yaml`), /no file .* found/],
+      [
+        () => {
+          process.refusal = new RunError("no port");
+          return Promise.resolve();
+        },
+        /no port/,
+      ],
     ] as const
   ) {
     await spoil();
     using log = captureLog();
-    assert.equal(reloader.read(), undefined);
+    assert.equal(await process.reload(), undefined);
     const [line, ...more] = log.records;
     assert.deepEqual(more, []);
     assert.equal(line?.level, "error");
+    assert.match(String(line?.rawMessage), /all stays as it is$/);
     assert.match(String(line?.properties.why), why);
     await stage.write([0]);
     await stage.writeKey(stage.server.seed);
     await Deno.chmod(`${stage.folder}/key`, 0o600);
-    assert.ok(reloader.read());
+    process.refusal = undefined;
+    assert.ok(await process.reload());
   }
 });
 
-Deno.test("a reload says which options count at the start only, and takes keys and clients all the same", async () => {
+Deno.test("a reload says which options count at the start only, and takes over the rest all the same", async () => {
   await using stage = await Stage.make();
   await stage.write([0]);
-  const reloader = stage.reloader();
-  await stage.write([0, 1], "server: {allow_target: 'db:1'}\n");
+  const process = stage.process();
+  await stage.write([0, 1], "server: {allow_target: 'db:1'}\nworkers: 2\n");
   for (let i = 0; i < 2; i++) {
     using log = captureLog();
-    assert.ok(reloader.read());
+    assert.ok(await process.reload());
     assert.deepEqual(
-      log.records.map(({ level, properties }) => [level, properties.sections]),
-      [["warning", "server"], ["info", undefined]],
+      log.records.map(({ level, properties }) => [level, properties.options]),
+      [["warning", "server.allow_target, workers"], ["info", undefined]],
     );
   }
 });
 
-Deno.test("whether tunnels are sealed does not change at a reload, and without keys there is nothing to say", async () => {
+Deno.test("whether tunnels are sealed does not change at a reload, and what has not changed is told, too", async () => {
   await using stage = await Stage.make();
   const path = `${stage.folder}/a.yaml`;
   await Deno.writeTextFile(path, "");
-  const plain = stage.reloader();
+  const plain = stage.process();
   {
     using log = captureLog();
-    plain.logStart();
-    assert.equal(plain.read(), undefined);
-    assert.deepEqual(log.records, []);
+    plain.reloader.logStart();
+    assert.ok(await plain.reload());
+    assert.deepEqual(log.records.map(({ rawMessage }) => rawMessage), [
+      "SIGHUP: the configuration has not changed",
+    ]);
   }
   await stage.write([0]);
-  const sealed = stage.reloader();
-  for (const [reloader, text] of [[plain, undefined], [sealed, ""]] as const) {
+  const sealed = stage.process();
+  for (const [process, text] of [[plain, undefined], [sealed, ""]] as const) {
     if (text !== undefined) await Deno.writeTextFile(path, text);
     using log = captureLog();
-    assert.equal(reloader.read(), undefined);
-    const messages = log.records.map(({ rawMessage }) => String(rawMessage));
-    assert.match(messages.at(-1) ?? "", /whether tunnels are sealed is read/);
+    assert.equal(await process.reload(), undefined);
+    const why = log.records.map(({ properties }) => String(properties.why));
+    assert.match(why.at(-1) ?? "", /whether tunnels are sealed is read/);
   }
 });
 
-Deno.test("who begins to listen for reloads is told of the latest", async () => {
+Deno.test("a reload tells which forwards come, go and change, and names each secret by its key alone", async () => {
   await using stage = await Stage.make();
-  await stage.write([0]);
-  const reloaded = stage.reloader().read();
-  assert.ok(reloaded);
-  const reloads = new Reloads();
-  const seen: unknown[] = [];
-  reloads.deliver(reloaded);
-  reloads.onReload((it) => seen.push(it));
-  assert.deepEqual(seen, [reloaded]);
-  reloads.deliver(reloaded);
-  assert.equal(seen.length, 2);
+  const path = `${stage.folder}/a.yaml`;
+  const write = async (client: unknown, log = {}): Promise<void> =>
+    await Deno.writeTextFile(path, JSON.stringify({ client, log }));
+  await write({ forwards: ["1:a:1", "2:b:1"], socks: 3 });
+  const process = stage.process("client");
+  for (
+    const [client, ...lines] of [
+      [
+        { forwards: ["2:c:1", { name: "x", listen: 4, target: "d:1" }] },
+        ["forwards have changed; open tunnels go on", {
+          added: "x",
+          removed: "localhost:1, localhost:3",
+          changed: "localhost:2",
+          forwards: 2,
+          tunnels: 0,
+        }],
+      ],
+      // Another order is no change.
+      [
+        { forwards: [{ name: "x", listen: 4, target: "d:1" }, "2:c:1"] },
+        ["the configuration has not changed", {}],
+      ],
+      [
+        { forwards: ["2:c:1", "4:d:1"], socks_user: "a", socks_password: "b" },
+        ["forwards have changed; open tunnels go on", {
+          added: undefined,
+          removed: undefined,
+          changed: "localhost:4",
+          forwards: 2,
+        }],
+        ["options have changed, and count from now on", {
+          options: "client.socks_password, client.socks_user",
+        }],
+      ],
+      [
+        { forwards: ["2:c:1", "4:d:1"], socks_user: "a", socks_password: "c" },
+        ["options have changed, and count from now on", {
+          options: "client.socks_password",
+        }],
+      ],
+    ] as const
+  ) {
+    await write(client);
+    using log = captureLog();
+    assert.ok(await process.reload());
+    assert.deepEqual(
+      log.records.map(({ rawMessage, properties }) => [rawMessage, properties]),
+      lines.map(([text, about]) => [`SIGHUP: ${text}`, about]),
+    );
+  }
+});
+
+Deno.test("of reloads that are asked for before the start, or while one is under way, the last one counts", async () => {
+  const read: string[] = [];
+  const ready = Promise.withResolvers<void>();
+  const config = parseRun("client", []).config;
+  const live = new LiveReload({
+    reloader: {
+      read: (cause) => {
+        read.push(cause);
+        const reloaded = { config, keys: undefined, files: new Map() };
+        return { reloaded, taken: () => {} };
+      },
+    },
+    parts: {
+      prepare: async () => {
+        await ready.promise;
+        const nothing = async (): Promise<void> => {};
+        return {
+          ...{ tunnels: 0, places: undefined },
+          ...{ commit: nothing, abandon: nothing },
+        };
+      },
+    },
+    fit: () => ({}),
+    onBegin: () => {},
+    onTaken: async () => {},
+  });
+  using _log = captureLog();
+  await live.request("SIGHUP");
+  await live.request("watch");
+  assert.deepEqual(read, []);
+  live.start();
+  assert.deepEqual(read, ["watch"]);
+  void live.request("watch");
+  const last = live.request("SIGHUP");
+  ready.resolve();
+  await last;
+  assert.deepEqual(read, ["watch", "SIGHUP"]);
+  live[Symbol.dispose]();
+  await live.request("SIGHUP");
+  assert.equal(read.length, 2);
+});
+
+Deno.test("of several parts none takes over what one cannot, and the others give up what they made ready", async () => {
+  const said: string[] = [];
+  const part = (name: string, fails = false): ReloadPart => ({
+    prepare: () => {
+      said.push(`${name} prepares`);
+      if (fails) throw new RunError("out of luck");
+      return {
+        commit: () => void said.push(`${name} commits`),
+        abandon: () => void said.push(`${name} abandons`),
+      };
+    },
+  });
+  const { config } = parseRun("client", []);
+  const reloaded = { config, keys: undefined, files: new Map() };
+  const parts = new Reloads();
+  for (const name of ["a", "b"]) parts.join(part(name));
+  await (await parts.prepare(reloaded)).commit();
+  assert.deepEqual(parts.latest?.config, config);
+  parts.join(part("c", true));
+  await assert.rejects(parts.prepare(reloaded), /out of luck/);
+  assert.deepEqual(
+    said,
+    // deno-fmt-ignore
+    [
+      "a prepares", "b prepares", "a commits", "b commits",
+      "a prepares", "b prepares", "c prepares", "b abandons", "a abandons",
+    ],
+  );
 });

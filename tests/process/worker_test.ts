@@ -25,6 +25,7 @@ async function failureOf(
     index: 1,
     count: 2,
     places: undefined,
+    reload: undefined,
     tunnelsByDescriptors: undefined,
     maxStrangers: undefined,
     ...start,
@@ -72,11 +73,7 @@ Deno.test("workers share out the limits of a server and of each of its clients",
       files: { [file]: JSON.stringify({ clients: [{ ...entry, rate: 1 }] }) },
     }),
   );
-  const { server, clients } = share(config, {
-    index: 1,
-    count: 4,
-    places: undefined,
-  });
+  const { server, clients } = share(config, { index: 1, count: 4 });
   assert.equal(server.maxTunnelsPerClient, 25);
   assert.equal(server.maxOpenRate, 13);
   const limits = { maxTunnels: 3, maxOpening: 1, rate: 1 };

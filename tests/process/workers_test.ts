@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { RunError, UsageError } from "../../lib/base/errors.ts";
 import type { Metric } from "../../lib/process/metrics.ts";
-import { Reloads } from "../../lib/process/reload.ts";
+import { type Reloaded, Reloads } from "../../lib/process/reload.ts";
 import type { Status } from "../../lib/process/status.ts";
 import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
 import { runWorkers } from "../../lib/process/workers.ts";
@@ -22,8 +22,12 @@ class FakeThread extends EventTarget {
     this.dispatchEvent(new ErrorEvent("error", { message, cancelable: true }));
   }
 
+  /** Called with each message that it is sent. */
+  onTold: (message: ToWorker) => void = () => {};
+
   postMessage(message: ToWorker): void {
     this.received.push(message);
+    this.onTold(message);
   }
 
   terminate(): void {
@@ -42,6 +46,10 @@ const FILES = new Map([["./config.yaml", "workers: 2"]]);
 /** What it has read of the files of keys. */
 const KEYS = { seeds: ["SXA"], psk: undefined };
 
+/** What the configuration of the start has of places to listen at. */
+const FORWARDS = parseRun("client", ["-L", "4711:a:1", "-L", "/run/x.sock:a:1"])
+  .config.client.forwards;
+
 /** A supervisor of fake workers. */
 class Stage {
   readonly threads: FakeThread[] = [];
@@ -59,13 +67,14 @@ class Stage {
       count,
       args: ["--workers", "2"],
       files: FILES,
+      forwards: FORWARDS,
       clock: this.clock,
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
         pipes: new Map(),
         readAuth: () => ({ kind: "none" }),
         keys: KEYS,
-        onReload: this.reloads.onReload,
+        reloads: this.reloads,
         tunnelsByDescriptors: 101,
         showStatus: (read) => this.#read = read,
         onStarted: () => {},
@@ -285,30 +294,105 @@ Deno.test("runWorkers() is ready while any worker is", async () => {
   await stage.stop();
 });
 
-Deno.test("runWorkers() hands what was read anew to all workers, also to one that starts later", async () => {
-  using _log = captureLog();
-  const stage = new Stage(2);
-  stage.thread(0).say(STARTED);
-  await stage.settle();
-  const [first] = stage.thread(1).received;
-  assert.ok(first?.type === "start");
-  assert.equal(first.keys, KEYS);
-  const files = new Map([["./config.yaml", "clients: []"]]);
+/** What is read anew, with these forwards. */
+function anew(...forwards: readonly string[]): Reloaded {
+  const args = forwards.flatMap((forward) => ["-L", forward]);
+  const files = new Map([["./config.yaml", forwards.join()]]);
   const keys = { seeds: ["SXB"], psk: "c2VjcmV0" };
-  stage.reloads.deliver({ config: parseRun("client", []).config, keys, files });
-  for (const at of [0, 1]) {
-    assert.deepEqual(stage.thread(at).received.at(-1), {
-      type: "reload",
-      files,
-      keys,
-    });
+  return { config: parseRun("client", args).config, keys, files };
+}
+
+/** Has workers answer what they are told from now on. */
+function answering(
+  threads: readonly FakeThread[],
+  answer: (at: number) => FromWorker = () => ({
+    type: "prepared",
+    tunnels: 2,
+    places: undefined,
+  }),
+): void {
+  for (const [at, thread] of threads.entries()) {
+    thread.onTold = ({ type }) => {
+      if (type === "prepare") thread.say(answer(at));
+      if (type === "commit" || type === "abandon") thread.say({ type: "done" });
+    };
   }
+}
+
+Deno.test("runWorkers() has all workers make ready, and then all take over, also one that starts later", async () => {
+  using _log = captureLog();
+  const stage = await Stage.started();
+  answering(stage.threads);
+  const reloaded = anew("4711:b:1", "127.0.0.1:0:c:1");
+  const prepared = await stage.reloads.prepare(reloaded);
+  assert.equal(prepared.tunnels, 4);
+  const [told] = stage.thread(1).received.slice(-1);
+  assert.ok(told?.type === "prepare");
+  assert.deepEqual([told.files, told.keys], [reloaded.files, reloaded.keys]);
+  // The main thread has found a port that is free for all of them.
+  const [first, second] = told.places ?? [];
+  assert.deepEqual(first, PLACES[0]);
+  assert.ok(second && "port" in second && second.port > 0);
+  await prepared.commit();
+  assert.deepEqual(stage.thread(0).told, ["start", "prepare", "commit"]);
   stage.thread(0).crash("out of luck");
   await stage.clock.advance(10_000, () => stage.settle());
   // Like its siblings it has the options of the start.
-  const [again, reload] = stage.thread(2).received;
+  const [again] = stage.thread(2).received;
   assert.ok(again?.type === "start");
   assert.deepEqual([again.files, again.keys], [FILES, KEYS]);
-  assert.deepEqual(reload, { type: "reload", files, keys });
+  assert.deepEqual(again.reload?.files, reloaded.files);
+  assert.deepEqual(again.reload?.places, told.places);
   await stage.stop();
+});
+
+Deno.test("runWorkers() has no worker take over what one refuses, or does not answer", async () => {
+  using _log = captureLog();
+  for (const silent of [false, true]) {
+    const stage = await Stage.started();
+    answering(
+      stage.threads,
+      (at) =>
+        at === 0
+          ? { type: "prepared", tunnels: 0, places: undefined }
+          : { type: "refused", kind: "run", text: "no port" },
+    );
+    if (silent) {
+      stage.thread(1).onTold = ({ type }) => {
+        if (type === "abandon") stage.thread(1).say({ type: "done" });
+      };
+    }
+    const refused = assert.rejects(
+      stage.reloads.prepare(anew("4711:b:1")),
+      silent ? /worker 2 does not answer within 15000 ms/ : /no port/,
+    );
+    await stage.settle();
+    await stage.clock.advance(15_000, () => stage.settle());
+    await refused;
+    assert.deepEqual(stage.thread(0).told, ["start", "prepare", "abandon"]);
+    assert.equal(stage.reloads.latest, undefined);
+    await stage.stop();
+  }
+});
+
+Deno.test("runWorkers() starts a crashed worker again only when a reload is over, with what came of it", async () => {
+  using _log = captureLog();
+  for (const end of ["commit", "abandon"] as const) {
+    const stage = await Stage.started();
+    answering(stage.threads);
+    const reloaded = anew("4711:b:1");
+    const prepared = await stage.reloads.prepare(reloaded);
+    stage.thread(1).crash("out of luck");
+    await stage.clock.advance(10_000, () => stage.settle());
+    assert.equal(stage.threads.length, 2);
+    await prepared[end]();
+    assert.equal(stage.threads.length, 3);
+    const [start] = stage.thread(2).received;
+    assert.ok(start?.type === "start");
+    assert.equal(
+      start.reload?.files,
+      end === "commit" ? reloaded.files : undefined,
+    );
+    await stage.stop();
+  }
 });

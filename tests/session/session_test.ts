@@ -5,7 +5,7 @@ import type { Socket, SocketListener } from "../../lib/net/socket.ts";
 import { CODEC_NAMES } from "../../lib/wire/codec.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
-import { Pair, TARGET } from "../support/shell_pair.ts";
+import { Pair, serveAll } from "../support/shell_pair.ts";
 import { streamPair } from "../support/stream_pair.ts";
 
 const MIB = 1 << 20;
@@ -366,9 +366,7 @@ Deno.test("Session relays plain pairs of web streams, with half-close in either 
     using pair = new Pair({
       server: { dial: () => Promise.resolve(target.inner) },
     });
-    const serving = pair.client.ingress.serve(once(app.inner), {
-      target: TARGET,
-    });
+    const serving = serveAll(once(app.inner), pair.client.ingress);
     await pair.settle();
     const bytes = { up: noise(3, 400_001), down: noise(4, 300_001) };
     const sending = {
@@ -396,9 +394,7 @@ Deno.test("Session ends both pairs of web streams when one is broken off", async
   using pair = new Pair({
     server: { dial: () => Promise.resolve(target.inner) },
   });
-  const serving = pair.client.ingress.serve(once(app.inner), {
-    target: TARGET,
-  });
+  const serving = serveAll(once(app.inner), pair.client.ingress);
   await pair.settle();
   const reading = assert.rejects(
     target.readable.getReader().read(),

@@ -87,6 +87,7 @@ export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "security.psk": ["a.psk", "b.psk"],
   "log.level": ["debug", "error"],
   "log.format": ["json", "json"],
+  "watch_config": ["true", "yes"],
   "workers": ["auto", "64"],
 };
 
@@ -217,6 +218,7 @@ export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "security.psk": NOT_PATHS,
   "log.level": ["trace", "warned", "in\nfo"],
   "log.format": ["xml", "json5"],
+  "watch_config": NOT_BOOLEANS,
   "workers": ["0", "65", "-1", "all", "1.5"],
 };
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { SocketListener } from "../../lib/net/socket.ts";
 import { Egress, type EgressOptions } from "../../lib/server/server.ts";
 import { Ingress, type IngressOptions } from "../../lib/client/client.ts";
 import type { ClientSeal } from "../../lib/client/sealer.ts";
@@ -91,6 +92,16 @@ export function random(bytes: Uint8Array): Uint8Array {
   return bytes.map(() => (seed = (seed * 48_271) % 0x7fff_ffff) & 0xff);
 }
 
+/** Opens a tunnel to the target for each connection, until the listener is disposed. */
+export async function serveAll(
+  listener: SocketListener,
+  ingress: Ingress,
+): Promise<void> {
+  for await (const socket of listener.accept()) {
+    ingress.open({ socket, target: TARGET });
+  }
+}
+
 /** An ingress with its listener. */
 export class TestClient implements Disposable {
   readonly ingress: Ingress;
@@ -116,7 +127,7 @@ export class TestClient implements Disposable {
       random,
       ...options,
     });
-    this.serving = this.ingress.serve(this.listener, { target: TARGET });
+    this.serving = serveAll(this.listener, this.ingress);
   }
 
   [Symbol.dispose](): void {

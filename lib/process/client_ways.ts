@@ -1,0 +1,247 @@
+/**
+ * A client's ways in over its whole life: before they listen, while they do,
+ * and while another process has its ID; always those of the configuration that
+ * was read last.
+ *
+ * @module
+ */
+import type { Network } from "../base/network.ts";
+import type { Place } from "../base/place.ts";
+import type { Ingress } from "../client/client.ts";
+import type { Fronts } from "../client/fronts.ts";
+import type { ProxyHeaders } from "../client/proxied.ts";
+import type { Strangers } from "../client/strangers.ts";
+import type { ClientConfig } from "../config/config.ts";
+import type { WayIn } from "../config/fronts.ts";
+import { FrontLogin } from "../front/login.ts";
+import type { Reserve } from "../net/descriptors.ts";
+import type { Socket } from "../net/socket.ts";
+import type { RoleHost } from "./lifecycle.ts";
+import { nameOf } from "./open_way.ts";
+import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
+import { continuations } from "./way_changes.ts";
+import { checkListenable, WaysIn } from "./ways_in.ts";
+
+/** What connections are handed to. */
+export interface WaysInto {
+  /** Opens the tunnels. */
+  readonly ingress: Ingress;
+  /** Hears those that say themselves where they go. */
+  readonly fronts: Fronts;
+  /** Hears those of proxies whose they are. */
+  readonly headers: ProxyHeaders;
+  /** Where both count whom they hear. */
+  readonly strangers: Strangers;
+  /** Asked before each accept. */
+  readonly reserve: Reserve;
+}
+
+/** What of a configuration is about ways in. */
+interface Wanted {
+  readonly forwards: readonly WayIn[];
+  /** Where each listens, as far as that was chosen. */
+  readonly places: readonly Place[];
+  readonly allowFrom: readonly Network[];
+  readonly login: FrontLogin | undefined;
+  readonly maxStrangers: number | undefined;
+  readonly tunnelsByDescriptors: number | undefined;
+}
+
+/** The ways in of a client, which a reload may change. */
+export class ClientWays implements ReloadPart {
+  /** Whether other threads listen at the same ports. */
+  readonly #shared: boolean;
+  /** Whether this one has the Unix sockets. */
+  readonly #unix: boolean;
+  #wanted: Wanted;
+  #open: (WaysInto & { readonly waysIn: WaysIn }) | undefined;
+  /** Resolves when nobody is opening or changing them. */
+  #idle: Promise<void> = Promise.resolve();
+
+  /** Those of `config`, or of what was read since; none listens yet. */
+  constructor(config: ClientConfig, host: RoleHost) {
+    const { worker, reloads: { latest } } = host;
+    this.#shared = worker !== undefined;
+    this.#unix = worker === undefined || worker.index === 1;
+    this.#wanted = latest?.config.role === "client"
+      ? wantedOf(latest.config, latest)
+      : wantedOf(config, { ...host, places: worker?.places });
+  }
+
+  /**
+   * Listens at all of them; nothing is accepted yet. Disposed, they do so no more.
+   *
+   * @throws {RunError} when one of them cannot be listened at.
+   */
+  async open(into: WaysInto): Promise<OpenWays> {
+    const done = await this.#turn();
+    try {
+      const { forwards, places, tunnelsByDescriptors } = this.#wanted;
+      const { ingress, reserve } = into;
+      const { session } = ingress;
+      const waysIn = await WaysIn.open(forwards, places, {
+        session,
+        reserve,
+        reusePort: this.#shared,
+        unix: this.#unix,
+        allowFrom: () => this.#wanted.allowFrom,
+      });
+      session.limitByDescriptors(tunnelsByDescriptors);
+      this.#rule(into);
+      this.#wanted = { ...this.#wanted, places: waysIn.places };
+      this.#open = { ...into, waysIn };
+      return new OpenWays(waysIn, into, () => this.#open = undefined);
+    } finally {
+      done();
+    }
+  }
+
+  /**
+   * Listens at new places, or sees while none listens that they can be had.
+   *
+   * @throws {RunError} when one cannot be.
+   */
+  async prepare({ config, ...reloaded }: Reloaded): Promise<Prepared> {
+    const done = await this.#turn();
+    try {
+      if (config.role !== "client") throw new TypeError(config.role);
+      const wanted = wantedOf(config, reloaded);
+      const { forwards, places } = wanted;
+      const ways = this.#open === undefined
+        ? await this.#prove(wanted)
+        : await this.#open.waysIn.prepare(forwards, places);
+      return {
+        tunnels: ways.tunnels,
+        places: ways.places,
+        commit: async () => {
+          this.#wanted = { ...wanted, places: ways.places ?? [] };
+          if (this.#open !== undefined) this.#rule(this.#open);
+          this.#open?.ingress.session.limitByDescriptors(
+            wanted.tunnelsByDescriptors,
+          );
+          await ways.commit?.();
+          done();
+        },
+        abandon: async () => {
+          await ways.abandon?.();
+          done();
+        },
+      };
+    } catch (error) {
+      done();
+      throw error;
+    }
+  }
+
+  /** What is wanted now counts for whoever connects next. */
+  #rule({ fronts, strangers }: WaysInto): void {
+    const { login, maxStrangers } = this.#wanted;
+    fronts.follow({ login });
+    strangers.limitTo(maxStrangers);
+  }
+
+  /** The same as {@linkcode WaysIn.prepare} while none listens. */
+  async #prove({ forwards, places }: Wanted): Promise<
+    Pick<Prepared, "tunnels" | "places"> & Partial<Prepared>
+  > {
+    const before = this.#wanted;
+    const from = continuations(before.forwards, forwards);
+    // Where several threads listen the main one has seen to that.
+    if (!this.#shared) {
+      await checkListenable(forwards.filter((_, at) => from[at] === undefined));
+    }
+    return {
+      tunnels: 0,
+      places: forwards.map(({ listen }, at) => {
+        const old = from[at];
+        return places[at] ??
+          (old === undefined ? undefined : before.places[old]) ?? listen;
+      }),
+    };
+  }
+
+  /** Waits for whoever opens or changes them; to be called when that is done. */
+  async #turn(): Promise<() => void> {
+    const before = this.#idle;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#idle = promise;
+    await before;
+    return resolve;
+  }
+}
+
+/** Ways in that listen. */
+export class OpenWays implements Disposable {
+  readonly #waysIn: WaysIn;
+  readonly #into: WaysInto;
+  readonly #onEnd: () => void;
+
+  /** Takes over `waysIn`. */
+  constructor(waysIn: WaysIn, into: WaysInto, onEnd: () => void) {
+    this.#waysIn = waysIn;
+    this.#into = into;
+    this.#onEnd = onEnd;
+  }
+
+  /** Where they listen, in the order of the forwards. */
+  get places(): readonly Place[] {
+    return this.#waysIn.places;
+  }
+
+  /** Says on a line each where they listen, and what for. */
+  logListening(): void {
+    this.#waysIn.logListening();
+  }
+
+  /** Accepts connections until it is disposed. */
+  async serve(): Promise<void> {
+    await this.#waysIn.serve((socket, forward, way) => {
+      const take = (socket: Socket): void => this.#take(socket, forward, way);
+      if (forward.acceptProxy !== true) {
+        take(socket);
+        return undefined;
+      }
+      const name = nameOf(forward);
+      return this.#into.headers.receive(socket, { forward: name, way, take });
+    });
+  }
+
+  #take(socket: Socket, forward: WayIn, way: object): void {
+    const { ingress, fronts } = this.#into;
+    if ("front" in forward) {
+      fronts.take(socket, { ...forward, way });
+      return;
+    }
+    const { target, site, name } = forward;
+    const { endpoints } = socket;
+    ingress.open({ socket, target, site, forward: name, endpoints, way });
+  }
+
+  /** Ends all listeners. */
+  [Symbol.dispose](): void {
+    this.#onEnd();
+    this.#waysIn[Symbol.dispose]();
+  }
+}
+
+/** What `config` wants of ways in, where so much is possible. */
+function wantedOf(
+  config: ClientConfig,
+  { places = [], maxStrangers, tunnelsByDescriptors }: Pick<
+    Reloaded,
+    "places" | "maxStrangers" | "tunnelsByDescriptors"
+  >,
+): Wanted {
+  const { forwards, allowFrom, socksUser, socksPassword } = config.client;
+  const login = socksUser === undefined || socksPassword === undefined
+    ? undefined
+    : new FrontLogin(socksUser, socksPassword);
+  return {
+    forwards,
+    places,
+    allowFrom,
+    login,
+    maxStrangers,
+    tunnelsByDescriptors,
+  };
+}
