@@ -12,6 +12,8 @@
  *   name there says what its address is (DNS rebinding). One name alone that
  *   the operator wrote is his to vouch for, and mostly means such an address.
  *
+ * Unix sockets are left alone unless a rule has their very path.
+ *
  * Who allows `*`, or has no rules that allow, lets loopback and private
  * addresses be asked for in any form: a name gives nobody more than that.
  *
@@ -20,13 +22,19 @@
 
 import { type Address, formatAddress, parseIp, zoneOf } from "./address.ts";
 import type { Reason } from "./errors.ts";
+import { formatPlace } from "./place.ts";
 import {
   embeddedIn,
   isLocalhost,
   type SpecialRange,
   specialRange,
 } from "./special_addresses.ts";
-import { covers, type Destination, type TargetRule } from "./target_rules.ts";
+import {
+  covers,
+  coversPath,
+  type Destination,
+  type TargetRule,
+} from "./target_rules.ts";
 
 /** What somebody may reach. */
 export interface TargetRules {
@@ -36,6 +44,10 @@ export interface TargetRules {
   readonly deny: readonly TargetRule[];
   /** What both lists are called where people wrote them. */
   readonly called: { readonly allow: string; readonly deny: string };
+  /** Only named services may be reached: no pattern at all allows no target. */
+  readonly servicesOnly?: boolean;
+  /** What they allow was written for one target that is known: they open addresses of any kind. */
+  readonly vouched?: boolean;
 }
 
 /** The addresses that may be dialled, or why there are none. */
@@ -57,6 +69,7 @@ export function judgeName(
     const { allow, called } = rules;
     const denied = deniedBy(rules, destination);
     if (denied !== undefined) return deny(formatAddress(target), denied, rules);
+    if (isClosed(rules)) return servicesOnly(formatAddress(target), rules);
     const open = allow.length === 0 ||
       allow.some((rule) =>
         covers(rule, destination) ||
@@ -64,7 +77,7 @@ export function judgeName(
         rule.host.kind === "network" && port >= rule.minPort &&
           port <= rule.maxPort
       );
-    if (!open) return notAllowed(target, called.allow);
+    if (!open) return notAllowed(formatAddress(target), called.allow);
   }
   return undefined;
 }
@@ -94,6 +107,41 @@ export function judgeTarget(
   return { refusal };
 }
 
+/** Why the Unix socket at `path` must not be dialled; undefined where each of `all` lets it be, and one names it. */
+export function judgePath(
+  all: readonly TargetRules[],
+  path: string,
+): Reason | undefined {
+  const shown = formatPlace({ path });
+  let named = false;
+  for (const rules of all) {
+    const { allow, deny: denying, called } = rules;
+    const denied = denying.find((rule) => coversPath(rule, path));
+    if (denied !== undefined) return deny(shown, denied, rules);
+    if (isClosed(rules)) return servicesOnly(shown, rules);
+    if (allow.length === 0) continue;
+    if (!allow.some((rule) => coversPath(rule, path))) {
+      return notAllowed(shown, called.allow);
+    }
+    named = true;
+  }
+  return named ? undefined : denial(
+    `${shown} is a Unix socket, which only a rule for that path opens (${
+      all.at(-1)?.called.allow ?? "--allow-target"
+    })`,
+  );
+}
+
+function isClosed({ allow, servicesOnly }: TargetRules): boolean {
+  return servicesOnly === true && allow.length === 0;
+}
+
+function servicesOnly(shown: string, { called }: TargetRules): Reason {
+  return denial(
+    `${shown} is no service, and nothing else may be reached here (${called.allow})`,
+  );
+}
+
 /** Why an address of `target` must not be dialled. */
 function objection(
   all: readonly TargetRules[],
@@ -111,14 +159,18 @@ function objection(
         rule.host.kind === "network" && rule.host.bits >= range.bits &&
         covers(rule, destination)
       )
+    ) ||
+    all.some(({ allow, vouched }) =>
+      vouched === true && allow.some((rule) => covers(rule, destination))
     );
   for (const rules of all) {
     const { allow, called } = rules;
     const denied = deniedBy(rules, destination);
     if (denied !== undefined) return deny(shown, denied, rules);
+    if (isClosed(rules)) return servicesOnly(shown, rules);
     const covering = allow.filter((rule) => covers(rule, destination));
     if (allow.length > 0 && covering.length === 0) {
-      return notAllowed(target, called.allow);
+      return notAllowed(formatAddress(target), called.allow);
     }
     if (named) continue;
     const opened = allow.length === 0
@@ -165,8 +217,8 @@ function deniedBy(
   });
 }
 
-function notAllowed(target: Address, flag: string): Reason {
-  return denial(`${formatAddress(target)} is not an allowed target (${flag})`);
+function notAllowed(shown: string, flag: string): Reason {
+  return denial(`${shown} is not an allowed target (${flag})`);
 }
 
 function deny(

@@ -9,6 +9,9 @@
  * (`[fe80::1%eth0]`, `[fe80::%eth0/10]`) covers what was asked for with that
  * zone, written the same; without one it covers every zone.
  *
+ * `unix:/path` is the Unix socket of exactly that path, and nothing else covers
+ * one: what listens at some is as good as root.
+ *
  * Patterns for names look at the name that was asked for, those for addresses
  * at the address that is dialled. What a rule does not clearly cover is not
  * covered by it.
@@ -17,6 +20,7 @@
  */
 
 import {
+  type Address,
   hostProblem,
   MAX_PORT,
   parseIp,
@@ -24,6 +28,8 @@ import {
   surplusProblem,
 } from "./address.ts";
 import { contains, type Network, parseNetwork } from "./network.ts";
+import { formatPlace, type UnixPath } from "./place.ts";
+import { targetPathProblem } from "./target.ts";
 import { quote, redactUrl } from "./text.ts";
 
 /** What the host of a rule covers. */
@@ -35,7 +41,9 @@ export type HostRule =
   /** Every name that ends in `suffix`, which starts with a dot. */
   | { readonly kind: "domain"; readonly suffix: string }
   /** Every address of a network. */
-  | Network & { readonly kind: "network" };
+  | Network & { readonly kind: "network" }
+  /** No host at all: the Unix socket of this path. */
+  | { readonly kind: "unix"; readonly path: string };
 
 /** One pattern, parsed. */
 export interface TargetRule {
@@ -61,6 +69,9 @@ export interface Destination {
   readonly port: number;
 }
 
+/** Begins a pattern of a Unix socket; a host may have that name, and then ports. */
+const UNIX = /^unix:(?!\*$|\d+(?:-\d+)?$)/;
+
 /** What is wrong with a rule without a colon. */
 function colonMissing(text: string): string {
   if (/^\d+$/.test(text)) return `it has no host; write *:${text}`;
@@ -74,6 +85,7 @@ function colonMissing(text: string): string {
  */
 export function parseTargetRule(text: string): TargetRule {
   try {
+    if (UNIX.test(text)) return unixRule(text);
     const surplus = surplusProblem(text);
     if (surplus !== undefined) throw new SyntaxError(surplus);
     const colon = text.lastIndexOf(":");
@@ -106,7 +118,52 @@ export function covers(
     case "network":
       return ip !== undefined && contains(host, ip) &&
         (host.zone === undefined || host.zone === zone);
+    case "unix":
+      return false;
   }
+}
+
+/** Whether `rule` covers the Unix socket at `path`. */
+export function coversPath({ host }: TargetRule, path: string): boolean {
+  return host.kind === "unix" && host.path === path;
+}
+
+/** The rule that covers `target` as somebody wrote it, and no other. */
+export function exactRule(target: Address | UnixPath): TargetRule {
+  if ("path" in target) {
+    const { path } = target;
+    const text = formatPlace(target);
+    return { text, host: { kind: "unix", path }, minPort: 0, maxPort: 0 };
+  }
+  const { host, port } = target;
+  const rule: HostRule = parseIp(host) === undefined
+    ? { kind: "name", name: canonicalName(host) }
+    : { kind: "network", ...parseNetwork(host) };
+  return {
+    text: formatPlace(target),
+    host: rule,
+    minPort: port,
+    maxPort: port,
+  };
+}
+
+/** The rule for a Unix socket. */
+function unixRule(text: string): TargetRule {
+  const path = text.replace(UNIX, "");
+  const problem = targetPathProblem(path);
+  if (problem !== undefined) {
+    throw new SyntaxError(`the path of its Unix socket ${problem}`);
+  }
+  // As docker writes it; the rule would cover nothing that anybody asks for.
+  if (path.startsWith("//")) {
+    throw new SyntaxError("a Unix socket is written unix:/path");
+  }
+  // A star may stand in a name, but here it is no wildcard, as people expect.
+  if (/[*?]/.test(path)) {
+    throw new SyntaxError("the path of its Unix socket has a wildcard in it");
+  }
+  // Of no port: it covers no address.
+  return { text, host: { kind: "unix", path }, minPort: 0, maxPort: 0 };
 }
 
 /** The name as rules compare it: lower case, without the root's dot. */

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { parseIp } from "../../lib/base/address.ts";
 import {
   judgeName,
+  judgePath,
   judgeTarget,
   type TargetRules,
 } from "../../lib/base/target_judge.ts";
@@ -346,5 +347,61 @@ Deno.test("an IPv4 address that is special is so in whatever IPv6 form", () => {
       }
     }),
     { numRuns: 2_000 },
+  );
+});
+
+Deno.test("a Unix socket is reached by a rule for its very path, and if no list denies it or is without it", () => {
+  const path = "/var/run/docker.sock";
+  const named = rules(`*:* unix:${path}`);
+  const cases: readonly (readonly [
+    all: readonly TargetRules[],
+    refused: RegExp | undefined,
+  ])[] = [
+    [
+      [rules("")],
+      /^unix:\/var\/run\/docker\.sock is a Unix socket, which only /,
+    ],
+    [[rules("*:*")], /is not an allowed target \(--allow-target\)$/],
+    [[rules("unix:/var/run/docker")], /is not an allowed target/],
+    [[named], undefined],
+    [[rules(`unix:${path}`, "*:*")], undefined],
+    [[rules(`unix:${path}`, `unix:${path}`)], /is denied by unix:\/var/],
+    [[named, rules("", `unix:${path}`, "own")], /is denied by .*\(own-deny-/],
+    // Each list that allows must have it, and one at least.
+    [[named, rules("*:*")], /is not an allowed target/],
+    [[rules(""), named], undefined],
+    [[named, rules("")], undefined],
+    [[{ ...rules(""), servicesOnly: true }], /^unix:\S+ is no service, and /],
+  ];
+  for (const [all, refused] of cases) {
+    const refusal = judgePath(all, path);
+    assert.equal(refusal === undefined, refused === undefined);
+    if (refused === undefined) continue;
+    assert.equal(refusal?.code, "denied");
+    assert.match(refusal?.text ?? "", refused);
+  }
+});
+
+Deno.test("where only services may be reached no address is, unless a rule allows it", () => {
+  const closed = { ...rules(""), servicesOnly: true };
+  for (const host of ["db.example.com", "10.0.0.1", "8.8.8.8"]) {
+    assert.deepEqual(dialled(closed, host, "8.8.8.8"), []);
+    assert.match(
+      why(closed, host, "8.8.8.8"),
+      /is no service, and nothing else may be reached here \(--allow-target\)$/,
+    );
+  }
+  const open = { ...rules("*:*"), servicesOnly: true };
+  assert.deepEqual(dialled(open, "8.8.8.8"), ["8.8.8.8"]);
+});
+
+Deno.test("what was vouched for opens addresses of any kind, and what is denied stays so", () => {
+  const vouched = { ...rules("db.example.com:80"), vouched: true };
+  const kinds = ["169.254.169.254", "127.0.0.1", "10.0.0.1", "8.8.8.8"];
+  assert.deepEqual(dialled(vouched, "db.example.com", ...kinds), kinds);
+  assert.deepEqual(dialled(vouched, "other.example.com", ...kinds), []);
+  assert.deepEqual(
+    dialled([vouched, rules("", "10.0.0.0/8:*")], "db.example.com", ...kinds),
+    kinds.filter((one) => !one.startsWith("10.")),
   );
 });

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { BlockList } from "node:net";
 import fc from "fast-check";
 import { parseIp, zoneOf } from "../../lib/base/address.ts";
-import { covers, parseTargetRule } from "../../lib/base/target_rules.ts";
+import {
+  covers,
+  coversPath,
+  exactRule,
+  parseTargetRule,
+} from "../../lib/base/target_rules.ts";
 
 /** What is asked for, and what it is resolved to. */
 interface Target {
@@ -198,4 +203,33 @@ Deno.test("parseTargetRule() never throws anything but SyntaxError", () => {
       assert.ok(error instanceof SyntaxError);
     }
   }));
+});
+
+Deno.test("a rule for a Unix socket covers that very path, and no address; nothing else covers a path", () => {
+  const rule = parseTargetRule("unix:/run/db.sock");
+  assert.ok(coversPath(rule, "/run/db.sock"));
+  for (const path of ["/run/db.sock2", "/run/db", "/run//db.sock", "/"]) {
+    assert.ok(!coversPath(rule, path));
+  }
+  for (const port of [0, 1, 80]) {
+    assert.ok(!covers(rule, { name: "unix", port }));
+    assert.ok(!covers(rule, { name: undefined, ip: [127, 0, 0, 1], port }));
+  }
+  for (const text of ["*:*", "unix:*", "unix:1-65535", "[::/0]:*"]) {
+    assert.ok(!coversPath(parseTargetRule(text), "/run/db.sock"), text);
+  }
+  // A host may have that name.
+  assert.ok(covers(parseTargetRule("unix:22"), { name: "unix", port: 22 }));
+});
+
+Deno.test("exactRule() covers one target as it was written", () => {
+  const db = exactRule({ host: "DB.example.com.", port: 5 });
+  assert.ok(covers(db, { name: "db.example.com", port: 5 }));
+  assert.ok(!covers(db, { name: "db.example.com", port: 6 }));
+  assert.ok(!covers(db, { name: "x.db.example.com", port: 5 }));
+  const metadata = exactRule({ host: "169.254.169.254", port: 80 });
+  assert.ok(
+    covers(metadata, { name: undefined, ip: [169, 254, 169, 254], port: 80 }),
+  );
+  assert.ok(coversPath(exactRule({ path: "/a" }), "/a"));
 });
