@@ -18,11 +18,22 @@ import {
   messageOf,
   TunnelError,
 } from "../base/errors.ts";
+import { formatPlace } from "../base/place.ts";
 import type { Reserve } from "./descriptors.ts";
-import { type SystemSocket, systemSocket } from "./system_socket.ts";
+import { SystemSocket, systemSocket } from "./system_socket.ts";
 
 /** What dialling needs to know of descriptors. */
 export type DialReserve = Pick<Reserve, "check" | "short">;
+
+/** What dialling takes. */
+export interface DialOptions {
+  /** Where large read buffers come from. */
+  readonly pool: BufferPool;
+  /** Gives it up. */
+  readonly signal: AbortSignal;
+  /** Asked before. */
+  readonly reserve?: DialReserve;
+}
 
 /** What there is too little of, where a name or an address was not even tried. */
 const TOO_FEW_FILES = "too many open files (raise this server's ulimit -n)";
@@ -37,13 +48,7 @@ const TOO_FEW_FILES = "too many open files (raise this server's ulimit -n)";
  */
 export async function dial(
   address: Address,
-  { pool, signal, reserve }: {
-    /** Where large read buffers come from. */
-    readonly pool: BufferPool;
-    readonly signal: AbortSignal;
-    /** Asked before. */
-    readonly reserve?: DialReserve;
-  },
+  { pool, signal, reserve }: DialOptions,
 ): Promise<SystemSocket> {
   if (parseIp(address.host) === undefined) {
     throw new TunnelError(
@@ -64,6 +69,32 @@ export async function dial(
   } catch (cause) {
     signal.throwIfAborted();
     throw dialError(address, cause);
+  }
+}
+
+/**
+ * Connects to the Unix socket at `path`.
+ *
+ * @throws {TunnelError} with the code for what went wrong: `refused`,
+ * `unreachable`, `denied`, `limit` or `internal`.
+ * @throws the reason of `signal` when it aborts.
+ */
+export async function dialUnix(
+  path: string,
+  { pool, signal, reserve }: DialOptions,
+): Promise<SystemSocket> {
+  try {
+    signal.throwIfAborted();
+    reserve?.check();
+    const conn = await Deno.connect({ transport: "unix", path });
+    if (!signal.aborted) {
+      return new SystemSocket(conn, { pool, remote: formatPlace({ path }) });
+    }
+    conn.close();
+    throw signal.reason;
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw unixDialError(path, cause);
   }
 }
 
@@ -128,4 +159,32 @@ function dialError(address: Address, cause: unknown): TunnelError {
     return make("unreachable", words.toLowerCase());
   }
   return make("internal", words);
+}
+
+/** Finds the code for a Unix socket that could not be connected to. */
+function unixDialError(path: string, cause: unknown): TunnelError {
+  const make = (code: ErrorCode, text: string): TunnelError =>
+    new TunnelError(code, `Dial ${formatPlace({ path })}: ${text}`, { cause });
+  if (cause instanceof Deno.errors.NotCapable) {
+    const hint = `--allow-read=${path} --allow-write=${path}`;
+    return make("denied", `not permitted (Deno gives it with ${hint})`);
+  }
+  if (cause instanceof Deno.errors.NotFound) {
+    return make("refused", "there is no such socket");
+  }
+  if (cause instanceof Deno.errors.ConnectionRefused) {
+    return make("refused", "connection refused");
+  }
+  if (cause instanceof Deno.errors.PermissionDenied) {
+    return make("denied", "this server's user may not write to it");
+  }
+  if (cause instanceof Deno.errors.WouldBlock) {
+    return make("refused", "its queue of connections is full");
+  }
+  if (isShortage(cause)) return make("limit", TOO_FEW_FILES);
+  const words = messageOf(cause).replace(/ \(os error \d+\)$/, "");
+  return cause instanceof Deno.errors.NotADirectory ||
+      cause instanceof Deno.errors.FilesystemLoop
+    ? make("unreachable", words.toLowerCase())
+    : make("internal", words);
 }

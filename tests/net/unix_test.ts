@@ -1,7 +1,8 @@
 /** Unix sockets as places to listen at: modes, what is there already, half-close, the end. */
 import assert from "node:assert/strict";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
-import { RunError } from "../../lib/base/errors.ts";
+import { RunError, TunnelError } from "../../lib/base/errors.ts";
+import { dialUnix } from "../../lib/net/dial.ts";
 import { holdPath, listenUnix } from "../../lib/net/listen_unix.ts";
 import type { SocketListener } from "../../lib/net/socket.ts";
 import { SystemSocket } from "../../lib/net/system_socket.ts";
@@ -149,3 +150,73 @@ async function assertRefused(
     return true;
   });
 }
+
+Deno.test("dialUnix() connects, both directions end on their own, and the log has its path", async () => {
+  await using place = await Place.make();
+  using listener = Deno.listen({ transport: "unix", path: place.path });
+  const { signal } = new AbortController();
+  const socket = await dialUnix(place.path, { pool, signal });
+  using _ = { [Symbol.dispose]: () => socket.close() };
+  using peer = await listener.accept();
+  assert.equal(socket.remote, `unix:${place.path}`);
+  await socket.writer.write(new TextEncoder().encode("hello"));
+  await socket.writer.close();
+  assert.equal(await new Response(peer.readable).text(), "hello");
+});
+
+Deno.test("dialUnix() still hears an answer after its own end", async () => {
+  await using place = await Place.make();
+  using listener = Deno.listen({ transport: "unix", path: place.path });
+  const { signal } = new AbortController();
+  const socket = await dialUnix(place.path, { pool, signal });
+  const peer = await listener.accept();
+  await socket.writer.close();
+  assert.equal(await peer.read(new Uint8Array(1)), null);
+  await peer.write(new TextEncoder().encode("bye"));
+  const { value } = await socket.reader.read();
+  assert.equal(new TextDecoder().decode(value), "bye");
+  peer.close();
+  assert.ok((await socket.reader.read()).done);
+  socket.close();
+});
+
+Deno.test("dialUnix() says in our codes why it cannot", async () => {
+  await using place = await Place.make();
+  await place.leaveStale();
+  await Deno.writeTextFile(`${place.folder}/file`, "");
+  const { signal } = new AbortController();
+  const cases: readonly (readonly [path: string, code: string, RegExp])[] = [
+    [
+      `${place.folder}/none`,
+      "refused",
+      /^Dial unix:\S+\/none: there is no such socket$/,
+    ],
+    [place.path, "refused", /: connection refused$/],
+    [`${place.folder}/file`, "refused", /: connection refused$/],
+    [`${place.folder}/file/x`, "unreachable", /: not a directory$/],
+  ];
+  for (const [path, code, text] of cases) {
+    await assert.rejects(dialUnix(path, { pool, signal }), (error) => {
+      assert.ok(error instanceof TunnelError);
+      assert.equal(error.code, code);
+      assert.match(error.text, text);
+      return true;
+    });
+  }
+  const reason = new TunnelError("limit", "given up");
+  await assert.rejects(
+    dialUnix(place.path, { pool, signal: AbortSignal.abort(reason) }),
+    reason,
+  );
+});
+
+Deno.test("dialUnix() names the permissions that Deno wants", {
+  permissions: { net: true, read: false, write: false },
+}, async () => {
+  const { signal } = new AbortController();
+  await assert.rejects(dialUnix("/x.sock", { pool, signal }), {
+    code: "denied",
+    message:
+      "Dial unix:/x.sock: not permitted (Deno gives it with --allow-read=/x.sock --allow-write=/x.sock)",
+  });
+});
