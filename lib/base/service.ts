@@ -17,10 +17,10 @@ export interface CheckTimes {
 }
 
 /** The versions of the PROXY protocol, as people write them. */
-export const PROXY_PROTOCOLS = ["v1", "v2"] as const;
+export const PROXY_VERSIONS = ["v1", "v2"] as const;
 
-/** A version of the PROXY protocol. */
-export type ProxyProtocol = (typeof PROXY_PROTOCOLS)[number];
+/** One of them. */
+export type ProxyVersion = (typeof PROXY_VERSIONS)[number];
 
 /** Something that a server offers. */
 export interface Service {
@@ -33,7 +33,7 @@ export interface Service {
   /** How its target is tried; undefined where it is offered in any case. */
   readonly check?: CheckTimes | undefined;
   /** What its target is told in front of each connection; undefined for nothing. */
-  readonly proxyProtocol?: ProxyProtocol | undefined;
+  readonly proxyProtocol?: ProxyVersion | undefined;
 }
 
 /** Most services of a server: one subscription each, and beside it perhaps a check. */

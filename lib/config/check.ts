@@ -6,12 +6,16 @@
  */
 import { formatPlace } from "../base/place.ts";
 import { formatDestination } from "../base/target.ts";
+import type { Service } from "../base/service.ts";
+import { formatTarget } from "../base/target.ts";
 import type { TargetRule } from "../base/target_rules.ts";
-import { escapeUnsafe, redactUrl } from "../base/text.ts";
+import { escapeUnsafe, quote, redactUrl } from "../base/text.ts";
 import { CLIENTS_KEY } from "./clients.ts";
 import { type ConfigByRole, type ConfigInputs, findGiven } from "./config.ts";
 import { FORWARDS_KEY } from "./forwards.ts";
 import type { WayIn } from "./fronts.ts";
+import { SERVICES_KEY } from "./services.ts";
+import { formatDuration } from "../base/units.ts";
 import { type Option, optionsOf } from "./options.ts";
 import type { Role } from "../wire/subjects.ts";
 
@@ -54,6 +58,13 @@ export function describeConfig(
       continue;
     }
     const found = findGiven(option, inputs);
+    if (key === SERVICES_KEY && config.role === "server") {
+      const rows = serviceRows(config.server.services, inputs, found?.origin);
+      if (rows.length > 0) {
+        given.push(...rows);
+        continue;
+      }
+    }
     const rows = found === undefined || found.origin === "default"
       ? defaults
       : given;
@@ -115,17 +126,49 @@ function originOf(flag: string, inputs: ConfigInputs): string {
     : "default";
 }
 
+/** Each service that a server offers. */
+function serviceRows(
+  services: readonly Service[],
+  { file }: ConfigInputs,
+  origin: string | undefined,
+): readonly Row[] {
+  return services.map((service): Row => {
+    const { name, target, check, proxyProtocol, description } = service;
+    const written = file?.services?.find((other) => other.name === name);
+    const parts = [
+      formatTarget(target),
+      ...(check === undefined ? [] : [
+        `check every ${formatDuration(check.period)}, ${
+          formatDuration(check.timeout)
+        } each, ${check.failures} failures`,
+      ]),
+      ...(proxyProtocol === undefined
+        ? []
+        : [`PROXY protocol ${proxyProtocol}`]),
+      ...(description === undefined ? [] : [quote(description)]),
+    ];
+    return [
+      `service ${name}`,
+      parts.join("; "),
+      origin ?? written?.place ?? "default",
+    ];
+  });
+}
+
 /** Each client that a server knows. */
 function clientRows(
   { clients }: ConfigByRole["server"],
   { file }: ConfigInputs,
 ): readonly Row[] {
-  return clients.map(({ name, keys, allow, deny }): Row => {
+  return clients.map(({ name, keys, allow, deny, services }): Row => {
     const written = file?.clients.find(({ client }) => client.name === name);
     const rules = [
       `${keys.length} ${keys.length === 1 ? "key" : "keys"}`,
       ...(allow === undefined ? [] : [`allow ${listOf(allow)}`]),
       ...(deny === undefined ? [] : [`deny ${listOf(deny)}`]),
+      ...(services === undefined
+        ? []
+        : [`services ${services.length === 0 ? "none" : services.join(", ")}`]),
     ];
     return [
       `${CLIENTS_KEY} ${name}`,

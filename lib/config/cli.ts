@@ -20,6 +20,7 @@ import {
 } from "./config.ts";
 import { type ConfigFile, findConfigFile } from "./file.ts";
 import { FORWARDS_KEY } from "./forwards.ts";
+import { SERVICES_KEY } from "./services.ts";
 import { EXEC_WORD, parseExec } from "./exec.ts";
 import { asLong, type Flag, flagsOf } from "./flags.ts";
 import { renderHelp, renderKeyHelp } from "./help.ts";
@@ -117,7 +118,10 @@ export function parseCommandLine<R extends Role>(
         const file = problems.attempt(() =>
           findConfigFile(role, { path, sources, problems })
         );
-        const given: ConfigInputs = { flags, env: sources.env, file, oneShot };
+        const given: ConfigInputs = {
+          ...{ flags, env: sources.env, file, oneShot },
+          readTextFile: (path) => sources.readTextFile(path),
+        };
         const { context, notices: chosen = [] } = problems.attempt(() =>
           chooseContext(role, { inputs: given, sources, problems })
         ) ?? {};
@@ -312,11 +316,14 @@ function collectNotices(role: Role, inputs: ConfigInputs): Notice[] {
   for (const option of optionsOf(role)) {
     const given = findGiven(option, inputs);
     if (given === undefined) continue;
-    if (option.key === FORWARDS_KEY && inputs.file?.forwards !== undefined) {
+    const { file } = inputs;
+    const isListed = option.key === FORWARDS_KEY && file?.forwards ||
+      option.key === SERVICES_KEY && file?.services;
+    if (isListed) {
       notices.push({
         level: "info",
         text:
-          `${given.origin} goes before ${FORWARDS_KEY} in ${inputs.file.path}, which is not used`,
+          `${given.origin} goes before ${option.key} in ${file?.path}, which is not used`,
       });
     }
     if (option.reserved === true) {

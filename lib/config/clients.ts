@@ -26,6 +26,8 @@ export interface ClientEntry {
   readonly allow?: readonly TargetRule[];
   /** Targets it may not reach, whatever else allows them. */
   readonly deny?: readonly TargetRule[];
+  /** The services it may ask for; without it, all. With it, and without `allow`, it reaches nothing else. */
+  readonly services?: readonly string[];
   /** Most tunnels open at once; without it, the server's limit for any client. */
   readonly maxTunnels?: number;
   /** Most tunnels being opened at once; without it, no share of its own. */
@@ -48,6 +50,7 @@ const MEMBERS = {
   keys: types.publicKeys(),
   allow: types.targetRules,
   deny: types.targetRules,
+  services: types.serviceNames,
   max_tunnels: types.integer({ min: 1, max: types.MAX_TUNNELS }),
   max_opening: types.integer({ min: 1, max: types.MAX_TUNNELS }),
   rate: types.integer({ min: 1, max: types.MAX_OPEN_RATE }),
@@ -109,6 +112,7 @@ function parseEntry(
   const keys = memberOf(entry, "keys", MEMBERS.keys, written);
   const allow = memberOf(entry, "allow", MEMBERS.allow, written);
   const deny = memberOf(entry, "deny", MEMBERS.deny, written);
+  const services = memberOf(entry, "services", MEMBERS.services, written);
   const maxTunnels = memberOf(
     entry,
     "max_tunnels",
@@ -134,6 +138,7 @@ function parseEntry(
     keys,
     ...(allow && { allow }),
     ...(deny && { deny }),
+    ...(services && { services }),
     ...(maxTunnels !== undefined && { maxTunnels }),
     ...(maxOpening !== undefined && { maxOpening }),
     ...(rate !== undefined && { rate }),

@@ -24,6 +24,12 @@ import {
   withHome,
   withProxyHeaders,
 } from "./forwards.ts";
+import type { WrittenService } from "./service.ts";
+import {
+  locateServices,
+  problemsOfServices,
+  SERVICES_KEY,
+} from "./services.ts";
 import { ListError } from "./list.ts";
 import { CONTEXT_OPTIONS, type NatsContext } from "./nats_context.ts";
 import {
@@ -42,6 +48,7 @@ import { MAX_WORKERS, path, secretPath, secretPaths } from "./types.ts";
 import { type BrokerAddress, formatBroker } from "../base/broker_address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
+import type { Service } from "../base/service.ts";
 import { MAX_LOGIN_BYTES } from "../front/login.ts";
 import {
   DEFAULT_INBOX_PREFIX,
@@ -124,8 +131,11 @@ type RoleConfig<R extends Role> =
   }
   & { readonly [P in R]: Section<P, R> };
 
-/** The server's configuration. */
-export type ServerConfig = RoleConfig<"server"> & {
+/** The server's configuration: where its services are is known. */
+export type ServerConfig = Omit<RoleConfig<"server">, "server"> & {
+  readonly server: Omit<Section<"server", "server">, "services"> & {
+    readonly services: readonly Service[];
+  };
   /** Who may open tunnels, where they are sealed. */
   readonly clients: readonly ClientEntry[];
 };
@@ -169,6 +179,8 @@ export interface ConfigInputs {
   readonly context?: NatsContext | undefined;
   /** What is done once, if it is. */
   readonly oneShot?: OneShot | undefined;
+  /** Reads a file of the system; without it there is none. */
+  readonly readTextFile?: Sources["readTextFile"];
 }
 
 /**
@@ -193,12 +205,16 @@ export function buildConfig<R extends Role>(
     ...clientsOfKeys(values["security.client_key"] ?? []),
   ];
   const forwards = role === "client" ? forwardsOf(values, inputs) : [];
+  const written = role === "server" ? servicesOf(values, inputs) : [];
+  const { readTextFile = () => undefined } = inputs;
+  const services = locateServices(written, { readTextFile, problems });
   problems.add(
     ...ambiguousVariables(role, inputs),
     ...conflictsIn(values, { logins, inputs }),
     ...sealConflictsIn(role, values, clients.length),
     ...duplicatesIn(clients),
     ...problemsWith(forwards),
+    ...problemsOfServices(written),
     ...flagProblemsIn(inputs),
   );
   problems.throwIfAny();
@@ -223,7 +239,10 @@ export function buildConfig<R extends Role>(
     workers: values.workers,
     ...(role === "server"
       ? {
-        server: section(values, role),
+        server: {
+          ...section<"server", "server">(values, role),
+          services,
+        },
         clients: clients.map(({ client }) => client),
       }
       : {
@@ -388,6 +407,21 @@ function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
     ], values["client.accept_proxy"] ?? false),
   ];
   return withHome(all, inputs.env("HOME"));
+}
+
+/** The services of a server: a flag or variable goes before the list of the file. */
+function servicesOf(
+  values: Values,
+  inputs: ConfigInputs,
+): readonly WrittenService[] {
+  const [found] = ALL_OPTIONS.filter(({ key }) => key === SERVICES_KEY)
+    .flatMap((option) => findGiven(option, inputs) ?? []);
+  const listed = found === undefined ? inputs.file?.services : undefined;
+  return listed ??
+    values[SERVICES_KEY]?.map((service) => ({
+      ...service,
+      place: found?.origin ?? service.place,
+    })) ?? [];
 }
 
 /** What of the flags does not go with what is done once. */

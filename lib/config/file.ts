@@ -11,6 +11,8 @@ import { CONFIG_EXTENSIONS, parseConfigText } from "./syntax.ts";
 import { CLIENTS_KEY, parseClients, type WrittenClient } from "./clients.ts";
 import type { Forward } from "./forward.ts";
 import { FORWARDS_KEY, parseForwards } from "./forwards.ts";
+import type { WrittenService } from "./service.ts";
+import { parseServices, SERVICES_KEY } from "./services.ts";
 import { describe, isMapping, textOf } from "./file_values.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { type OptionKey, optionsOf } from "./options.ts";
@@ -27,6 +29,8 @@ export interface ConfigFile {
   readonly clients: readonly WrittenClient[];
   /** The forwards that a client's file lists; undefined where it has no such list. */
   readonly forwards: readonly Forward[] | undefined;
+  /** The services that a server's file lists; undefined where it has no such list. */
+  readonly services: readonly WrittenService[] | undefined;
 }
 
 /** The name of the config file of `role`, without its extension. */
@@ -101,6 +105,7 @@ export function parseConfigFile(
   const texts = new Map<OptionKey, string>();
   const clients: WrittenClient[] = [];
   let forwards: readonly Forward[] | undefined;
+  let services: readonly WrittenService[] | undefined;
   const collect = (section: unknown, prefix: string): void => {
     // A section or key with nothing after it is like one that is not there.
     if (section === null || section === undefined) return;
@@ -128,12 +133,17 @@ export function parseConfigFile(
         } else collect(value, `${at}.`);
       } else if (value !== null && value !== undefined) {
         // A key may be nested or written with its dots, but not both.
-        const listed = at === FORWARDS_KEY && forwards !== undefined;
+        const listed = at === FORWARDS_KEY && forwards !== undefined ||
+          at === SERVICES_KEY && services !== undefined;
         if (listed || texts.has(option.key)) {
           problems.add(`${at} is given twice in ${path}`);
         }
         if (at === FORWARDS_KEY && Array.isArray(value)) {
           forwards = parseForwards(value, { path, problems });
+          continue;
+        }
+        if (at === SERVICES_KEY && Array.isArray(value)) {
+          services = parseServices(value, { path, problems });
           continue;
         }
         const text = problems.attempt(() =>
@@ -147,7 +157,7 @@ export function parseConfigFile(
     }
   };
   collect(parseConfigText(path, text), "");
-  return { path, texts, clients, forwards };
+  return { path, texts, clients, forwards, services };
 }
 
 /** The text at `path`, which a person `named` or the search came to. */

@@ -71,6 +71,23 @@ export const OPTIONS = {
     default: ":8080",
     help: "Where /health, /ready and /metrics are served; off for nowhere",
   },
+  "server.services": {
+    flag: "service",
+    daily: true,
+    type: types.services,
+    default: "",
+    repeatable: true,
+    help:
+      "A service that clients ask for by its name (svc:NAME), such as db=10.0.0.7:5432, web=unix:/run/web.sock or ssh=auto (this machine, at the port of that name); without allow_target nothing else may be reached",
+  },
+  "server.site": {
+    flag: "site",
+    daily: true,
+    type: types.siteName,
+    default: "",
+    help:
+      "The place that this server answers for: it hears opens for TARGET@SITE, and no others",
+  },
   "server.dial_timeout": {
     flag: "dial-timeout",
     type: types.duration({ min: MIN_INTERVAL }),
@@ -84,7 +101,7 @@ export const OPTIONS = {
     default: "",
     repeatable: true,
     help:
-      "Targets that may be dialled, such as db:5432, *.example.com:443, 10.0.0.0/8:*, [::1]:22 or host:1000-2000; none given allows all but link-local and metadata addresses",
+      "Targets that may be dialled, such as db:5432, *.example.com:443, 10.0.0.0/8:*, [::1]:22, host:1000-2000 or unix:/run/db.sock; none given allows all but link-local and metadata addresses and Unix sockets",
   },
   "server.deny_target": {
     flag: "deny-target",

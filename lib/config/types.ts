@@ -11,11 +11,18 @@ import { Secret } from "../base/credentials.ts";
 import { type Forward, parseForward } from "./forward.ts";
 import { type FrontPlace, parseFrontPlace } from "./fronts.ts";
 import { parseList } from "./list.ts";
+import {
+  parseService,
+  parseServiceName,
+  type WrittenService,
+} from "./service.ts";
 import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
 import { parseProxyUrl } from "./proxy_url.ts";
 import { keyProblem } from "../seal/key_problem.ts";
 import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
 import { type Network, parseNetwork } from "../base/network.ts";
+import { PROXY_VERSIONS, type ProxyVersion } from "../base/service.ts";
+import { nameProblem } from "../base/target.ts";
 import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
 import { quote } from "../base/text.ts";
 import {
@@ -171,6 +178,36 @@ export const frontPlaces: OptionType<readonly FrontPlace[]> = {
   fileType: "list",
   itemType: "number",
   parse: (text) => text === "" ? [] : parseList(text, parseFrontPlace),
+};
+
+/** Services, separated by commas; an empty text is an empty list. */
+export const services: OptionType<readonly WrittenService[]> = {
+  placeholder: "NAME=TARGET",
+  fileType: "list",
+  parse: (text) => text === "" ? [] : parseList(text, parseService),
+};
+
+/** Names of services, separated by commas; an empty text is an empty list. */
+export const serviceNames: OptionType<readonly string[]> = {
+  placeholder: "NAME[,NAME...]",
+  fileType: "list",
+  parse: (text) => text === "" ? [] : parseList(text, parseServiceName),
+};
+
+/** A version of the PROXY protocol. */
+export const proxyProtocol: OptionType<ProxyVersion> = choice(
+  PROXY_VERSIONS,
+);
+
+/** The name of a site, or nothing, which gives undefined. */
+export const siteName: OptionType<string | undefined> = {
+  placeholder: "NAME",
+  parse(text): string | undefined {
+    if (text === "") return undefined;
+    const problem = nameProblem(text);
+    if (problem === undefined) return text;
+    throw new SyntaxError(`the site ${quote(text)} ${problem}`);
+  },
 };
 
 /** The path of a file. That it exists is for its reader to find out. */

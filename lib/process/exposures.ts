@@ -34,10 +34,7 @@ export function* exposures(
 ): Generator<string> {
   if (config.role === "client") {
     yield* wayInExposures(config.client, listensAt);
-  } else if (
-    config.server.allowTarget.length === 0 &&
-    !(hasKeys(config) && config.clients.every(({ allow }) => allow))
-  ) {
+  } else if (dialsAnything(config)) {
     yield hasKeys(config)
       ? "dials any target: whoever has the key of a client without 'allow' reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)"
       : "dials any target: whoever may publish opens reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)";
@@ -78,6 +75,15 @@ function* wayInExposures(
   ) {
     yield "--accept-proxy stands open beyond this machine: whoever reaches it may claim any address (--allow-from says whose headers are taken)";
   }
+}
+
+/** Whether somebody may have any target dialled. */
+function dialsAnything(config: ConfigByRole["server"]): boolean {
+  const { allowTarget, services } = config.server;
+  if (allowTarget.length > 0 || services.length > 0) return false;
+  return !hasKeys(config) ||
+    // What such an entry lists is all that it lets be reached.
+    config.clients.some(({ allow, services }) => !allow && !services);
 }
 
 function hasKeys({ clients }: ConfigByRole["server"]): boolean {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ServiceCount } from "../server/offers.ts";
 import type { Session } from "../session/session.ts";
 
 /** One number of a metric. */
@@ -36,6 +37,8 @@ export interface Counted {
   readonly opening: number;
   /** Names of the clients that are known by their keys, which are as many as the configuration has. */
   readonly clients?: readonly string[];
+  /** The services of a server, which are as many as the configuration has. */
+  readonly services?: readonly ServiceCount[];
   /** Why no tunnel can be opened, beside the link and the subscriptions. */
   readonly notReadyReason?: string | undefined;
   /** Which of the `refused` subscriptions there is no working without. */
@@ -44,7 +47,7 @@ export interface Counted {
 
 /** The metrics of a role and its connection to NATS as they are now. */
 export function collectMetrics(
-  { session, opening, clients = [] }: Counted,
+  { session, opening, clients = [], services = [] }: Counted,
   nats: { readonly connected: boolean; readonly reconnects: number },
 ): Metric[] {
   const { counters, held, totals } = session;
@@ -139,6 +142,27 @@ export function collectMetrics(
       counters.acceptsRefused,
     ),
     ...clientMetrics(session, clients),
+    ...serviceMetrics(services),
+  ];
+}
+
+/** What is counted of each service; nothing where there is none. */
+function serviceMetrics(services: readonly ServiceCount[]): Metric[] {
+  if (services.length === 0) return [];
+  return [
+    {
+      ...metric(
+        "sproxy_service_up",
+        "1 while a service is offered, by every worker",
+        by("service", services.map(({ name, up }) => [name, Number(up)])),
+      ),
+      of: "every",
+    },
+    metric(
+      "sproxy_service_tunnels_opened_total",
+      "Tunnels opened to a service",
+      by("service", services.map(({ name, opened }) => [name, opened])),
+    ),
   ];
 }
 

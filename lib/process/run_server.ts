@@ -5,12 +5,14 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
-import { TunnelError } from "../base/errors.ts";
-import { isAddress } from "../base/target.ts";
 import type { TargetRules } from "../base/target_judge.ts";
 import type { ClientEntry } from "../config/clients.ts";
 import type { ServerConfig } from "../config/config.ts";
-import { ClientDirectory, rulesOf } from "../server/clients.ts";
+import {
+  ClientDirectory,
+  rulesForService,
+  rulesOf,
+} from "../server/clients.ts";
 import type { ServerSeal } from "../server/reception.ts";
 import { Lookups } from "../server/lookups.ts";
 import { Egress } from "../server/server.ts";
@@ -19,8 +21,8 @@ import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, type RoleHost, roleOptions } from "./lifecycle.ts";
 import { makeToken } from "../wire/subjects.ts";
-import { dial, lookUp } from "../net/dial.ts";
-import { dialTarget } from "../server/targets.ts";
+import { dial, dialUnix, lookUp } from "../net/dial.ts";
+import { dialPath, dialTarget } from "../server/targets.ts";
 
 /**
  * Serves opens until told to stop.
@@ -33,11 +35,7 @@ export async function runServer(
 ): Promise<void> {
   const log = getLogger(["sproxy", "server"]);
   const { nats, server, tunnel } = config;
-  const general: TargetRules = {
-    allow: server.allowTarget,
-    deny: server.denyTarget,
-    called: { allow: "--allow-target", deny: "--deny-target" },
-  };
+  const general = generalRules(config);
   // Before anything is waited for: what is read anew from now on counts.
   const clients = new KnownClients(config, host, general);
   host.reloads.join(clients);
@@ -57,38 +55,61 @@ export async function runServer(
     listenTimeout: server.dialTimeout,
     seal: clients.seal,
     aead,
-    dial: async (target, signal, { known, payer }) => {
-      if (!isAddress(target)) {
-        throw new TunnelError("denied", "the server offers only addresses");
-      }
-      return await dialTarget(target, {
-        rules: known?.targets ?? [general],
-        timeout: server.dialTimeout,
-        signal,
-        clock: systemClock,
-        resolve: (host, signal) => lookups.resolve(host, { payer, signal }),
-        connect: (address, signal) =>
-          dial(address, { signal, reserve, pool: egress.session.pool }),
-      });
+    services: server.services,
+    site: server.site,
+    dial: async (target, signal, { known, payer, service }) => {
+      const asked = known?.targets ?? [general];
+      const rules = service === undefined
+        ? asked
+        : rulesForService(service, asked);
+      const how = { signal, reserve, pool: egress.session.pool };
+      const socket = "path" in target
+        ? await dialPath(target.path, {
+          ...{ rules, signal },
+          connect: (path, signal) => dialUnix(path, { ...how, signal }),
+        })
+        : await dialTarget(target, {
+          ...{ rules, signal },
+          timeout: server.dialTimeout,
+          clock: systemClock,
+          resolve: (host, signal) => lookups.resolve(host, { payer, signal }),
+          connect: (address, signal) => dial(address, { ...how, signal }),
+        });
+      return { socket, proxyProtocol: service?.proxyProtocol };
     },
   });
   clients.egress = egress;
   const { session } = egress;
   await frame.ready(egress);
   host.onStarted();
-  const { subjects } = options;
+  const names = server.services.map(({ name }) => name);
+  if (names.length > 0 && server.allowTarget.length === 0) {
+    log.info(
+      "only services may be reached, as there are some and no --allow-target ('*:*' there is for all else)",
+    );
+  }
   log.info("ready", {
-    // Which of the two it hears, where NATS refuses the other.
-    request: bus.refusedSubjects.includes(subjects.request)
-      ? subjects.requestPattern()
-      : subjects.request,
+    // Which of them it hears, where NATS refuses another.
+    request: egress.hears(bus.refusedSubjects),
     queue: nats.queueGroup,
+    ...(server.site !== undefined && { site: server.site }),
+    ...(names.length > 0 && { services: names.join(", ") }),
   });
 
   await frame.untilStopped();
   await frame.atMostGoodbye(egress.drain());
   await frame.leave(session, tunnel.drainTimeout);
   log.info("stopped");
+}
+
+/** What all may reach; where services are offered, and no targets allowed, these alone. */
+function generalRules({ server }: ServerConfig): TargetRules {
+  return {
+    allow: server.allowTarget,
+    deny: server.denyTarget,
+    called: { allow: "--allow-target", deny: "--deny-target" },
+    servicesOnly: server.services.length > 0,
+  };
 }
 
 /** Keys, and the clients that are known by theirs, which a reload may change. */
@@ -128,7 +149,7 @@ function sealOf(
 ): ServerSeal {
   const known = clients.map(({ allow, deny, ...client }) => ({
     ...client,
-    targets: rulesOf({ name: client.name, allow, deny }, general),
+    targets: rulesOf({ ...client, allow, deny }, general),
   }));
   return { ...ownKeys(keys), clients: new ClientDirectory(known) };
 }

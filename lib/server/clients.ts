@@ -5,12 +5,16 @@
  */
 import type { Address } from "../base/address.ts";
 import type { Reason } from "../base/errors.ts";
+import type { UnixPath } from "../base/place.ts";
+import type { Service } from "../base/service.ts";
+import type { Target } from "../base/target.ts";
 import {
   judgeName,
+  judgePath,
   judgeTarget,
   type TargetRules,
 } from "../base/target_judge.ts";
-import type { TargetRule } from "../base/target_rules.ts";
+import { exactRule, type TargetRule } from "../base/target_rules.ts";
 
 /** A client that may open tunnels. */
 export interface KnownClient {
@@ -20,6 +24,8 @@ export interface KnownClient {
   readonly keys: readonly string[];
   /** What it may reach: all of these must allow it. */
   readonly targets: readonly TargetRules[];
+  /** The services it may ask for; undefined for all. */
+  readonly services?: readonly string[] | undefined;
   /** Most tunnels open at once; undefined where the limit for any client counts. */
   readonly maxTunnels?: number | undefined;
   /** Most tunnels being opened at once; undefined where it has no share of its own. */
@@ -52,31 +58,80 @@ export class ClientDirectory {
   }
 
   /**
-   * Why the holder of a key may have no tunnel to `target`, which was dialled at
-   * `ip`; undefined if they may.
+   * Why the holder of a key may have no tunnel to `target`; undefined if they
+   * may.
+   *
+   * @param dialled The address that it has led to, and the service that it is
+   * for, where those are known.
    */
   objection(
     publicKey: string,
-    target: Address,
-    ip: string | undefined,
+    target: Target,
+    { ip, service }: {
+      readonly ip?: string | undefined;
+      readonly service?: Service | undefined;
+    },
   ): Reason | undefined {
     const client = this.find(publicKey);
     if (client === undefined) return unknownKey(publicKey);
-    if (ip === undefined) return judgeName(client.targets, target);
-    const verdict = judgeTarget(client.targets, target, [ip]);
-    return "refusal" in verdict ? verdict.refusal : undefined;
+    if (!("service" in target)) return judge(client.targets, target, ip);
+    const refusal = serviceObjection(client, target.service);
+    // Of one that is not offered any more it is not known where it was.
+    if (refusal !== undefined || service === undefined) return refusal;
+    return judge(rulesForService(service, client.targets), service.target, ip);
   }
+}
+
+/** Why `rules` do not let `target` be reached at `ip`, where that is known. */
+function judge(
+  rules: readonly TargetRules[],
+  target: Address | UnixPath,
+  ip: string | undefined,
+): Reason | undefined {
+  if ("path" in target) return judgePath(rules, target.path);
+  if (ip === undefined) return judgeName(rules, target);
+  const verdict = judgeTarget(rules, target, [ip]);
+  return "refusal" in verdict ? verdict.refusal : undefined;
+}
+
+/** Why a client may not ask for the service of this name; undefined if it may. */
+export function serviceObjection(
+  { name, services }: Pick<KnownClient, "name" | "services">,
+  service: string,
+): Reason | undefined {
+  if (services === undefined || services.includes(service)) return undefined;
+  const text = `the service "${service}" is not one that this client may have`;
+  return { code: "denied", text: `${text} (clients: ${name})` };
+}
+
+/** The rules for the target of a service: who wrote it allowed it, and what `rules` deny stays denied. */
+export function rulesForService(
+  { name, target }: Service,
+  rules: readonly TargetRules[],
+): readonly TargetRules[] {
+  const called = `the service ${name}`;
+  return [
+    {
+      allow: [exactRule(target)],
+      deny: [],
+      called: { allow: called, deny: called },
+      vouched: true,
+    },
+    ...rules.map(({ deny, called }) => ({ allow: [], deny, called })),
+  ];
 }
 
 /**
  * What a client may reach. What the server denies, it denies to all; what it
- * allows counts for those whose entry does not say what they may reach.
+ * allows counts for those whose entry does not say what they may reach. One
+ * whose entry has `services` and no `allow` reaches nothing else.
  */
 export function rulesOf(
-  { name, allow, deny = [] }: {
+  { name, allow, deny = [], services }: {
     readonly name: string;
     readonly allow?: readonly TargetRule[] | undefined;
     readonly deny?: readonly TargetRule[] | undefined;
+    readonly services?: readonly string[] | undefined;
   },
   general: TargetRules,
 ): readonly TargetRules[] {
@@ -85,8 +140,15 @@ export function rulesOf(
     allow: allow ?? [],
     deny,
     called: { allow: where, deny: where },
+    servicesOnly: services !== undefined,
   };
-  return [allow === undefined ? general : { ...general, allow: [] }, own];
+  // Its own list is said of this client alone, and so goes before the general one.
+  return [
+    allow === undefined
+      ? general
+      : { allow: [], deny: general.deny, called: general.called },
+    own,
+  ];
 }
 
 /** Nobody who is known has this key. */

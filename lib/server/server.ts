@@ -4,22 +4,18 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { parseIp, tryParseAddress } from "../base/address.ts";
-import type {
-  Bus,
-  BusMessage,
-  BusSubscription,
-  LinkEvent,
-} from "../nats/bus.ts";
+import { type Address, parseIp, tryParseAddress } from "../base/address.ts";
+import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import {
   messageOf,
   publishDenied,
   type Reason,
-  subscribeDenied,
   TunnelError,
 } from "../base/errors.ts";
-import { formatTarget, type Target } from "../base/target.ts";
+import type { UnixPath } from "../base/place.ts";
+import type { Service } from "../base/service.ts";
+import { formatTarget, tryParseTarget } from "../base/target.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   encodeAgain,
@@ -27,13 +23,16 @@ import {
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
-import { proxyHeader, type ProxyVersion } from "../wire/proxy_header.ts";
+import { proxyHeader } from "../wire/proxy_header.ts";
 import { Dials } from "./dials.ts";
+import { Hearing } from "./hearing.ts";
+import type { Aim, ServiceCount } from "./offers.ts";
 import { introduce } from "./introduce.ts";
 import { RefusalLog } from "./refusal_log.ts";
 import { Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
 import { type Ask, Reception, type ServerSeal } from "./reception.ts";
+import type { Dialled, Dialler } from "./targets.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import { closeSocket, type Socket } from "../net/socket.ts";
 import {
@@ -44,6 +43,7 @@ import {
   MAX_ID_LENGTH,
   OPEN_TOKEN,
   parseId,
+  type RequestScope,
 } from "../wire/subjects.ts";
 import { PEER_NUMBER } from "../wire/frame.ts";
 import { V1_WARNING } from "../tunnel/v1_machine.ts";
@@ -60,13 +60,8 @@ const NATS_DOWN = new TunnelError(
   "the link to NATS went down while the target was dialled",
 );
 
-/** A connection to a target, and whether that is to be told whose it is. */
-export interface Dialled {
-  /** The connection, to which nothing was written. */
-  readonly socket: Socket;
-  /** How it is told, in a header of the PROXY protocol; undefined where it is not. */
-  readonly proxyProtocol?: ProxyVersion | undefined;
-}
+/** Who pays for the look-ups of checks: no client has a blank in its name. */
+const CHECKS = "checks of services";
 
 /** What a server's egress is made of. */
 export interface EgressOptions
@@ -79,11 +74,14 @@ export interface EgressOptions
    * @throws {TunnelError} with the code for the client.
    */
   readonly dial: (
-    target: Target,
+    target: Address | UnixPath,
     signal: AbortSignal,
-    /** Who asks for it. */
-    asker: Pick<Ask, "known" | "payer">,
+    asker: Dialler,
   ) => Promise<Socket | Dialled>;
+  /** The services that are offered at first. */
+  readonly services?: readonly Service[] | undefined;
+  /** The place that this server answers for, and no other; undefined for none. */
+  readonly site?: string | undefined;
   /** What sealed opens are read with, and whose are taken; undefined where none are. */
   readonly seal?: ServerSeal | undefined;
   /** Most tunnels for one client. */
@@ -111,7 +109,7 @@ export class Egress implements Disposable {
   readonly #clock: Clock;
   readonly #log = getLogger(["sproxy", "open"]);
   /** Where opens come from; nowhere while the broker refuses every answer: others are to get them. */
-  #subscriptions: readonly BusSubscription[] = [];
+  readonly #hearing: Hearing;
   /** Whether the broker lets clients be spoken to, and inboxes be answered. */
   readonly #clients: Reach;
   readonly #inboxes: Reach;
@@ -144,7 +142,7 @@ export class Egress implements Disposable {
           "client",
           formatId({ client, server: token, number: PEER_NUMBER }),
         ),
-      onChange: () => this.#takePart(),
+      onChange: () => this.#hearing.takePart(),
     });
     const inboxes = `${options.inboxPrefix}.`;
     this.#inboxes = this.#reach({
@@ -160,8 +158,14 @@ export class Egress implements Disposable {
       inboxRefusal: () => this.#inboxes.refusal,
       send: (subject, message) => void this.#send(subject, message),
     });
+    this.#hearing = new Hearing({
+      ...options,
+      onRequest: (message) => this.#onRequest(message),
+      check: (service, signal) => this.#check(service, signal),
+      muteness: () => this.#clients.refusal,
+    });
     this.#bus.onLink((event) => this.#onLink(event), this.#stop.signal);
-    this.#join();
+    this.#hearing.takePart();
   }
 
   /** Names of the clients that may open tunnels, where a key says who they are. */
@@ -186,16 +190,17 @@ export class Egress implements Disposable {
     key: string | undefined,
     { target, remote }: { readonly target: string; readonly remote: string },
   ): Reason | undefined {
-    const asked = tryParseAddress(target);
+    const asked = tryParseTarget(target);
     const dialled = tryParseAddress(remote);
     if (key === undefined || typeof asked === "string") return undefined;
-    return this.#reception.clients?.objection(
-      key,
-      asked,
+    const ip =
       typeof dialled === "string" || parseIp(dialled.host) === undefined
         ? undefined
-        : dialled.host,
-    );
+        : dialled.host;
+    const service = "service" in asked
+      ? this.#hearing.offers.find(asked.service)
+      : undefined;
+    return this.#reception.clients?.objection(key, asked, { ip, service });
   }
 
   /** Dials under way. */
@@ -208,12 +213,24 @@ export class Egress implements Disposable {
     return this.#clients.refusal?.text;
   }
 
-  /** Which of the `refused` subscriptions there is no working without: one place to hear opens is enough. */
+  /** Which of the `refused` subscriptions there is no working without. */
   missing(refused: readonly string[]): string | undefined {
-    const { subjects } = this.#options;
-    const ways = [subjects.request, subjects.requestPattern()];
-    const deaf = ways.every((subject) => refused.includes(subject));
-    return refused.find((subject) => deaf || !ways.includes(subject));
+    return this.#hearing.missing(refused);
+  }
+
+  /** The subject where opens of any target are heard, of which NATS has `refused` some; undefined where it has all. */
+  hears(refused: readonly string[]): string | undefined {
+    return this.#hearing.general.findLast((one) => !refused.includes(one));
+  }
+
+  /** What is counted of each service. */
+  get services(): readonly ServiceCount[] {
+    return this.#hearing.offers.counts;
+  }
+
+  /** Offers these services from now on, and no others; open tunnels to any stay. */
+  setServices(services: readonly Service[]): void {
+    this.#hearing.offers.set(services);
   }
 
   /**
@@ -225,7 +242,7 @@ export class Egress implements Disposable {
     if (this.#draining) return;
     this.#stop.abort(DRAINING);
     this.#dials.abort(DRAINING);
-    await Promise.all(this.#subscriptions.map((one) => one.drain()));
+    await this.#hearing.drain();
   }
 
   /** Gives up dials under way and ends the session. */
@@ -233,7 +250,7 @@ export class Egress implements Disposable {
     this.#stop.abort(DRAINING);
     this.#dials.abort(DRAINING);
     this.#refusals[Symbol.dispose]();
-    this.#part();
+    this.#hearing[Symbol.dispose]();
     this.#clients[Symbol.dispose]();
     this.#inboxes[Symbol.dispose]();
     this.session[Symbol.dispose]();
@@ -245,50 +262,9 @@ export class Egress implements Disposable {
     return new Reach({ ...this.#options, ...options });
   }
 
-  /** Takes part in the queue group of opens. */
-  #join(): void {
-    const { subjects, queueGroup } = this.#options;
-    this.#subscriptions = [subjects.requestPattern(), subjects.request].map(
-      (subject) =>
-        this.#bus.subscribe(
-          subject,
-          (message) => this.#onRequest(message),
-          { queue: queueGroup },
-        ),
-    );
-  }
-
-  #part(): void {
-    for (const one of this.#subscriptions) one[Symbol.dispose]();
-    this.#subscriptions = [];
-  }
-
-  /** A server that nobody hears, or that hears nobody, would keep opens from those that can serve them. */
-  #takePart(): void {
-    if (this.#draining) return;
-    const why = this.#clients.refusal ?? this.#deafness;
-    const takesPart = this.#subscriptions.length > 0;
-    if (takesPart === (why === undefined)) return;
-    if (why === undefined) {
-      this.#join();
-      return;
-    }
-    this.#log.warn("opens are left to other servers", { why: why.text });
-    this.#part();
-  }
-
-  /** Why no tunnel would be heard; undefined when they are, as far as is known. */
-  get #deafness(): Reason | undefined {
-    const { subjects, token } = this.#options;
-    const data = subjects.pattern("server", token);
-    return this.#bus.refusedSubjects.includes(data)
-      ? subscribeDenied(data)
-      : undefined;
-  }
-
   /** An answer that did not get through: its client will not use the tunnel. */
   #onLink(event: LinkEvent): void {
-    if (event.type === "subscriptions") this.#takePart();
+    if (event.type === "subscriptions") this.#hearing.takePart();
     if (event.type !== "denied") return;
     const { subjects, token } = this.#options;
     const id = parseId(subjects.idOf("client", event.subject) ?? "");
@@ -306,7 +282,7 @@ export class Egress implements Disposable {
   #onRequest(message: BusMessage): void {
     const received = this.#requests.receive(message);
     if (received === undefined) return;
-    const { request, subject, sender, answerTo: reply } = received;
+    const { request, subject, scope, sender, answerTo: reply } = received;
     if (request.native?.not?.includes(this.#options.token)) {
       this.#send(reply, encodeAgain(this.#options.token));
       return;
@@ -321,9 +297,12 @@ export class Egress implements Disposable {
         const { ask } = understood;
         const { known } = ask;
         const over = known && this.#requests.overRate(known);
-        const refusal = over?.reason ?? this.#objection(ask);
-        if (refusal === undefined) void this.#open(ask, id, reply);
-        else this.#refuse(reply, refusal, ask, { tell: over?.tell });
+        const aim = over === undefined
+          ? this.#aim(ask, scope)
+          : { refusal: over.reason };
+        if ("refusal" in aim) {
+          this.#refuse(reply, aim.refusal, ask, { tell: over?.tell });
+        } else void this.#open(ask, aim, { id, reply });
         return;
       }
       case "answer": {
@@ -349,6 +328,14 @@ export class Egress implements Disposable {
     if (this.#v1Peers.has(inbox) || this.#v1Peers.size >= MAX_V1_PEERS) return;
     this.#v1Peers.add(inbox);
     this.#log.warn(V1_WARNING, { inbox });
+  }
+
+  /** What is dialled for an open that came on a subject of this scope, or why nothing is. */
+  #aim(ask: Ask, scope: RequestScope): Aim {
+    const aim = this.#hearing.offers.aim(ask.target, scope, ask.known);
+    if ("refusal" in aim) return aim;
+    const refusal = this.#objection(ask);
+    return refusal === undefined ? aim : { refusal };
   }
 
   /** Why a request is refused before its target is looked at; undefined if it is not. */
@@ -381,10 +368,20 @@ export class Egress implements Disposable {
       : limit;
   }
 
+  /** Tries the target of a service. */
+  async #check(service: Service, signal: AbortSignal): Promise<void> {
+    const asker = { known: undefined, endpoints: undefined, payer: CHECKS };
+    const { target } = service;
+    const dialled = await this.#options.dial(target, signal, {
+      ...{ ...asker, service },
+    });
+    closeSocket("socket" in dialled ? dialled.socket : dialled);
+  }
+
   async #open(
     ask: Ask,
-    id: ConnectionId,
-    reply: string,
+    { target, service }: Exclude<Aim, { readonly refusal: Reason }>,
+    { id, reply }: { readonly id: ConnectionId; readonly reply: string },
   ): Promise<void> {
     using dial = this.#dials.begin(formatId(id), ask.payer);
     let notice: Disposable | undefined;
@@ -397,7 +394,11 @@ export class Egress implements Disposable {
     }
     try {
       const { signal } = dial;
-      const dialled = await this.#options.dial(ask.target, signal, ask);
+      const { known, payer, endpoints } = ask;
+      const dialled = await this.#options.dial(target, signal, {
+        ...{ known, payer, endpoints, service },
+        id: formatId(id),
+      });
       const { socket, proxyProtocol } = "socket" in dialled
         ? dialled
         : { socket: dialled };
@@ -456,6 +457,9 @@ export class Egress implements Disposable {
       const { payer } = ask;
       const spec = { id, socket, target, client, codec, peerWindow, seal };
       this.session.addNative({ ...spec, payer });
+      if ("service" in ask.target) {
+        this.#hearing.offers.opened(ask.target.service);
+      }
       void this.#clients.meet(id.client);
       return;
     }

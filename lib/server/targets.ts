@@ -8,9 +8,12 @@ import { type Address, formatAddress, parseIp } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { type ErrorCode, type Reason, TunnelError } from "../base/errors.ts";
 import { MAX_ADDRESSES, tryInTurn } from "../base/happy_eyeballs.ts";
+import type { ProxyVersion, Service } from "../base/service.ts";
+import type { Ask } from "./reception.ts";
 import { closeSocket, type Socket } from "../net/socket.ts";
 import {
   judgeName,
+  judgePath,
   judgeTarget,
   type TargetRules,
 } from "../base/target_judge.ts";
@@ -23,6 +26,44 @@ const TELLING: readonly ErrorCode[] = [
   "denied",
   "unreachable",
 ];
+
+/** A connection to a target, and whether that is to be told whose it is. */
+export interface Dialled {
+  /** The connection, to which nothing was written. */
+  readonly socket: Socket;
+  /** How it is told, in a header of the PROXY protocol; undefined where it is not. */
+  readonly proxyProtocol?: ProxyVersion | undefined;
+}
+
+/** Whom a dial is for. */
+export interface Dialler extends Pick<Ask, "known" | "payer" | "endpoints"> {
+  /** The service that is asked for; undefined for a target that is named itself. */
+  readonly service?: Service | undefined;
+  /** The tunnel's connection ID; undefined for a check, which sends nothing. */
+  readonly id?: string | undefined;
+}
+
+/** What dialling a Unix socket takes. */
+export interface DialPathOptions
+  extends Pick<DialTargetOptions, "rules" | "signal"> {
+  /** Connects to it; throws a TunnelError, or the signal's reason. */
+  readonly connect: (path: string, signal: AbortSignal) => Promise<Socket>;
+}
+
+/**
+ * Connects to the Unix socket at `path` if the rules name it.
+ *
+ * @throws {TunnelError} `denied`, or the code of what went wrong.
+ * @throws the reason of `signal` when it aborts.
+ */
+export async function dialPath(
+  path: string,
+  { rules, signal, connect }: DialPathOptions,
+): Promise<Socket> {
+  const refusal = judgePath(rules, path);
+  if (refusal !== undefined) throw errorOf(refusal);
+  return await connect(path, signal);
+}
 
 /** What dialling a target takes. */
 export interface DialTargetOptions {

@@ -5,12 +5,7 @@
  * @module
  */
 import { type Address, formatIp, parseIp } from "../base/address.ts";
-
-/** The versions, as options have them. */
-export const PROXY_VERSIONS = ["v1", "v2"] as const;
-
-/** One of them. */
-export type ProxyVersion = typeof PROXY_VERSIONS[number];
+import type { ProxyVersion } from "../base/service.ts";
 
 /** How every header of version 1 begins. */
 export const V1_START: Uint8Array = new TextEncoder().encode("PROXY ");

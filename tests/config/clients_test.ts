@@ -49,6 +49,7 @@ clients:
     keys: [${ONE}, "${TWO}"]
     allow: ["db:5432", "10.0.0.0/8:*"]
     deny: 10.0.0.1:*, 10.0.0.2:22
+    services: [db, web]
     max_tunnels: 100
     max_opening: "8"
     rate: 50
@@ -61,6 +62,7 @@ name = "edge7"
 keys = ["${ONE}", "${TWO}"]
 allow = ["db:5432", "10.0.0.0/8:*"]
 deny = ["10.0.0.1:*", "10.0.0.2:22"]
+services = "db, web"
 max_tunnels = 100
 max_opening = 8
 rate = "50"
@@ -77,6 +79,7 @@ Deno.test("clients are read from YAML, JSON and TOML, and frozen", () => {
       keys: [ONE, TWO],
       allow: ["db:5432", "10.0.0.0/8:*"],
       deny: ["10.0.0.1:*", "10.0.0.2:22"],
+      services: ["db", "web"],
       max_tunnels: 100,
       max_opening: 8,
       rate: 50,
@@ -94,6 +97,7 @@ Deno.test("clients are read from YAML, JSON and TOML, and frozen", () => {
       keys: [ONE, TWO],
       allow: ["db:5432", "10.0.0.0/8:*"],
       deny: ["10.0.0.1:*", "10.0.0.2:22"],
+      services: ["db", "web"],
       maxTunnels: 100,
       maxOpening: 8,
       rate: 50,
@@ -132,9 +136,9 @@ Deno.test("what is wrong with a client is told by its place and name", () => {
       ],
       ["clients: [{}]", "clients[0] in", "it has no name", "it has no keys"],
       [
-        `clients: [{name: a, keys: [${ONE}]}, {name: edge7, keys: [${TWO}], max_tunels: 1, services: [x], toString: 1}]`,
+        `clients: [{name: a, keys: [${ONE}]}, {name: edge7, keys: [${TWO}], max_tunels: 1, service: [x], toString: 1}]`,
         `clients[1] ("edge7") in ${PATH}.yaml: unknown key "max_tunels" (did you mean max_tunnels?)`,
-        'unknown key "services"\n',
+        'unknown key "service" (did you mean services?)',
         'unknown key "toString"',
       ],
       [
@@ -166,6 +170,11 @@ Deno.test("what is wrong with a client is told by its place and name", () => {
       [
         `clients: [{name: a, keys: [${ONE}], deny: {a: 1}}]`,
         "deny: a mapping where there must be a string or a list",
+      ],
+      [
+        `clients: [{name: a, keys: [${ONE}], services: [db, "a.b"]}]`,
+        'clients[0] ("a")',
+        'services: its name "a.b" has other characters than',
       ],
       [
         `clients: [{name: a, keys: [${ONE}], max_tunnels: 0}]`,

@@ -100,6 +100,7 @@ Deno.test("exposures(): a server that dials any target", () => {
     [[], true],
     [["--deny-target", "10.0.0.0/8:*"], true],
     [["--allow-target", "db:5432"], false],
+    [["--service", "db=db:5432"], false],
   ];
   for (const [args, told] of cases) {
     const all = found("server", { args });
@@ -117,6 +118,7 @@ Deno.test("exposures(): a server whose clients have keys, unless each has target
       [[any], true],
       [[any, bound], true],
       [[bound], false],
+      [[`- { name: c, keys: ${two}, services: db }`], false],
     ] as const
   ) {
     const files = { "/s.yaml": `clients:\n${entries.join("\n")}\n` };

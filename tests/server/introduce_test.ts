@@ -1,6 +1,6 @@
 /** Targets that are told whose connection they have, and those that break it. */
 import assert from "node:assert/strict";
-import type { ProxyVersion } from "../../lib/wire/proxy_header.ts";
+import type { ProxyVersion } from "../../lib/base/service.ts";
 import { ProxyParser } from "../../lib/wire/proxy_parser.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import { encodeRequest } from "../../lib/wire/open.ts";

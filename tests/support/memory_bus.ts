@@ -259,6 +259,12 @@ export class MemoryBus implements Bus {
     this.#tell({ type: "denied", subject, reason });
   }
 
+  /** From now on the broker refuses these subscriptions, and says so. */
+  refuse(subjects: readonly string[]): void {
+    this.refusedSubjects = subjects;
+    this.#tell({ type: "subscriptions" });
+  }
+
   /** Ends congestion. */
   drained(): void {
     this.congested = false;

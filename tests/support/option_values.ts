@@ -28,6 +28,8 @@ export const HIDDEN = "hunter2";
  */
 export const GOOD: Readonly<Record<OptionKey, readonly [string, string]>> = {
   "server.listen_addr": ["127.0.0.1:1", "off"],
+  "server.services": ["db=db:5432", "web=unix:/run/web.sock,ssh=auto"],
+  "server.site": ["berlin", "edge_7"],
   "server.dial_timeout": ["1s", "2s"],
   "server.allow_target": ["db:5432", "*.example.com:443,10.0.0.0/8:*"],
   "server.deny_target": ["10.0.0.0/8:*", "*:25"],
@@ -126,8 +128,18 @@ const NOT_BOOLEANS = ["maybe", "2", "tru\ne"];
 /** Bad values of each option; the type asks for every option here too. */
 export const BAD: Readonly<Record<OptionKey, readonly string[]>> = {
   "server.listen_addr": [...NOT_LISTENED, "none"],
+  "server.services": [
+    ...["db", "=db:5432", "db=", "db=db", "db=db:0", "a.b=a:1", "22=a:1"],
+    ...["db=svc:other", "db=db:1@site", "db=unix:run", "db=http://db:80"],
+    ...["db=a:1,", "db=a:1,x", `${"x".repeat(33)}=a:1`, "d b=a:1", "*=a:1"],
+    ...["db=unix:/a\nb", "nobody-knows=auto", "db=AUTO"],
+  ],
+  "server.site": ["a.b", "a b", "*", "é", "7", "1-2", "x".repeat(33)],
   "server.dial_timeout": NOT_INTERVALS,
-  "server.allow_target": ["db", "db:0", "a:1,", "*a:1", "10.0.0.1/8:*"],
+  "server.allow_target": [
+    ...["db", "db:0", "a:1,", "*a:1", "10.0.0.1/8:*"],
+    ...["unix:", "unix:run", "unix:/run/*", "unix:/a\nb", "unix:///a"],
+  ],
   "server.deny_target": ["db", "db:0", "a:1,", "*a:1", "10.0.0.1/8:*"],
   "server.max_tunnels_per_client": NOT_COUNTS,
   "server.max_open_rate": NOT_COUNTS,

@@ -1,11 +1,11 @@
 /** Headers of the PROXY protocol, byte by byte, and as the reader finds them again. */
 import assert from "node:assert/strict";
+import type { ProxyVersion } from "../../lib/base/service.ts";
 import fc from "fast-check";
 import { type Address, formatIp, parseIp } from "../../lib/base/address.ts";
 import {
   type ProxyFacts,
   proxyHeader,
-  type ProxyVersion,
   V2_SIGNATURE,
 } from "../../lib/wire/proxy_header.ts";
 import {

@@ -1,0 +1,188 @@
+/**
+ * One service of a server: it is tried now and then, and heard on a subject of
+ * its own for as long as it is in order.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Clock } from "../base/clock.ts";
+import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
+import type { CheckTimes, Service } from "../base/service.ts";
+import type { Bus, BusSubscription, MessageHandler } from "../nats/bus.ts";
+import type { Random } from "../seal/open.ts";
+import type { Subjects } from "../wire/subjects.ts";
+import { ServiceHealth } from "./service_health.ts";
+
+/** How far the time between checks may be from what it is to be: many servers then do not try one target at once. */
+const JITTER = 0.1;
+
+/** What offering a service takes. */
+export interface OfferOptions {
+  /** Where opens come from. */
+  readonly bus: Bus;
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** The subjects of this deployment. */
+  readonly subjects: Subjects;
+  /** The place that the server answers for; undefined for none. */
+  readonly site?: string | undefined;
+  /** Queue group of its subject. */
+  readonly queueGroup: string;
+  /** Takes what comes on its subject. */
+  readonly onRequest: MessageHandler;
+  /**
+   * Tries its target.
+   *
+   * @throws {TunnelError} saying why it cannot be reached.
+   * @throws the reason of `signal` when it aborts.
+   */
+  readonly check: (service: Service, signal: AbortSignal) => Promise<void>;
+  /** Fills with bytes. */
+  readonly random: Random;
+}
+
+/** One service: its checks, and where opens for it come from. */
+export class Offer implements Disposable {
+  /** The service. */
+  readonly service: Service;
+  /** Where opens for it are heard. */
+  readonly subject: string;
+  /** Tunnels to it that were opened. */
+  opened: number;
+  readonly #options: OfferOptions;
+  readonly #log = getLogger(["sproxy", "service"]);
+  readonly #health = new ServiceHealth();
+  readonly #stop = new AbortController();
+  #subscription: BusSubscription | undefined;
+  #takesPart = false;
+  #started = false;
+  #next: Disposable | undefined;
+
+  /** It is not offered yet. */
+  constructor(service: Service, options: OfferOptions, opened = 0) {
+    const { subjects, site } = options;
+    this.service = service;
+    this.subject = subjects.requestPattern({ site, service: service.name });
+    this.opened = opened;
+    this.#options = options;
+  }
+
+  /** Whether it is in order, as far as it is tried at all. */
+  get up(): boolean {
+    return this.service.check === undefined || this.#health.up;
+  }
+
+  /** Why its last check failed; undefined if it did not. */
+  get why(): Reason | undefined {
+    return this.#health.why;
+  }
+
+  /** Begins to try its target, if it is to be tried. */
+  start(): void {
+    const { check } = this.service;
+    if (this.#started) return;
+    this.#started = true;
+    if (check !== undefined) void this.#try(check);
+  }
+
+  /** Whether opens for it are heard while it is in order. */
+  takePart(takesPart: boolean): void {
+    this.#takesPart = takesPart;
+    if (!takesPart) {
+      this.#subscription?.[Symbol.dispose]();
+      this.#subscription = undefined;
+    } else if (this.up) this.#join();
+  }
+
+  /** It is offered no more: what was asked already is answered. */
+  end(): void {
+    this.#halt();
+    void this.#leave();
+  }
+
+  /** The same; resolves when no more opens can come. */
+  async drain(): Promise<void> {
+    this.#halt();
+    await this.#leave();
+  }
+
+  /** It is offered no more, at once. */
+  [Symbol.dispose](): void {
+    this.#halt();
+    this.takePart(false);
+  }
+
+  #halt(): void {
+    this.#stop.abort();
+    this.#next?.[Symbol.dispose]();
+  }
+
+  #join(): void {
+    const { bus, queueGroup, onRequest } = this.#options;
+    this.#subscription ??= bus.subscribe(this.subject, onRequest, {
+      queue: queueGroup,
+    });
+  }
+
+  async #leave(): Promise<void> {
+    const subscription = this.#subscription;
+    this.#subscription = undefined;
+    try {
+      await subscription?.drain();
+    } catch (why) {
+      // The link is down: nothing is heard in any case.
+      this.#log.debug("a subscription was not drained", { why });
+    }
+  }
+
+  async #try(check: CheckTimes): Promise<void> {
+    const failure = await this.#failureOf(check);
+    if (this.#stop.signal.aborted) return;
+    const { name: service } = this.service;
+    switch (this.#health.note(failure, check.failures)) {
+      case "up":
+        this.#log.info("service offered", { service });
+        if (this.#takesPart) this.#join();
+        break;
+      case "down":
+        this.#log.warn(
+          "service out of order: opens are left to other servers",
+          {
+            service,
+            why: failure?.text,
+          },
+        );
+        void this.#leave();
+    }
+    this.#next = this.#options.clock.after(
+      this.#jittered(check.period),
+      () => void this.#try(check),
+    );
+  }
+
+  /** Why its target cannot be reached now; undefined if it can. */
+  async #failureOf({ timeout }: CheckTimes): Promise<Reason | undefined> {
+    const stop = new AbortController();
+    const halt = (): void => stop.abort(this.#stop.signal.reason);
+    this.#stop.signal.addEventListener("abort", halt, { once: true });
+    using _deadline = this.#options.clock.after(timeout, () => {
+      const text = `its check had no answer in ${timeout} ms`;
+      stop.abort(new TunnelError("timeout", text));
+    });
+    try {
+      await this.#options.check(this.service, stop.signal);
+      return undefined;
+    } catch (error) {
+      return error instanceof TunnelError
+        ? { code: error.code, text: error.text }
+        : { code: "internal", text: messageOf(error) };
+    } finally {
+      this.#stop.signal.removeEventListener("abort", halt);
+    }
+  }
+
+  #jittered(period: number): number {
+    const [byte = 0] = this.#options.random(new Uint8Array(1));
+    return Math.round(period * (1 + JITTER * (byte / 127.5 - 1)));
+  }
+}

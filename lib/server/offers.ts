@@ -1,0 +1,179 @@
+/**
+ * The services that a server offers, what opens lead to with them, and what is
+ * said of a name that nothing is offered under.
+ *
+ * @module
+ */
+import type { Reason } from "../base/errors.ts";
+import { MAX_SERVICES, type Service } from "../base/service.ts";
+import type { Address } from "../base/address.ts";
+import type { UnixPath } from "../base/place.ts";
+import { formatTarget, type Target } from "../base/target.ts";
+import type { RequestScope } from "../wire/subjects.ts";
+import { type KnownClient, serviceObjection } from "./clients.ts";
+import { Offer, type OfferOptions } from "./offer.ts";
+
+/** Most names that a refusal lists: it is one line, and a short message. */
+const MAX_NAMES = 20;
+
+/** What an open leads to. */
+export type Aim =
+  | {
+    /** What is dialled. */
+    readonly target: Address | UnixPath;
+    /** The service that it is dialled for. */
+    readonly service?: Service;
+  }
+  | { readonly refusal: Reason };
+
+/** What is counted of a service. */
+export interface ServiceCount {
+  /** Its name. */
+  readonly name: string;
+  /** Whether it is offered. */
+  readonly up: boolean;
+  /** Tunnels to it that were opened. */
+  readonly opened: number;
+}
+
+/** All services of a server. */
+export class Offers implements Disposable {
+  readonly #options: OfferOptions;
+  #offers: ReadonlyMap<string, Offer> = new Map();
+  #takesPart = false;
+  #ended = false;
+
+  /** Nothing is offered yet. */
+  constructor(options: OfferOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Offers these from now on, and no others. What has not changed goes on as it
+   * was; what has is tried anew.
+   */
+  set(services: readonly Service[]): void {
+    if (this.#ended) return;
+    const before = new Map(this.#offers);
+    const after = new Map<string, Offer>();
+    for (const service of services.slice(0, MAX_SERVICES)) {
+      const old = before.get(service.name);
+      const same = old !== undefined && isSame(old.service, service);
+      if (same) before.delete(service.name);
+      after.set(
+        service.name,
+        same ? old : new Offer(service, this.#options, old?.opened),
+      );
+    }
+    this.#offers = after;
+    for (const offer of after.values()) {
+      offer.start();
+      offer.takePart(this.#takesPart);
+    }
+    // After: one that leads elsewhere now is heard without a gap.
+    for (const offer of before.values()) offer.end();
+  }
+
+  /** Whether opens are heard at all, as far as services are in order. */
+  takePart(takesPart: boolean): void {
+    this.#takesPart = takesPart;
+    for (const offer of this.#offers.values()) offer.takePart(takesPart);
+  }
+
+  /** The service of this name, offered or out of order; undefined where there is none. */
+  find(name: string): Service | undefined {
+    return this.#offers.get(name)?.service;
+  }
+
+  /** Where opens for all of them would come, in order or not. */
+  get subjects(): readonly string[] {
+    return [...this.#offers.values()].map(({ subject }) => subject);
+  }
+
+  /** What is counted of each. */
+  get counts(): readonly ServiceCount[] {
+    return [...this.#offers.values()].map((
+      { service: { name }, up, opened },
+    ) => ({ name, up, opened }));
+  }
+
+  /** Counts a tunnel to the service of this name. */
+  opened(name: string): void {
+    const offer = this.#offers.get(name);
+    if (offer !== undefined) offer.opened++;
+  }
+
+  /**
+   * What an open for `target` leads to, that came on a subject of this `scope`
+   * from a client whose key is known, if it is.
+   *
+   * A service counts on its own subject, in order or not: what was asked before
+   * the server left its group is answered, too. There nothing else counts, as
+   * who may publish there may have that service and no more.
+   */
+  aim(
+    target: Target,
+    scope: RequestScope,
+    known: KnownClient | undefined,
+  ): Aim {
+    if (!("service" in target)) {
+      if (scope.service === undefined) return { target };
+      const text = `an open for ${
+        formatTarget(target)
+      } came on the subject of the service "${scope.service}"`;
+      return { refusal: { code: "protocol", text } };
+    }
+    const { service: name } = target;
+    const service = this.find(name);
+    const refusal = service && known && serviceObjection(known, name);
+    if (refusal !== undefined) return { refusal };
+    if (service !== undefined && scope.service === name) {
+      return { target: service.target, service };
+    }
+    const text = this.#textFor(name, known?.services);
+    return { refusal: { code: "no-such-service", text } };
+  }
+
+  /** Tries nothing any more, and hears no more; resolves when no more opens can come. */
+  async drain(): Promise<void> {
+    this.#ended = true;
+    await Promise.all(
+      [...this.#offers.values()].map((offer) => offer.drain()),
+    );
+  }
+
+  /** Ends all of it at once. */
+  [Symbol.dispose](): void {
+    this.#ended = true;
+    for (const offer of this.#offers.values()) offer[Symbol.dispose]();
+  }
+
+  #textFor(name: string, allowed: readonly string[] | undefined): string {
+    const offer = this.#offers.get(name);
+    if (offer !== undefined) {
+      const shown = `the service "${name}"`;
+      if (!offer.up) {
+        const why = offer.why?.text ?? "it has not been tried yet";
+        return `${shown} is out of order: ${why}`;
+      }
+      return this.#options.bus.refusedSubjects.includes(offer.subject)
+        ? `${shown} cannot be offered: NATS refuses the server's subscription to ${offer.subject}`
+        : `${shown} is to be asked for on ${offer.subject}, its own subject`;
+    }
+    const names = [...this.#offers.values()]
+      .filter(({ up }) => up)
+      .map(({ service: { name } }) => name)
+      .filter((name) => allowed === undefined || allowed.includes(name))
+      .toSorted();
+    const more = names.length - MAX_NAMES;
+    const told = names.slice(0, MAX_NAMES).join(", ");
+    const there = names.length === 0
+      ? "there are none"
+      : `there are: ${told}${more > 0 ? ` and ${more} more` : ""}`;
+    return `no service "${name}" is offered; ${there}`;
+  }
+}
+
+function isSame(one: Service, other: Service): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
