@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Address } from "../base/address.ts";
+import { type Address, parseIp } from "../base/address.ts";
 import type { Reason } from "../base/errors.ts";
 import type { UnixPath } from "../base/place.ts";
 import type { Service } from "../base/service.ts";
@@ -89,8 +89,10 @@ function judge(
   ip: string | undefined,
 ): Reason | undefined {
   if ("path" in target) return judgePath(rules, target.path);
-  if (ip === undefined) return judgeName(rules, target);
-  const verdict = judgeTarget(rules, target, [ip]);
+  const { host } = target;
+  const address = ip ?? (parseIp(host) === undefined ? undefined : host);
+  if (address === undefined) return judgeName(rules, target);
+  const verdict = judgeTarget(rules, target, [address]);
   return "refusal" in verdict ? verdict.refusal : undefined;
 }
 

@@ -82,7 +82,8 @@ export class Offer implements Disposable {
     const { check } = this.service;
     if (this.#started) return;
     this.#started = true;
-    if (check !== undefined) void this.#try(check);
+    // Later: whoever makes the server has it by then, and may be asked.
+    if (check !== undefined) queueMicrotask(() => void this.#try(check));
   }
 
   /** Whether opens for it are heard while it is in order. */
@@ -136,6 +137,7 @@ export class Offer implements Disposable {
   }
 
   async #try(check: CheckTimes): Promise<void> {
+    if (this.#stop.signal.aborted) return;
     const failure = await this.#failureOf(check);
     if (this.#stop.signal.aborted) return;
     const { name: service } = this.service;

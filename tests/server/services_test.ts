@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { TunnelError } from "../../lib/base/errors.ts";
 import type { Service } from "../../lib/base/service.ts";
 import { formatTarget, type Target } from "../../lib/base/target.ts";
-import type { EgressOptions } from "../../lib/server/server.ts";
+import type { Egress, EgressOptions } from "../../lib/server/server.ts";
 import type { Dialler } from "../../lib/server/targets.ts";
 import { encodeRequest } from "../../lib/wire/open.ts";
 import type { RequestScope } from "../../lib/wire/subjects.ts";
@@ -33,7 +33,7 @@ class Stage implements Disposable {
     });
   }
 
-  get egress() {
+  get egress(): Egress {
     return this.bench.server.egress;
   }
 
@@ -196,10 +196,10 @@ Deno.test("a service with a check is offered once that has succeeded, and until 
   using stage = new Stage({ services: [CHECKED] });
   const ask = () => stage.ask({ service: "db" }, { service: "db" });
   const up = () => stage.egress.services[0]?.up;
-  stage.broken.set("10.0.0.7:5432", REFUSED);
-  // The first began at once, before the test could say anything.
+  assert.equal(up(), false);
   await stage.bench.broker.settled();
   assert.equal(up(), true);
+  stage.broken.set("10.0.0.7:5432", REFUSED);
   assert.equal(await ask(), `refused: ${REFUSED.text}`);
   await stage.check(2);
   assert.equal(up(), true);
