@@ -102,8 +102,9 @@ export function serviceObjection(
   service: string,
 ): Reason | undefined {
   if (services === undefined || services.includes(service)) return undefined;
-  const text = `the service "${service}" is not one that this client may have`;
-  return { code: "denied", text: `${text} (clients: ${name})` };
+  const text =
+    `the service "${service}" is not one that this client may have (clients: ${name})`;
+  return { code: "denied", text };
 }
 
 /** The rules for the target of a service: who wrote it allowed it, and what `rules` deny stays denied. */

@@ -150,27 +150,31 @@ export class Offers implements Disposable {
 
   #textFor(name: string, allowed: readonly string[] | undefined): string {
     const offer = this.#offers.get(name);
-    if (offer !== undefined) {
-      const shown = `the service "${name}"`;
-      if (!offer.up) {
-        const why = offer.why?.text ?? "it has not been tried yet";
-        return `${shown} is out of order: ${why}`;
-      }
-      return this.#options.bus.refusedSubjects.includes(offer.subject)
-        ? `${shown} cannot be offered: NATS refuses the server's subscription to ${offer.subject}`
-        : `${shown} is to be asked for on ${offer.subject}, its own subject`;
+    if (offer === undefined) return this.#unknown(name, allowed);
+    const { subject, up, why } = offer;
+    if (!up) {
+      const reason = why?.text ?? "it has not been tried yet";
+      return `the service "${name}" is out of order: ${reason}`;
     }
+    return this.#options.bus.refusedSubjects.includes(subject)
+      ? `the service "${name}" cannot be offered: NATS refuses the server's subscription to ${subject}`
+      : `the service "${name}" is to be asked for on ${subject}, its own subject`;
+  }
+
+  #unknown(name: string, allowed: readonly string[] | undefined): string {
     const names = [...this.#offers.values()]
       .filter(({ up }) => up)
       .map(({ service: { name } }) => name)
       .filter((name) => allowed === undefined || allowed.includes(name))
       .toSorted();
+    if (names.length === 0) {
+      return `no service "${name}" is offered; there are none`;
+    }
     const more = names.length - MAX_NAMES;
     const told = names.slice(0, MAX_NAMES).join(", ");
-    const there = names.length === 0
-      ? "there are none"
-      : `there are: ${told}${more > 0 ? ` and ${more} more` : ""}`;
-    return `no service "${name}" is offered; ${there}`;
+    return `no service "${name}" is offered; there are: ${
+      more > 0 ? `${told} and ${more} more` : told
+    }`;
   }
 }
 

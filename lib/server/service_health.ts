@@ -12,14 +12,11 @@ import type { Reason } from "../base/errors.ts";
 /** What a check's end changes. */
 export type HealthChange = "up" | "down" | undefined;
 
-/** The health of one service. */
+/** The health of one service, of which nothing is known at first. */
 export class ServiceHealth {
   #state: "unknown" | "up" | "down" = "unknown";
   #failed = 0;
   #why: Reason | undefined;
-
-  /** Nothing is known of it yet. */
-  constructor() {}
 
   /** Whether it is in order. */
   get up(): boolean {

@@ -62,6 +62,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   ", behind PROXY headers", // what `check` shows
   // Parts of texts, or of other programs', and words beside a message.
   "server",
+  "checks of services", // who pays for a look-up
   "peer",
   "here",
   "there",
