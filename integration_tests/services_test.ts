@@ -17,8 +17,8 @@ import {
 import { spawn } from "./support/processes.ts";
 import { connectRedis } from "./support/redis_client.ts";
 import { ClientRole, Role, spawnRole, startServer } from "./support/roles.ts";
-import { startEcho } from "./support/targets.ts";
-import { dial, readToEnd } from "./support/transfer.ts";
+import { startEcho, Target } from "./support/targets.ts";
+import { dial, readToEnd, writeAll } from "./support/transfer.ts";
 import { comes, soon, whenReady } from "./support/waits.ts";
 
 /** What the log says of an open that came to nothing. */
@@ -356,6 +356,53 @@ integrationTest(
     assert.match(text, /^Dial unix:.*: connection refused$/);
   },
 );
+
+for (const workers of ["1", "2"]) {
+  integrationTest(
+    `a service with the PROXY protocol tells its target whose connection it has, and that a check is nobody's: workers=${workers}`,
+    async () => {
+      await using nats = await startNatsServer();
+      await using folder = await Folder.make();
+      const headers: string[] = [];
+      await using target = new Target(async (conn) => {
+        const text = new TextDecoder().decode(await readToEnd(conn));
+        headers.push(text);
+        await conn.closeWrite();
+      });
+      const config = await folder.write(
+        "s.yaml",
+        `${checked(target.address)}      proxy_protocol: v1\n`,
+      );
+      await using server = await serve(
+        nats,
+        ["--config", config, "--workers", workers],
+        { folder },
+      );
+      await server.entry(({ msg }) => msg === "service offered");
+      await using client = await startFor(nats, "svc:db");
+      using conn = await dial(client.endpoint);
+      await writeAll(conn, new TextEncoder().encode("hello"));
+      await conn.closeWrite();
+      await soon("the target has ended, too", readToEnd(conn));
+      const { port } = conn.localAddr as Deno.NetAddr;
+      const to = client.endpoint.port;
+      const told = headers.find((text) => text.endsWith("hello"));
+      assert.equal(
+        told,
+        `PROXY TCP4 127.0.0.1 127.0.0.1 ${port} ${to}\r\nhello`,
+      );
+      const checks = headers.filter((text) => text !== told);
+      assert.ok(checks.length > 0);
+      for (const text of checks) assert.equal(text, "PROXY UNKNOWN\r\n");
+      await comes(async () => {
+        const { text } = await server.status("/metrics");
+        return metricValue(text, "sproxy_service_up", 'service="db"') === 1
+          ? undefined
+          : "a worker does not offer it";
+      });
+    },
+  );
+}
 
 integrationTest(
   "attack: opens with names and paths that are none, or on the subject of a service for something else, are refused, and dial nothing",

@@ -6,7 +6,9 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { messageOf, TunnelError } from "../base/errors.ts";
-import { directOf, type Socket } from "../net/socket.ts";
+import { closeSocket, directOf, type Socket } from "../net/socket.ts";
+import { type ProxyFacts, proxyHeader } from "../wire/proxy_header.ts";
+import type { Dialled } from "./targets.ts";
 
 /**
  * How long a target may take until it has the header, in ms. The system takes so
@@ -57,4 +59,29 @@ export async function introduce(
   } finally {
     signal.removeEventListener("abort", giveUp);
   }
+}
+
+/**
+ * The connection to a target that was dialled; one that is to be told whose it
+ * is has been told these facts.
+ *
+ * @throws as {@linkcode introduce}; the connection is closed then.
+ */
+export async function introduced(
+  dialled: Socket | Dialled,
+  facts: ProxyFacts,
+  options: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<Socket> {
+  const { socket, proxyProtocol } = "socket" in dialled
+    ? dialled
+    : { socket: dialled, proxyProtocol: undefined };
+  const { signal } = options;
+  if (signal.aborted) {
+    closeSocket(socket);
+    throw signal.reason;
+  }
+  if (proxyProtocol !== undefined) {
+    await introduce(socket, proxyHeader(proxyProtocol, facts), options);
+  }
+  return socket;
 }

@@ -23,11 +23,10 @@ import {
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
-import { proxyHeader } from "../wire/proxy_header.ts";
 import { Dials } from "./dials.ts";
 import { Hearing } from "./hearing.ts";
 import type { Aim, ServiceCount } from "./offers.ts";
-import { introduce } from "./introduce.ts";
+import { introduced } from "./introduce.ts";
 import { RefusalLog } from "./refusal_log.ts";
 import { Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
@@ -370,12 +369,12 @@ export class Egress implements Disposable {
 
   /** Tries the target of a service. */
   async #check(service: Service, signal: AbortSignal): Promise<void> {
-    const asker = { known: undefined, endpoints: undefined, payer: CHECKS };
-    const { target } = service;
-    const dialled = await this.#options.dial(target, signal, {
-      ...{ ...asker, service },
+    const dialled = await this.#options.dial(service.target, signal, {
+      ...{ known: undefined, endpoints: undefined, payer: CHECKS, service },
     });
-    closeSocket("socket" in dialled ? dialled.socket : dialled);
+    // Nobody's connection: a header says so.
+    const options = { clock: this.#clock, signal };
+    closeSocket(await introduced(dialled, {}, options));
   }
 
   async #open(
@@ -395,25 +394,12 @@ export class Egress implements Disposable {
     try {
       const { signal } = dial;
       const { known, payer, endpoints } = ask;
-      const dialled = await this.#options.dial(target, signal, {
-        ...{ known, payer, endpoints, service },
-        id: formatId(id),
-      });
-      const { socket, proxyProtocol } = "socket" in dialled
-        ? dialled
-        : { socket: dialled };
-      if (signal.aborted) {
-        closeSocket(socket);
-        throw signal.reason;
-      }
-      if (proxyProtocol !== undefined) {
-        const header = proxyHeader(proxyProtocol, {
-          ...ask.endpoints,
-          tunnelId: formatId(id),
-          clientName: ask.known?.name,
-        });
-        await introduce(socket, header, { clock: this.#clock, signal });
-      }
+      const tunnelId = formatId(id);
+      const asker = { known, payer, endpoints, service, id: tunnelId };
+      const dialled = await this.#options.dial(target, signal, asker);
+      const facts = { ...endpoints, tunnelId, clientName: known?.name };
+      const options = { clock: this.#clock, signal };
+      const socket = await introduced(dialled, facts, options);
       this.#accept(ask, id, socket, reply);
     } catch (error) {
       const reason = error instanceof TunnelError
