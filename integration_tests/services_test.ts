@@ -396,7 +396,8 @@ for (const workers of ["1", "2"]) {
       for (const text of checks) assert.equal(text, "PROXY UNKNOWN\r\n");
       await comes(async () => {
         const { text } = await server.status("/metrics");
-        return metricValue(text, "sproxy_service_up", 'service="db"') === 1
+        // Of the process it is there once all workers are.
+        return text.includes('sproxy_service_up{service="db"} 1\n')
           ? undefined
           : "a worker does not offer it";
       });

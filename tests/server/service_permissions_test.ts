@@ -13,7 +13,7 @@ import {
   rulesForService,
   rulesOf,
 } from "../../lib/server/clients.ts";
-import { FakeListener, type FakeSocket } from "../support/fake_socket.ts";
+import { FakeSocket } from "../support/fake_socket.ts";
 import { captureLog } from "../support/capture_log.ts";
 import {
   CLIENT_SEAL,
@@ -99,12 +99,12 @@ function pairWith(
     client: { seal: CLIENT_SEAL },
     server: { services: [DB], seal: sealOf(entry) },
   });
-  const listener = new FakeListener();
-  void pair.client.ingress.serve(listener, { target: { service: "db" } });
   return {
     pair,
     async connect(): Promise<FakeSocket> {
-      const app = listener.connect();
+      const app = new FakeSocket();
+      const target = { service: "db" };
+      pair.client.ingress.open({ socket: app, target });
       await pair.settle();
       return app;
     },
