@@ -481,3 +481,85 @@ integrationTest(
     );
   },
 );
+
+for (const workers of [1, 2]) {
+  integrationTest(
+    `services and rules for targets come, go and change at SIGHUP, and what is open stays: workers=${workers}`,
+    async () => {
+      await using nats = await startNatsServer();
+      await using folder = await Folder.make();
+      await using echo = startEcho();
+      await using other = new Target(async (conn) => {
+        await writeAll(conn, new TextEncoder().encode("other"));
+        conn.close();
+      });
+      const path = folder.at("server.yaml");
+      const write = (
+        services: Readonly<Record<string, string>>,
+        more: readonly string[] = [],
+      ): Promise<void> =>
+        Deno.writeTextFile(
+          path,
+          [
+            "server:",
+            ...more.map((line) => `  ${line}`),
+            "  services:",
+            ...Object.entries(services)
+              .map(([name, target]) =>
+                `    - { name: ${name}, target: "${target}" }`
+              ),
+          ].join("\n"),
+        );
+      await write({ db: echo.address, gone: echo.address });
+      await using server = await serve(nats, [
+        ...["--config", path, "--workers", String(workers)],
+      ], { folder });
+      const reload = async (
+        msg: string,
+      ): Promise<Readonly<Record<string, unknown>>> => {
+        const since = server.process.mark();
+        server.process.signal("SIGHUP");
+        const said = (entry: { readonly msg: string }): boolean =>
+          entry.msg.startsWith("SIGHUP: ") && entry.msg.includes(msg);
+        return await soon(`it says: ${msg}`, server.entry(said, { since }));
+      };
+      await using db = await startFor(nats, "svc:db");
+      await using gone = await startFor(nats, "svc:gone");
+      await using late = await startFor(nats, "svc:late");
+      await using address = await startFor(nats, echo.address);
+      using kept = await dial(gone.endpoint);
+      await soon("it is open before", roundTrip(kept));
+      assert.equal((await failure(late)).reason, "no-such-service");
+
+      await write({ db: other.address, late: echo.address });
+      const change = await reload("services have changed");
+      assert.deepEqual(
+        [change.added, change.removed, change.changed, change.services],
+        ["late", "gone", "db", 2],
+      );
+      await soon("it goes on", roundTrip(kept));
+      assert.match((await failure(gone)).text, /there are: db, late$/);
+      await works(late);
+      using moved = await dial(db.endpoint);
+      assert.equal(
+        new TextDecoder().decode(
+          await soon("it leads elsewhere", readToEnd(moved)),
+        ),
+        "other",
+      );
+      assert.equal((await failure(address)).reason, "denied");
+
+      await write({ late: echo.address }, [`allow_target: "${echo.address}"`]);
+      await reload("options have changed, and count from now on");
+      await works(address);
+
+      // What is wrong changes nothing.
+      await write({ late: "nowhere", db: echo.address });
+      const refused = await reload("cannot be used");
+      assert.match(JSON.stringify(refused), /nowhere/);
+      await works(late);
+      assert.equal((await failure(db)).reason, "no-such-service");
+      await soon("it still goes on", roundTrip(kept));
+    },
+  );
+}

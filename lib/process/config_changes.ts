@@ -34,13 +34,18 @@ export function clientsOf(config: ConfigByRole[Role]): readonly ClientEntry[] {
   return config.role === "server" ? config.clients : [];
 }
 
+/** Something that has a name, and is another where its text differs. */
+interface Named {
+  readonly name: string;
+}
+
 /** The names that are new, gone, or stand for something else; undefined where there are none. */
-export function clientChanges(
-  before: readonly ClientEntry[],
-  after: readonly ClientEntry[],
+export function namedChanges(
+  before: readonly Named[],
+  after: readonly Named[],
 ): Readonly<Record<"added" | "removed" | "changed", string | undefined>> {
-  const texts = (clients: readonly ClientEntry[]): Map<string, string> =>
-    new Map(clients.map((client) => [client.name, JSON.stringify(client)]));
+  const texts = (all: readonly Named[]): Map<string, string> =>
+    new Map(all.map((one) => [one.name, JSON.stringify(one)]));
   const [old, now] = [texts(before), texts(after)];
   const names = [...now.keys()];
   return {
@@ -82,15 +87,30 @@ export function forwardChanges(
   };
 }
 
+/** What a line says of a server's services; undefined where they are as they were. */
+export function serviceChanges(
+  before: ConfigByRole[Role],
+  after: ConfigByRole[Role],
+): Readonly<Record<string, unknown>> | undefined {
+  if (before.role !== "server" || after.role !== "server") return undefined;
+  const { services } = after.server;
+  const changes = namedChanges(before.server.services, services);
+  return Object.values(changes).every((names) => names === undefined)
+    ? undefined
+    : { ...changes, services: services.length };
+}
+
 /** What a reload takes over, as a line of its own tells. */
 const TOLD_APART =
-  /^(?:security\..*|clients|client\.(?:forwards|accept_proxy))$/;
+  /^(?:security\..*|clients|client\.(?:forwards|accept_proxy)|server\.services)$/;
 
 /** Options beside, which count as soon as a reload has taken them over. */
 const COUNTED: readonly string[] = [
   "client.allow_from",
   "client.socks_user",
   "client.socks_password",
+  "server.allow_target",
+  "server.deny_target",
   "log.level",
 ];
 

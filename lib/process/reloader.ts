@@ -18,12 +18,13 @@ import {
 import type { Role } from "../wire/subjects.ts";
 import {
   changedOptions,
-  clientChanges,
   clientsOf,
   forwardChanges,
   isCounted,
   isLive,
   listOf,
+  namedChanges,
+  serviceChanges,
   summaryOf,
 } from "./config_changes.ts";
 import { type KeyTexts, readKeys } from "./key_files.ts";
@@ -160,11 +161,15 @@ export class Reloader {
     }
     const live = changedOptions(before, config).filter(isCounted);
     const forwards = forwardChanges(before, config, tunnels);
+    const services = serviceChanges(before, config);
     if (keys !== undefined) {
       log.info(`${cause}: keys and clients were read anew`, {
         ...summaryOf(config, keys),
-        ...clientChanges(clientsOf(before), clientsOf(config)),
+        ...namedChanges(clientsOf(before), clientsOf(config)),
       });
+    }
+    if (services !== undefined) {
+      log.info(`${cause}: services have changed; open tunnels go on`, services);
     }
     if (forwards !== undefined) {
       log.info(`${cause}: forwards have changed; open tunnels go on`, forwards);
@@ -174,7 +179,7 @@ export class Reloader {
         options: listOf(live),
       });
     }
-    const told = keys ?? forwards ?? live[0] ?? late[0];
+    const told = keys ?? forwards ?? services ?? live[0] ?? late[0];
     if (told === undefined) {
       log.info(`${cause}: the configuration has not changed`);
     }
