@@ -460,13 +460,18 @@ function* conflictsIn(
   for (const [set, needed, hint = ""] of COMPANIONS) {
     if (set === "nats.user" && userIsToken(inputs)) continue;
     if (values[set] !== undefined && values[needed] === undefined) {
-      yield `${set} is set but ${needed}${hint} is not`;
+      yield inputs.context !== undefined &&
+          CONTEXT_OPTIONS.some((key) => key === set)
+        ? `${set} is set but ${needed} is not, in ${inputs.context.path}`
+        : `${set} is set but ${needed}${hint} is not`;
     }
   }
   if (logins.size > 1) {
     yield `There is more than one way to log in to NATS (${
       [...logins.keys()].join(", ")
-    }): keep one of them`;
+    })${
+      inputs.context === undefined ? "" : ` in ${inputs.context.path}`
+    }: keep one of them`;
   }
   const plain = values["nats.url"].servers.find(({ websocket }) =>
     websocket?.tls === false

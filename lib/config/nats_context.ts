@@ -42,6 +42,9 @@ export const CONTEXT_OPTIONS: readonly OptionKey[] = Object.values(OPTION_OF);
 /** For people only. */
 const DESCRIPTION = "description";
 
+/** The old way to name a login, by what the command `nsc` keeps. */
+const NSC = "nsc";
+
 /** Keys whose values are secrets, or where one is. */
 const SECRETS: readonly string[] = [
   "password",
@@ -196,6 +199,13 @@ function parseContext(
   for (const [key, value] of Object.entries(tree)) {
     // The nats command writes all keys, also those that are not set.
     if (isUnset(value) || key === DESCRIPTION) continue;
+    if (key === NSC) {
+      // Without it, we would log in as nobody.
+      problems.add(
+        `${key} in ${called}: the command nsc would have to say what the login is, and no other program is run here; give creds in its place (nsc generate creds)`,
+      );
+      continue;
+    }
     if (!isKey(key) || !known.includes(OPTION_OF[key])) {
       unused.push(key);
       continue;

@@ -164,6 +164,7 @@ Deno.test("a context that cannot be used is refused by its keys, and no secret i
       `${place("socks_proxy")}"https://***@p" is no proxy's URL, such as`,
     ],
     [{ token: "op://v/i/f" }, `${place("token")}op:// is not supported: it`],
+    [{ nsc: "nsc://o/a/u" }, `${place("nsc")}the command nsc would have to`],
     [{ creds: "nsc://o/a/u" }, `${place("creds")}nsc:// is not supported: it`],
     [{ creds: "https://x" }, `${place("creds")}https:// is not known: write`],
     [{ ca: "env://CA" }, `${place("ca")}it must be the path of a file`],
@@ -185,10 +186,13 @@ Deno.test("a context that cannot be used is refused by its keys, and no secret i
       { token: `${HIDDEN}\n` },
       `${place("token")}it has control characters in it`,
     ],
-    [{ user: "ann" }, "nats.user is set but nats.password (NATS_PASSWORD) is"],
+    [
+      { user: "ann" },
+      `nats.user is set but nats.password is not, in ${FOLDER}`,
+    ],
     [
       { user: "ann", password: HIDDEN, token: HIDDEN },
-      "There is more than one way to log in to NATS (nats.user, nats.token)",
+      `There is more than one way to log in to NATS (nats.user, nats.token) in ${FOLDER}/`,
     ],
     [{ cert: "c" }, "nats.tls.cert is set but nats.tls.key is not"],
   ];
@@ -221,17 +225,22 @@ Deno.test("a context's file that is none is refused by its name, and shows nothi
 
 Deno.test("what a context says beside that is named in one warning", () => {
   const { notices, secretFiles } = use({
-    ...{ description: "ours", url: "nats://a", nsc: "nsc://o/a/u" },
+    ...{ description: "ours", url: "nats://a" },
     ...{ inbox_prefix: "_x", jetstream_domain: "hub", color_scheme: "red" },
     ...{ windows_ca_certs_match: ["a"], windows_cert_store: "user", typo: 1 },
   });
   assert.deepEqual(notices[1], {
     level: "warn",
     text:
-      'context "dev" sets what is not used here: nsc, jetstream_domain, inbox_prefix, color_scheme, windows_cert_store, windows_ca_certs_match, typo',
+      'context "dev" sets what is not used here: jetstream_domain, inbox_prefix, color_scheme, windows_cert_store, windows_ca_certs_match, typo',
   });
   assert.equal(notices.length, 2);
   assert.deepEqual(secretFiles, []);
+  // At each connection of ssh it would be noise.
+  const { notices: once } = use({ url: "nats://a", color_scheme: "red" }, {
+    args: ["-W", "a:1"],
+  });
+  assert.deepEqual(once.map(({ level }) => level), ["info", "info"]);
 });
 
 Deno.test("where inboxes are counts at a server, which answers version 1 there", () => {
