@@ -36,8 +36,19 @@ const OPTION_OF = {
 
 type Key = keyof typeof OPTION_OF;
 
+/**
+ * Options that a context may set and that others may say beside it, as with the
+ * `nats` command: they say neither where NATS is nor who we are, but how this
+ * machine gets there.
+ */
+export const BESIDE_CONTEXT: readonly OptionKey[] = [
+  "nats.proxy",
+  "nats.inbox_prefix",
+];
+
 /** The options that a context takes the place of, all or none. */
-export const CONTEXT_OPTIONS: readonly OptionKey[] = Object.values(OPTION_OF);
+export const CONTEXT_OPTIONS: readonly OptionKey[] = Object.values(OPTION_OF)
+  .filter((key) => !BESIDE_CONTEXT.includes(key));
 
 /** For people only. */
 const DESCRIPTION = "description";

@@ -275,6 +275,43 @@ Deno.test("the files with secrets that a context consists of are told", () => {
   }
 });
 
+Deno.test("how this machine gets to NATS may be said beside a context, which says it else", () => {
+  const values = { url: "nats://a", socks_proxy: "socks5://of-context" };
+  const table: [Given, proxy: string | undefined][] = [
+    [{}, "of-context"],
+    [{ args: ["--nats-proxy", "http://flag:1"] }, "flag"],
+    [{ env: { NATS_SOCKS_PROXY: "socks5://variable" } }, "variable"],
+    [{ args: ["--nats-proxy=none"] }, undefined],
+    [
+      {
+        args: ["--config", "/c.yaml"],
+        files: { "/c.yaml": "nats: { proxy: 'socks5://file' }" },
+      },
+      "file",
+    ],
+  ];
+  for (const [given, proxy] of table) {
+    const { config, notices } = use(values, given);
+    assert.equal(config.nats.proxy?.address.host, proxy);
+    assert.equal(config.nats.servers[0]?.host, "a");
+    assert.equal(notices.length, 1);
+  }
+  const args = ["--context", "dev", "--inbox-prefix", "_flag"];
+  const mine = { url: "nats://a", inbox_prefix: "_mine" };
+  const { config } = parseRun("server", args, sourcesOf(mine));
+  assert.equal(config.nats.inboxPrefix, "_flag");
+  // The selected one, too.
+  const files = { [`${FOLDER}/context.txt`]: "dev" };
+  const env = { NATS_SOCKS_PROXY: "socks5://variable" };
+  const { config: { nats } } = parseRun(
+    "client",
+    [],
+    sourcesOf(values, { env, files }),
+  );
+  assert.equal(nats.servers[0]?.host, "a");
+  assert.equal(nats.proxy?.address.host, "variable");
+});
+
 /** The broker that `role` dials, and what is said of contexts. */
 function outcome(
   role: Role,
