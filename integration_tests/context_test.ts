@@ -231,7 +231,7 @@ integrationTest(
   async () => {
     await using nats = await startNatsServer({ config: TOKEN });
     await using home = await homeWith({
-      mine: { url: nats.url, token: "s3cret", nsc: "nsc://o/a/u" },
+      mine: { url: nats.url, token: "s3cret", color_scheme: "red" },
     });
     const path = home.at(".config/nats/context/mine.json");
     await Deno.chmod(path, 0o644);
@@ -242,7 +242,7 @@ integrationTest(
     const warnings = server.entries().filter(({ level }) => level === "warn")
       .map(({ msg }) => msg);
     assert.deepEqual(warnings, [
-      'context "mine" sets what is not used here: nsc',
+      'context "mine" sets what is not used here: color_scheme',
       `secret file readable by others: "${path}" has mode 644 (chmod 600 makes it the owner's alone)`,
     ]);
   },

@@ -206,14 +206,26 @@ const COMPLETED:
     ["nats-proxy-client key ", ["generate", "psk", "show"]],
     ["nats-proxy-client completion z", ["zsh"]],
     ["nats-proxy-client exec a:1 --nats-ur", ["--nats-url"]],
+    ["nats-proxy-client --context ", ["home", "work"]],
+    ["nats-proxy-client exec --context w", ["work"]],
     ["nats-proxy-client exec a:1 -- mkfif", ["mkfifo"]],
   ];
+
+/** A user who has two contexts of the `nats` command. */
+async function completingUser(folder: Folder): Promise<Installed> {
+  const contexts = ".config/nats/context";
+  await Deno.mkdir(folder.at(contexts), { recursive: true });
+  for (const name of ["home", "work"]) {
+    await folder.write(`${contexts}/${name}.json`, "{}");
+  }
+  return await Installed.at(folder);
+}
 
 integrationTest(
   "completion bash: real bash completes with it",
   async () => {
     await using folder = await Folder.make();
-    const user = await Installed.at(folder);
+    const user = await completingUser(folder);
     // What readline does: words, the place of the cursor, and the function that
     // `complete` has for the command.
     const script = `
@@ -243,7 +255,7 @@ integrationTest(
   "completion fish: real fish completes with it",
   async () => {
     await using folder = await Folder.make();
-    const user = await Installed.at(folder);
+    const user = await completingUser(folder);
     for (const [line, words] of COMPLETED) {
       const script = `nats-proxy-client completion fish | source; complete -C ${
         quoted(line)
@@ -260,7 +272,7 @@ integrationTest(
   "completion zsh: real zsh completes with it",
   async () => {
     await using folder = await Folder.make();
-    const user = await Installed.at(folder);
+    const user = await completingUser(folder);
     // A zsh of its own behind a terminal, which tells what it has completed to.
     await folder.write(
       "ask.zsh",

@@ -82,13 +82,17 @@ export function describeConfig(
   ].join("\n");
 }
 
-/** Each forward with its target, and each front-end. */
+/** Each forward with its target, and each front-end; or the one connection that there is. */
 function forwardRows(
   config: ConfigByRole[Role],
   inputs: ConfigInputs,
 ): readonly Row[] {
   if (config.role !== "client") return [];
-  return config.client.forwards.map((forward): Row => {
+  const { oneShot, forwards } = config.client;
+  if (oneShot?.kind === "stdio") {
+    return [["stdio", formatDestination(oneShot), "--stdio"]];
+  }
+  return forwards.map((forward): Row => {
     const { listen, name, origin } = forward;
     const proxied = forward.acceptProxy ? ", behind PROXY headers" : "";
     const place = formatPlace(listen);

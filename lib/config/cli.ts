@@ -85,7 +85,7 @@ export function parseCommandLine<R extends Role>(
   const program = sources.program ?? `${role}.ts`;
   const problems = new Problems();
   try {
-    const [word, ...rest] = args;
+    const { word, rest } = splitCommand(role, args);
     const wantsHelp = rest.some((arg) => arg === "-h" || arg === "--help");
     if (word === KEY_WORD) {
       return wantsHelp
@@ -173,12 +173,29 @@ type ParsedFlags =
     readonly oneShot: OneShot | undefined;
   };
 
-/** The part of a parser's token that matters here. */
+/** A flag in a command line. */
 interface FlagToken {
+  readonly kind: "option";
+  readonly index: number;
   readonly name: string;
   readonly rawName: string;
   readonly value: string | undefined;
   readonly inlineValue: boolean | undefined;
+}
+
+/** What a word of a command line is, as far as that matters here. */
+type Token =
+  | FlagToken
+  | { readonly kind: "positional"; readonly index: number }
+  | { readonly kind: "option-terminator"; readonly index: number };
+
+/** A command line, taken apart. */
+interface Tokenized {
+  /** The flags that there are, by their names. */
+  readonly known: ReadonlyMap<string, Flag>;
+  /** The words, short flags in full. */
+  readonly words: readonly string[];
+  readonly tokens: readonly Token[];
 }
 
 /** Reads the flags, targets and command after the word `exec`. */
@@ -204,6 +221,25 @@ function readExec(
   return { ...parsed, oneShot };
 }
 
+/**
+ * The command that `args` begin with, and what else there is. Flags may stand
+ * before one whose own flags are the same, as they may with the `nats` command.
+ */
+function splitCommand(
+  role: Role,
+  args: readonly string[],
+): { readonly word: string | undefined; readonly rest: readonly string[] } {
+  const { tokens } = tokenize(role, args);
+  const first = tokens.find(({ kind }) => kind !== "option");
+  const at = first?.kind === "positional" ? first.index : 0;
+  const word = args[at];
+  const behindFlags = word === CHECK_WORD ||
+    word === EXEC_WORD && role === "client";
+  return at === 0 || behindFlags
+    ? { word, rest: args.toSpliced(at, 1) }
+    : { word: args[0], rest: args.slice(1) };
+}
+
 /** Reads the flags in `args`, by the tables; help and version come before all that is wrong. */
 function readFlags(
   role: Role,
@@ -211,22 +247,7 @@ function readFlags(
   problems: Problems,
   onWord?: (word: string) => void,
 ): ParsedFlags {
-  const known = new Map<string, Flag>();
-  for (const flag of flagsOf(role)) known.set(flag.name, flag);
-  const words = args.map((arg) => asLong(arg, known.values()));
-  const { tokens } = parseArgs({
-    // To the parser, -ab is two flags; to us it is one that does not exist.
-    args: words.map((word) => word.replace(/^-(?=[^-])/, "--")),
-    // Which flags take a value; judging them is done below, in our words.
-    options: Object.fromEntries(
-      [...known].map(([name, { placeholder }]) => [
-        name,
-        { type: placeholder === undefined ? "boolean" : "string" },
-      ]),
-    ),
-    strict: false,
-    tokens: true,
-  });
+  const { known, words, tokens } = tokenize(role, args);
   const flags = new Map<OptionKey, string>();
   let configPath: string | undefined;
   let oneShot: OneShot | undefined;
@@ -271,6 +292,27 @@ function readFlags(
     valueEnd = index + (token.inlineValue === false ? 2 : 1);
   }
   return { kind: "run", flags, configPath, oneShot };
+}
+
+/** The words of a command line, and which of them are flags of `role` and their values. */
+function tokenize(role: Role, args: readonly string[]): Tokenized {
+  const known = new Map<string, Flag>();
+  for (const flag of flagsOf(role)) known.set(flag.name, flag);
+  const words = args.map((arg) => asLong(arg, known.values()));
+  const { tokens } = parseArgs({
+    // To the parser, -ab is two flags; to us it is one that does not exist.
+    args: words.map((word) => word.replace(/^-(?=[^-])/, "--")),
+    // Which flags take a value; who asks judges them, in our words.
+    options: Object.fromEntries(
+      [...known].map(([name, { placeholder }]) => [
+        name,
+        { type: placeholder === undefined ? "boolean" : "string" },
+      ]),
+    ),
+    strict: false,
+    tokens: true,
+  });
+  return { known, words, tokens };
 }
 
 /** The value that comes with a flag. */

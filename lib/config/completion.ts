@@ -42,6 +42,11 @@ function takesPath({ placeholder = "" }: Flag): boolean {
   return placeholder.startsWith("PATH");
 }
 
+/** Whether the value of a flag is a context of the `nats` command. */
+function takesContext({ option }: Flag): boolean {
+  return option?.key === "nats.context";
+}
+
 /** A flag in all its spellings. */
 function spellings({ name, short }: Flag): string[] {
   return [`--${name}`, ...(short === undefined ? [] : [`-${short}`])];
@@ -53,7 +58,10 @@ function bash(program: string, { flags, commands }: Tables): string[] {
     `COMPREPLY=($(compgen ${list} -- "$cur"))`;
   const valued = flags.filter(({ placeholder }) => placeholder !== undefined);
   const chosen = valued.filter((flag) => choicesOf(flag).length > 0);
-  const others = valued.filter((flag) => !chosen.includes(flag));
+  const contexts = valued.filter(takesContext);
+  const others = valued.filter((flag) =>
+    !chosen.includes(flag) && !contexts.includes(flag)
+  );
   const branch = (words: readonly string[], then: string): string =>
     `    ${words.join("|")}) ${then}return ;;`;
   return [
@@ -79,6 +87,14 @@ function bash(program: string, { flags, commands }: Tables): string[] {
         `${reply(`-W "${choicesOf(flag).join(" ")}"`)}; `,
       )
     ),
+    ...contexts.flatMap((flag) => [
+      `    ${spellings(flag).join("|")})`,
+      '      for i in "${XDG_CONFIG_HOME:-$HOME/.config}"/nats/context/*.json; do',
+      "        i=${i##*/} i=${i%.json}",
+      `        [[ $i == "*" || $i != "$cur"* ]] || COMPREPLY+=("$(printf %q "$i")")`,
+      "      done",
+      "      return ;;",
+    ]),
     branch(others.flatMap(spellings), ""),
     "  esac",
     "  if ((COMP_CWORD == 2)); then",
@@ -118,6 +134,8 @@ function zsh(program: string, { flags, commands }: Tables): string[] {
       ? `(${choices.join(" ")})`
       : takesPath(flag)
       ? "_files"
+      : takesContext(flag)
+      ? `${name}_contexts`
       : " ";
     const value = placeholder === undefined
       ? ""
@@ -128,6 +146,10 @@ function zsh(program: string, { flags, commands }: Tables): string[] {
   return [
     `#compdef ${program}`,
     `# zsh completion of ${program}: save as _${program} in a folder of $fpath`,
+    `${name}_contexts() {`,
+    "  if [[ $PREFIX == */* ]]; then _files -g '*.json'",
+    "  else compadd -- ${XDG_CONFIG_HOME:-$HOME/.config}/nats/context/*.json(N:t:r); fi",
+    "}",
     `${name}() {`,
     "  local -a words_of",
     "  local end=${words[(i)--]}",
@@ -157,6 +179,10 @@ function zsh(program: string, { flags, commands }: Tables): string[] {
   ];
 }
 
+/** The names of all contexts, to fish; in a loop it does not mind if there are none. */
+const FISH_CONTEXTS =
+  "(for f in (set -q XDG_CONFIG_HOME; and echo $XDG_CONFIG_HOME; or echo ~/.config)/nats/context/*.json; string replace -r '.*/(.*)\\.json$' '$1' $f; end)";
+
 function fish(program: string, { flags, commands }: Tables): string[] {
   const text = (sentence: string): string =>
     `'${sentence.replaceAll(/[\\']/g, "\\$&")}'`;
@@ -176,9 +202,13 @@ function fish(program: string, { flags, commands }: Tables): string[] {
       return [
         `complete -c ${program} -l ${name}`,
         ...(short === undefined ? [] : [`-s ${short}`]),
-        ...(placeholder === undefined
-          ? []
-          : [takesPath(flag) ? "-r -F" : "-x"]),
+        ...(placeholder === undefined ? [] : [
+          takesPath(flag)
+            ? "-r -F"
+            : takesContext(flag)
+            ? `-x -a ${text(FISH_CONTEXTS)}`
+            : "-x",
+        ]),
         ...(choices.length === 0 ? [] : [`-a ${text(choices.join(" "))}`]),
         `-d ${text(help)}`,
       ].join(" ");

@@ -1,7 +1,8 @@
 /**
  * The configuration of each role, parsed, checked and frozen: a flag goes
  * before the environment, the environment before the config file, the file
- * before the default. Its structure is that of the config file's keys, in
+ * before the default; a context stands in place of all of them, or before the
+ * default. Its structure is that of the config file's keys, in
  * camel case, with the ways to log in made one.
  *
  * @module
@@ -282,9 +283,10 @@ export function findGiven(
   option: Option,
   inputs: ConfigInputs,
 ): Given | undefined {
+  const inContext = inputs.context?.texts.get(option.key);
+  const ofContext = inContext && { ...inContext, from: "context" } as const;
   if (inputs.context !== undefined && CONTEXT_OPTIONS.includes(option.key)) {
-    const given = inputs.context.texts.get(option.key);
-    return given && { ...given, from: "context" };
+    return ofContext;
   }
   const flag = inputs.flags.get(option.key);
   if (flag !== undefined) {
@@ -302,7 +304,7 @@ export function findGiven(
     return { text, origin, from: "variable" };
   }
   const inFile = textInFile(option.key, inputs.file);
-  return inFile && { ...inFile, from: "file" };
+  return inFile === undefined ? ofContext : { ...inFile, from: "file" };
 }
 
 /** The variables that are set for an option; an empty one is not: compose files write NAME= for that. */
@@ -460,13 +462,18 @@ function* conflictsIn(
   for (const [set, needed, hint = ""] of COMPANIONS) {
     if (set === "nats.user" && userIsToken(inputs)) continue;
     if (values[set] !== undefined && values[needed] === undefined) {
-      yield `${set} is set but ${needed}${hint} is not`;
+      yield inputs.context !== undefined &&
+          CONTEXT_OPTIONS.some((key) => key === set)
+        ? `${set} is set but ${needed} is not, in ${inputs.context.path}`
+        : `${set} is set but ${needed}${hint} is not`;
     }
   }
   if (logins.size > 1) {
     yield `There is more than one way to log in to NATS (${
       [...logins.keys()].join(", ")
-    }): keep one of them`;
+    })${
+      inputs.context === undefined ? "" : ` in ${inputs.context.path}`
+    }: keep one of them`;
   }
   const plain = values["nats.url"].servers.find(({ websocket }) =>
     websocket?.tls === false

@@ -136,7 +136,8 @@ function use(
   if (context.unused.length > 0) {
     const keys = context.unused.join(", ");
     notices.push({
-      level: "warn",
+      // Where it is done once, it would be said each time, for nothing.
+      level: question.inputs.oneShot === undefined ? "warn" : "info",
       text: `context ${quote(name)} sets what is not used here: ${keys}`,
     });
   }

@@ -211,22 +211,30 @@ function halves(text: string): readonly [listen: string, target: string] {
     return [text.slice(0, named.index), target];
   }
   const fields = fieldsOf(text);
-  const [first = "", second = ""] = fields;
+  const [first = ""] = fields;
   if (first.includes("/")) {
     if (fields.length < 2) throw new SyntaxError("it has no target");
     return [first, fields.slice(1).join(":")];
   }
-  if (fields.length < 3) {
-    // Docker's form.
-    const ports = [first, second].every((field) => /^[\d-]+$/.test(field));
-    throw new SyntaxError(
-      ports
-        ? `its target has no host; write for example ${first}:localhost:${second}`
-        : "it has no target",
-    );
-  }
+  if (fields.length < 3) throw new SyntaxError(missingIn(text, fields));
   if (fields.length > 4) throw new SyntaxError(MANY_COLONS);
   return [fields.slice(0, -2).join(":"), fields.slice(-2).join(":")];
+}
+
+/** What a forward lacks that has fewer `fields` than three. */
+function missingIn(text: string, [first = "", second]: string[]): string {
+  const isPorts = (field: string): boolean => /^[\d-]+$/.test(field);
+  if (second === undefined) return "it has no target";
+  if (isPorts(first)) {
+    return isPorts(second)
+      // Docker's form.
+      ? `its target has no host; write for example ${first}:localhost:${second}`
+      : `its target ${quote(second)} has no port`;
+  }
+  const port = isPorts(second) ? second : "8080";
+  return `it has no port to listen at; write for example ${
+    quote(`${port}:${text}`)
+  }`;
 }
 
 /** What stands between the colons of `text`, save those in brackets. */

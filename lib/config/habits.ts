@@ -51,7 +51,7 @@ const HABITS: readonly Habit[] = [
     instead: "a secret is given by a variable, such as NATS_PASSWORD",
   },
   {
-    flags: ["socks-proxy"],
+    flags: ["socks-proxy", "proxy"],
     instead: "use --nats-proxy",
   },
   {
@@ -60,6 +60,12 @@ const HABITS: readonly Habit[] = [
   },
   { flags: ["trace"], instead: "use -v" },
   { flags: ["connection-name"], instead: "use --nats-name" },
+  { flags: ["no-context"], instead: "use --context=" },
+  {
+    flags: ["inbox-prefix"],
+    role: "client",
+    instead: "leave it out: a client has no inboxes",
+  },
 ];
 
 /** What to do in place of `arg`, an unknown flag; undefined where no habit is known. */

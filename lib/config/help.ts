@@ -35,9 +35,9 @@ const ABOUT = {
     summary: "Takes tunnels from NATS and dials their targets.",
     examples: [
       "PROGRAM --nats-url nats://127.0.0.1:4222",
-      "PROGRAM --allow-target redis:6379 --allow-target '*.example.com:443'",
+      "PROGRAM --allow-target db:5432 --allow-target '*.example.com:*'",
       "PROGRAM --listen-addr off -q",
-      "PROGRAM check --deny-target 10.0.0.0/8:*",
+      "PROGRAM check --deny-target '10.0.0.0/8:*'",
     ],
   },
   client: {
@@ -110,6 +110,7 @@ export function renderHelp(
     "Other:",
     ...others.map((flag) => renderRow(usageOf(flag), flag.help)),
     "",
+    ...(role === "client" ? TARGETS : []),
     ...(all ? VALUES : []),
     "A flag goes before its environment variable, that before the config file,",
     "that before the default. Without --config the file is the first of",
@@ -128,6 +129,13 @@ export function renderHelp(
     "",
   ].join("\n");
 }
+
+/** What is said of targets. */
+const TARGETS = [
+  "A TARGET is HOST:PORT, svc:NAME (a service that servers offer) or unix:PATH,",
+  "for servers of a site with @SITE behind it; IPv6 stands in brackets.",
+  "",
+];
 
 /** What is said of values, where all options are. */
 const VALUES = [

@@ -31,8 +31,15 @@ export function strayWord(
     ? " (a forward is given as -L FORWARD)"
     : role === "client" && parses(parseLeading, word)
     ? " (to connect to it use -L PORT:HOST:HOSTPORT, or -W HOST:PORT)"
-    : "";
+    : /^(?:nats|tls|wss?):\/\//i.test(word)
+    ? " (brokers are given with --nats-url)"
+    : nearCommand(role, word);
   return `Unexpected argument ${quote(redactUrl(word))}${hint}`;
+}
+
+function nearCommand(role: Role, text: string): string {
+  const near = closest(text, commandsOf(role).map(({ word }) => word));
+  return near === undefined ? "" : ` (did you mean ${near}?)`;
 }
 
 /** Whether `word` is one that {@linkcode parse} takes. */
@@ -68,6 +75,8 @@ function hintFor(role: Role, flag: string): string {
   if (secret !== undefined) {
     return ` (a secret is given by the variable ${secret.env})`;
   }
+  const habit = habitFor(role, flag);
+  if (habit !== undefined) return ` (${habit})`;
   const flags = flagsOf(role);
   const others = flagsOf(otherRole(role));
   if (
@@ -77,8 +86,6 @@ function hintFor(role: Role, flag: string): string {
   ) {
     return ` (only the ${otherRole(role)} has it)`;
   }
-  const habit = habitFor(role, flag);
-  if (habit !== undefined) return ` (${habit})`;
   // It without its dashes, or the first word of one, as people remember it.
   const begun = flags.find(({ name }) => name === wanted) ??
     flags.find(({ name }) => name.startsWith(`${wanted}-`));

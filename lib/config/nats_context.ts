@@ -36,11 +36,25 @@ const OPTION_OF = {
 
 type Key = keyof typeof OPTION_OF;
 
+/**
+ * Options that a context may set and that others may say beside it, as with the
+ * `nats` command: they say neither where NATS is nor who we are, but how this
+ * machine gets there.
+ */
+export const BESIDE_CONTEXT: readonly OptionKey[] = [
+  "nats.proxy",
+  "nats.inbox_prefix",
+];
+
 /** The options that a context takes the place of, all or none. */
-export const CONTEXT_OPTIONS: readonly OptionKey[] = Object.values(OPTION_OF);
+export const CONTEXT_OPTIONS: readonly OptionKey[] = Object.values(OPTION_OF)
+  .filter((key) => !BESIDE_CONTEXT.includes(key));
 
 /** For people only. */
 const DESCRIPTION = "description";
+
+/** The old way to name a login, by what the command `nsc` keeps. */
+const NSC = "nsc";
 
 /** Keys whose values are secrets, or where one is. */
 const SECRETS: readonly string[] = [
@@ -196,6 +210,13 @@ function parseContext(
   for (const [key, value] of Object.entries(tree)) {
     // The nats command writes all keys, also those that are not set.
     if (isUnset(value) || key === DESCRIPTION) continue;
+    if (key === NSC) {
+      // Without it, we would log in as nobody.
+      problems.add(
+        `${key} in ${called}: the command nsc would have to say what the login is, and no other program is run here; give creds in its place (nsc generate creds)`,
+      );
+      continue;
+    }
     if (!isKey(key) || !known.includes(OPTION_OF[key])) {
       unused.push(key);
       continue;

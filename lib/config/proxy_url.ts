@@ -7,6 +7,7 @@
 import { tryParseAddress } from "../base/address.ts";
 import type { BrokerProxy } from "../base/broker_proxy.ts";
 import { quote, redactUrl } from "../base/text.ts";
+import { MAX_LOGIN_BYTES } from "../front/login.ts";
 import { parseUserInfo } from "./nats_url.ts";
 
 /** What each scheme is, and the port that a URL without one means. */
@@ -18,9 +19,6 @@ const SCHEMES: Readonly<
   socks5h: { kind: "socks5", port: 1080 },
   http: { kind: "http", port: 80 },
 };
-
-/** Longest user and password, in bytes: what SOCKS can say (RFC 1929). */
-const MAX_LOGIN_BYTES = 255;
 
 /**
  * The proxy at the URL `text`; undefined for `none` and `-`, which the `nats`

@@ -8,7 +8,11 @@
  *
  * @module
  */
-import { type Address, tryParseAddress } from "../base/address.ts";
+import {
+  type Address,
+  formatAddress,
+  tryParseAddress,
+} from "../base/address.ts";
 import type { Reason } from "../base/errors.ts";
 import { quote, redactUrl } from "../base/text.ts";
 import { connectStatus, gatewayStatus } from "./answers.ts";
@@ -25,9 +29,9 @@ import {
   type FrontRequest,
   type FrontStep,
   Gathered,
-  languageOf,
   MAX_HEAD_BYTES,
   NOTHING,
+  wrongPort,
 } from "./parser.ts";
 
 /** A character of a method or of a header's name (RFC 9110, 5.6.2). */
@@ -78,7 +82,7 @@ export class HttpParser implements FrontParser {
     if (
       first !== undefined &&
       !BEGINS_WITH_TOKEN.test(String.fromCharCode(first))
-    ) return { type: "end", answer: NOTHING, why: notHttp(first) };
+    ) return { type: "end", answer: NOTHING, why: wrongPort(first, "HTTP") };
     const end = this.#findEnd(all);
     if (end === "bare") return fail(400, "a line ends without CRLF");
     if ((end ?? all.length) > MAX_HEAD_BYTES) {
@@ -269,8 +273,8 @@ function encodeLatin1(text: string): Uint8Array {
 }
 
 /** Why a target is not reached, for people. */
-function sentence({ host, port }: Address, { code, text }: Reason): string {
-  return `${host}:${port} is not reached: ${text} (${code})`;
+function sentence(target: Address, { code, text }: Reason): string {
+  return `${formatAddress(target)} is not reached: ${text} (${code})`;
 }
 
 /** What is said to a request that is not served. */
@@ -281,14 +285,4 @@ function fail(
 ): Failure {
   const why = "why" in options ? options.why : text;
   return { type: "end", answer: respond(status, text, options), why };
-}
-
-function notHttp(first: number): string {
-  const language = languageOf(first);
-  if (language === "SOCKS") {
-    return "it speaks SOCKS, which has a port of its own (--socks)";
-  }
-  return language === undefined
-    ? "it does not speak HTTP"
-    : `it speaks ${language} and not HTTP`;
 }

@@ -87,8 +87,25 @@ export class Gathered {
   }
 }
 
-/** What a program speaks whose first byte came to a port that speaks something else; undefined for what is not known. */
-export function languageOf(first: number): string | undefined {
+/** The languages of front-ends, and the flags that give each a port of its own. */
+const FLAGS = { SOCKS: "--socks", HTTP: "--http-proxy" } as const;
+
+/** Why a program whose first byte is `first` is at the wrong port, which is for `language`. */
+export function wrongPort(
+  first: number,
+  language: keyof typeof FLAGS,
+): string {
+  const spoken = languageOf(first);
+  if (spoken === undefined || spoken === language) {
+    return `it does not speak ${language}`;
+  }
+  return spoken === "TLS"
+    ? `it speaks TLS and not ${language}`
+    : `it speaks ${spoken}, which has a port of its own (${FLAGS[spoken]})`;
+}
+
+/** What a program speaks that begins with this byte; undefined for what is not known. */
+function languageOf(first: number): keyof typeof FLAGS | "TLS" | undefined {
   if (first === 4 || first === 5) return "SOCKS";
   if (first === 0x16) return "TLS";
   return first >= 0x41 && first <= 0x5a ? "HTTP" : undefined;

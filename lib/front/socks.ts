@@ -13,9 +13,9 @@ import {
   type FrontParser,
   type FrontStep,
   Gathered,
-  languageOf,
   MAX_HEAD_BYTES,
   NOTHING,
+  wrongPort,
 } from "./parser.ts";
 
 /** The one command that is served: BIND and UDP ASSOCIATE are not. */
@@ -73,7 +73,7 @@ export class SocksParser implements FrontParser {
     const [version, count] = bytes;
     if (version === undefined) return undefined;
     if (version === 4) return this.#request4();
-    if (version !== 5) return end(NOTHING, notSocks(version));
+    if (version !== 5) return end(NOTHING, wrongPort(version, "SOCKS"));
     if (count === undefined || bytes.length < 2 + count) return undefined;
     const offered = this.#gathered.take(2 + count).subarray(2);
     const method = this.#login === undefined ? METHOD.none : METHOD.password;
@@ -210,16 +210,6 @@ function reply5(code: number): Uint8Array {
 
 function reply4(code: number): Uint8Array {
   return Uint8Array.of(0, code, 0, 0, 0, 0, 0, 0);
-}
-
-function notSocks(first: number): string {
-  const language = languageOf(first);
-  if (language === "HTTP") {
-    return "it speaks HTTP, which has a port of its own (--http-proxy)";
-  }
-  return language === undefined
-    ? "it does not speak SOCKS"
-    : `it speaks ${language} and not SOCKS`;
 }
 
 function notServed(command: number): string {

@@ -241,7 +241,8 @@ export class NatsTransport implements Transport {
 
   /** Reads once; false at the end, whoever brought it about. */
   async #fill(): Promise<boolean> {
-    if (this.#socket === undefined) return false;
+    // What was read last may not have been taken apart, if a write failed since.
+    if (this.#socket === undefined || this.isClosed) return false;
     const count = await this.#socket.read(this.#inbox.room());
     if (count === null || this.isClosed) return false;
     this.#inbox.add(count);

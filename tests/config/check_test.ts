@@ -124,6 +124,14 @@ Deno.test("check shows the clients of a server", () => {
   );
 });
 
+Deno.test("check shows where the one connection of -W goes", () => {
+  const { rows } = rowsOf("client", ["-W", "svc:db@berlin"], {
+    env: { FORWARD: "1:a:1", LISTEN_ADDR: ":1" },
+  });
+  assert.deepEqual(rows[0], ["stdio", "svc:db@berlin", "--stdio"]);
+  assert.ok(!rows.some(([key]) => key === "forward"));
+});
+
 Deno.test("check tells all that is wrong, as a start does", () => {
   assert.throws(
     () =>

@@ -72,8 +72,15 @@ Deno.test("parseForward() reads what ssh -L takes", () => {
 const BAD: readonly (readonly [text: string, problem: string])[] = [
   ["", "it is empty"],
   ["6380", "it has no target"],
-  ["redis:6379", "it has no target"],
-  ["127.0.0.1:6379", "it has no target"],
+  ["6380:redis", 'its target "redis" has no port'],
+  [
+    "redis:6379",
+    'it has no port to listen at; write for example "6379:redis:6379"',
+  ],
+  [
+    "127.0.0.1:6379",
+    'it has no port to listen at; write for example "6379:127.0.0.1:6379"',
+  ],
   [
     "8080:80",
     "its target has no host; write for example 8080:localhost:80",
@@ -132,12 +139,12 @@ const BAD: readonly (readonly [text: string, problem: string])[] = [
     'the path of its Unix socket, "run/x", does not begin with a /',
   ],
   ["8080:unix:/run/\nx", "has control characters in it"],
-  ["svc:db", "it has no target"],
+  ["svc:db", 'it has no port to listen at; write for example "8080:svc:db"'],
   [":svc:db", 'the port to listen at, "", is neither'],
   ["8080:db:5432@", 'its site "" is empty'],
   ["8080:db:5432@edge 7", 'its site "edge 7" has other characters'],
   ["8080:db:5432@7", 'its site "7" looks like a port'],
-  ["8080:db@edge7", "it has no target"],
+  ["8080:db@edge7", 'its target "db@edge7" has no port'],
   ["*:8080:db@edge7", "is neither a port nor a range of ports"],
   ["8080:ann@db:22", 'its site "db:22" has other characters'],
   ["8080:\x1b[31m:1", "the address of its target"],

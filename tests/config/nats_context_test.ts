@@ -164,6 +164,7 @@ Deno.test("a context that cannot be used is refused by its keys, and no secret i
       `${place("socks_proxy")}"https://***@p" is no proxy's URL, such as`,
     ],
     [{ token: "op://v/i/f" }, `${place("token")}op:// is not supported: it`],
+    [{ nsc: "nsc://o/a/u" }, `${place("nsc")}the command nsc would have to`],
     [{ creds: "nsc://o/a/u" }, `${place("creds")}nsc:// is not supported: it`],
     [{ creds: "https://x" }, `${place("creds")}https:// is not known: write`],
     [{ ca: "env://CA" }, `${place("ca")}it must be the path of a file`],
@@ -185,10 +186,13 @@ Deno.test("a context that cannot be used is refused by its keys, and no secret i
       { token: `${HIDDEN}\n` },
       `${place("token")}it has control characters in it`,
     ],
-    [{ user: "ann" }, "nats.user is set but nats.password (NATS_PASSWORD) is"],
+    [
+      { user: "ann" },
+      `nats.user is set but nats.password is not, in ${FOLDER}`,
+    ],
     [
       { user: "ann", password: HIDDEN, token: HIDDEN },
-      "There is more than one way to log in to NATS (nats.user, nats.token)",
+      `There is more than one way to log in to NATS (nats.user, nats.token) in ${FOLDER}/`,
     ],
     [{ cert: "c" }, "nats.tls.cert is set but nats.tls.key is not"],
   ];
@@ -221,17 +225,22 @@ Deno.test("a context's file that is none is refused by its name, and shows nothi
 
 Deno.test("what a context says beside that is named in one warning", () => {
   const { notices, secretFiles } = use({
-    ...{ description: "ours", url: "nats://a", nsc: "nsc://o/a/u" },
+    ...{ description: "ours", url: "nats://a" },
     ...{ inbox_prefix: "_x", jetstream_domain: "hub", color_scheme: "red" },
     ...{ windows_ca_certs_match: ["a"], windows_cert_store: "user", typo: 1 },
   });
   assert.deepEqual(notices[1], {
     level: "warn",
     text:
-      'context "dev" sets what is not used here: nsc, jetstream_domain, inbox_prefix, color_scheme, windows_cert_store, windows_ca_certs_match, typo',
+      'context "dev" sets what is not used here: jetstream_domain, inbox_prefix, color_scheme, windows_cert_store, windows_ca_certs_match, typo',
   });
   assert.equal(notices.length, 2);
   assert.deepEqual(secretFiles, []);
+  // At each connection of ssh it would be noise.
+  const { notices: once } = use({ url: "nats://a", color_scheme: "red" }, {
+    args: ["-W", "a:1"],
+  });
+  assert.deepEqual(once.map(({ level }) => level), ["info", "info"]);
 });
 
 Deno.test("where inboxes are counts at a server, which answers version 1 there", () => {
@@ -264,6 +273,43 @@ Deno.test("the files with secrets that a context consists of are told", () => {
     });
     assert.deepEqual(secretFiles, wanted, JSON.stringify(values));
   }
+});
+
+Deno.test("how this machine gets to NATS may be said beside a context, which says it else", () => {
+  const values = { url: "nats://a", socks_proxy: "socks5://of-context" };
+  const table: [Given, proxy: string | undefined][] = [
+    [{}, "of-context"],
+    [{ args: ["--nats-proxy", "http://flag:1"] }, "flag"],
+    [{ env: { NATS_SOCKS_PROXY: "socks5://variable" } }, "variable"],
+    [{ args: ["--nats-proxy=none"] }, undefined],
+    [
+      {
+        args: ["--config", "/c.yaml"],
+        files: { "/c.yaml": "nats: { proxy: 'socks5://file' }" },
+      },
+      "file",
+    ],
+  ];
+  for (const [given, proxy] of table) {
+    const { config, notices } = use(values, given);
+    assert.equal(config.nats.proxy?.address.host, proxy);
+    assert.equal(config.nats.servers[0]?.host, "a");
+    assert.equal(notices.length, 1);
+  }
+  const args = ["--context", "dev", "--inbox-prefix", "_flag"];
+  const mine = { url: "nats://a", inbox_prefix: "_mine" };
+  const { config } = parseRun("server", args, sourcesOf(mine));
+  assert.equal(config.nats.inboxPrefix, "_flag");
+  // The selected one, too.
+  const files = { [`${FOLDER}/context.txt`]: "dev" };
+  const env = { NATS_SOCKS_PROXY: "socks5://variable" };
+  const { config: { nats } } = parseRun(
+    "client",
+    [],
+    sourcesOf(values, { env, files }),
+  );
+  assert.equal(nats.servers[0]?.host, "a");
+  assert.equal(nats.proxy?.address.host, "variable");
 });
 
 /** The broker that `role` dials, and what is said of contexts. */

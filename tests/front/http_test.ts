@@ -297,6 +297,9 @@ Deno.test("HTTP: what is true of a target is said by the status, and in a senten
       new RegExp(`^HTTP/1.1 ${ofPage} [^]*\r\n\r\n$`),
     );
   }
+  const told = request("CONNECT [::1]:22 HTTP/1.1")
+    .refused({ code: "refused", text: "why" });
+  assert.match(decoder.decode(told), /: \[::1\]:22 is not reached: why/);
 });
 
 Deno.test("HTTP: random heads end or wait, pieces make no difference, and no line of a head is more than it was", () => {

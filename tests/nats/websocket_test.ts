@@ -138,6 +138,21 @@ Deno.test("openWebSocket() answers pings with what they carry, and ends at a clo
   assert.equal(await socket.read(target), null);
 });
 
+Deno.test("openWebSocket() reads nothing into no room, and waits for nothing there", async () => {
+  await using server = rawServer(rightAnswer);
+  using plain = await connect(server.port);
+  using socket = await openWebSocket({
+    read: (target) => {
+      // As the runtime's, but not for ever.
+      assert.ok(target.length > 0, "it was read into no room");
+      return plain.read(target);
+    },
+    write: (bytes) => plain.write(bytes),
+    [Symbol.dispose]: () => plain[Symbol.dispose](),
+  }, { authority: "a", path: "/" });
+  assert.equal(await socket.read(new Uint8Array(0)), 0);
+});
+
 Deno.test("openWebSocket() says what is wrong with an answer that opens none", async () => {
   for (
     const [answer, problem] of [
