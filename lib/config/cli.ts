@@ -263,6 +263,10 @@ function readFlags(
     if (own?.flag === "stdio") oneShot = parseStdio(value);
     if (option === undefined) return;
     const { key } = option;
+    // A shell's variable that is not set: without it, more would stand open.
+    if (option.repeatable === true && value.trim() === "") {
+      throw new UsageError(`${token.rawName} is empty; leave it out for none`);
+    }
     const before = option.repeatable === true ? flags.get(key) : undefined;
     flags.set(key, before === undefined ? value : `${before},${value}`);
   };

@@ -118,14 +118,18 @@ for (const role of ROLES) {
     }
   });
 
-  Deno.test(`${role}: an empty flag is an empty value, an empty variable is unset`, () => {
+  Deno.test(`${role}: an empty flag is an empty value, and refused where that would leave more open; an empty variable is unset`, () => {
     const plain = configOf(role, {});
     for (const option of optionsOf(role)) {
       const env = { [option.env]: "" };
       assert.deepEqual(configOf(role, { env }), plain, option.env);
       if (option.flag === undefined) continue;
       const args = [`--${option.flag}=`];
-      if (option.default === "") {
+      if (option.repeatable === true) {
+        const text = `--${option.flag} is empty; leave it out for none`;
+        assertRefused(role, { args }, text);
+        assertRefused(role, { args: [`--${option.flag}`, " "] }, text);
+      } else if (option.default === "") {
         assert.deepEqual(configOf(role, { args }), plain);
       } else {
         assertRefused(role, { args }, `--${option.flag}: `);

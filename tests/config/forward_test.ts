@@ -210,7 +210,6 @@ Deno.test("the original's forward is there alone, or where somebody asked for it
       [{ args: [L, one] }, "localhost:1 > a:1"],
       [{ env: { FORWARD: one } }, "localhost:1 > a:1"],
       [{ file: `client: {forwards: ["${one}"]}` }, "localhost:1 > a:1"],
-      [{ args: ["--forward="] }, ORIGINAL],
       [{ file: "client: {forwards: []}" }, ORIGINAL],
       [
         { args: [L, one, "--listen-addr", ":2"] },
