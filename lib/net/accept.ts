@@ -32,7 +32,7 @@ export interface Accepting<C extends SystemConn> {
 /** A connection as a socket; undefined where it was turned away. */
 export type Take<C extends SystemConn> = (conn: C) => Socket | undefined;
 
-/** The connections of all `listeners`, until `signal` aborts. */
+/** The connections of all `listeners`, until `signal` aborts, and the listeners have ended for it. */
 export async function* acceptAll<C extends SystemConn>(
   listeners: readonly Accepting<C>[],
   take: Take<C>,
@@ -47,16 +47,14 @@ export async function* acceptAll<C extends SystemConn>(
   const waiting: Socket[] = [];
   let changed = Promise.withResolvers<void>();
   const wake = (): void => changed.resolve();
-  for (const listener of listeners) {
-    void (async () => {
-      for await (const socket of accepted(listener, take, options)) {
-        // Nobody asks for it any more.
-        if (signal.aborted) closeSocket(socket);
-        else waiting.push(socket);
-        wake();
-      }
-    })();
-  }
+  const accepting = listeners.map(async (listener) => {
+    for await (const socket of accepted(listener, take, options)) {
+      // Nobody asks for it any more.
+      if (signal.aborted) closeSocket(socket);
+      else waiting.push(socket);
+      wake();
+    }
+  });
   signal.addEventListener("abort", wake, { once: true });
   while (!signal.aborted) {
     const socket = waiting.shift();
@@ -67,6 +65,8 @@ export async function* acceptAll<C extends SystemConn>(
     }
   }
   waiting.forEach(closeSocket);
+  // Until then the system may take a connection for one that nobody accepts at.
+  await Promise.all(accepting);
 }
 
 /** The connections of one listener, until `signal` aborts. */

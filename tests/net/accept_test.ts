@@ -19,6 +19,11 @@ class Door implements Accepting<SystemConn> {
     this.#next = Promise.withResolvers();
     resolve({} as SystemConn);
   }
+
+  /** As a listener of the system does when it is closed. */
+  close(): void {
+    this.#next.reject(new Error("closed"));
+  }
 }
 
 Deno.test("acceptAll() closes what it has accepted and nobody has asked for when it ends", async () => {
@@ -42,10 +47,16 @@ Deno.test("acceptAll() closes what it has accepted and nobody has asked for when
   await turn();
   assert.equal(sockets.length, 3);
   stop.abort();
-  assert.equal((await accepting.next()).done, true);
+  let ended = false;
+  const end = accepting.next().then(({ done }) => ended = done === true);
   // One more had been on its way.
   doors[1]?.open();
   await turn();
+  // The system has the other place yet.
+  assert.equal(ended, false);
+  doors[0]?.close();
+  await end;
+  assert.equal(ended, true);
   assert.deepEqual(sockets.map(({ closed }) => closed), [
     false,
     true,
