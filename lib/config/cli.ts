@@ -10,14 +10,9 @@ import { describeConfig } from "./check.ts";
 import { CHECK_WORD, COMPLETION_WORD, parseShell } from "./commands.ts";
 import { renderCompletion } from "./completion.ts";
 import denoJson from "../../deno.json" with { type: "json" };
-import {
-  buildConfig,
-  type ConfigByRole,
-  type ConfigInputs,
-  findGiven,
-  isQuoted,
-  userIsToken,
-} from "./config.ts";
+import { buildConfig, type ConfigByRole } from "./config.ts";
+import { type ConfigInputs, findGiven, userIsToken } from "./given.ts";
+import { isQuoted } from "./values.ts";
 import { type ConfigFile, findConfigFile } from "./file.ts";
 import { FORWARDS_KEY } from "./forwards.ts";
 import { SERVICES_KEY } from "./services.ts";

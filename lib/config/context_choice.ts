@@ -7,7 +7,7 @@
 
 import type { Role } from "../wire/subjects.ts";
 import { quote } from "../base/text.ts";
-import { type ConfigInputs, findGiven, type Given } from "./config.ts";
+import { type ConfigInputs, findGiven, type Given } from "./given.ts";
 import {
   CONTEXT_OPTIONS,
   type NatsContext,

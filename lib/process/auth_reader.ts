@@ -7,7 +7,8 @@
 import { getLogger } from "@logtape/logtape";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { type CommandLine, parseCommandLine } from "../config/cli.ts";
-import type { ConfigByRole, NatsConfig } from "../config/config.ts";
+import type { ConfigByRole } from "../config/config.ts";
+import type { NatsConfig } from "../config/nats_section.ts";
 import {
   pipesAmong,
   type ReadFiles,

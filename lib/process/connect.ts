@@ -7,7 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import { untilAborted } from "../base/abort.ts";
 import { formatAddress } from "../base/address.ts";
-import type { NatsConfig } from "../config/config.ts";
+import type { NatsConfig } from "../config/nats_section.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
 import type { LinkReserve } from "../nats/options.ts";
 import { lookUp } from "../net/dial.ts";

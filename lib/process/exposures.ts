@@ -7,7 +7,8 @@
 import { formatAddress, parseIp } from "../base/address.ts";
 import { isLocalhost, specialRange } from "../base/special_addresses.ts";
 import { quote } from "../base/text.ts";
-import type { ConfigByRole, NatsConfig } from "../config/config.ts";
+import type { ConfigByRole } from "../config/config.ts";
+import type { NatsConfig } from "../config/nats_section.ts";
 import { loginFile } from "./login_files.ts";
 import type { Role } from "../wire/subjects.ts";
 

@@ -9,7 +9,7 @@ import { getLogger } from "@logtape/logtape";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
-import type { NatsConfig } from "../config/config.ts";
+import type { NatsConfig } from "../config/nats_section.ts";
 import { Problems } from "../config/problems.ts";
 import { readTextFile } from "../config/sources.ts";
 import { loginOf, type NatsOptions } from "../nats/options.ts";
