@@ -8,6 +8,7 @@ import type { TargetRule } from "../base/target_rules.ts";
 import { quote } from "../base/text.ts";
 import type { Problems } from "./problems.ts";
 import { itemsOf, mappingOf, memberOf, requireMembers } from "./entries.ts";
+import * as places from "./place_types.ts";
 import * as types from "./types.ts";
 
 /** The key of the list in a config file. */
@@ -48,9 +49,9 @@ export interface WrittenClient {
 const MEMBERS = {
   name: types.entryName("client name"),
   keys: types.publicKeys(),
-  allow: types.targetRules,
-  deny: types.targetRules,
-  services: types.serviceNames,
+  allow: places.targetRules,
+  deny: places.targetRules,
+  services: places.serviceNames,
   max_tunnels: types.integer({ min: 1, max: types.MAX_TUNNELS }),
   max_opening: types.integer({ min: 1, max: types.MAX_TUNNELS }),
   rate: types.integer({ min: 1, max: types.MAX_OPEN_RATE }),

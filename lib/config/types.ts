@@ -5,25 +5,8 @@
  * @module
  */
 
-import { type Address, parseAddress } from "../base/address.ts";
-import type { BrokerProxy } from "../base/broker_proxy.ts";
 import { Secret } from "../base/credentials.ts";
-import { type Forward, parseForward } from "./forward.ts";
-import { type FrontPlace, parseFrontPlace } from "./fronts.ts";
-import { parseList } from "./list.ts";
-import {
-  parseService,
-  parseServiceName,
-  type WrittenService,
-} from "./service.ts";
-import { type NatsUrls, parseNatsUrls } from "./nats_url.ts";
-import { parseProxyUrl } from "./proxy_url.ts";
-import { keyProblem } from "../seal/key_problem.ts";
-import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
-import { type Network, parseNetwork } from "../base/network.ts";
 import { PROXY_VERSIONS, type ProxyVersion } from "../base/service.ts";
-import { nameProblem } from "../base/target.ts";
-import { parseTargetRule, type TargetRule } from "../base/target_rules.ts";
 import { quote } from "../base/text.ts";
 import {
   formatDuration,
@@ -31,6 +14,8 @@ import {
   parseDuration,
   parseSize,
 } from "../base/units.ts";
+import { keyProblem } from "../seal/key_problem.ts";
+import { isToken, MAX_TOKEN_LENGTH } from "../wire/subjects.ts";
 
 /** How the values of an option are written. */
 export interface OptionType<T> {
@@ -65,6 +50,9 @@ export const MAX_TUNNELS = 1_000_000;
 
 /** Most opens a second of a client: beyond what a process can look at. */
 export const MAX_OPEN_RATE = 1_000_000;
+
+/** Shortest time-out or interval, in ms: less only burns CPU. */
+export const MIN_INTERVAL = 10;
 
 /** Slowest rate, in bytes per second: one message of version 1, or two frames of version 2. */
 export const MIN_RATE = 32 * 1024;
@@ -146,69 +134,10 @@ export function choice<const T extends string>(
   };
 }
 
-/** A place to dial. */
-export const dialAddress: OptionType<Address> = {
-  placeholder: "HOST:PORT",
-  parse: (text) => parseAddress(text),
-};
-
-/** A place to listen at: an empty host is every interface, port 0 any free one. */
-export const listenAddress: OptionType<Address> = {
-  placeholder: "[HOST]:PORT",
-  parse: (text) =>
-    parseAddress(text, { allowEmptyHost: true, allowPortZero: true }),
-};
-
-/** A place to listen at, or `off`, which gives undefined. */
-export const optionalListenAddress: OptionType<Address | undefined> = {
-  placeholder: "[HOST]:PORT|off",
-  parse: (text) => /^off$/i.test(text) ? undefined : listenAddress.parse(text),
-};
-
-/** Forwards, separated by commas; an empty text is an empty list. */
-export const forwards: OptionType<readonly Forward[]> = {
-  placeholder: "[BIND:]PORT:TARGET",
-  fileType: "list",
-  parse: (text) => text === "" ? [] : parseList(text, parseForward).flat(),
-};
-
-/** Places where front-ends listen, and the site of each, separated by commas; an empty text is an empty list. */
-export const frontPlaces: OptionType<readonly FrontPlace[]> = {
-  placeholder: "[BIND:]PORT[@SITE]",
-  fileType: "list",
-  itemType: "number",
-  parse: (text) => text === "" ? [] : parseList(text, parseFrontPlace),
-};
-
-/** Services, separated by commas; an empty text is an empty list. */
-export const services: OptionType<readonly WrittenService[]> = {
-  placeholder: "NAME=TARGET",
-  fileType: "list",
-  parse: (text) => text === "" ? [] : parseList(text, parseService),
-};
-
-/** Names of services, separated by commas; an empty text is an empty list. */
-export const serviceNames: OptionType<readonly string[]> = {
-  placeholder: "NAME[,NAME...]",
-  fileType: "list",
-  parse: (text) => text === "" ? [] : parseList(text, parseServiceName),
-};
-
 /** A version of the PROXY protocol. */
 export const proxyProtocol: OptionType<ProxyVersion> = choice(
   PROXY_VERSIONS,
 );
-
-/** The name of a site, or nothing, which gives undefined. */
-export const siteName: OptionType<string | undefined> = {
-  placeholder: "NAME",
-  parse(text): string | undefined {
-    if (text === "") return undefined;
-    const problem = nameProblem(text);
-    if (problem === undefined) return text;
-    throw new SyntaxError(`the site ${quote(text)} ${problem}`);
-  },
-};
 
 /** The path of a file. That it exists is for its reader to find out. */
 export const path: OptionType<string> = {
@@ -300,19 +229,6 @@ export const secret: OptionType<Secret> = {
   },
 };
 
-/** Brokers, separated by commas. */
-export const natsUrls: OptionType<NatsUrls> = {
-  placeholder: "URL[,URL...]",
-  fileType: "list",
-  parse: parseNatsUrls,
-};
-
-/** A proxy on the way to NATS, or none, which gives undefined. */
-export const proxyUrl: OptionType<BrokerProxy | undefined> = {
-  placeholder: "URL",
-  parse: parseProxyUrl,
-};
-
 /** A NATS subject to publish to or a queue group: tokens with dots between, no wildcards. */
 export const subject: OptionType<string> = {
   placeholder: "SUBJECT",
@@ -359,36 +275,6 @@ export function contextNameProblem(text: string): string | undefined {
   return /[/\\]/.test(text)
     ? "it has a slash in it, and as a path it does not end in .json"
     : undefined;
-}
-
-/** Target patterns, separated by commas; an empty text is an empty list. */
-export const targetRules: OptionType<readonly TargetRule[]> = {
-  placeholder: "PATTERN",
-  fileType: "list",
-  parse: (text) => text === "" ? [] : parseList(text, parseTargetRule),
-};
-
-/** Addresses and networks, separated by commas; an empty text is an empty list. */
-export const networks: OptionType<readonly Network[]> = {
-  placeholder: "CIDR",
-  fileType: "list",
-  parse: (text) => text === "" ? [] : parseList(text, parseCidr),
-};
-
-/** An address, or a network; IPv6 in brackets or without. */
-function parseCidr(text: string): Network {
-  const refuse = (problem: string): SyntaxError =>
-    new SyntaxError(
-      `${quote(text)} is no network, such as 10.0.0.0/8 or fd00::1: ${problem}`,
-    );
-  try {
-    const network = parseNetwork(text.replace(/^\[(.*)\]$/s, "$1"));
-    if (network.zone === undefined) return network;
-  } catch (error) {
-    if (error instanceof SyntaxError) throw refuse(error.message);
-    throw error;
-  }
-  throw refuse("of a connection no zone is known; leave it out");
 }
 
 /** `value` when it is in `range`. */
