@@ -15,14 +15,10 @@ import {
 import { formatDestination } from "../base/target.ts";
 import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
+import type { Caller } from "./caller.ts";
 import type { Claim } from "./claim.ts";
-import {
-  type Caller,
-  type OpenedReply,
-  type OpenOptions,
-  type PendingOpen,
-  PendingOpens,
-} from "./pending_opens.ts";
+import type { OpenedReply, PendingOpen } from "./pending_open.ts";
+import { type OpenOptions, PendingOpens } from "./pending_opens.ts";
 import { Reach } from "../session/reach.ts";
 import { type ClientSeal, Sealer } from "./sealer.ts";
 import {

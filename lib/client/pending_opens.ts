@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Endpoints } from "../base/address.ts";
-import { type Destination, type Target } from "../base/target.ts";
-import type { BusMessage, LinkEvent } from "../nats/bus.ts";
-import type { CodecName } from "../wire/codec.ts";
 import { type Decider, publishDenied, type Reason } from "../base/errors.ts";
+import type { Target } from "../base/target.ts";
+import type { BusMessage, LinkEvent } from "../nats/bus.ts";
+import type { SessionOptions } from "../session/session.ts";
+import type { CodecName } from "../wire/codec.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   decodeReply,
@@ -15,16 +15,19 @@ import {
   type OpenReply,
   type Sealed,
 } from "../wire/open.ts";
-import { type AfterRefusal, Refusals } from "./refusals.ts";
-import { RequestSubjects } from "./request_subjects.ts";
-import type { SessionOptions } from "../session/session.ts";
+import { AnsweringServers, isNative } from "./answering_servers.ts";
+import type { Caller } from "./caller.ts";
 import {
-  believe,
-  type BelievedReply,
-  type SealedOpen,
-  type Sealer,
-} from "./sealer.ts";
-import type { Socket } from "../net/socket.ts";
+  type AskedRequest,
+  beginOpen,
+  type OpenedReply,
+  type OpenState,
+  type PendingOpen,
+  type Unheard,
+} from "./pending_open.ts";
+import type { AfterRefusal } from "./refusals.ts";
+import { RequestSubjects } from "./request_subjects.ts";
+import { believe, type BelievedReply, type Sealer } from "./sealer.ts";
 
 /**
  * How long a server that took the request may be silent, in ms. It answers,
@@ -80,87 +83,6 @@ const DOWNGRADED: Reason = {
     "only servers of version 1 answered, though there were some of version 2 before; start those, or this client again",
 };
 
-/**
- * Answers in a row from one server after which it counts as the only one: of
- * two that are picked at random, that would be a chance of one in 65,536.
- */
-const ALONE_ANSWERS = 16;
-
-/** A local connection, and where it is to go. */
-export interface Caller extends Destination {
-  /** The local connection. */
-  readonly socket: Socket;
-  /** Both ends of it, for the server; undefined where there are no addresses. */
-  readonly endpoints?: Endpoints | undefined;
-  /** What the way in is called in the log, if it has a name. */
-  readonly forward?: string | undefined;
-  /** The way in itself, to find its tunnels by. */
-  readonly way?: object | undefined;
-  /**
-   * Its tunnel is open: gives the connection as the tunnel is to have it, such
-   * as without what was said on it before; default as it is.
-   */
-  readonly accept?: () => Socket;
-  /** It gets no tunnel, and is to be told so and closed; default without a word. */
-  readonly reject?: (reason: Reason, by: Decider) => void;
-  /** Whether a person hears of that there, so that the log says it in its details only. */
-  readonly told?: boolean;
-}
-
-/** A local connection whose tunnel is being opened. */
-export interface PendingOpen {
-  /** Number the tunnel will have. */
-  readonly number: number;
-  /** The local connection, and where it is to go. */
-  readonly caller: Caller;
-  /** When the connection was accepted. */
-  readonly startedAt: number;
-  /** How often a server was asked, but for those that had refused it before. */
-  readonly attempts: number;
-}
-
-interface Entry extends PendingOpen {
-  number: number;
-  attempts: number;
-  /** Servers that were busy or fell silent. */
-  failures: number;
-  /** Whether the server asked last has said that it dials. */
-  dialing: boolean;
-  /** Where it is asked for, in this order. */
-  ways: readonly string[];
-  /** Where it was asked for last. */
-  subject: string;
-  /** The subjects on which it came to nothing since it was asked on the first of them, and why. */
-  readonly unheard: Map<string, Unheard>;
-  /** What was asked under the number, and under earlier ones, which may be answered yet. */
-  readonly asked: Map<number, Request>;
-  /** What servers have said against it. */
-  readonly refusals: Refusals;
-  /** What answered that is no server of ours. */
-  foreign: string | undefined;
-  /** What happens if no answer comes. */
-  timer: Disposable | undefined;
-}
-
-/** What came of a request that no server answered. */
-interface Unheard {
-  /** Its number. */
-  readonly number: number;
-  /** How that is known. */
-  readonly how: "nobody" | "denied" | "silence";
-}
-
-/** A request that was sent. */
-interface Request {
-  /** Where. */
-  readonly subject: string;
-  /** What was sealed in it, if anything. */
-  sealed: SealedOpen | undefined;
-}
-
-/** The answer that opens a tunnel. */
-export type OpenedReply = BelievedReply & { readonly type: "open" | "v1" };
-
 /** What a client asks for, and how. */
 export interface OpenOptions {
   /** The form of frames. */
@@ -195,17 +117,13 @@ export interface PendingOpensOptions
 /** The opens under way. */
 export class PendingOpens implements Disposable {
   readonly #options: PendingOpensOptions;
-  readonly #entries = new Set<Entry>();
-  readonly #byNumber = new Map<number, Entry>();
+  readonly #entries = new Set<OpenState>();
+  readonly #byNumber = new Map<number, OpenState>();
   readonly #stop = new AbortController();
   readonly #requests: RequestSubjects;
   #nextNumber: number;
-  /** Whether a server of version 2 has ever answered: from then on none of version 1 is believed. */
-  #native = false;
+  readonly #servers = new AnsweringServers();
   #upAt = -Infinity;
-  /** The server that answered last, and how many answers in a row were its own. */
-  #answering: string | undefined;
-  #answersInARow = 0;
 
   /** No opens yet. */
   constructor(options: PendingOpensOptions) {
@@ -237,21 +155,7 @@ export class PendingOpens implements Disposable {
 
   /** Asks for a tunnel for a local connection. */
   start(caller: Caller): void {
-    const entry: Entry = {
-      number: 0,
-      ways: [],
-      subject: "",
-      unheard: new Map(),
-      asked: new Map(),
-      caller,
-      startedAt: this.#options.clock.now(),
-      attempts: 0,
-      failures: 0,
-      dialing: false,
-      refusals: new Refusals(),
-      foreign: undefined,
-      timer: undefined,
-    };
+    const entry = beginOpen(caller, this.#options.clock.now());
     this.#entries.add(entry);
     this.#ask(entry);
   }
@@ -276,7 +180,7 @@ export class PendingOpens implements Disposable {
 
   /** What an answer says, as far as it may be believed; undefined for what is not an answer. */
   #read(
-    entry: Entry | undefined,
+    entry: OpenState | undefined,
     number: number,
     reply: OpenReply,
   ): BelievedReply | undefined {
@@ -318,18 +222,13 @@ export class PendingOpens implements Disposable {
   }
 
   #onAnswer(
-    entry: Entry | undefined,
+    entry: OpenState | undefined,
     number: number,
     reply: BelievedReply,
   ): void {
-    if ("server" in reply && reply.server !== undefined) {
-      const same = reply.server === this.#answering;
-      this.#answersInARow = same ? this.#answersInARow + 1 : 1;
-      this.#answering = reply.server;
-    }
+    this.#servers.note(reply);
     const subject = entry?.asked.get(number)?.subject;
     const native = isNative(reply);
-    if (native) this.#native = true;
     if (
       subject !== undefined && (native || subject === this.#requests.shared)
     ) {
@@ -342,7 +241,7 @@ export class PendingOpens implements Disposable {
       else if (opened) onUnwanted(reply.id);
     } else if (!native && subject !== this.#requests.shared) {
       entry.foreign = "an answer came in the form of version 1";
-    } else if (!native && (this.#native || this.#options.refuseV1)) {
+    } else if (!native && (this.#servers.native || this.#options.refuseV1)) {
       const why = this.#options.refuseV1 ? ONLY_V1 : DOWNGRADED;
       const refuse = (): void => this.#fail(entry, why, "local");
       this.#wait(entry, NATIVE_GRACE_MS, refuse);
@@ -356,23 +255,18 @@ export class PendingOpens implements Disposable {
       entry.dialing = true;
       this.#awaitAnswer(entry);
     } else if (reply.type === "again") {
-      const refused = entry.refusals.noteAgain(this.#answeringAlone);
+      const refused = entry.refusals.noteAgain(this.#servers.alone);
       if (refused === undefined) return;
       entry.attempts--;
       this.#onRefused(entry, refused);
     } else if (reply.type === "refused") {
-      const alone = this.#answeringAlone;
+      const alone = this.#servers.alone;
       this.#onRefused(entry, entry.refusals.note(reply, alone));
     }
   }
 
-  /** Whether one server alone seems to answer. */
-  get #answeringAlone(): boolean {
-    return this.#answersInARow >= ALONE_ANSWERS;
-  }
-
   /** An open was refused, and may be asked of another server, or of the same once more after a pause. */
-  #onRefused(entry: Entry, { next, reason }: AfterRefusal): void {
+  #onRefused(entry: OpenState, { next, reason }: AfterRefusal): void {
     if (next === "another") this.#ask(entry);
     else if (next === "later" && ++entry.failures < MAX_TRIES) {
       entry.refusals.forgetPassing();
@@ -395,7 +289,7 @@ export class PendingOpens implements Disposable {
    * server opens is taken; for any other nobody waits, and its server is told.
    * Without a link only the deadline runs: the request goes once it is up.
    */
-  #ask(entry: Entry): void {
+  #ask(entry: OpenState): void {
     entry.unheard.clear();
     if (this.#options.bus.connected) entry.attempts++;
     const now = this.#options.clock.now();
@@ -404,10 +298,10 @@ export class PendingOpens implements Disposable {
     this.#askOn(first, entry);
   }
 
-  #askOn(subject: string, entry: Entry): void {
+  #askOn(subject: string, entry: OpenState): void {
     const { bus, clock, subjects, token, window, codec } = this.#options;
     const number = this.#nextNumber++;
-    const request: Request = { subject, sealed: undefined };
+    const request: AskedRequest = { subject, sealed: undefined };
     entry.number = number;
     entry.subject = subject;
     entry.dialing = false;
@@ -447,7 +341,10 @@ export class PendingOpens implements Disposable {
   }
 
   /** What goes into the request of `entry`; undefined if it cannot be sealed, and has failed. */
-  #targetOf(entry: Entry, request: Request): Target | Sealed | undefined {
+  #targetOf(
+    entry: OpenState,
+    request: AskedRequest,
+  ): Target | Sealed | undefined {
     const { sealer, subjects, token, window, codec } = this.#options;
     const { target, endpoints } = entry.caller;
     if (sealer === undefined) return target;
@@ -468,12 +365,12 @@ export class PendingOpens implements Disposable {
     return request.sealed;
   }
 
-  #awaitAnswer(entry: Entry): void {
+  #awaitAnswer(entry: OpenState): void {
     this.#wait(entry, OPEN_SILENCE_MS, () => this.#onSilence(entry));
   }
 
   /** Does `then` in `delay` ms, unless the open will have taken too long by then. */
-  #wait(entry: Entry, delay: number, then: () => void): void {
+  #wait(entry: OpenState, delay: number, then: () => void): void {
     const { clock, openTimeout } = this.#options;
     const left = entry.startedAt + openTimeout - clock.now();
     entry.timer?.[Symbol.dispose]();
@@ -482,7 +379,7 @@ export class PendingOpens implements Disposable {
       : clock.after(left, () => this.#onDeadline(entry));
   }
 
-  #onDeadline(entry: Entry): void {
+  #onDeadline(entry: OpenState): void {
     const { bus, openTimeout } = this.#options;
     const what = !bus.connected
       ? "NATS is not connected, and the open was not answered"
@@ -504,7 +401,7 @@ export class PendingOpens implements Disposable {
   }
 
   /** No server takes what was asked on a subject: one may on the other. */
-  #onUnheard(entry: Entry, how: Unheard["how"]): void {
+  #onUnheard(entry: OpenState, how: Unheard["how"]): void {
     const { clock } = this.#options;
     const { subject, number, unheard, ways } = entry;
     if (how === "nobody") this.#requests.unheard(subject);
@@ -540,11 +437,11 @@ export class PendingOpens implements Disposable {
   }
 
   /** Where else than on the last subject an open may be asked for. */
-  #nextWay({ ways, subject, unheard }: Entry): string | undefined {
+  #nextWay({ ways, subject, unheard }: OpenState): string | undefined {
     return ways.find((way) => way !== subject && !unheard.has(way));
   }
 
-  #onSilence(entry: Entry): void {
+  #onSilence(entry: OpenState): void {
     if (++entry.failures < MAX_TRIES) {
       this.#ask(entry);
       return;
@@ -557,7 +454,7 @@ export class PendingOpens implements Disposable {
   }
 
   /** No answer will come: what did come tells more than that. */
-  #giveUp(entry: Entry, silence: Reason): void {
+  #giveUp(entry: OpenState, silence: Reason): void {
     const { refusals: { reason: refusal }, foreign, ways } = entry;
     const { shared } = this.#requests;
     const request = ways.includes(shared) ? shared : ways[0];
@@ -569,20 +466,14 @@ export class PendingOpens implements Disposable {
     }
   }
 
-  #fail(entry: Entry, reason: Reason, by: Decider): void {
+  #fail(entry: OpenState, reason: Reason, by: Decider): void {
     this.#remove(entry);
     this.#options.onFailed(entry, reason, by);
   }
 
-  #remove(entry: Entry): void {
+  #remove(entry: OpenState): void {
     entry.timer?.[Symbol.dispose]();
     this.#entries.delete(entry);
     for (const number of entry.asked.keys()) this.#byNumber.delete(number);
   }
-}
-
-/** Whether only a server of version 2 answers so. */
-function isNative(reply: BelievedReply): boolean {
-  return !(reply.type === "v1" ||
-    reply.type === "refused" && reply.server === undefined);
 }

@@ -6,7 +6,7 @@ import {
   Fronts,
   type FrontsOptions,
 } from "../../lib/client/fronts.ts";
-import type { Caller } from "../../lib/client/pending_opens.ts";
+import type { Caller } from "../../lib/client/caller.ts";
 import { Strangers } from "../../lib/client/strangers.ts";
 import { FrontLogin } from "../../lib/front/login.ts";
 import type { FrontKind } from "../../lib/front/parser.ts";

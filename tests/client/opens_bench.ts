@@ -13,9 +13,9 @@ import {
   type OpenReply,
   type OpenRequest,
 } from "../../lib/wire/open.ts";
+import type { Caller } from "../../lib/client/caller.ts";
+import type { PendingOpen } from "../../lib/client/pending_open.ts";
 import {
-  type Caller,
-  type PendingOpen,
   PendingOpens,
   type PendingOpensOptions,
 } from "../../lib/client/pending_opens.ts";

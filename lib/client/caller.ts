@@ -1,0 +1,30 @@
+/**
+ * A local connection that is to have a tunnel: what every way in hands on.
+ *
+ * @module
+ */
+import type { Endpoints } from "../base/address.ts";
+import type { Decider, Reason } from "../base/errors.ts";
+import type { Destination } from "../base/target.ts";
+import type { Socket } from "../net/socket.ts";
+
+/** A local connection, and where it is to go. */
+export interface Caller extends Destination {
+  /** The local connection. */
+  readonly socket: Socket;
+  /** Both ends of it, for the server; undefined where there are no addresses. */
+  readonly endpoints?: Endpoints | undefined;
+  /** What the way in is called in the log, if it has a name. */
+  readonly forward?: string | undefined;
+  /** The way in itself, to find its tunnels by. */
+  readonly way?: object | undefined;
+  /**
+   * Its tunnel is open: gives the connection as the tunnel is to have it, such
+   * as without what was said on it before; default as it is.
+   */
+  readonly accept?: () => Socket;
+  /** It gets no tunnel, and is to be told so and closed; default without a word. */
+  readonly reject?: (reason: Reason, by: Decider) => void;
+  /** Whether a person hears of that there, so that the log says it in its details only. */
+  readonly told?: boolean;
+}
