@@ -96,7 +96,7 @@ export function formatReach(reach: Reach, unit: string): string {
  * tunnel to the tunnel, and what has to be reached. Ways without any value have
  * no column.
  */
-export function tableOf(series: readonly Series[]): string[][] {
+function tableOf(series: readonly Series[]): string[][] {
   const ways = WAY_NAMES.filter((way) =>
     series.some(({ samples }) => samples[way] !== undefined)
   );

@@ -35,7 +35,7 @@ export const TOOLS = [
 ] as const satisfies readonly Tool[];
 
 /** The same, and what only the tests need. */
-export const TEST_TOOLS = [
+const TEST_TOOLS = [
   ...TOOLS,
   {
     command: "openssl",

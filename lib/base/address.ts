@@ -36,7 +36,7 @@ export interface AddressOptions {
 }
 
 /** The longest host name, in characters: that of DNS (RFC 1035, without the root's dot). */
-export const MAX_HOST_LENGTH = 253;
+const MAX_HOST_LENGTH = 253;
 
 /** The longest zone, in characters: that of an interface's name on Linux and the BSDs (IFNAMSIZ). */
 const MAX_ZONE_LENGTH = 15;

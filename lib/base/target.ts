@@ -33,7 +33,7 @@ export interface Destination<T extends Target = Target> {
 }
 
 /** Longest name of a service or a site, in characters: a token of a subject, as that of a client. */
-export const MAX_NAME_LENGTH = 32;
+const MAX_NAME_LENGTH = 32;
 
 /** Before the name of a service. */
 const SERVICE = "svc:";

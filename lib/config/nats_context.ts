@@ -41,7 +41,7 @@ type Key = keyof typeof OPTION_OF;
  * `nats` command: they say neither where NATS is nor who we are, but how this
  * machine gets there.
  */
-export const BESIDE_CONTEXT: readonly OptionKey[] = [
+const BESIDE_CONTEXT: readonly OptionKey[] = [
   "nats.proxy",
   "nats.inbox_prefix",
 ];

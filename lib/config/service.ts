@@ -10,7 +10,7 @@ import { isAddress, nameProblem, parseTarget } from "../base/target.ts";
 import { quote, redactUrl } from "../base/text.ts";
 
 /** How a service is written. */
-export const SERVICE_FORM = "NAME=HOST:PORT, NAME=unix:PATH or NAME=auto";
+const SERVICE_FORM = "NAME=HOST:PORT, NAME=unix:PATH or NAME=auto";
 
 /** Stands for this machine, at the port that is registered for the service's name. */
 export const AUTO = "auto";

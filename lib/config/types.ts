@@ -43,7 +43,7 @@ export interface Bounds {
 }
 
 /** The longest subject, data prefix or queue group, in characters: keeps headers of messages small. */
-export const MAX_SUBJECT_LENGTH = 128;
+const MAX_SUBJECT_LENGTH = 128;
 
 /** Most tunnels, and most opens, of a process or a client: beyond the ports of a host. */
 export const MAX_TUNNELS = 1_000_000;

@@ -18,7 +18,7 @@
 export const MAX_LINE_BYTES = 64 * 1024;
 
 /** The largest payload a broker can be configured for (its own hard limit), in bytes. */
-export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 /** What {@linkcode NatsParser.parse} found. */
 export const OP = {

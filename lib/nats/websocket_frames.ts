@@ -18,7 +18,7 @@ export const OPCODE = {
 } as const;
 
 /** Most bytes of a header: of a frame of ours, with its mask. */
-export const MAX_HEADER = 14;
+const MAX_HEADER = 14;
 
 /** Most bytes that a control frame may carry. */
 const MAX_CONTROL = 125;

@@ -65,7 +65,7 @@ interface Purpose {
 }
 
 /** Why a process listens that takes connections into tunnels, as `origin` says: a flag. */
-export function forTunnels(origin?: string): Purpose {
+function forTunnels(origin?: string): Purpose {
   return {
     what: ["listen on", origin].filter((part) => part !== undefined).join(" "),
     hint: "stop its owner or choose another (0 for any)",

@@ -14,7 +14,7 @@ import type { Dialled } from "./targets.ts";
  * How long a target may take until it has the header, in ms. The system takes so
  * few bytes of a new connection at once; what is no such connection may not.
  */
-export const INTRODUCE_MS = 5_000;
+const INTRODUCE_MS = 5_000;
 
 /**
  * Writes the `header` to a connection that nothing was written to.

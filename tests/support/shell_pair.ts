@@ -64,7 +64,7 @@ export function knownClient(
 }
 
 /** The clients that a server knows in tests. */
-export const DIRECTORY = new ClientDirectory([
+const DIRECTORY = new ClientDirectory([
   knownClient("edge", KEYS.client.publicKey),
 ]);
 
