@@ -13,7 +13,8 @@ import { HoldSeal } from "../seal/hold.ts";
 import { parsePublicKey } from "../seal/keys.ts";
 import { makeToken } from "../wire/subjects.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
-import { random, type RoleHost, roleOptions } from "./lifecycle.ts";
+import { random, roleOptions } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 import { loadAead } from "./sodium.ts";
 
 /** What an ingress on `bus` is told, but for what it seals with and its claim. */

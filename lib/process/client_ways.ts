@@ -16,7 +16,7 @@ import type { WayIn } from "../config/fronts.ts";
 import { FrontLogin } from "../front/login.ts";
 import type { Reserve } from "../net/descriptors.ts";
 import type { Socket } from "../net/socket.ts";
-import type { RoleHost } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 import { nameOf } from "./open_way.ts";
 import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import { continuations } from "./way_changes.ts";

@@ -24,7 +24,7 @@ import { checkFiles } from "./check.ts";
 import { DebuggerGuard } from "./debugger.ts";
 import { type Consumers, planDescriptors } from "./descriptors.ts";
 import { exposures, modeOf } from "./exposures.ts";
-import type { RoleHost } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 import { runKeyCommand } from "./key_command.ts";
 import { Execution } from "./run_exec.ts";
 import { readKeys } from "./key_files.ts";

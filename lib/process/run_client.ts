@@ -15,7 +15,8 @@ import type { ClientSeal } from "../client/sealer.ts";
 import { HoldSeal } from "../seal/hold.ts";
 import { ClientWays } from "./client_ways.ts";
 import { claimOf, idLost, ingressOptions, sealOf } from "./client_parts.ts";
-import { RoleFrame, type RoleHost } from "./lifecycle.ts";
+import { RoleFrame } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import { runStdio } from "./run_stdio.ts";
 

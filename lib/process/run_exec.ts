@@ -10,7 +10,7 @@ import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import type { Place } from "../base/place.ts";
 import { quote } from "../base/text.ts";
 import { commandAt, type Exec } from "../config/exec.ts";
-import type { RoleHost } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 
 /** What a shell says of a command that is not there, or not to be run. */
 const EXIT = { missing: 127, notRun: 126 } as const;

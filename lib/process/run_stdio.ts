@@ -11,7 +11,8 @@ import { Ingress } from "../client/client.ts";
 import type { Stdio } from "../config/one_shot.ts";
 import { stdioSocket } from "../net/stdio.ts";
 import { claimOf, idLost, ingressOptions, sealOf } from "./client_parts.ts";
-import { RoleFrame, type RoleHost } from "./lifecycle.ts";
+import { RoleFrame } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 
 /**
  * How long the connection may take to end by itself after a signal, in ms:

@@ -17,7 +17,7 @@ import {
 import type { Ask, ServerSeal } from "../server/reception.ts";
 import type { Egress } from "../server/server.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
-import type { RoleHost } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import type { Role } from "../wire/subjects.ts";
 

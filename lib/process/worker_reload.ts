@@ -9,7 +9,11 @@ import type { Place } from "../base/place.ts";
 import type { WayIn } from "../config/fronts.ts";
 import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import { continuations, mayCollide } from "./way_changes.ts";
-import type { FromWorker, ToWorker, WorkerReloaded } from "./worker.ts";
+import type {
+  FromWorker,
+  ToWorker,
+  WorkerReloaded,
+} from "./worker_messages.ts";
 import { checkListenable } from "./ways_in.ts";
 
 /** What a worker answers in a reload. */

@@ -12,10 +12,10 @@ import type { Place } from "../base/place.ts";
 import type { WayIn } from "../config/fronts.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
-import type { RoleHost } from "./lifecycle.ts";
+import type { RoleHost } from "./role_host.ts";
 import { type Metric, sumMetrics } from "./metrics.ts";
 import type { Status } from "./status.ts";
-import type { FromWorker, ToWorker, WorkerFailure } from "./worker.ts";
+import type { FromWorker, ToWorker, WorkerFailure } from "./worker_messages.ts";
 import {
   type ReloadingWorker,
   type WorkerAnswer,

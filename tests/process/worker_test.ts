@@ -1,10 +1,10 @@
 /** A worker's own side, in a real thread. */
 import assert from "node:assert/strict";
-import {
-  type FromWorker,
-  share,
-  type ToWorker,
-} from "../../lib/process/worker.ts";
+import { share } from "../../lib/process/worker.ts";
+import type {
+  FromWorker,
+  ToWorker,
+} from "../../lib/process/worker_messages.ts";
 import { fakeSources, parseRun } from "../support/option_values.ts";
 
 /** What a worker says first whose role fails where `place` says. */

@@ -3,7 +3,10 @@ import { RunError, UsageError } from "../../lib/base/errors.ts";
 import type { Metric } from "../../lib/process/metrics.ts";
 import { type Reloaded, Reloads } from "../../lib/process/reload.ts";
 import type { Status } from "../../lib/process/status.ts";
-import type { FromWorker, ToWorker } from "../../lib/process/worker.ts";
+import type {
+  FromWorker,
+  ToWorker,
+} from "../../lib/process/worker_messages.ts";
 import { runWorkers } from "../../lib/process/workers.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
