@@ -31,7 +31,7 @@ export interface OpenState extends PendingOpen {
   /** Whether the server asked last has said that it dials. */
   dialing: boolean;
   /** Where it is asked for, in this order. */
-  ways: readonly string[];
+  subjects: readonly string[];
   /** Where it was asked for last. */
   subject: string;
   /** The subjects on which it came to nothing since it was asked on the first of them, and why. */
@@ -69,7 +69,7 @@ export type OpenedReply = BelievedReply & { readonly type: "open" | "v1" };
 export function beginOpen(caller: Caller, now: number): OpenState {
   return {
     number: 0,
-    ways: [],
+    subjects: [],
     subject: "",
     unheard: new Map(),
     asked: new Map(),

@@ -293,8 +293,8 @@ export class PendingOpens implements Disposable {
     entry.unheard.clear();
     if (this.#options.bus.connected) entry.attempts++;
     const now = this.#options.clock.now();
-    const [first, ...others] = this.#requests.waysTo(entry.caller, now);
-    entry.ways = [first, ...others];
+    const [first, ...others] = this.#requests.subjectsTo(entry.caller, now);
+    entry.subjects = [first, ...others];
     this.#askOn(first, entry);
   }
 
@@ -312,7 +312,7 @@ export class PendingOpens implements Disposable {
       return;
     }
     this.#requests.asked(subject);
-    const next = this.#nextWay(entry);
+    const next = this.#nextSubject(entry);
     if (
       entry.failures === 0 &&
       this.#requests.doubtful(subject, next, clock.now())
@@ -403,11 +403,11 @@ export class PendingOpens implements Disposable {
   /** No server takes what was asked on a subject: one may on the other. */
   #onUnheard(entry: OpenState, how: Unheard["how"]): void {
     const { clock } = this.#options;
-    const { subject, number, unheard, ways } = entry;
+    const { subject, number, unheard, subjects } = entry;
     if (how === "nobody") this.#requests.unheard(subject);
     unheard.set(subject, { number, how });
     const rejoining = clock.now() < this.#upAt + REJOIN_GRACE_MS;
-    const next = this.#nextWay(entry);
+    const next = this.#nextSubject(entry);
     // Where a service is not asked for, it is refused for good.
     const final = "service" in entry.caller.target;
     if (next !== undefined && !(rejoining && final && how === "nobody")) {
@@ -422,12 +422,12 @@ export class PendingOpens implements Disposable {
       const left = OPEN_SILENCE_MS - OWN_GRACE_MS;
       this.#wait(entry, left, () => this.#onSilence(entry));
     } else if (ends.every(({ how }) => how === "denied")) {
-      this.#fail(entry, publishDenied(ways[0] ?? subject), "local");
+      this.#fail(entry, publishDenied(subjects[0] ?? subject), "local");
     } else if (rejoining) {
       this.#wait(entry, RETRY_MS, () => this.#ask(entry));
     } else {
-      const isDenied = (way: string): boolean =>
-        unheard.get(way)?.how === "denied";
+      const isDenied = (one: string): boolean =>
+        unheard.get(one)?.how === "denied";
       const reason = this.#requests.noServer(entry.caller, isDenied);
       const giveUp = (): void => this.#giveUp(entry, reason);
       // Anybody may have said so: the right answer may come yet.
@@ -437,8 +437,8 @@ export class PendingOpens implements Disposable {
   }
 
   /** Where else than on the last subject an open may be asked for. */
-  #nextWay({ ways, subject, unheard }: OpenState): string | undefined {
-    return ways.find((way) => way !== subject && !unheard.has(way));
+  #nextSubject({ subjects, subject, unheard }: OpenState): string | undefined {
+    return subjects.find((one) => one !== subject && !unheard.has(one));
   }
 
   #onSilence(entry: OpenState): void {
@@ -455,9 +455,9 @@ export class PendingOpens implements Disposable {
 
   /** No answer will come: what did come tells more than that. */
   #giveUp(entry: OpenState, silence: Reason): void {
-    const { refusals: { reason: refusal }, foreign, ways } = entry;
+    const { refusals: { reason: refusal }, foreign, subjects } = entry;
     const { shared } = this.#requests;
-    const request = ways.includes(shared) ? shared : ways[0];
+    const request = subjects.includes(shared) ? shared : subjects[0];
     if (refusal !== undefined) this.#fail(entry, refusal, "peer");
     else if (foreign === undefined) this.#fail(entry, silence, "local");
     else {

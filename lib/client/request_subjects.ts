@@ -50,7 +50,7 @@ export class RequestSubjects {
    * Where an open for a destination is asked for, one after the other, as long
    * as nobody answers. For a service the last one only tells why.
    */
-  waysTo(
+  subjectsTo(
     { target, site }: Destination,
     now: number,
   ): readonly [first: string, ...others: string[]] {
@@ -119,8 +119,8 @@ export class RequestSubjects {
   }
 
   /**
-   * Why an open for a destination is not answered, on none of its ways; which of
-   * them NATS refuses `isDenied` says.
+   * Why an open for a destination is not answered, on none of its subjects; which
+   * of them NATS refuses `isDenied` says.
    */
   noServer(
     { target, site }: Destination,

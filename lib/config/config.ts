@@ -10,15 +10,6 @@ import type { Service } from "../base/service.ts";
 import type { Role } from "../wire/subjects.ts";
 import { type ClientEntry, clientsOfKeys, duplicatesIn } from "./clients.ts";
 import { conflictsIn, flagProblemsIn, sealConflictsIn } from "./conflicts.ts";
-import { EXEC_PLACE, EXEC_WORD } from "./exec.ts";
-import type { Forward } from "./forward.ts";
-import {
-  originalForward,
-  problemsWith,
-  withHome,
-  withProxyHeaders,
-} from "./forwards.ts";
-import { frontsAt, type WayIn } from "./fronts.ts";
 import { ambiguousVariables, type ConfigInputs, findGiven } from "./given.ts";
 import {
   type LoginKey,
@@ -28,7 +19,7 @@ import {
   tlsConfig,
 } from "./nats_section.ts";
 import type { OneShot } from "./one_shot.ts";
-import { ALL_OPTIONS, type OptionKey } from "./options.ts";
+import { ALL_OPTIONS } from "./options.ts";
 import type { Problems } from "./problems.ts";
 import { type Section, section } from "./sections.ts";
 import type { WrittenService } from "./service.ts";
@@ -38,6 +29,7 @@ import {
   SERVICES_KEY,
 } from "./services.ts";
 import { parseValues, type Values } from "./values.ts";
+import { problemsWith, type WayIn, waysInOf } from "./ways_in.ts";
 
 /** What is logged, and in which form. */
 export type LogConfig = Section<"log">;
@@ -86,11 +78,12 @@ type WayInKey =
   | "httpProxy"
   | "acceptProxy";
 
-/** The client's configuration: where it listens, and what for, is in its forwards. */
+/** The client's configuration: where it listens, and what for, is in its ways in. */
 export type ClientConfig = Omit<RoleConfig<"client">, "client"> & {
   readonly client:
     & Omit<Section<"client", "client">, WayInKey | "forwards">
     & {
+      /** Its ways in: forwards and front-ends. */
       readonly forwards: readonly WayIn[];
       /** What is done once; undefined where connections are accepted until a signal comes. */
       readonly oneShot: OneShot | undefined;
@@ -126,7 +119,7 @@ export function buildConfig<R extends Role>(
     ...inputs.file?.clients ?? [],
     ...clientsOfKeys(values["security.client_key"] ?? []),
   ];
-  const forwards = role === "client" ? forwardsOf(values, inputs) : [];
+  const waysIn = role === "client" ? waysInOf(values, inputs) : [];
   const written = role === "server" ? servicesOf(values, inputs) : [];
   const { readTextFile = () => undefined } = inputs;
   const services = locateServices(written, { readTextFile, problems });
@@ -135,7 +128,7 @@ export function buildConfig<R extends Role>(
     ...conflictsIn(values, { logins, inputs }),
     ...sealConflictsIn(role, values, clients.length),
     ...duplicatesIn(clients),
-    ...problemsWith(forwards),
+    ...problemsWith(waysIn),
     ...problemsOfServices(written),
     ...flagProblemsIn(inputs),
   );
@@ -169,7 +162,7 @@ export function buildConfig<R extends Role>(
       }
       : {
         client: {
-          ...clientSection(values, forwards),
+          ...clientSection(values, waysIn),
           oneShot: inputs.oneShot,
         },
       }),
@@ -177,10 +170,10 @@ export function buildConfig<R extends Role>(
   return deepFreeze(config) as ConfigByRole[R];
 }
 
-/** A client's section, with all places to listen at as forwards. */
+/** A client's section, with all its ways in. */
 function clientSection(
   values: Values,
-  forwards: readonly WayIn[],
+  waysIn: readonly WayIn[],
 ): Omit<ClientConfig["client"], "oneShot"> {
   const {
     listenAddr: _listenAddr,
@@ -190,44 +183,7 @@ function clientSection(
     acceptProxy: _acceptProxy,
     ...rest
   } = section<"client", "client">(values, "client");
-  return { ...rest, forwards };
-}
-
-/**
- * Where a client listens, and what for. The place of the original is one more,
- * but not where others are given and nobody asked for that one: it stands open
- * to every interface.
- */
-function forwardsOf(values: Values, inputs: ConfigInputs): readonly WayIn[] {
-  const isGiven = (...keys: readonly OptionKey[]): boolean =>
-    ALL_OPTIONS.some((option) =>
-      keys.includes(option.key) && findGiven(option, inputs) !== undefined
-    );
-  const { oneShot } = inputs;
-  if (oneShot?.kind === "stdio") return [];
-  const executed = oneShot?.targets.map((target): Forward => ({
-    ...{ ...target, listen: EXEC_PLACE, origin: EXEC_WORD },
-  })) ?? [];
-  const listed = isGiven("client.forwards") || oneShot !== undefined
-    ? undefined
-    : inputs.file?.forwards;
-  const others = [
-    ...listed ?? values["client.forwards"] ?? [],
-    ...frontsAt("socks", values["client.socks"] ?? []),
-    ...frontsAt("http-proxy", values["client.http_proxy"] ?? []),
-  ];
-  const { "client.listen_addr": listen, "client.remote_addr": target } = values;
-  const original = others.length + executed.length === 0 ||
-    isGiven("client.listen_addr", "client.remote_addr");
-  const all = [
-    // First: their places are what the command is told.
-    ...executed,
-    ...withProxyHeaders([
-      ...original && listen && target ? [originalForward(listen, target)] : [],
-      ...others,
-    ], values["client.accept_proxy"] ?? false),
-  ];
-  return withHome(all, inputs.env("HOME"));
+  return { ...rest, forwards: waysIn };
 }
 
 /** The services of a server: a flag or variable goes before the list of the file. */

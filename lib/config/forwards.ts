@@ -1,11 +1,8 @@
 /**
- * All forwards of a client: those of the flag, the variable or the list
- * `client.forwards` of its config file, and the one that the original has.
+ * The list `client.forwards` of a config file.
  *
  * @module
  */
-import type { Address } from "../base/address.ts";
-import { formatPlace, MAX_UNIX_PATH, type Place } from "../base/place.ts";
 import { quote } from "../base/text.ts";
 import {
   itemsOf,
@@ -17,15 +14,12 @@ import {
 } from "./entries.ts";
 import {
   type Forward,
-  MAX_FORWARDS,
   pair,
   parseForward,
   parseLeading,
   parseListening,
   TARGET_FORM,
 } from "./forward.ts";
-import type { WayIn } from "./fronts.ts";
-import { expandHome } from "./sources.ts";
 import * as types from "./types.ts";
 
 /** The key of the list in a config file. */
@@ -100,65 +94,4 @@ function parseEntry(
       ...(acceptProxy !== undefined && { acceptProxy }),
     })),
   };
-}
-
-/** The forward that the original has: the only one where nobody asked for others. */
-export function originalForward(listen: Address, target: Address): Forward {
-  return { listen, target, origin: "--listen-addr" };
-}
-
-/** `forwards`, with the `home` for a `~` at the start of a path. */
-export function withHome(
-  forwards: readonly WayIn[],
-  home: string | undefined,
-): readonly WayIn[] {
-  return forwards.map((forward) => {
-    const { listen } = forward;
-    if (!("path" in listen)) return forward;
-    return { ...forward, listen: { path: expandHome(listen.path, home) } };
-  });
-}
-
-/** `forwards`, of which those that do not say it themselves have `acceptProxy`. */
-export function withProxyHeaders(
-  forwards: readonly WayIn[],
-  acceptProxy: boolean,
-): readonly WayIn[] {
-  return forwards.map((forward) =>
-    acceptProxy && forward.acceptProxy === undefined
-      ? { ...forward, acceptProxy }
-      : forward
-  );
-}
-
-/** What keeps `forwards` from being used together, a sentence each. */
-export function* problemsWith(
-  forwards: readonly WayIn[],
-): Generator<string> {
-  if (forwards.length > MAX_FORWARDS) {
-    yield `There are ${forwards.length} forwards: ${MAX_FORWARDS} are the most, ranges counted port by port`;
-  }
-  const seen = new Map<string, WayIn>();
-  for (const forward of forwards) {
-    const { listen, origin } = forward;
-    const shown = formatPlace(listen);
-    const other = seen.get(shown);
-    if (other !== undefined) {
-      yield "front" in other || "front" in forward
-        ? `${other.origin} and ${origin} both listen at ${shown}`
-        : `Two forwards listen at ${shown}`;
-    }
-    if (!isAnyPort(listen)) seen.set(shown, forward);
-    if (!("path" in listen)) continue;
-    const length = new TextEncoder().encode(listen.path).length;
-    if (length > MAX_UNIX_PATH) {
-      yield `The path of a Unix socket, ${
-        quote(listen.path)
-      }, has ${length} bytes: the system takes ${MAX_UNIX_PATH} at most`;
-    }
-  }
-}
-
-function isAnyPort(listen: Place): boolean {
-  return !("path" in listen) && listen.port === 0;
 }

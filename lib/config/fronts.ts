@@ -6,7 +6,7 @@
 import type { Place } from "../base/place.ts";
 import { showDestination, splitSite } from "../base/target.ts";
 import type { FrontKind } from "../front/parser.ts";
-import { type Forward, parseListening } from "./forward.ts";
+import { parseListening } from "./forward.ts";
 
 /** A place to listen at whose applications say themselves where they want to go. */
 export interface Front {
@@ -26,9 +26,6 @@ export interface Front {
 
 /** Where a front-end listens, and where its connections go. */
 export type FrontPlace = Pick<Front, "listen" | "site">;
-
-/** Where connections of applications come in: to one target, or to any. */
-export type WayIn = Forward | Front;
 
 /**
  * A place to listen at: `[BIND:]PORT`, BIND being localhost unless given, or a

@@ -12,7 +12,7 @@ import type { Fronts } from "../client/fronts.ts";
 import type { ProxyHeaders } from "../client/proxied.ts";
 import type { Strangers } from "../client/strangers.ts";
 import type { ClientConfig } from "../config/config.ts";
-import type { WayIn } from "../config/fronts.ts";
+import type { WayIn } from "../config/ways_in.ts";
 import { FrontLogin } from "../front/login.ts";
 import type { Reserve } from "../net/descriptors.ts";
 import type { Socket } from "../net/socket.ts";
@@ -38,7 +38,7 @@ export interface WaysInto {
 
 /** What of a configuration is about ways in. */
 interface Wanted {
-  readonly forwards: readonly WayIn[];
+  readonly ways: readonly WayIn[];
   /** Where each listens, as far as that was chosen. */
   readonly places: readonly Place[];
   readonly allowFrom: readonly Network[];
@@ -76,10 +76,10 @@ export class ClientWays implements ReloadPart {
   async open(into: WaysInto): Promise<OpenWays> {
     const done = await this.#turn();
     try {
-      const { forwards, places, tunnelsByDescriptors } = this.#wanted;
+      const { ways, places, tunnelsByDescriptors } = this.#wanted;
       const { ingress, reserve } = into;
       const { session } = ingress;
-      const waysIn = await WaysIn.open(forwards, places, {
+      const waysIn = await WaysIn.open(ways, places, {
         session,
         reserve,
         reusePort: this.#shared,
@@ -106,24 +106,24 @@ export class ClientWays implements ReloadPart {
     try {
       if (config.role !== "client") throw new TypeError(config.role);
       const wanted = wantedOf(config, reloaded);
-      const { forwards, places } = wanted;
-      const ways = this.#open === undefined
+      const { ways, places } = wanted;
+      const ready = this.#open === undefined
         ? await this.#prove(wanted)
-        : await this.#open.waysIn.prepare(forwards, places);
+        : await this.#open.waysIn.prepare(ways, places);
       return {
-        tunnels: ways.tunnels,
-        places: ways.places,
+        tunnels: ready.tunnels,
+        places: ready.places,
         commit: async () => {
-          this.#wanted = { ...wanted, places: ways.places ?? [] };
+          this.#wanted = { ...wanted, places: ready.places ?? [] };
           if (this.#open !== undefined) this.#rule(this.#open);
           this.#open?.ingress.session.limitByDescriptors(
             wanted.tunnelsByDescriptors,
           );
-          await ways.commit?.();
+          await ready.commit?.();
           done();
         },
         abandon: async () => {
-          await ways.abandon?.();
+          await ready.abandon?.();
           done();
         },
       };
@@ -141,18 +141,18 @@ export class ClientWays implements ReloadPart {
   }
 
   /** The same as {@linkcode WaysIn.prepare} while none listens. */
-  async #prove({ forwards, places }: Wanted): Promise<
+  async #prove({ ways, places }: Wanted): Promise<
     Pick<Prepared, "tunnels" | "places"> & Partial<Prepared>
   > {
     const before = this.#wanted;
-    const from = continuations(before.forwards, forwards);
+    const from = continuations(before.ways, ways);
     // Where several threads listen the main one has seen to that.
     if (!this.#shared) {
-      await checkListenable(forwards.filter((_, at) => from[at] === undefined));
+      await checkListenable(ways.filter((_, at) => from[at] === undefined));
     }
     return {
       tunnels: 0,
-      places: forwards.map(({ listen }, at) => {
+      places: ways.map(({ listen }, at) => {
         const old = from[at];
         return places[at] ??
           (old === undefined ? undefined : before.places[old]) ?? listen;
@@ -183,7 +183,7 @@ export class OpenWays implements Disposable {
     this.#onEnd = onEnd;
   }
 
-  /** Where they listen, in the order of the forwards. */
+  /** Where they listen, in the order of the configuration. */
   get places(): readonly Place[] {
     return this.#waysIn.places;
   }
@@ -195,24 +195,24 @@ export class OpenWays implements Disposable {
 
   /** Accepts connections until it is disposed. */
   async serve(): Promise<void> {
-    await this.#waysIn.serve((socket, forward, way) => {
-      const take = (socket: Socket): void => this.#take(socket, forward, way);
-      if (forward.acceptProxy !== true) {
+    await this.#waysIn.serve((socket, wayIn, way) => {
+      const take = (socket: Socket): void => this.#take(socket, wayIn, way);
+      if (wayIn.acceptProxy !== true) {
         take(socket);
         return undefined;
       }
-      const name = nameOf(forward);
+      const name = nameOf(wayIn);
       return this.#into.headers.receive(socket, { forward: name, way, take });
     });
   }
 
-  #take(socket: Socket, forward: WayIn, way: object): void {
+  #take(socket: Socket, wayIn: WayIn, way: object): void {
     const { ingress, fronts } = this.#into;
-    if ("front" in forward) {
-      fronts.take(socket, { ...forward, way });
+    if ("front" in wayIn) {
+      fronts.take(socket, { ...wayIn, way });
       return;
     }
-    const { target, site, name } = forward;
+    const { target, site, name } = wayIn;
     const { endpoints } = socket;
     ingress.open({ socket, target, site, forward: name, endpoints, way });
   }
@@ -232,12 +232,12 @@ function wantedOf(
     "places" | "maxStrangers" | "tunnelsByDescriptors"
   >,
 ): Wanted {
-  const { forwards, allowFrom, socksUser, socksPassword } = config.client;
+  const { forwards: ways, allowFrom, socksUser, socksPassword } = config.client;
   const login = socksUser === undefined || socksPassword === undefined
     ? undefined
     : new FrontLogin(socksUser, socksPassword);
   return {
-    forwards,
+    ways,
     places,
     allowFrom,
     login,

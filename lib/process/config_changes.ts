@@ -65,7 +65,7 @@ export function listOf(names: readonly string[]): string | undefined {
   return more > 0 ? `${told} and ${more} more` : told;
 }
 
-/** What a line says of a client's forwards; undefined where they are as they were. */
+/** What a line says of a client's ways in; undefined where they are as they were. */
 export function forwardChanges(
   before: ConfigByRole[Role],
   after: ConfigByRole[Role],

@@ -8,7 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
 import { parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
-import type { WayIn } from "../config/fronts.ts";
+import type { WayIn } from "../config/ways_in.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import {
@@ -214,7 +214,7 @@ export async function main<R extends Role>(
     const work = (host: RoleHost): Promise<void> => {
       const working = count === 1 ? run(config, host) : runWorkers({
         ...{ role, count, args: Deno.args, files, host },
-        forwards: waysIn,
+        waysIn,
       });
       // Up to its first wait, which has had all its parts join.
       reloading.start();
@@ -239,11 +239,11 @@ export async function main<R extends Role>(
   }
 }
 
-/** The IP addresses, or names of this machine, that each of `forwards` stands for. */
+/** The IP addresses, or names of this machine, that each of `waysIn` stands for. */
 async function hostsOf(
-  forwards: readonly WayIn[],
+  waysIn: readonly WayIn[],
 ): Promise<readonly (readonly string[])[]> {
-  return await Promise.all(forwards.map(async ({ listen }) => {
+  return await Promise.all(waysIn.map(async ({ listen }) => {
     if ("path" in listen) return [];
     if (listen.host === "") return ["0.0.0.0"];
     return await listenHosts(listen) ?? [listen.host];

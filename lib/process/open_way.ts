@@ -11,7 +11,7 @@ import { isInAny, type Network } from "../base/network.ts";
 import type { Place } from "../base/place.ts";
 import { formatDestination } from "../base/target.ts";
 import { Throttle } from "../base/throttle.ts";
-import type { WayIn } from "../config/fronts.ts";
+import type { WayIn } from "../config/ways_in.ts";
 import type { Reserve } from "../net/descriptors.ts";
 import { listen, listenHosts } from "../net/listen.ts";
 import { listenUnix } from "../net/listen_unix.ts";
@@ -36,20 +36,20 @@ export interface OpenWayOptions {
 }
 
 /**
- * Takes a connection that came by `forward`; `way` is the same object for all
+ * Takes a connection that came by `wayIn`; `way` is the same object for all
  * that came at its place. What it gives is waited for before the next one is
  * accepted.
  */
 export type TakeConnection = (
   socket: Socket,
-  forward: WayIn,
+  wayIn: WayIn,
   way: object,
 ) => Promise<void> | undefined;
 
 /** A place that is listened at, and what for. */
 export class OpenWay {
   /** What its connections are for; may change. */
-  forward: WayIn;
+  wayIn: WayIn;
   /** Where it listens, the port chosen. */
   place: Place;
   /** Undefined where another thread has it, and before it is listened at. */
@@ -58,8 +58,8 @@ export class OpenWay {
   #accepting: Promise<void> = Promise.resolve();
 
   /** It is not listened at yet. */
-  constructor(forward: WayIn, place: Place) {
-    this.forward = forward;
+  constructor(wayIn: WayIn, place: Place) {
+    this.wayIn = wayIn;
     this.place = place;
   }
 
@@ -81,7 +81,7 @@ export class OpenWay {
     if (listener === undefined) return;
     this.#accepting = (async () => {
       for await (const socket of listener.accept()) {
-        const taken = take(socket, this.forward, this);
+        const taken = take(socket, this.wayIn, this);
         if (taken !== undefined) await taken;
       }
     })();
@@ -95,24 +95,24 @@ export class OpenWay {
 
   /** Says on a line where it listens, and what for. */
   logListening(): void {
-    const { forward } = this;
+    const { wayIn } = this;
     const listener = this.#listener;
     if (listener === undefined) return;
     const { address } = listener;
-    const { name, site } = forward;
-    const proxied = forward.acceptProxy === true && { accept_proxy: true };
+    const { name, site } = wayIn;
+    const proxied = wayIn.acceptProxy === true && { accept_proxy: true };
     log.info(
       "listening",
-      "front" in forward
+      "front" in wayIn
         ? {
           address,
-          forward: forward.front,
+          forward: wayIn.front,
           ...(site !== undefined && { site }),
           ...proxied,
         }
         : {
           address,
-          target: formatDestination(forward),
+          target: formatDestination(wayIn),
           ...(name !== undefined && { forward: name }),
           ...proxied,
         },
@@ -131,14 +131,14 @@ async function listenFor(
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const refusals = new Throttle(ACCEPT_ERROR_MS);
   const about = (): { readonly forward?: string } => {
-    const name = nameOf(way.forward);
+    const name = nameOf(way.wayIn);
     return name === undefined ? {} : { forward: name };
   };
   const options = {
     clock: systemClock,
     pool,
     reserve,
-    origin: originOf(way.forward),
+    origin: originOf(way.wayIn),
     onAcceptError: (why: string) => {
       counters.acceptErrors++;
       const count = acceptErrors.note(systemClock.now());
@@ -179,11 +179,11 @@ async function listenFor(
 }
 
 /** What the log calls a way in, if it has a name. */
-export function nameOf(forward: WayIn): string | undefined {
-  return "front" in forward ? forward.front : forward.name;
+export function nameOf(wayIn: WayIn): string | undefined {
+  return "front" in wayIn ? wayIn.front : wayIn.name;
 }
 
-/** The flag that asks for a forward, with the name that it has in a file. */
+/** The flag that asks for a way in, with the name that it has in a file. */
 export function originOf({ origin, name }: WayIn): string {
   return name === undefined ? origin : `${origin} ${name}`;
 }

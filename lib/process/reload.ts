@@ -1,6 +1,6 @@
 /**
  * What a reload is to the parts of a process: keys and clients, a client's
- * forwards, and whatever else may change while it runs. All of it counts at
+ * ways in, and whatever else may change while it runs. All of it counts at
  * once, or, if one thing is wrong, nothing does.
  *
  * @module
@@ -22,7 +22,7 @@ export interface Reloaded {
   readonly keys: KeyTexts | undefined;
   /** The config file as it was read, for other threads. */
   readonly files: ReadFiles;
-  /** Where a client's forwards are to listen, in their order, where that is decided. */
+  /** Where a client's ways in are to listen, in their order, where that is decided. */
   readonly places?: readonly Place[] | undefined;
   /** Most tunnels that descriptors then allow; undefined when that is not known. */
   readonly tunnelsByDescriptors?: number | undefined;
@@ -34,7 +34,7 @@ export interface Reloaded {
 export interface Prepared {
   /** Open tunnels of ways in that will be gone. */
   readonly tunnels?: number | undefined;
-  /** Where a client's forwards will listen, in their order. */
+  /** Where a client's ways in will listen, in their order. */
   readonly places?: readonly Place[] | undefined;
   /** Takes it over, which cannot fail. */
   commit(): void | Promise<void>;
@@ -44,7 +44,7 @@ export interface Prepared {
 
 /**
  * A part of a process that takes over something of what is read anew: keys and
- * clients, forwards, services, the level of the log. All parts make ready what
+ * clients, ways in, services, the level of the log. All parts make ready what
  * may fail, and only then does any take something over.
  */
 export interface ReloadPart {

@@ -32,7 +32,7 @@ export interface RoleHost {
   readonly reloads: Pick<Reloads, "join" | "latest">;
   /** Shows the status that `read` gives from now on. */
   showStatus(read: () => Status): void;
-  /** It works; a client accepts connections at these places, in the order of its forwards. */
+  /** It works; a client accepts connections at these places, in the order of its ways in. */
   onStarted(places?: readonly Place[]): void;
 }
 
@@ -40,6 +40,6 @@ export interface RoleHost {
 export interface WorkerPlace {
   /** Its number, from 1. */
   readonly index: number;
-  /** Where a client's forwards listen, in their order, which all threads share; undefined where it is to choose. */
+  /** Where a client's ways in listen, in their order, which all threads share; undefined where it is to choose. */
   readonly places: readonly Place[] | undefined;
 }

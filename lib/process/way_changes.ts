@@ -6,7 +6,7 @@
  */
 import { formatPlace, type Place } from "../base/place.ts";
 import { formatDestination } from "../base/target.ts";
-import type { WayIn } from "../config/fronts.ts";
+import type { WayIn } from "../config/ways_in.ts";
 
 /**
  * Which of `before` each of `after` goes on as, by its place in that list;

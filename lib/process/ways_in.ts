@@ -6,7 +6,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { formatPlace, type Place } from "../base/place.ts";
-import type { WayIn } from "../config/fronts.ts";
+import type { WayIn } from "../config/ways_in.ts";
 import { holdAddress, listenHosts } from "../net/listen.ts";
 import { holdPath } from "../net/listen_unix.ts";
 import {
@@ -35,7 +35,7 @@ export interface WaysInOptions extends OpenWayOptions {
 export interface PreparedWays {
   /** Open tunnels of ways in that will be gone. */
   readonly tunnels: number;
-  /** Where each will listen, in the order of the forwards. */
+  /** Where each will listen, in the order of the configuration. */
   readonly places: readonly Place[];
   /** From now on they are the ways in; resolves when those that are gone have let go of their places. */
   commit(): Promise<void>;
@@ -56,22 +56,22 @@ export class WaysIn implements Disposable {
   }
 
   /**
-   * Listens for all `forwards`, at these `places` of theirs where there are
+   * Listens for all that are `wanted`, at these `places` of theirs where there are
    * some; nothing is accepted yet.
    *
    * @throws {RunError} when one of them cannot be; none is left then.
    */
   static async open(
-    forwards: readonly WayIn[],
+    wanted: readonly WayIn[],
     places: readonly Place[],
     options: WaysInOptions,
   ): Promise<WaysIn> {
     const waysIn = new WaysIn(options);
-    await (await waysIn.prepare(forwards, places)).commit();
+    await (await waysIn.prepare(wanted, places)).commit();
     return waysIn;
   }
 
-  /** Where it listens, in the order of the forwards: ports that were free to choose are chosen. */
+  /** Where it listens, in the order of the configuration: ports that were free to choose are chosen. */
   get places(): readonly Place[] {
     return this.#ways.map(({ place }) => place);
   }
@@ -90,19 +90,19 @@ export class WaysIn implements Disposable {
   }
 
   /**
-   * Listens at the places of `forwards` that are new. One that can be had only
+   * Listens at the places of those `wanted` that are new. One that can be had only
    * where a listener of ours goes, as when a port is to be listened at on other
    * addresses, is taken over last, and given back if that is for nothing.
    *
    * @throws {RunError} when one of them cannot be listened at; all is as before.
    */
   async prepare(
-    forwards: readonly WayIn[],
+    wanted: readonly WayIn[],
     places: readonly Place[] = [],
   ): Promise<PreparedWays> {
     const from = continuations(
-      this.#ways.map(({ forward }) => forward),
-      forwards,
+      this.#ways.map(({ wayIn }) => wayIn),
+      wanted,
     );
     const gone = this.#ways.filter((_, at) => !from.includes(at));
     const undo: (() => Promise<void>)[] = [];
@@ -111,17 +111,17 @@ export class WaysIn implements Disposable {
     };
     const next: OpenWay[] = [];
     const open = async (at: number, tries?: number): Promise<void> => {
-      const forward = forwards[at];
-      if (forward === undefined) return;
-      const place = places[at] ?? forward.listen;
-      const way = await this.#listen(forward, place, tries);
+      const wayIn = wanted[at];
+      if (wayIn === undefined) return;
+      const place = places[at] ?? wayIn.listen;
+      const way = await this.#listen(wayIn, place, tries);
       undo.push(() => way.close());
       next[at] = way;
     };
     try {
       const late: number[] = [];
       const left = new Set<OpenWay>();
-      for (const [at, forward] of forwards.entries()) {
+      for (const [at, wayIn] of wanted.entries()) {
         const kept = from[at] === undefined ? undefined : this.#ways[from[at]];
         if (kept !== undefined) {
           next[at] = kept;
@@ -130,15 +130,15 @@ export class WaysIn implements Disposable {
         try {
           await open(at);
         } catch (error) {
-          if (!this.#holds(gone, places[at] ?? forward.listen)) throw error;
+          if (!this.#holds(gone, places[at] ?? wayIn.listen)) throw error;
           late.push(at);
         }
       }
       for (const at of late) {
-        const forward = forwards[at];
-        if (forward === undefined) continue;
+        const wayIn = wanted[at];
+        if (wayIn === undefined) continue;
         for (const way of gone) {
-          const place = places[at] ?? forward.listen;
+          const place = places[at] ?? wayIn.listen;
           if (left.has(way) || !mayCollide(way.place, place)) continue;
           left.add(way);
           await way.close();
@@ -154,7 +154,7 @@ export class WaysIn implements Disposable {
       tunnels: this.#options.session.openBy(new Set(gone)),
       places: next.map(({ place }) => place),
       abandon,
-      commit: async () => await this.#commit(forwards, next, gone),
+      commit: async () => await this.#commit(wanted, next, gone),
     };
   }
 
@@ -166,14 +166,14 @@ export class WaysIn implements Disposable {
   }
 
   async #commit(
-    forwards: readonly WayIn[],
+    wanted: readonly WayIn[],
     next: readonly OpenWay[],
     gone: readonly OpenWay[],
   ): Promise<void> {
     const before = new Set(this.#ways);
     this.#ways = next;
     for (const [at, way] of next.entries()) {
-      way.forward = forwards[at] ?? way.forward;
+      way.wayIn = wanted[at] ?? way.wayIn;
       if (before.has(way)) continue;
       // It ended while this was made ready.
       if (this.#disposed) await way.close();
@@ -191,12 +191,12 @@ export class WaysIn implements Disposable {
   }
 
   async #listen(
-    forward: WayIn,
+    wayIn: WayIn,
     place: Place,
     tries = 1,
   ): Promise<OpenWay> {
     const { unix } = this.#options;
-    const way = new OpenWay(forward, place);
+    const way = new OpenWay(wayIn, place);
     if (!("path" in place) || unix) await way.listen(this.#options, tries);
     return way;
   }
@@ -225,20 +225,20 @@ export interface Listenable {
 }
 
 /**
- * Sees whether all `forwards` can be listened for at once, and leaves their
+ * Sees whether all that are `wanted` can be listened for at once, and leaves their
  * places again.
  *
  * @returns what each of them comes to.
  * @throws {RunError} when one cannot.
  */
 export async function checkListenable(
-  forwards: readonly WayIn[],
+  wanted: readonly WayIn[],
 ): Promise<readonly Listenable[]> {
   using held = new DisposableStack();
   const found: Listenable[] = [];
-  for (const forward of forwards) {
-    const { listen } = forward;
-    const origin = originOf(forward);
+  for (const wayIn of wanted) {
+    const { listen } = wayIn;
+    const origin = originOf(wayIn);
     if ("path" in listen) {
       held.use(await holdPath(listen, origin));
       found.push({ place: listen, hosts: [] });

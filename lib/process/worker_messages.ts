@@ -43,7 +43,7 @@ export type ToWorker =
 
 /** What a worker has of what was read anew. */
 export interface WorkerReloaded extends Omit<Reloaded, "config"> {
-  /** Where a client's forwards listen, in their order; undefined where it is to choose. */
+  /** Where a client's ways in listen, in their order; undefined where it is to choose. */
   readonly places: readonly Place[] | undefined;
 }
 
@@ -55,7 +55,7 @@ export type FromWorker =
     readonly type: "prepared";
     /** Open tunnels of ways in that will be gone. */
     readonly tunnels: number;
-    /** Where a client's forwards will listen. */
+    /** Where a client's ways in will listen. */
     readonly places: readonly Place[] | undefined;
   }
   /** What was made ready counts, or is given up. */

@@ -6,7 +6,7 @@
  */
 import { RunError, UsageError } from "../base/errors.ts";
 import type { Place } from "../base/place.ts";
-import type { WayIn } from "../config/fronts.ts";
+import type { WayIn } from "../config/ways_in.ts";
 import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
 import { continuations, mayCollide } from "./way_changes.ts";
 import type {
@@ -32,7 +32,7 @@ export interface ReloadingWorker {
 /** Carries a reload to all workers. */
 export class WorkerReload implements ReloadPart {
   readonly #workers: readonly ReloadingWorker[];
-  #forwards: readonly WayIn[];
+  #waysIn: readonly WayIn[];
   /** Where they listen; undefined until the first one does. */
   places: readonly Place[] | undefined;
   /** What was taken over last. */
@@ -40,13 +40,13 @@ export class WorkerReload implements ReloadPart {
   /** What waits for the end of the one that is under way. */
   #waiting: Set<() => void> | undefined;
 
-  /** `workers` may grow; `forwards` are those of the start. */
+  /** `workers` may grow; `waysIn` are those of the start. */
   constructor(
     workers: readonly ReloadingWorker[],
-    forwards: readonly WayIn[],
+    waysIn: readonly WayIn[],
   ) {
     this.#workers = workers;
-    this.#forwards = forwards;
+    this.#waysIn = waysIn;
   }
 
   /** What a worker is told that starts now; undefined where all is as at the start. */
@@ -81,9 +81,9 @@ export class WorkerReload implements ReloadPart {
     };
     try {
       const { config } = reloaded;
-      const forwards = config.role === "client" ? config.client.forwards : [];
+      const waysIn = config.role === "client" ? config.client.forwards : [];
       const known = this.places !== undefined;
-      const wanted = await this.#place(forwards);
+      const wanted = await this.#place(waysIn);
       const workers = [...this.#workers];
       const answers = await Promise.all(workers.map((worker) => {
         asked.push(worker);
@@ -102,7 +102,7 @@ export class WorkerReload implements ReloadPart {
         tunnels: prepared.reduce((sum, { tunnels }) => sum + tunnels, 0),
         commit: async () => {
           this.#latest = reloaded;
-          this.#forwards = forwards;
+          this.#waysIn = waysIn;
           // The first one may have chosen meanwhile.
           if (known) this.places = wanted;
           else if (this.places !== undefined) {
@@ -119,24 +119,24 @@ export class WorkerReload implements ReloadPart {
   }
 
   /**
-   * Where each of `forwards` is to listen: those that stay where they do, new
+   * Where each of `waysIn` is to listen: those that stay where they do, new
    * ones where nobody does, unless it is a listener of ours that goes.
    */
-  async #place(forwards: readonly WayIn[]): Promise<readonly Place[]> {
-    const from = continuations(this.#forwards, forwards);
+  async #place(waysIn: readonly WayIn[]): Promise<readonly Place[]> {
+    const from = continuations(this.#waysIn, waysIn);
     const placeOf = (at: number): Place | undefined =>
-      this.places?.[at] ?? this.#forwards[at]?.listen;
-    const gone = this.#forwards.flatMap((_, at) =>
+      this.places?.[at] ?? this.#waysIn[at]?.listen;
+    const gone = this.#waysIn.flatMap((_, at) =>
       from.includes(at) ? [] : placeOf(at) ?? []
     );
     const isFree = ({ listen }: WayIn, at: number): boolean =>
       from[at] === undefined && !gone.some((it) => mayCollide(it, listen));
-    const found = await checkListenable(forwards.filter(isFree));
+    const found = await checkListenable(waysIn.filter(isFree));
     let next = 0;
-    return forwards.map((forward, at) => {
-      if (isFree(forward, at)) return found[next++]?.place ?? forward.listen;
+    return waysIn.map((wayIn, at) => {
+      if (isFree(wayIn, at)) return found[next++]?.place ?? wayIn.listen;
       const old = from[at];
-      return (old === undefined ? undefined : placeOf(old)) ?? forward.listen;
+      return (old === undefined ? undefined : placeOf(old)) ?? wayIn.listen;
     });
   }
 }

@@ -9,7 +9,7 @@ import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
 import type { Place } from "../base/place.ts";
-import type { WayIn } from "../config/fronts.ts";
+import type { WayIn } from "../config/ways_in.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./role_host.ts";
@@ -49,8 +49,8 @@ export interface WorkersOptions {
   readonly args: readonly string[];
   /** The files read for the configuration. */
   readonly files: ReadFiles;
-  /** A client's forwards. */
-  readonly forwards: readonly WayIn[];
+  /** A client's ways in. */
+  readonly waysIn: readonly WayIn[];
   /** What the role is run in. */
   readonly host: RoleHost;
   /** Where the time comes from; default the system's. */
@@ -67,7 +67,7 @@ export interface WorkersOptions {
 export async function runWorkers(options: WorkersOptions): Promise<void> {
   const { count, host } = options;
   const slots: Slot[] = [];
-  const reload = new WorkerReload(slots, options.forwards);
+  const reload = new WorkerReload(slots, options.waysIn);
   host.reloads.join(reload);
   const slotOptions = { ...options, reload };
   // The first one finds the ports that are free to choose; the others share them.

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { formatPlace } from "../../lib/base/place.ts";
 import { formatDestination } from "../../lib/base/target.ts";
-import type { WayIn } from "../../lib/config/fronts.ts";
+import type { WayIn } from "../../lib/config/ways_in.ts";
 import {
   continuations,
   mayCollide,

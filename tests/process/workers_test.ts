@@ -70,7 +70,7 @@ class Stage {
       count,
       args: ["--workers", "2"],
       files: FILES,
-      forwards: FORWARDS,
+      waysIn: FORWARDS,
       clock: this.clock,
       host: {
         stop: { drain: this.drain.signal, now: this.now.signal },
