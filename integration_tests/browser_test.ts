@@ -1,9 +1,9 @@
 /** Chromium through SOCKS and the HTTP proxy, at a page whose name the server alone knows. */
 import assert from "node:assert/strict";
-import { locate } from "../tools/find_or_install.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
+import { locateAll } from "./support/optional_tools.ts";
 import { owned } from "./support/owned.ts";
 import { run, spawn } from "./support/processes.ts";
 import { type ClientRole, startClient, startServer } from "./support/roles.ts";
@@ -11,12 +11,7 @@ import { hostsFile, UNSHARE, withHosts } from "./support/surroundings.ts";
 import { soon } from "./support/waits.ts";
 
 /** Large, and so not installed for tests: they run where there is one. */
-const CHROMIUM = await locate("chromium");
-
-if (CHROMIUM === undefined) {
-  // deno-lint-ignore no-console -- why the tests are ignored
-  console.error("no tests with a browser: chromium is not installed");
-}
+const CHROMIUM = (await locateAll("chromium")).get("chromium");
 
 /** A name that the server's hosts file alone has. */
 const HOST = "page.internal";

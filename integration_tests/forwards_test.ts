@@ -5,6 +5,7 @@ import { type Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
+import { needs } from "./support/optional_tools.ts";
 import { owned } from "./support/owned.ts";
 import { openFiles, residentBytes } from "./support/proc_stats.ts";
 import { run } from "./support/processes.ts";
@@ -379,18 +380,6 @@ integrationTest(
   },
 );
 
-/** Whether `command` is installed. */
-async function has(command: string): Promise<boolean> {
-  try {
-    await new Deno.Command(command, { args: ["--version"], stdout: "null" })
-      .output();
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
 integrationTest(
   "curl --unix-socket fetches through a forward",
   async () => {
@@ -412,7 +401,7 @@ integrationTest(
     });
     assert.equal(output, "got 500000");
   },
-  { ignore: !await has("curl") },
+  await needs("curl"),
 );
 
 integrationTest(
@@ -431,7 +420,7 @@ integrationTest(
     });
     assert.equal(output, "far");
   },
-  { ignore: !await has("psql") },
+  await needs("psql"),
 );
 
 /** What of PostgreSQL's protocol psql needs for a query, to which the answer is "far". */

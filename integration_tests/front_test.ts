@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Folder } from "./support/folder.ts";
 import { Installed, quoted } from "./support/installed.ts";
 import { integrationTest } from "./support/integration_test.ts";
+import { needs } from "./support/optional_tools.ts";
 import { run, spawn } from "./support/processes.ts";
 import { baseEnvironment, PROJECT } from "./support/roles.ts";
 import { requireTool } from "../tools/find_or_install.ts";
@@ -184,17 +185,6 @@ integrationTest(
   },
 );
 
-/** Whether a shell is installed. */
-async function has(shell: string): Promise<boolean> {
-  try {
-    await new Deno.Command(shell, { args: ["-c", ":"] }).output();
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
 /** Lines with what they are completed to, the cursor at their end. */
 const COMPLETED:
   readonly (readonly [line: string, words: readonly string[]])[] = [
@@ -265,7 +255,7 @@ integrationTest(
       assert.deepEqual(found.toSorted(), words, line);
     }
   },
-  { ignore: !await has("fish") },
+  await needs("fish"),
 );
 
 integrationTest(
@@ -303,5 +293,5 @@ done
       assert.deepEqual(after.split("\n")[0]?.trim(), words.join(" "), line);
     }
   },
-  { ignore: !await has("zsh") },
+  await needs("zsh"),
 );

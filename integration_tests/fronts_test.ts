@@ -6,6 +6,7 @@ import { Folder } from "./support/folder.ts";
 import { byConnect, bySocks } from "./support/front_dial.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
+import { needs } from "./support/optional_tools.ts";
 import { owned } from "./support/owned.ts";
 import { openFiles } from "./support/proc_stats.ts";
 import { run } from "./support/processes.ts";
@@ -98,19 +99,7 @@ async function curl(
   return { code: status.code, output };
 }
 
-/** Whether `command` is installed. */
-async function has(command: string): Promise<boolean> {
-  try {
-    await new Deno.Command(command, { args: ["--version"], stdout: "null" })
-      .output();
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-const WITH_CURL = { ignore: !await has("curl") };
+const WITH_CURL = await needs("curl");
 
 /** How curl is told to go through each. */
 function waysOf(
@@ -336,7 +325,7 @@ integrationTest(
       assert.equal(text.length, 100_000);
     }
   },
-  { ignore: !await has("git") },
+  await needs("git"),
 );
 
 integrationTest(
@@ -511,7 +500,7 @@ integrationTest(
     using forward = await dial(client.endpoint);
     await roundTrip(forward);
   },
-  { ignore: !await has("prlimit") },
+  await needs("prlimit"),
 );
 
 integrationTest(

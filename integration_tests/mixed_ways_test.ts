@@ -1,12 +1,12 @@
 /** Ten ways in of every kind in one client, under load: what they carry through a restart of the broker, and that none keeps another waiting. */
 import assert from "node:assert/strict";
-import { locate } from "../tools/find_or_install.ts";
 import { freePort, parseAddress } from "./support/addresses.ts";
 import { type Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { byConnect, bySocks } from "./support/front_dial.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
+import { needs } from "./support/optional_tools.ts";
 import { owned } from "./support/owned.ts";
 import { residentBytes } from "./support/proc_stats.ts";
 import { run, spawn } from "./support/processes.ts";
@@ -190,10 +190,7 @@ integrationTest(
       [],
     );
   },
-  {
-    ignore: await locate("curl") === undefined ||
-      await locate("redis-cli") === undefined,
-  },
+  await needs("curl", "redis-cli"),
 );
 
 /** Round trips that are the least while a bulk stream goes on: measured 320 to 820. */

@@ -6,13 +6,13 @@ import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
 import type { NatsOptions } from "../lib/nats/options.ts";
 import { brokers } from "../tests/support/brokers.ts";
 import { payload } from "../tests/support/link_log.ts";
-import { locate } from "../tools/find_or_install.ts";
 import { type Endpoint, formatAddress, freePort } from "./support/addresses.ts";
 import { expectEcho } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { NatsProxy } from "./support/nats_proxy.ts";
 import { startNatsServer } from "./support/nats_server.ts";
+import { locateAll } from "./support/optional_tools.ts";
 import { spawn } from "./support/processes.ts";
 import { startClient, startServer } from "./support/roles.ts";
 import { startEcho } from "./support/targets.ts";
@@ -227,8 +227,8 @@ integrationTest(
   },
 );
 
-const TINYPROXY = await locate("tinyproxy");
-const MICROSOCKS = await locate("microsocks");
+const TINYPROXY = await locateAll("tinyproxy");
+const MICROSOCKS = await locateAll("microsocks");
 
 /** Waits until somebody listens there. */
 async function whenListening(endpoint: Endpoint): Promise<void> {
@@ -272,7 +272,9 @@ integrationTest("NATS by way of tinyproxy", async () => {
     "tinyproxy.conf",
     `Port ${port}\nListen 127.0.0.1\nBasicAuth ann secret\nTimeout 60\n`,
   );
-  await using _proxy = spawn(TINYPROXY ?? "", { args: ["-d", "-c", config] });
+  await using _proxy = spawn(TINYPROXY.get("tinyproxy") ?? "", {
+    args: ["-d", "-c", config],
+  });
   const endpoint = { hostname: "127.0.0.1", port };
   await whenListening(endpoint);
   await expectThrough(`http://ann:secret@127.0.0.1:${port}`);
@@ -280,11 +282,11 @@ integrationTest("NATS by way of tinyproxy", async () => {
     await failure("nats://localhost:1", `http://127.0.0.1:${port}`),
     /wants a user and a password/,
   );
-}, { ignore: TINYPROXY === undefined });
+}, { ignore: TINYPROXY.size === 0 });
 
 integrationTest("NATS by way of microsocks", async () => {
   const port = freePort();
-  await using _proxy = spawn(MICROSOCKS ?? "", {
+  await using _proxy = spawn(MICROSOCKS.get("microsocks") ?? "", {
     args: ["-i", "127.0.0.1", "-p", `${port}`, "-u", "ann", "-P", "secret"],
   });
   await whenListening({ hostname: "127.0.0.1", port });
@@ -298,4 +300,4 @@ integrationTest("NATS by way of microsocks", async () => {
     await failure("nats://localhost:1", `socks5://127.0.0.1:${port}`),
     /wants a user and a password/,
   );
-}, { ignore: MICROSOCKS === undefined });
+}, { ignore: MICROSOCKS.size === 0 });

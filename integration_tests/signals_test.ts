@@ -1,6 +1,5 @@
 /** What people and supervisors do to a process: signals other than those that stop it, and terminals that close. */
 import assert from "node:assert/strict";
-import { locate } from "../tools/find_or_install.ts";
 import { freePort } from "./support/addresses.ts";
 import { roundTrip } from "./support/chaos_flow.ts";
 import { startStage } from "./support/chaos_stage.ts";
@@ -8,6 +7,7 @@ import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import { keyUsersConfig, makeKeyUser } from "./support/nats_users.ts";
+import { needs } from "./support/optional_tools.ts";
 import { listeningPorts } from "./support/proc_stats.ts";
 import { spawn } from "./support/processes.ts";
 import {
@@ -167,8 +167,6 @@ integrationTest(
   },
 );
 
-const script = await locate("script");
-
 integrationTest(
   "a client whose terminal is closed drains: open tunnels end when they are done, and then it does",
   async () => {
@@ -181,7 +179,7 @@ integrationTest(
       ...["--nats-url", stage.nats.url, "--remote-addr", stage.echo.address],
       ...["--listen-addr", `127.0.0.1:${port}`, "--log-format", "json"],
     ].map((word) => `'${word}'`).join(" ");
-    await using terminal = spawn(script ?? "script", {
+    await using terminal = spawn("script", {
       args: [
         "-qec",
         `echo $$ > ${pid}; exec ${command} 2> ${log}`,
@@ -211,7 +209,7 @@ integrationTest(
         : `it does not end: ${text}`;
     });
   },
-  { ignore: script === undefined },
+  await needs("script"),
 );
 
 /** Ends a process that is not our child, if it still runs. */

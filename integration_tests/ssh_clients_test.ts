@@ -1,15 +1,16 @@
 /** What people run over ssh, whose ProxyCommand is `-W`: git, scp and sftp, and what they are told when nothing is there. */
 import assert from "node:assert/strict";
 import { SshKit } from "../bench/ssh.ts";
-import { locate } from "../tools/find_or_install.ts";
 import { freePort } from "./support/addresses.ts";
 import { Folder } from "./support/folder.ts";
 import { Installed, quoted, type Ran } from "./support/installed.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
+import { locateAll, needs, SSH } from "./support/optional_tools.ts";
 import { owned } from "./support/owned.ts";
 import { type Role, startServer } from "./support/roles.ts";
-import { SSH_TOOLS } from "./support/ssh_tools.ts";
+
+const SSH_TOOLS = await locateAll(...SSH);
 
 /** Bytes of the file that is copied: more than all windows on the way hold. */
 const FILE_BYTES = 12_000_000;
@@ -82,7 +83,7 @@ integrationTest(
     assert.equal(received, sent);
     assert.deepEqual(more, []);
   },
-  { ignore: WITH_SSH.ignore || await locate("git") === undefined },
+  await needs(...SSH, "git"),
 );
 
 integrationTest(
