@@ -1,12 +1,18 @@
 /** Brokers that only a proxy leads to: ours in many moods, and real ones where they are installed. */
 import assert from "node:assert/strict";
-import { Secret } from "../lib/base/credentials.ts";
 import { parseProxyUrl } from "../lib/config/proxy_url.ts";
-import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
+import { connectNats } from "../lib/nats/connection.ts";
 import type { NatsOptions } from "../lib/nats/options.ts";
 import { brokers } from "../tests/support/brokers.ts";
-import { payload } from "../tests/support/link_log.ts";
 import { type Endpoint, formatAddress, freePort } from "./support/addresses.ts";
+import {
+  CA,
+  CLIENT,
+  exercise,
+  expectBackAfterRestart,
+  firstFailure,
+  tlsBlock,
+} from "./support/broker_links.ts";
 import { expectEcho } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -25,41 +31,6 @@ const MIB = 1024 * 1024;
 const BROKER = "broker.test:4222";
 
 const KINDS = ["socks5", "http"] as const;
-
-const TLS = new URL("../tests/testdata/tls/", import.meta.url).pathname;
-const CA = Deno.readTextFileSync(`${TLS}ca.pem`);
-const CLIENT = {
-  identity: {
-    cert: Deno.readTextFileSync(`${TLS}client.pem`),
-    key: new Secret(Deno.readTextFileSync(`${TLS}client.key`)),
-  },
-};
-const TLS_BLOCK =
-  `tls { cert_file: "${TLS}server.pem", key_file: "${TLS}server.key", ca_file: "${TLS}ca.pem" }`;
-
-/** Sends something to itself and reads it again. */
-async function exercise(bus: NatsBus): Promise<void> {
-  const heard = Promise.withResolvers<number>();
-  using _all = bus.subscribe("x", ({ data }) => heard.resolve(data.length));
-  bus.publish("x", payload(new Uint8Array(100_000)));
-  assert.equal(await heard.promise, 100_000);
-}
-
-/** Why the first attempt at `url` by way of `proxy` fails. */
-async function failure(url: string, proxy: string): Promise<string> {
-  const failed = Promise.withResolvers<string>();
-  const stop = new AbortController();
-  await assert.rejects(connectNats({
-    servers: brokers(url),
-    proxy: parseProxyUrl(proxy),
-    signal: stop.signal,
-    onAttemptFailed: ({ reason }) => {
-      failed.resolve(reason);
-      stop.abort(new Error("failed"));
-    },
-  }));
-  return await failed.promise;
-}
 
 for (const kind of KINDS) {
   integrationTest(
@@ -106,12 +77,12 @@ for (const kind of KINDS) {
         ...CLIENT,
       }],
       ["a WebSocket", "ws://localhost:1", "no_tls: true", undefined],
-      ["a WebSocket within TLS", "wss://localhost:1", TLS_BLOCK, { ca: CA }],
+      ["a WebSocket within TLS", "wss://localhost:1", tlsBlock(), { ca: CA }],
     ] as const
   ) {
     integrationTest(`${kind}: ${what} through a proxy`, async () => {
       await using nats = await startNatsServer(
-        websocket === undefined ? { config: TLS_BLOCK } : { websocket },
+        websocket === undefined ? { config: tlsBlock() } : { websocket },
       );
       const port = websocket === undefined ? nats.port : nats.websocketPort;
       await using proxy = new NatsProxy({ leads: { "localhost:1": port } });
@@ -142,13 +113,17 @@ for (const kind of KINDS) {
         ] as const
       ) {
         assert.equal(
-          await failure(`nats://${BROKER}`, `${kind}://${login}${at}`),
+          await firstFailure(`nats://${BROKER}`, {
+            proxy: parseProxyUrl(`${kind}://${login}${at}`),
+          }),
           `the proxy ${at}: ${problem}`,
         );
       }
       assert.deepEqual(proxy.asked, [BROKER]);
       assert.match(
-        await failure(`nats://${BROKER}`, `${kind}://127.0.0.1:${freePort()}`),
+        await firstFailure(`nats://${BROKER}`, {
+          proxy: parseProxyUrl(`${kind}://127.0.0.1:${freePort()}`),
+        }),
         /^the proxy 127\.0\.0\.1:\d+: .*refused/,
       );
     },
@@ -169,7 +144,9 @@ for (const kind of KINDS) {
           answer: new TextEncoder().encode(answer),
         });
         assert.match(
-          await failure(`nats://${BROKER}`, `${kind}://${proxy.address}`),
+          await firstFailure(`nats://${BROKER}`, {
+            proxy: parseProxyUrl(`${kind}://${proxy.address}`),
+          }),
           problem,
         );
       },
@@ -258,11 +235,7 @@ async function expectThrough(
     connectTimeout: 30_000,
   });
   await exercise(bus);
-  const up = Promise.withResolvers<void>();
-  bus.onLink(({ type }) => type === "up" && up.resolve());
-  await nats.restart();
-  await up.promise;
-  await exercise(bus);
+  await expectBackAfterRestart(bus, nats);
 }
 
 integrationTest("NATS by way of tinyproxy", async () => {
@@ -279,7 +252,9 @@ integrationTest("NATS by way of tinyproxy", async () => {
   await whenListening(endpoint);
   await expectThrough(`http://ann:secret@127.0.0.1:${port}`);
   assert.match(
-    await failure("nats://localhost:1", `http://127.0.0.1:${port}`),
+    await firstFailure("nats://localhost:1", {
+      proxy: parseProxyUrl(`http://127.0.0.1:${port}`),
+    }),
     /wants a user and a password/,
   );
 }, { ignore: TINYPROXY.size === 0 });
@@ -293,11 +268,15 @@ integrationTest("NATS by way of microsocks", async () => {
   const url = `socks5h://ann:secret@127.0.0.1:${port}`;
   await expectThrough(url);
   assert.match(
-    await failure(`nats://localhost:${freePort()}`, url),
+    await firstFailure(`nats://localhost:${freePort()}`, {
+      proxy: parseProxyUrl(url),
+    }),
     /does not connect us: the connection was refused/,
   );
   assert.match(
-    await failure("nats://localhost:1", `socks5://127.0.0.1:${port}`),
+    await firstFailure("nats://localhost:1", {
+      proxy: parseProxyUrl(`socks5://127.0.0.1:${port}`),
+    }),
     /wants a user and a password/,
   );
 }, { ignore: MICROSOCKS.size === 0 });

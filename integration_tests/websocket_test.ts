@@ -1,11 +1,19 @@
 /** NATS within WebSockets of real brokers: logins, outages, and byte for byte. */
 import assert from "node:assert/strict";
 import { Secret } from "../lib/base/credentials.ts";
-import { connectNats, type NatsBus } from "../lib/nats/connection.ts";
+import { connectNats } from "../lib/nats/connection.ts";
 import type { NatsOptions } from "../lib/nats/options.ts";
 import { brokers } from "../tests/support/brokers.ts";
-import { payload } from "../tests/support/link_log.ts";
 import { RechunkRelay } from "../tests/support/rechunk_relay.ts";
+import {
+  CA,
+  CLIENT,
+  exercise,
+  expectBackAfterRestart,
+  firstFailure,
+  TLS_FOLDER,
+  tlsBlock,
+} from "./support/broker_links.ts";
 import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { killBroker, QUICK, startStage, warm } from "./support/chaos_stage.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -15,57 +23,9 @@ import { dial } from "./support/transfer.ts";
 const MIB = 1024 * 1024;
 const ROLES = ["server", "client"] as const;
 
-const TLS = new URL("../tests/testdata/tls/", import.meta.url).pathname;
-const CA = Deno.readTextFileSync(`${TLS}ca.pem`);
-const CLIENT = {
-  identity: {
-    cert: Deno.readTextFileSync(`${TLS}client.pem`),
-    key: new Secret(Deno.readTextFileSync(`${TLS}client.key`)),
-  },
-};
-
 /** Blocks of a `websocket` configuration. */
 const PLAIN = "no_tls: true";
 const SECURE = tlsBlock();
-
-function tlsBlock(more = ""): string {
-  return `tls { cert_file: "${TLS}server.pem", key_file: "${TLS}server.key",
-    ca_file: "${TLS}ca.pem", ${more} }`;
-}
-
-/** Sends megabytes to itself and reads them again. */
-async function exercise(bus: NatsBus): Promise<void> {
-  const count = 300;
-  const done = Promise.withResolvers<void>();
-  let received = 0;
-  using _all = bus.subscribe("exercise", ({ data }) => {
-    assert.equal(data[data.length - 1], received & 0xff);
-    if (++received === count) done.resolve();
-  });
-  for (let i = 0; i < count; i++) {
-    bus.publish("exercise", payload(new Uint8Array(16_384).fill(i)));
-  }
-  await done.promise;
-}
-
-/** Why the first attempt at `url` fails. */
-async function failure(
-  url: string,
-  options: Partial<NatsOptions> = {},
-): Promise<string> {
-  const failed = Promise.withResolvers<string>();
-  const stop = new AbortController();
-  await assert.rejects(connectNats({
-    ...options,
-    servers: brokers(url),
-    signal: stop.signal,
-    onAttemptFailed: ({ reason }) => {
-      failed.resolve(reason);
-      stop.abort(new Error("failed"));
-    },
-  }));
-  return await failed.promise;
-}
 
 for (
   const [what, websocket, tls] of [
@@ -92,11 +52,7 @@ for (
       assert.deepEqual(connections.map(({ kind, type }) => [kind, type]), [
         ["Client", "websocket"],
       ]);
-      const up = Promise.withResolvers<void>();
-      bus.onLink(({ type }) => type === "up" && up.resolve());
-      await nats.restart();
-      await up.promise;
-      await exercise(bus);
+      await expectBackAfterRestart(bus, nats);
     },
   );
 }
@@ -202,28 +158,31 @@ integrationTest(
     );
     const options = { tls: { ca: CA } };
     assert.match(
-      await failure(`ws://127.0.0.1:${nats.port}`),
+      await firstFailure(`ws://127.0.0.1:${nats.port}`),
       /no HTTP, but perhaps with NATS/,
     );
     assert.match(
-      await failure(`ws://127.0.0.1:${web.addr.port}/nats`),
+      await firstFailure(`ws://127.0.0.1:${web.addr.port}/nats`),
       /opens no WebSocket: HTTP 404 Not Found/,
     );
-    assert.match(await failure(secure.websocketUrl), /TLS failed: .*Issuer/);
     assert.match(
-      await failure(`wss://127.0.0.1:${nats.websocketPort}`, options),
+      await firstFailure(secure.websocketUrl),
+      /TLS failed: .*Issuer/,
+    );
+    assert.match(
+      await firstFailure(`wss://127.0.0.1:${nats.websocketPort}`, options),
       /TLS failed: /,
     );
     assert.match(
-      await failure(`ws://127.0.0.1:${secure.websocketPort}`),
+      await firstFailure(`ws://127.0.0.1:${secure.websocketPort}`),
       /opens no WebSocket: HTTP 400|no HTTP/,
     );
     assert.match(
-      await failure(`wss://127.0.0.2:${secure.websocketPort}`, options),
+      await firstFailure(`wss://127.0.0.2:${secure.websocketPort}`, options),
       /TLS failed|refused/,
     );
     assert.match(
-      await failure(`nats://127.0.0.1:${nats.websocketPort}`, {
+      await firstFailure(`nats://127.0.0.1:${nats.websocketPort}`, {
         dialTimeout: 300,
       }),
       /no answer within|begin with INFO|closed/,
@@ -240,7 +199,7 @@ const STAGES = [
   {
     what: "wss://",
     nats: { websocket: SECURE },
-    args: ["--nats-tls-ca", `${TLS}ca.pem`],
+    args: ["--nats-tls-ca", `${TLS_FOLDER}ca.pem`],
   },
 ] as const;
 
