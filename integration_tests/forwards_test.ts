@@ -1,7 +1,7 @@
 /** Several forwards of one client process: every kind of place to listen at, under load and when something is wrong. */
 import assert from "node:assert/strict";
 import { freePort, parseAddress } from "./support/addresses.ts";
-import { type Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { expectEcho, meetingOf, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
@@ -154,21 +154,13 @@ for (const workers of ["1", "2"]) {
         const bytes = await residentBytes(client.process.pid);
         assert.ok(bytes < MAX_RESIDENT, `${bytes} bytes at rest`);
       }
-      const { promise: broken, resolve: breakNow } = Promise.withResolvers<
-        void
-      >();
-      let underWay = 0;
-      const meanwhile = async (arrivals: Arrivals): Promise<void> => {
-        await arrivals.reached(100_000);
-        if (++underWay === mine.length) breakNow();
-        await broken;
-      };
+      const { meanwhile, met } = meetingOf(mine.length);
       const flows = mine.map(async (place, seed) => {
         using conn = await connect(place);
         await expectEcho(conn, { seed, size: 24_000_000, meanwhile });
       });
       await Promise.all([
-        broken.then(async () => {
+        met.then(async () => {
           await nats.kill();
           await nats.restart();
         }),

@@ -1,7 +1,7 @@
 /** SOCKS and HTTP proxy at a client, as curl and git use them, and as nobody should. */
 import assert from "node:assert/strict";
 import { freePort, parseAddress } from "./support/addresses.ts";
-import { type Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { expectEcho, meetingOf, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { byConnect, bySocks } from "./support/front_dial.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -400,21 +400,13 @@ integrationTest(
   async () => {
     await using stage = await startStage();
     const { nats, socks, http, echo } = stage;
-    const { promise: broken, resolve: breakNow } = Promise.withResolvers<
-      void
-    >();
-    let underWay = 0;
-    const meanwhile = async (arrivals: Arrivals): Promise<void> => {
-      await arrivals.reached(100_000);
-      if (++underWay === 2) breakNow();
-      await broken;
-    };
+    const { meanwhile, met } = meetingOf(2);
     const flow = async (conn: Deno.TcpConn, seed: number): Promise<void> => {
       using _conn = conn;
       await expectEcho(conn, { seed, size: 24_000_000, meanwhile });
     };
     await Promise.all([
-      broken.then(async () => {
+      met.then(async () => {
         await nats.kill();
         await nats.restart();
       }),

@@ -1,7 +1,7 @@
 /** Ten ways in of every kind in one client, under load: what they carry through a restart of the broker, and that none keeps another waiting. */
 import assert from "node:assert/strict";
 import { freePort, parseAddress } from "./support/addresses.ts";
-import { type Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
+import { expectEcho, meetingOf, roundTrip } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { byConnect, bySocks } from "./support/front_dial.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -141,15 +141,7 @@ integrationTest(
     const redisCli = async (...words: readonly string[]): Promise<string> =>
       (await run("redis-cli", { args: ["-s", redisSocket, ...words] })).output;
 
-    const { promise: broken, resolve: breakNow } = Promise.withResolvers<
-      void
-    >();
-    let underWay = 0;
-    const meanwhile = async (arrivals: Arrivals): Promise<void> => {
-      await arrivals.reached(100_000);
-      if (++underWay === ways.length) breakNow();
-      await broken;
-    };
+    const { meanwhile, met } = meetingOf(ways.length);
     const bulk = Promise.all(ways.map(async (open, seed) => {
       using conn = await open();
       await expectEcho(conn, { seed, size: BULK_BYTES, meanwhile });
@@ -167,7 +159,7 @@ integrationTest(
     const pages = Promise.all(
       curls.map((way) => around(over.signal, () => curl(way))),
     );
-    await broken;
+    await met;
     await nats.kill();
     await nats.restart();
     await bulk;

@@ -6,6 +6,7 @@ import {
   killBroker,
   QUICK,
   startStage,
+  stopBroker,
   tunnelEnd,
   warm,
 } from "./support/chaos_stage.ts";
@@ -224,16 +225,7 @@ integrationTest(
     await stage.expectEcho({
       seed: 10,
       size: 32 * MIB,
-      meanwhile: async (arrivals) => {
-        await arrivals.reached(MIB);
-        stage.nats.pause();
-        for (const side of ROLES) {
-          await stage.role(side).entry(({ msg }) =>
-            msg === "connection to NATS lost"
-          );
-        }
-        stage.nats.resume();
-      },
+      meanwhile: (arrivals) => stopBroker(stage, arrivals),
     });
     await stage.expectNoLeaks(before);
   },

@@ -15,13 +15,18 @@ import {
   tlsBlock,
 } from "./support/broker_links.ts";
 import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
-import { killBroker, QUICK, startStage, warm } from "./support/chaos_stage.ts";
+import {
+  killBroker,
+  QUICK,
+  startStage,
+  stopBroker,
+  warm,
+} from "./support/chaos_stage.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import { dial } from "./support/transfer.ts";
 
 const MIB = 1024 * 1024;
-const ROLES = ["server", "client"] as const;
 
 /** Blocks of a `websocket` configuration. */
 const PLAIN = "no_tls: true";
@@ -251,16 +256,7 @@ integrationTest(
     await stage.expectEcho({
       seed: 10,
       size: 16 * MIB,
-      meanwhile: async (arrivals) => {
-        await arrivals.reached(MIB);
-        stage.nats.pause();
-        for (const side of ROLES) {
-          await stage.role(side).entry(({ msg }) =>
-            msg === "connection to NATS lost"
-          );
-        }
-        stage.nats.resume();
-      },
+      meanwhile: (arrivals) => stopBroker(stage, arrivals),
     });
   },
 );

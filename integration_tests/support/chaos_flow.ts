@@ -88,6 +88,29 @@ export async function expectEcho(
   assert.deepEqual(await arrivals.whole, digest);
 }
 
+/** How far each of several flows gets before any goes on, in bytes. */
+const UNDER_WAY_BYTES = 100_000;
+
+/** A point in the middle of several flows at which they wait for each other. */
+export interface Meeting {
+  /** What each flow does meanwhile, as {@linkcode expectEcho} takes it. */
+  readonly meanwhile: (arrivals: Arrivals) => Promise<void>;
+  /** Resolves when all are under way, and go on. */
+  readonly met: Promise<void>;
+}
+
+/** Lets `count` flows meet in their middle. */
+export function meetingOf(count: number): Meeting {
+  const { promise: met, resolve } = Promise.withResolvers<void>();
+  let underWay = 0;
+  const meanwhile = async (arrivals: Arrivals): Promise<void> => {
+    await arrivals.reached(UNDER_WAY_BYTES);
+    if (++underWay === count) resolve();
+    await met;
+  };
+  return { meanwhile, met };
+}
+
 /** One round trip of a few bytes on an echoing connection; the time it took, in ms. */
 export async function roundTrip(conn: Deno.Conn): Promise<number> {
   const started = performance.now();

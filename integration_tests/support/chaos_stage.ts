@@ -290,6 +290,24 @@ export async function killBroker(
   }
 }
 
+/**
+ * SIGSTOP to the broker in the middle of a transfer, until both roles have
+ * given its connection up.
+ */
+export async function stopBroker(
+  stage: Stage,
+  arrivals: Arrivals,
+): Promise<void> {
+  await arrivals.reached(1024 * 1024);
+  stage.nats.pause();
+  for (const side of ["server", "client"] as const) {
+    await stage.role(side).entry(({ msg }) =>
+      msg === "connection to NATS lost"
+    );
+  }
+  stage.nats.resume();
+}
+
 /** The sum of a metric's samples on a page, of those only that have `label`. */
 export function metricValue(text: string, name: string, label = ""): number {
   const samples = text.split("\n").filter((line) =>
