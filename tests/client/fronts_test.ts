@@ -7,14 +7,12 @@ import {
   type FrontsOptions,
 } from "../../lib/client/fronts.ts";
 import type { Caller } from "../../lib/client/caller.ts";
-import { Strangers } from "../../lib/client/strangers.ts";
 import { FrontLogin } from "../../lib/front/login.ts";
 import type { FrontKind } from "../../lib/front/parser.ts";
 import { directOf } from "../../lib/net/socket.ts";
-import { type CapturedLog, captureLog } from "../support/capture_log.ts";
-import { FakeClock } from "../support/fake_clock.ts";
-import { FakeListener, FakeSocket } from "../support/fake_socket.ts";
+import { FakeSocket } from "../support/fake_socket.ts";
 import { turn } from "../support/memory_bus.ts";
+import { StrangersBench } from "./strangers_bench.ts";
 
 const GREETING = Uint8Array.of(5, 1, 0);
 const REQUEST = Uint8Array.of(5, 1, 0, 3, 1, 97, 0, 80);
@@ -22,14 +20,10 @@ const CHOSEN = [5, 0];
 const OK = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 
 /** Front-ends with applications, where a tunnel is whatever the test makes of it. */
-class Bench implements Disposable {
-  readonly clock = new FakeClock();
+class Bench extends StrangersBench {
   readonly callers: Caller[] = [];
-  readonly listener = new FakeListener();
-  readonly strangers: Strangers;
   readonly fronts: Fronts;
   readonly served: Promise<void>;
-  readonly #log: CapturedLog = captureLog();
 
   constructor(
     kind: FrontKind = "socks",
@@ -37,46 +31,17 @@ class Bench implements Disposable {
       readonly maxStrangers?: number;
     } = {},
   ) {
-    this.strangers = new Strangers(this.clock, maxStrangers);
+    super(maxStrangers);
     const fronts = this.fronts = new Fronts({
       ingress: { open: (caller) => void this.callers.push(caller) },
       clock: this.clock,
       strangers: this.strangers,
       ...options,
     });
-    this.served = (async () => {
-      for await (const socket of this.listener.accept()) {
-        fronts.take(socket, { front: kind });
-      }
-    })();
-  }
-
-  /** An application connects, and says this. */
-  async connect(...said: readonly Uint8Array[]): Promise<FakeSocket> {
-    const socket = new FakeSocket();
-    this.listener.offer(socket);
-    for (const bytes of said) {
-      await turn();
-      socket.send(bytes);
-    }
-    await turn();
-    return socket;
-  }
-
-  /** Lines at warn. */
-  get lines(): readonly Readonly<Record<string, unknown>>[] {
-    return this.#log.records.filter(({ level }) => level === "warning")
-      .map(({ properties }) => properties);
-  }
-
-  async pass(ms: number): Promise<void> {
-    await this.clock.advance(ms, turn);
-  }
-
-  [Symbol.dispose](): void {
-    this.listener[Symbol.dispose]();
-    this.strangers[Symbol.dispose]();
-    this.#log[Symbol.dispose]();
+    this.served = this.serve((socket) => {
+      fronts.take(socket, { front: kind });
+      return undefined;
+    });
   }
 }
 

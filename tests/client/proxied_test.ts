@@ -1,13 +1,10 @@
 /** Connections that begin with a PROXY protocol header, and those that do not. */
 import assert from "node:assert/strict";
 import { ProxyHeaders } from "../../lib/client/proxied.ts";
-import { Strangers } from "../../lib/client/strangers.ts";
 import { directOf, type Socket } from "../../lib/net/socket.ts";
 import { proxyHeader } from "../../lib/wire/proxy_header.ts";
-import { type CapturedLog, captureLog } from "../support/capture_log.ts";
-import { FakeClock } from "../support/fake_clock.ts";
-import { FakeListener, FakeSocket } from "../support/fake_socket.ts";
 import { turn } from "../support/memory_bus.ts";
+import { StrangersBench } from "./strangers_bench.ts";
 
 const SOURCE = { host: "192.0.2.7", port: 7 };
 const DESTINATION = { host: "192.0.2.1", port: 80 };
@@ -15,17 +12,13 @@ const V1 = proxyHeader("v1", { source: SOURCE, destination: DESTINATION });
 const V2 = proxyHeader("v2", { source: SOURCE, destination: DESTINATION });
 
 /** A listener whose connections begin with headers. */
-class Bench implements Disposable {
-  readonly clock = new FakeClock();
-  readonly listener = new FakeListener();
-  readonly strangers: Strangers;
+class Bench extends StrangersBench {
   /** Connections that came through. */
   readonly taken: Socket[] = [];
   readonly served: Promise<void>;
-  readonly #log: CapturedLog = captureLog();
 
   constructor(maxStrangers?: number) {
-    this.strangers = new Strangers(this.clock, maxStrangers);
+    super(maxStrangers);
     const headers = new ProxyHeaders({
       clock: this.clock,
       strangers: this.strangers,
@@ -35,39 +28,7 @@ class Bench implements Disposable {
       way: this,
       take: (socket: Socket) => void this.taken.push(socket),
     };
-    this.served = (async () => {
-      for await (const socket of this.listener.accept()) {
-        await headers.receive(socket, to);
-      }
-    })();
-  }
-
-  /** An application connects, and says this. */
-  async connect(...said: readonly Uint8Array[]): Promise<FakeSocket> {
-    const socket = new FakeSocket();
-    this.listener.offer(socket);
-    for (const bytes of said) {
-      await turn();
-      socket.send(bytes);
-    }
-    await turn();
-    return socket;
-  }
-
-  /** Lines at warn. */
-  get lines(): readonly Readonly<Record<string, unknown>>[] {
-    return this.#log.records.filter(({ level }) => level === "warning")
-      .map(({ properties }) => properties);
-  }
-
-  async pass(ms: number): Promise<void> {
-    await this.clock.advance(ms, turn);
-  }
-
-  [Symbol.dispose](): void {
-    this.listener[Symbol.dispose]();
-    this.strangers[Symbol.dispose]();
-    this.#log[Symbol.dispose]();
+    this.served = this.serve((socket) => headers.receive(socket, to));
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The state machine by itself: acknowledgements, credit, ends, timers. Times
- * and frames are exact; `tunnel_state_table_test.ts` has every cell.
+ * and frames are exact; `machine_table_test.ts` has every cell.
  */
 import assert from "node:assert/strict";
 import { ACK_DELAY_MS } from "../../lib/tunnel/delayed_ack.ts";
