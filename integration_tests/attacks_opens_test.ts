@@ -3,7 +3,7 @@
  * elsewhere, other people's names, floods, rubbish, and pretending to be a server.
  */
 import assert from "node:assert/strict";
-import { roundTrip } from "./support/chaos_flow.ts";
+import { failedOpen, roundTrip } from "./support/chaos_flow.ts";
 import {
   type AskOptions,
   cpuOf,
@@ -18,7 +18,7 @@ import { RawNats } from "./support/raw_nats.ts";
 import { type Role, startClient, startServer } from "./support/roles.ts";
 import { BlackHole } from "./support/surroundings.ts";
 import { startEcho } from "./support/targets.ts";
-import { dial, readToEnd } from "./support/transfer.ts";
+import { dial } from "./support/transfer.ts";
 import { eventually, soon } from "./support/waits.ts";
 
 /** What the servers here may dial, where something is to be refused. */
@@ -360,11 +360,9 @@ async function failure(client: Role, address: {
   readonly hostname: string;
   readonly port: number;
 }): Promise<string> {
-  const since = client.process.mark();
-  using conn = await dial(address);
-  await soon("the connection ends", readToEnd(conn), 15_000);
-  const { why } = await client.entry(({ msg }) => msg === "open failed", {
-    since,
+  const { why } = await failedOpen(client, {
+    endpoint: address,
+    limit: 15_000,
   });
   return String(why);
 }

@@ -18,7 +18,7 @@ import {
 } from "./support/roles.ts";
 import { startEcho, Target } from "./support/targets.ts";
 import { dial, readExactly, writeAll } from "./support/transfer.ts";
-import { comes, soon } from "./support/waits.ts";
+import { comes, filesAtMost, soon } from "./support/waits.ts";
 
 const isListening = ({ msg }: LogEntry): boolean => msg === "listening";
 
@@ -364,10 +364,7 @@ integrationTest(
       using conn = await connect(place ?? "");
       assert.equal(await conn.read(new Uint8Array(1)), null);
     }
-    await comes(async () => {
-      const now = await openFiles(client.process.pid);
-      return now <= before ? undefined : `${now} descriptors, ${before} before`;
-    });
+    await filesAtMost(client, before);
     assert.equal((await client.process.stop()).code, 0);
   },
 );

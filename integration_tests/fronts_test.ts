@@ -19,7 +19,7 @@ import {
 } from "./support/roles.ts";
 import { startEcho, startSink, Target } from "./support/targets.ts";
 import { dial, readExactly, readToEnd, writeAll } from "./support/transfer.ts";
-import { comes } from "./support/waits.ts";
+import { filesAtMost } from "./support/waits.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -383,17 +383,9 @@ integrationTest(
       }),
     );
     assert.equal(echo.accepted, 201);
-    await noMoreThan(files, client);
+    await filesAtMost(client, files);
   },
 );
-
-/** Waits until a client has no more descriptors than these. */
-async function noMoreThan(files: number, client: Role): Promise<void> {
-  await comes(async () => {
-    const now = await openFiles(client.process.pid);
-    return now <= files ? undefined : `${now} descriptors, ${files} before`;
-  });
-}
 
 integrationTest(
   "a restart of the broker in the middle costs no byte by SOCKS and CONNECT",
@@ -447,7 +439,7 @@ integrationTest(
     await client.entry((entry) =>
       isRefused(entry) && /^256 conn/.test(String(entry.why))
     );
-    await noMoreThan(files, client);
+    await filesAtMost(client, files);
     for (
       const [front, said, answer] of [
         [socks, "GET / HTTP/1.1\r\n\r\n", /^$/],
@@ -465,7 +457,7 @@ integrationTest(
       await writeAll(conn, encoder.encode(said));
       assert.match(decoder.decode(await readToEnd(conn)), answer);
     }
-    await noMoreThan(files, client);
+    await filesAtMost(client, files);
     // Who is still half way is no reason to stay.
     strangers.use(await dial(parseAddress(socks)));
     const { code } = await client.process.stop();

@@ -1,6 +1,6 @@
 /** Opens where there is more than one server: on real processes. */
 import assert from "node:assert/strict";
-import { roundTrip } from "./support/chaos_flow.ts";
+import { failedOpen, roundTrip } from "./support/chaos_flow.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import {
@@ -58,15 +58,7 @@ integrationTest(
       args: subjects,
     });
     for (let i = 0; i < 6; i++) {
-      const mark = client.process.mark();
-      using conn = await dial(client.endpoint);
-      assert.equal((await readToEnd(conn)).length, 0);
-      const { reason } = await client.entry(
-        ({ msg }) => msg === "open failed",
-        {
-          since: mark,
-        },
-      );
+      const { reason } = await failedOpen(client, client);
       assert.equal(reason, "refused");
     }
   },

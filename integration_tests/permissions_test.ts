@@ -1,6 +1,6 @@
 /** What the broker forbids: subscriptions and publishes, from the start and in between, and given back. */
 import assert from "node:assert/strict";
-import { expectTunnel, roundTrip } from "./support/chaos_flow.ts";
+import { expectTunnel, failedOpen, roundTrip } from "./support/chaos_flow.ts";
 import { freePort } from "./support/addresses.ts";
 import { metricValue } from "./support/chaos_stage.ts";
 import { comes, soon, whenReady } from "./support/waits.ts";
@@ -330,12 +330,7 @@ integrationTest(
     );
     const { client, nats, echo } = stage;
     for (let i = 0; i < 5; i++) {
-      const since = client.process.mark();
-      using conn = await dial(client.endpoint);
-      await soon("the connection ends", readToEnd(conn), 30_000);
-      const failed = await client.entry(({ msg }) => msg === "open failed", {
-        since,
-      });
+      const failed = await failedOpen(client, client);
       assert.equal(failed.reason, "denied", JSON.stringify(failed));
       assert.ok(String(failed.why).includes(subject), String(failed.why));
     }

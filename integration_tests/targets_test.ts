@@ -1,6 +1,6 @@
 /** What a server dials and what not: names that change, metadata, denied targets. */
 import assert from "node:assert/strict";
-import { expectTunnel } from "./support/chaos_flow.ts";
+import { expectTunnel, failedOpen } from "./support/chaos_flow.ts";
 import { Folder } from "./support/folder.ts";
 import { Hostile } from "./support/hostile.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -11,7 +11,6 @@ import { RawNats } from "./support/raw_nats.ts";
 import { type ClientRole, startClient, startServer } from "./support/roles.ts";
 import { UNSHARE, withHosts } from "./support/surroundings.ts";
 import { startEcho, Target } from "./support/targets.ts";
-import { dial, readToEnd } from "./support/transfer.ts";
 import { soon } from "./support/waits.ts";
 
 /** Names that are asked for at once: more than the runtime looks up. */
@@ -22,13 +21,7 @@ const NEEDS_ROOT = { ignore: UNSHARE === undefined };
 
 /** Expects that a connection is refused, and gives the words. */
 async function expectDenied(client: ClientRole): Promise<string> {
-  const since = client.process.mark();
-  using conn = await dial(client.endpoint);
-  assert.equal((await readToEnd(conn)).length, 0);
-  const { reason, why } = await client.entry(
-    ({ msg }) => msg === "open failed",
-    { since },
-  );
+  const { reason, why } = await failedOpen(client, client);
   assert.equal(reason, "denied", String(why));
   return String(why);
 }

@@ -6,11 +6,19 @@
  */
 
 import assert from "node:assert/strict";
+import type { Endpoint } from "./addresses.ts";
 import { Changes, type WaitOptions } from "./changes.ts";
 import type { FaultRelay } from "./fault_relay.ts";
 import { ByteSource, type Digest, digestOf, Sha256 } from "./hash.ts";
-import type { ClientRole } from "./roles.ts";
-import { chunksOf, dial, readExactly, sendAll, writeAll } from "./transfer.ts";
+import type { ClientRole, LogEntry, Role } from "./roles.ts";
+import {
+  chunksOf,
+  dial,
+  readExactly,
+  readToEnd,
+  sendAll,
+  writeAll,
+} from "./transfer.ts";
 import { soon } from "./waits.ts";
 
 /** Bytes that arrive on a connection, counted and hashed as they come. */
@@ -124,6 +132,24 @@ export async function roundTrip(conn: Deno.Conn): Promise<number> {
 export async function expectTunnel({ endpoint }: ClientRole): Promise<void> {
   using conn = await dial(endpoint);
   await soon("a new tunnel works", roundTrip(conn));
+}
+
+/**
+ * The line of `client` that tells why a new connection at `endpoint` gets no
+ * tunnel; the connection ends within `limit` ms, without a byte.
+ */
+export async function failedOpen(
+  client: Role,
+  { endpoint, limit }: {
+    readonly endpoint: Endpoint;
+    readonly limit?: number;
+  },
+): Promise<LogEntry> {
+  const since = client.process.mark();
+  using conn = await dial(endpoint);
+  const bytes = await soon("the connection ends", readToEnd(conn), limit);
+  assert.equal(bytes.length, 0);
+  return await client.entry(({ msg }) => msg === "open failed", { since });
 }
 
 /** The middle one of `count` round trips, in ms. */

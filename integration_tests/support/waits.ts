@@ -9,6 +9,7 @@ import { connect } from "node:net";
 import type { Endpoint } from "./addresses.ts";
 import { pause, within } from "./changes.ts";
 import { currentSignal } from "./integration_test.ts";
+import { openFiles } from "./proc_stats.ts";
 import type { Role } from "./roles.ts";
 
 /** How long what comes by itself may take on a busy machine, in ms. */
@@ -66,6 +67,14 @@ export async function comes(
     () => `${complaint}, after ${limit / 1000} s`,
     limit,
   );
+}
+
+/** Waits until a role has no more open files than it had `before`. */
+export async function filesAtMost(role: Role, before: number): Promise<void> {
+  await comes(async () => {
+    const now = await openFiles(role.process.pid);
+    return now <= before ? undefined : `${now} descriptors, ${before} before`;
+  });
 }
 
 /** Waits until `/ready` of a role answers `status`, and gives the answer's text. */
