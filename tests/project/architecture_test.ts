@@ -293,6 +293,20 @@ Deno.test("architecture: every file says in its first sentence what it is for", 
   assert.deepEqual(silent, []);
 });
 
+Deno.test("architecture: docs/architecture.md names each room, and files that are there", async () => {
+  const text = await Deno.readTextFile(
+    new URL("docs/architecture.md", PROJECT),
+  );
+  const listed = [...text.matchAll(/^\| `(\w+)` +\|/gm)].map(([, name]) =>
+    name
+  );
+  assert.deepEqual(listed.sort(), Object.keys(ROOMS).sort());
+  const named = [...text.matchAll(/`(?:lib\/)?(\w+\/\w+)\.ts`/g)]
+    .map(([, name = ""]) => name);
+  assert.ok(named.length > 30);
+  assert.deepEqual(named.filter((name) => !byName.has(name)), []);
+});
+
 Deno.test("architecture: the readers of this test see imports, and code without comments", () => {
   const text = [
     'import { a } from "./a.ts"; // from "./no.ts"',
