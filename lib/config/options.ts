@@ -19,7 +19,7 @@ import type { OptionType } from "./types.ts";
 const ROLES: readonly Role[] = ["server", "client"];
 
 /** Every option by its key in config files, in the order of the help. */
-export const OPTIONS = {
+const OPTIONS = {
   ...SERVER_OPTIONS,
   ...CLIENT_OPTIONS,
   ...NATS_OPTIONS,
@@ -30,7 +30,7 @@ export const OPTIONS = {
 export type OptionKey = keyof typeof OPTIONS;
 
 /** What the text of option `O` gives; undefined too where it may be unset. */
-export type ValueOf<O> = O extends { readonly type: OptionType<infer T> }
+type ValueOf<O> = O extends { readonly type: OptionType<infer T> }
   ? (O extends { readonly default: string } ? T : T | undefined)
   : never;
 

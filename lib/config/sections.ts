@@ -5,7 +5,7 @@
  * @module
  */
 import type { Role } from "../wire/subjects.ts";
-import type { OptionKeyOf, OPTIONS, OptionValues, ValueOf } from "./options.ts";
+import type { OptionKeyOf, OptionValues } from "./options.ts";
 
 /** `dial_timeout` as `dialTimeout`. */
 type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
@@ -19,7 +19,7 @@ type NameIn<K, P extends string> = K extends `${P}.${infer Name}`
 
 /** The options of section `P` that role `R` has; without a role, those of both. */
 export type Section<P extends string, R extends Role = Role> = {
-  readonly [K in OptionKeyOf<R> as NameIn<K, P>]: ValueOf<(typeof OPTIONS)[K]>;
+  readonly [K in OptionKeyOf<R> as NameIn<K, P>]: OptionValues<R>[K];
 };
 
 /** The options of section `prefix`, with the names they have there. */
