@@ -51,19 +51,23 @@ export class Offer implements Disposable {
   opened: number;
   readonly #options: OfferOptions;
   readonly #log = getLogger(["sproxy", "service"]);
-  readonly #health = new ServiceHealth();
+  readonly #health: ServiceHealth;
   readonly #stop = new AbortController();
   #subscription: BusSubscription | undefined;
   #takesPart = false;
   #started = false;
   #next: Disposable | undefined;
 
-  /** It is not offered yet. */
-  constructor(service: Service, options: OfferOptions, opened = 0) {
+  /**
+   * It is not offered yet. One that takes the place of another of its name goes
+   * on as in order or not, until its first check ends: nothing is missed between.
+   */
+  constructor(service: Service, options: OfferOptions, before?: Offer) {
     const { subjects, site } = options;
     this.service = service;
     this.subject = subjects.requestPattern({ site, service: service.name });
-    this.opened = opened;
+    this.opened = before?.opened ?? 0;
+    this.#health = new ServiceHealth({ presumed: before?.up === true });
     this.#options = options;
   }
 

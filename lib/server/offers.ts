@@ -50,7 +50,7 @@ export class Offers implements Disposable {
 
   /**
    * Offers these from now on, and no others. What has not changed goes on as it
-   * was; what has is tried anew.
+   * was; what has is tried anew, and offered meanwhile if it was before.
    */
   set(services: readonly Service[]): void {
     if (this.#ended) return;
@@ -62,7 +62,7 @@ export class Offers implements Disposable {
       if (same) before.delete(service.name);
       after.set(
         service.name,
-        same ? old : new Offer(service, this.#options, old?.opened),
+        same ? old : new Offer(service, this.#options, old),
       );
     }
     this.#offers = after;

@@ -12,11 +12,22 @@ import type { Reason } from "../base/errors.ts";
 /** What a check's end changes. */
 export type HealthChange = "up" | "down" | undefined;
 
-/** The health of one service, of which nothing is known at first. */
+/** The health of one service. */
 export class ServiceHealth {
-  #state: "unknown" | "up" | "down" = "unknown";
+  #state: "unknown" | "up" | "down";
+  /** In order as far as anybody knows, of a target that was never tried. */
+  #presumed: boolean;
   #failed = 0;
   #why: Reason | undefined;
+
+  /**
+   * Nothing is known at first. Where it is `presumed` to be in order it is, until
+   * its first check says otherwise.
+   */
+  constructor({ presumed = false }: { readonly presumed?: boolean } = {}) {
+    this.#state = presumed ? "up" : "unknown";
+    this.#presumed = presumed;
+  }
 
   /** Whether it is in order. */
   get up(): boolean {
@@ -30,6 +41,8 @@ export class ServiceHealth {
 
   /** A check has ended, with `failure` if it failed; `most` failures in a row are too many. */
   note(failure: Reason | undefined, most: number): HealthChange {
+    const presumed = this.#presumed;
+    this.#presumed = false;
     this.#why = failure;
     if (failure === undefined) {
       this.#failed = 0;
@@ -37,7 +50,8 @@ export class ServiceHealth {
     }
     this.#failed++;
     // What has never been in order need not fail for long.
-    if (this.#state === "up" && this.#failed < most) return undefined;
+    const wasUp = this.#state === "up" && !presumed;
+    if (wasUp && this.#failed < most) return undefined;
     return this.#become("down");
   }
 

@@ -34,6 +34,19 @@ Deno.test("ServiceHealth is up after one success, and down after so many failure
   assert.equal(new ServiceHealth().up, false);
 });
 
+Deno.test("ServiceHealth that is presumed to be up is so until its first check fails", () => {
+  const after = (ends: string): boolean => {
+    const health = new ServiceHealth({ presumed: true });
+    assert.ok(health.up);
+    for (const end of ends) health.note(end === "x" ? FAILURE : undefined, 3);
+    return health.up;
+  };
+  assert.deepEqual(
+    ["x", ".", ".xx", ".xxx", "x."].map(after),
+    [false, true, true, false, true],
+  );
+});
+
 Deno.test("ServiceHealth is up after a success until the last ends are all failures", () => {
   fc.assert(
     fc.property(

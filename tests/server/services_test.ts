@@ -297,6 +297,27 @@ Deno.test("services come, go and change while the server runs; open tunnels stay
   assert.equal(await stage.ask({ host: "a", port: 1 }), "open");
 });
 
+Deno.test("a service that is in order stays so while it is changed, until its first check fails", async () => {
+  using stage = new Stage({ services: [CHECKED] });
+  const ask = () => stage.ask({ service: "db" }, { service: "db" });
+  await stage.bench.broker.settled();
+  assert.equal(await ask(), "open");
+  // The check has no answer yet: what it is called, or where it leads, has changed.
+  stage.broken.set("10.0.0.7:5432", "never");
+  stage.egress.setServices([{ ...CHECKED, description: "orders" }]);
+  assert.equal(stage.egress.services[0]?.up, true);
+  const moved = { ...CHECKED, target: { host: "10.0.0.8", port: 5432 } };
+  stage.broken.set("10.0.0.8:5432", REFUSED);
+  stage.egress.setServices([moved]);
+  assert.equal(stage.egress.services[0]?.up, true);
+  await stage.bench.broker.settled();
+  assert.equal(stage.egress.services[0]?.up, false);
+  assert.equal(await ask(), "nobody listens");
+  // What is out of order does not come into it by a change.
+  stage.egress.setServices([{ ...moved, description: "orders" }]);
+  assert.equal(await ask(), "nobody listens");
+});
+
 Deno.test("what has not changed is not tried anew", async () => {
   using stage = new Stage({ services: [CHECKED] });
   await stage.bench.broker.settled();
