@@ -427,8 +427,8 @@ integrationTest(
       code: string,
     ])[] = [
       [undefined, own, "protocol"],
-      ["svc:web", own, "no-such-service"],
-      ["svc:db", "proxy.request.svc.web.evil", "no-such-service"],
+      ["svc:web", own, "protocol"],
+      ["svc:db", "proxy.request.svc.web.evil", "protocol"],
       ["svc:db", "proxy.request.evil", "no-such-service"],
       [`unix:/run/x`, own, "protocol"],
       [`unix:/run/x`, "proxy.request.evil", "denied"],

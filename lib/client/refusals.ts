@@ -34,6 +34,7 @@ const TELLING: readonly ErrorCode[] = [
   "no-such-host",
   "denied",
   "limit",
+  "no-such-service", // of one that was offered until now
   "draining",
 ];
 

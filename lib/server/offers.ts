@@ -108,27 +108,31 @@ export class Offers implements Disposable {
    * from a client whose key is known, if it is.
    *
    * A service counts on its own subject, in order or not: what was asked before
-   * the server left its group is answered, too. There nothing else counts, as
-   * who may publish there may have that service and no more.
+   * the server left its group is answered, too, and what it does not offer any
+   * more another server may. There nothing else counts, nor is anything else
+   * told, as who may publish there may have that service and no more.
    */
   aim(
     target: Target,
     scope: RequestScope,
     known: KnownClient | undefined,
   ): Aim {
-    if (!("service" in target)) {
-      if (scope.service === undefined) return { target };
+    const asked = "service" in target ? target.service : undefined;
+    if (scope.service !== undefined && scope.service !== asked) {
       const text = `an open for ${
         formatTarget(target)
       } came on the subject of the service "${scope.service}"`;
       return { refusal: { code: "protocol", text } };
     }
+    if (!("service" in target)) return { target };
     const { service: name } = target;
     const service = this.find(name);
     const refusal = service && known && serviceObjection(known, name);
     if (refusal !== undefined) return { refusal };
-    if (service !== undefined && scope.service === name) {
-      return { target: service.target, service };
+    if (scope.service === name) {
+      if (service !== undefined) return { target: service.target, service };
+      const text = `the service "${name}" is not offered here any more`;
+      return { refusal: { code: "draining", text } };
     }
     const text = this.#textFor(name, known?.services);
     return { refusal: { code: "no-such-service", text } };

@@ -88,6 +88,26 @@ Deno.test("where nobody offers a service, another server is asked once, and says
   }
 });
 
+Deno.test("a server that does not offer a service any more leaves it to another, and the end is told by one that knows", async () => {
+  const gone = encodeRefusal({ code: "draining", text: "no more" }, "gone");
+  const service = "proxy.request.svc.db.c";
+  const other = served(service, "proxy.request.c");
+  await other.start(DB);
+  await other.answer(0, gone);
+  assert.deepEqual(other.asked[1]?.subject, service);
+  assert.deepEqual(other.asked[1]?.request.native?.not, ["gone"]);
+  await other.accept(1);
+  assert.equal(other.opened.length, 1);
+  const nobody = served("proxy.request.c");
+  const listening = nobody.serve(service);
+  await nobody.start(DB);
+  listening[Symbol.dispose]();
+  await nobody.answer(0, gone);
+  assert.deepEqual(nobody.asked[1]?.subject, "proxy.request.c");
+  await nobody.answer(1, NO_SERVICE);
+  assert.equal(nobody.failed[0]?.reason.code, "no-such-service");
+});
+
 Deno.test("what nobody listens for is told at once, by the subjects", async () => {
   const cases: readonly (readonly [Destination, RegExp])[] = [
     [

@@ -74,9 +74,9 @@ export class OpensBench {
     this.serve(serving);
   }
 
-  /** A server listens on `pattern`, too. */
-  serve(pattern: string): void {
-    this.#serving.use(
+  /** A server listens on `pattern`, too, until that is disposed of. */
+  serve(pattern: string): Disposable {
+    return this.#serving.use(
       this.server.subscribe(pattern, (message) => {
         const { subject, reply } = message;
         this.asked.push({ request: read(message), subject, reply });

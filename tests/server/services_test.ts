@@ -114,12 +114,12 @@ Deno.test("a service counts on its own subject, and there nothing else does", as
     [
       { service: "db" },
       { service: "web" },
-      'no-such-service: the service "db" is to be asked for on proxy.request.svc.db.*, its own subject',
+      'protocol: an open for svc:db came on the subject of the service "web"',
     ],
     [
       { service: "dbx" },
       { service: "db" },
-      'no-such-service: no service "dbx" is offered; there are: db, web',
+      'protocol: an open for svc:dbx came on the subject of the service "db"',
     ],
     [
       { service: "dbx" },
@@ -295,6 +295,16 @@ Deno.test("services come, go and change while the server runs; open tunnels stay
   await stage.bench.broker.settled();
   assert.equal(stage.bench.broker.subscriptions, subscriptions - 2);
   assert.equal(await stage.ask({ host: "a", port: 1 }), "open");
+});
+
+Deno.test("what was asked for before a service went is for other servers to answer", async () => {
+  using stage = new Stage({ services: [DB, WEB] });
+  const asked = stage.ask({ service: "db" }, { service: "db" });
+  stage.egress.setServices([WEB]);
+  assert.equal(
+    await asked,
+    'draining: the service "db" is not offered here any more',
+  );
 });
 
 Deno.test("a service that is in order stays so while it is changed, until its first check fails", async () => {
