@@ -7,7 +7,7 @@ import { type Address, parseIp } from "../base/address.ts";
 import type { Reason } from "../base/errors.ts";
 import type { UnixPath } from "../base/place.ts";
 import type { Service } from "../base/service.ts";
-import type { Target } from "../base/target.ts";
+import { formatTarget, type Target } from "../base/target.ts";
 import {
   judgeName,
   judgePath,
@@ -61,25 +61,48 @@ export class ClientDirectory {
    * Why the holder of a key may have no tunnel to `target`; undefined if they
    * may.
    *
-   * @param dialled The address that it has led to, and the service that it is
-   * for, where those are known.
+   * @param about Where it has led to, and the service that it is for, where
+   * those are known.
    */
   objection(
     publicKey: string,
     target: Target,
-    { ip, service }: {
-      readonly ip?: string | undefined;
+    { dialled, service }: {
+      readonly dialled?: Address | UnixPath | undefined;
       readonly service?: Service | undefined;
     },
   ): Reason | undefined {
     const client = this.find(publicKey);
     if (client === undefined) return unknownKey(publicKey);
+    const ip = dialled && ipOf(dialled);
     if (!("service" in target)) return judge(client.targets, target, ip);
     const refusal = serviceObjection(client, target.service);
     // Of one that is not offered any more it is not known where it was.
     if (refusal !== undefined || service === undefined) return refusal;
-    return judge(rulesForService(service, client.targets), service.target, ip);
+    const now = dialled !== undefined && hasMoved(service.target, dialled)
+      ? { ...service, target: dialled }
+      : service;
+    return judge(rulesForService(now, client.targets), now.target, ip);
   }
+}
+
+function ipOf(target: Address | UnixPath): string | undefined {
+  return "path" in target || parseIp(target.host) === undefined
+    ? undefined
+    : target.host;
+}
+
+/** Whether a service that is at `target` now was elsewhere for certain when `dialled` was. */
+function hasMoved(
+  target: Address | UnixPath,
+  dialled: Address | UnixPath,
+): boolean {
+  if ("path" in target || "path" in dialled) {
+    return formatTarget(target) !== formatTarget(dialled);
+  }
+  const ip = ipOf(target);
+  return target.port !== dialled.port ||
+    ip !== undefined && ip !== dialled.host;
 }
 
 /** Why `rules` do not let `target` be reached at `ip`, where that is known. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Address, parseIp, tryParseAddress } from "../base/address.ts";
+import type { Address } from "../base/address.ts";
 import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import {
@@ -190,16 +190,15 @@ export class Egress implements Disposable {
     { target, remote }: { readonly target: string; readonly remote: string },
   ): Reason | undefined {
     const asked = tryParseTarget(target);
-    const dialled = tryParseAddress(remote);
     if (key === undefined || typeof asked === "string") return undefined;
-    const ip =
-      typeof dialled === "string" || parseIp(dialled.host) === undefined
-        ? undefined
-        : dialled.host;
+    const led = tryParseTarget(remote);
+    const dialled = typeof led === "string" || "service" in led
+      ? undefined
+      : led;
     const service = "service" in asked
       ? this.#hearing.offers.find(asked.service)
       : undefined;
-    return this.#reception.clients?.objection(key, asked, { ip, service });
+    return this.#reception.clients?.objection(key, asked, { dialled, service });
   }
 
   /** Dials under way. */

@@ -7,6 +7,7 @@ import {
 } from "../../lib/base/target_judge.ts";
 import { parseTargetRule } from "../../lib/base/target_rules.ts";
 import type { Service } from "../../lib/base/service.ts";
+import { parseTarget } from "../../lib/base/target.ts";
 import {
   ClientDirectory,
   type KnownClient,
@@ -94,10 +95,15 @@ Deno.test("a client with services and no targets of its own reaches nothing else
 /** A sealed pair whose client may have what `entry` says; it asks for `db`. */
 function pairWith(
   entry: Partial<KnownClient>,
+  remote = "10.0.0.7:5432",
 ): { pair: Pair; connect: () => Promise<FakeSocket> } {
   const pair = new Pair({
     client: { seal: CLIENT_SEAL },
-    server: { services: [DB], seal: sealOf(entry) },
+    server: {
+      services: [DB],
+      seal: sealOf(entry),
+      dial: () => Promise.resolve(new FakeSocket(remote)),
+    },
   });
   return {
     pair,
@@ -167,4 +173,36 @@ Deno.test("a reload ends the tunnels to services whose target a client is denied
   egress.reload(sealOf({ targets: [rules("", "10.0.0.0/8:*")] }));
   await pair.wait(1_000);
   assert.equal(egress.session.size, 0);
+});
+
+Deno.test("a tunnel to a service that leads elsewhere now is judged by where it was dialled", async () => {
+  for (
+    const [remote, now, deny, open] of [
+      ["10.0.0.7:5432", "10.0.0.8:5432", "", 1],
+      ["10.0.0.7:5432", "10.0.0.8:5432", "10.0.0.8:*", 1],
+      ["10.0.0.7:5432", "10.0.0.8:5432", "10.0.0.7:*", 0],
+      ["10.0.0.7:5432", "10.0.0.7:5433", "*:5433", 1],
+      ["10.0.0.7:5432", "10.0.0.7:5433", "*:5432", 0],
+      ["10.0.0.7:5432", "db.lan:5432", "", 1],
+      ["10.0.0.7:5432", "db.lan:5432", "db.lan:*", 0],
+      ["10.0.0.7:5432", "db.lan:5432", "10.0.0.7:*", 0],
+      ["10.0.0.7:5432", "unix:/run/db", "", 1],
+      ["10.0.0.7:5432", "unix:/run/db", "10.0.0.7:*", 0],
+      ["unix:/run/db", "10.0.0.8:5432", "", 1],
+      ["unix:/run/db", "10.0.0.8:5432", "10.0.0.8:*", 1],
+      ["unix:/run/db", "10.0.0.8:5432", "unix:/run/db", 0],
+    ] as const
+  ) {
+    const { pair, connect } = pairWith({}, remote);
+    using _ = pair;
+    await connect();
+    const { egress } = pair.server;
+    const target = parseTarget(now);
+    assert.ok(!("service" in target));
+    egress.setServices([{ ...DB, target }]);
+    egress.reload(sealOf({ targets: [rules("", deny)] }));
+    await pair.wait(1_000);
+    const about = `${remote}, now ${now}, deny=${deny}`;
+    assert.equal(egress.session.size, open, about);
+  }
 });
