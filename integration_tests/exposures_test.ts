@@ -77,6 +77,35 @@ for (
   );
 }
 
+integrationTest(
+  "a server says at each reload that opens it anew that it dials any target",
+  async () => {
+    await using nats = await startNatsServer();
+    await using folder = await Folder.make();
+    const closed = "server: { services: [db=127.0.0.1:1] }\n";
+    const path = await folder.write("server.yaml", closed);
+    await using server = await startServer(nats.url, {
+      env: { HOME: folder.path },
+      args: ["--config", path],
+    });
+    for (const round of [1, 2]) {
+      for (const [text, change] of [["# none", "removed"], [closed, "added"]]) {
+        await folder.write("server.yaml", text ?? "");
+        const since = server.process.mark();
+        server.process.signal("SIGHUP");
+        await server.entry(
+          (entry) => change !== undefined && entry[change] === "db",
+          { since },
+        );
+      }
+      const found = warnings(server).filter((msg) =>
+        msg.startsWith("dials any target: ")
+      );
+      assert.equal(found.length, round);
+    }
+  },
+);
+
 for (
   const [url, told] of [
     [`nats://${FAR}:4222`, true],

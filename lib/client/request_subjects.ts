@@ -127,6 +127,7 @@ export class RequestSubjects {
     isDenied: (subject: string) => boolean,
   ): Reason {
     const at = site === undefined ? "" : ` @${site}`;
+    const ofSite = site === undefined ? "" : ` --site ${site}`;
     const general = this.#subjects.requestOf(this.#token, { site });
     if ("service" in target) {
       const { service } = target;
@@ -139,12 +140,12 @@ export class RequestSubjects {
         : {
           code: "no-server",
           text:
-            `no server${at} listens on ${general}, nor for the service ${service} on ${own}; start one with --service ${service}=…, or check its --nats-url and --request-subject`,
+            `no server${at} listens on ${general}, nor for the service ${service} on ${own}; start one with${ofSite} --service ${service}=…, or check its --nats-url and --request-subject`,
         };
     }
     if (site !== undefined) {
       const text =
-        `no server${at} listens on ${general}; start one with --site ${site}, or check its --nats-url and --request-subject`;
+        `no server${at} listens on ${general}; start one with${ofSite}, or check its --nats-url and --request-subject`;
       return { code: "no-server", text };
     }
     const { own, shared } = this;

@@ -53,13 +53,18 @@ function isFile(path: string): boolean {
 /**
  * The real sources. They never prompt: what is not permitted is not there.
  * With `files`, what is in there is not read again, and what is read goes there.
+ *
+ * @param read Reads a file.
  */
-export function systemSources(files?: ReadFiles): Sources {
+export function systemSources(
+  files?: ReadFiles,
+  read: (path: string) => string = readTextFile,
+): Sources {
   const sources = {
     env: readEnv,
     readTextFile(path: string): string | undefined {
       if (files?.has(path)) return files.get(path);
-      const text = findTextFile(path);
+      const text = findTextFile(path, read);
       files?.set(path, text);
       return text;
     },
@@ -108,10 +113,33 @@ export function readTextFile(path: string): string {
   }
 }
 
-/** The text of a file, or undefined when there is none. */
-function findTextFile(path: string): string | undefined {
+/**
+ * The same while the process runs, which would do nothing else until somebody
+ * writes to a pipe: none is read.
+ *
+ * @throws {Error} likewise, and when it is a pipe.
+ */
+export function readTextFileAgain(path: string): string {
+  if (isPipe(path)) throw new Error("it is a pipe now, and was none before");
+  return readTextFile(path);
+}
+
+function isPipe(path: string): boolean {
   try {
-    return readTextFile(path);
+    return Deno.statSync(path).isFifo === true;
+  } catch {
+    // Whoever reads it says why it cannot be.
+    return false;
+  }
+}
+
+/** The text of a file, or undefined when there is none. */
+function findTextFile(
+  path: string,
+  read: (path: string) => string,
+): string | undefined {
+  try {
+    return read(path);
   } catch (error) {
     if (isAbsent(error, path)) return undefined;
     throw error;

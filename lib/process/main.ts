@@ -157,16 +157,18 @@ export async function main<R extends Role>(
       },
     });
     const reloads = new Reloads();
-    const told = new Set<string>();
+    let told: ReadonlySet<string> = new Set();
     const tellExposures = (
       config: ConfigByRole[Role],
       listensAt: readonly (readonly string[])[],
     ): void => {
       const surroundings = { listensAt, secretFiles, modeOf };
-      for (const text of exposures(config, surroundings)) {
+      const open = new Set(exposures(config, surroundings));
+      for (const text of open) {
         if (!told.has(text)) log.warn(text);
-        told.add(text);
       }
+      // What was closed meanwhile and opens again is news.
+      told = open;
     };
     let onTaken = (): void => {};
     using reloading = new LiveReload({

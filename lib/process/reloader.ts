@@ -13,6 +13,7 @@ import type { Notice } from "../config/problems.ts";
 import {
   pipesAmong,
   type ReadFiles,
+  readTextFileAgain,
   systemSources,
 } from "../config/sources.ts";
 import type { Role } from "../wire/subjects.ts";
@@ -74,6 +75,8 @@ export class Reloader {
   #config: ConfigByRole[Role];
   /** The config file that it came from. */
   #file: string | undefined;
+  /** Whether that said anything. */
+  #empty: boolean;
   /** What a person was told last. */
   #notices: readonly Notice[];
 
@@ -84,6 +87,7 @@ export class Reloader {
     this.#file = options.configFile;
     this.#notices = options.notices;
     this.#pipes = pipesAmong(options.files);
+    this.#empty = isEmpty(options.configFile, options.files);
   }
 
   /** The configuration of which counts what may change. */
@@ -111,12 +115,24 @@ export class Reloader {
   read(cause: ReloadCause): Change {
     const { role, args, pipes } = this.#options;
     const files: ReadFiles = new Map(this.#pipes);
-    const command = parseCommandLine(role, args, systemSources(files));
+    const command = parseCommandLine(
+      role,
+      args,
+      systemSources(files, readTextFileAgain),
+    );
     // The same words were, at the start.
     if (command.kind !== "run") throw new TypeError(command.kind);
     const { config, configFile, notices } = command;
     if (configFile === undefined && this.#file !== undefined) {
       throw new UsageError(`the config file ${quote(this.#file)} is gone`);
+    }
+    const empty = isEmpty(configFile, files);
+    // As it is while somebody writes it, or the disk is full; and the defaults
+    // of a server let anything be reached.
+    if (empty && !this.#empty) {
+      throw new UsageError(
+        `the config file ${quote(configFile ?? "")} is empty`,
+      );
     }
     const keys = readKeys(config.security, pipes);
     if ((keys === undefined) !== (this.#options.keys === undefined)) {
@@ -136,6 +152,7 @@ export class Reloader {
         this.#notices = notices;
         this.#config = config;
         this.#file = configFile;
+        this.#empty = empty;
       },
     };
   }
@@ -184,4 +201,9 @@ export class Reloader {
       log.info(`${cause}: the configuration has not changed`);
     }
   }
+}
+
+/** Whether there is nothing at all in the config file, or there is none. */
+function isEmpty(path: string | undefined, files: ReadFiles): boolean {
+  return path === undefined || files.get(path)?.trim() === "";
 }

@@ -10,7 +10,7 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { ConfigByRole } from "../config/config.ts";
-import { readTextFile } from "../config/sources.ts";
+import { readTextFileAgain } from "../config/sources.ts";
 import type { Role } from "../wire/subjects.ts";
 import { loginFile } from "./login_files.ts";
 
@@ -286,7 +286,7 @@ function idOf(path: string): FolderId | undefined {
 function contentsOf(files: readonly string[]): string {
   return JSON.stringify(files.map((path) => {
     try {
-      return [path, readTextFile(path)];
+      return [path, readTextFileAgain(path)];
     } catch (error) {
       return [path, null, messageOf(error)];
     }

@@ -116,7 +116,7 @@ Deno.test("what nobody listens for is told at once, by the subjects", async () =
     ],
     [
       DB_AT,
-      /^no server @edge listens on proxy\.request\.at\.edge\.c, nor for the service db on proxy\.request\.at\.edge\.svc\.db\.c; /,
+      /^no server @edge listens on proxy\.request\.at\.edge\.c, nor for the service db on proxy\.request\.at\.edge\.svc\.db\.c; start one with --site edge --service db=…/,
     ],
     [
       ADDRESS_AT,

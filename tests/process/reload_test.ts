@@ -86,6 +86,13 @@ class Stage implements AsyncDisposable {
     return stage;
   }
 
+  /** There is no config file any more, nor anything else in its place. */
+  async clear(): Promise<void> {
+    await Deno.remove(`${this.folder}/a.yaml`).catch((error: unknown) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    });
+  }
+
   async writeKey(text: string): Promise<void> {
     await Deno.writeTextFile(`${this.folder}/key`, text, { mode: 0o600 });
   }
@@ -160,6 +167,17 @@ Deno.test("a reload with an error takes nothing over, and says what is wrong on 
       [() => Deno.chmod(`${stage.folder}/key`, 0o644), /chmod 600/],
       [() => Deno.remove(`${stage.folder}/a.yaml`), /no file .* found/],
       [
+        () => Deno.writeTextFile(`${stage.folder}/a.yaml`, " \n"),
+        /the config file .*a\.yaml" is empty$/,
+      ],
+      [async () => {
+        await Deno.remove(`${stage.folder}/a.yaml`);
+        const mkfifo = new Deno.Command("mkfifo", {
+          args: [`${stage.folder}/a.yaml`],
+        });
+        assert.ok((await mkfifo.output()).success);
+      }, /a\.yaml: it is a pipe now, and was none before/],
+      [
         () => {
           process.refusal = new RunError("no port");
           return Promise.resolve();
@@ -176,6 +194,7 @@ Deno.test("a reload with an error takes nothing over, and says what is wrong on 
     assert.equal(line?.level, "error");
     assert.match(String(line?.rawMessage), /all stays as it is$/);
     assert.match(String(line?.properties.why), why);
+    await stage.clear();
     await stage.write([0]);
     await stage.writeKey(stage.server.seed);
     await Deno.chmod(`${stage.folder}/key`, 0o600);
@@ -218,7 +237,9 @@ Deno.test("whether tunnels are sealed does not change at a reload, and what has 
   }
   await stage.write([0]);
   const sealed = stage.process();
-  for (const [process, text] of [[plain, undefined], [sealed, ""]] as const) {
+  for (
+    const [process, text] of [[plain, undefined], [sealed, "# none\n"]] as const
+  ) {
     if (text !== undefined) await Deno.writeTextFile(path, text);
     using log = captureLog();
     assert.equal(await process.reload(), undefined);
