@@ -100,11 +100,15 @@ function forwardRows(
     return [
       name === undefined ? kindOf(forward) : `${kindOf(forward)} ${name}`,
       "front" in forward
-        ? place + proxied
+        ? `${place}${atSite(forward.site)}${proxied}`
         : `${place} to ${formatDestination(forward)}${proxied}`,
       originOf(origin, inputs),
     ];
   });
+}
+
+function atSite(site: string | undefined): string {
+  return site === undefined ? "" : `@${site}`;
 }
 
 function kindOf(forward: WayIn): string {

@@ -70,6 +70,11 @@ export function parseServiceTarget(text: string): WrittenService["target"] {
   if (text.includes("://")) {
     throw new SyntaxError("its target has a scheme; leave that out");
   }
+  if (/@[^/]*$/.test(text) && !text.startsWith("unix:")) {
+    throw new SyntaxError(
+      "its target has an @; the place that a server is at is told with --site",
+    );
+  }
   const target = parseTarget(text);
   if (isAddress(target) || "path" in target) return target;
   throw new SyntaxError("its target is a service; write where that is");

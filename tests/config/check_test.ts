@@ -86,7 +86,7 @@ tunnel: { window: 2MiB }
 
 Deno.test("check shows front-ends among the forwards, and a context as where a value is from", () => {
   const { rows } = rowsOf("client", ["-D", "1080", "--context", "edge"], {
-    env: { HTTP_PROXY_LISTEN: "3128", HOME: "/h" },
+    env: { HTTP_PROXY_LISTEN: "3128@berlin", HOME: "/h" },
     files: {
       "/h/.config/nats/context/edge.json": JSON.stringify({
         url: "nats://a",
@@ -97,7 +97,7 @@ Deno.test("check shows front-ends among the forwards, and a context as where a v
   const shown = rows.map((row) => row.join(" | "));
   assert.deepEqual(shown.slice(0, 2), [
     "socks | localhost:1080 | --socks",
-    "http-proxy | localhost:3128 | environment variable HTTP_PROXY_LISTEN",
+    "http-proxy | localhost:3128@berlin | environment variable HTTP_PROXY_LISTEN",
   ]);
   for (const key of ["nats.url | nats://a", "nats.token | ***"]) {
     const line = shown.find((line) => line.startsWith(key));

@@ -163,6 +163,10 @@ Deno.test("what is wrong with a service is told by its place and name", () => {
         service("{name: a, target: 'svc:b'}"),
         "target: its target is a service",
       ],
+      [
+        service("{name: a, target: 'h:1@berlin'}"),
+        "target: its target has an @; the place that a server is at is told with --site",
+      ],
       [service("{name: a, target: 'h'}"), "target: "],
       [service("{name: nobody, target: auto}"), "no port is registered"],
       [service("{name: a, target: 'h:1', check: 5}"), "check: the number"],
