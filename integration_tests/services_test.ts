@@ -429,7 +429,7 @@ integrationTest(
       [undefined, own, "protocol"],
       ["svc:web", own, "protocol"],
       ["svc:db", "proxy.request.svc.web.evil", "protocol"],
-      ["svc:db", "proxy.request.evil", "no-such-service"],
+      ["svc:db", "proxy.request.evil", "denied"],
       [`unix:/run/x`, own, "protocol"],
       [`unix:/run/x`, "proxy.request.evil", "denied"],
       [`svc:${"a".repeat(10_000)}`, own, "protocol"],

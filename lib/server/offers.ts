@@ -134,8 +134,7 @@ export class Offers implements Disposable {
       const text = `the service "${name}" is not offered here any more`;
       return { refusal: { code: "draining", text } };
     }
-    const text = this.#textFor(name, known?.services);
-    return { refusal: { code: "no-such-service", text } };
+    return { refusal: this.#whyNotHere(name, known?.services) };
   }
 
   /** Tries nothing any more, and hears no more; resolves when no more opens can come. */
@@ -152,17 +151,27 @@ export class Offers implements Disposable {
     for (const offer of this.#offers.values()) offer[Symbol.dispose]();
   }
 
-  #textFor(name: string, allowed: readonly string[] | undefined): string {
+  /** Why a service is not to be had on a subject for any target. */
+  #whyNotHere(name: string, allowed: readonly string[] | undefined): Reason {
+    const code = "no-such-service";
     const offer = this.#offers.get(name);
-    if (offer === undefined) return this.#unknown(name, allowed);
+    if (offer === undefined) {
+      return { code, text: this.#unknown(name, allowed) };
+    }
     const { subject, up, why } = offer;
     if (!up) {
       const reason = why?.text ?? "it has not been tried yet";
-      return `the service "${name}" is out of order: ${reason}`;
+      return { code, text: `the service "${name}" is out of order: ${reason}` };
     }
-    return this.#options.bus.refusedSubjects.includes(subject)
-      ? `the service "${name}" cannot be offered: NATS refuses the server's subscription to ${subject}`
-      : `the service "${name}" is to be asked for on ${subject}, its own subject`;
+    if (this.#options.bus.refusedSubjects.includes(subject)) {
+      const text =
+        `the service "${name}" cannot be offered: NATS refuses the server's subscription to ${subject}`;
+      return { code, text };
+    }
+    // It is offered: whoever may ask there, and was not answered in time, asks again.
+    const text =
+      `the service "${name}" is to be asked for on ${subject}, its own subject`;
+    return { code: "denied", text };
   }
 
   #unknown(name: string, allowed: readonly string[] | undefined): string {

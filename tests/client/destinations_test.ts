@@ -147,6 +147,19 @@ Deno.test("who only listens to everything keeps nobody waiting for a service tha
   assert.deepEqual(bench.codes, ["no-such-service"]);
 });
 
+Deno.test("a service whose servers are slow at first is waited for where another says that it is offered", async () => {
+  const bench = served("proxy.request.svc.db.*", "proxy.request.c");
+  await bench.start(DB);
+  await bench.wait(1_000);
+  assert.equal(bench.asked[1]?.subject, "proxy.request.c");
+  const elsewhere = encodeRefusal({ code: "denied", text: "elsewhere" }, "s");
+  await bench.answer(1, elsewhere);
+  assert.deepEqual(bench.codes, []);
+  assert.equal(bench.asked[2]?.subject, "proxy.request.svc.db.c");
+  await bench.accept(0);
+  assert.equal(bench.opened.length, 1);
+});
+
 Deno.test("once a service has been answered for, silence there means a server that is slow or dead", async () => {
   const bench = served("proxy.request.svc.db.*", "proxy.request.c");
   await bench.start(DB);

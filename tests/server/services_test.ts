@@ -109,7 +109,7 @@ Deno.test("a service counts on its own subject, and there nothing else does", as
     [
       { service: "db" },
       {},
-      'no-such-service: the service "db" is to be asked for on proxy.request.svc.db.*, its own subject',
+      'denied: the service "db" is to be asked for on proxy.request.svc.db.*, its own subject',
     ],
     [
       { service: "db" },
