@@ -12,6 +12,7 @@ import type { NatsConfig } from "../config/nats_section.ts";
 import {
   pipesAmong,
   type ReadFiles,
+  readTextFileAgain,
   systemSources,
 } from "../config/sources.ts";
 import type { Role } from "../wire/subjects.ts";
@@ -43,7 +44,11 @@ export function authReader(
   const from = secretFiles.join("\n");
   const pipes = pipesAmong(files);
   return () => {
-    const now = parseCommandLine(role, args, systemSources(new Map(pipes)));
+    const now = parseCommandLine(
+      role,
+      args,
+      systemSources(new Map(pipes), readTextFileAgain),
+    );
     // A file that has gone says of no login; another kind is for the next start,
     // and so is another file, such as that of a context selected since: what it
     // says is for other brokers.

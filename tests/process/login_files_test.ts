@@ -1,6 +1,8 @@
 /** The files a login needs, on real ones, many of which cannot be used. */
 import assert from "node:assert/strict";
 import { UsageError } from "../../lib/base/errors.ts";
+import { systemSources } from "../../lib/config/sources.ts";
+import { authReader } from "../../lib/process/auth_reader.ts";
 import { checkLogin, loginReader } from "../../lib/process/login_files.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { parseRun, reveal } from "../support/option_values.ts";
@@ -182,6 +184,25 @@ Deno.test({
       const other = await loginReader(config.nats, pipes);
       assert.equal(other().tls?.ca, ca);
       await writer.status;
+    });
+  },
+});
+
+Deno.test({
+  name: "authReader() waits for nobody to write where the config file was",
+  ignore: Deno.build.os === "windows",
+  async fn(): Promise<void> {
+    await withFolder(async (folder) => {
+      const path = `${folder}/c.yaml`;
+      await Deno.writeTextFile(path, "nats: { user: ann, password: x }\n");
+      const args = ["--config", path];
+      const files = new Map();
+      const command = parseRun("client", args, systemSources(files));
+      const read = authReader("client", { args, files, command });
+      assert.equal(read().kind, "password");
+      await Deno.remove(path);
+      await new Deno.Command("mkfifo", { args: [path] }).output();
+      assert.throws(read, /c\.yaml: it is a pipe now, and was none before/);
     });
   },
 });
