@@ -8,9 +8,13 @@ import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { needs } from "./support/optional_tools.ts";
 import { owned } from "./support/owned.ts";
 import { openFiles, residentBytes } from "./support/proc_stats.ts";
-import { run } from "./support/processes.ts";
+import { type Process, run, spawn } from "./support/processes.ts";
+import { hasOwnNetwork } from "./support/surroundings.ts";
+import { requireTool } from "../tools/find_or_install.ts";
 import {
+  baseEnvironment,
   type LogEntry,
+  PROJECT,
   Role,
   spawnRole,
   startClient,
@@ -457,3 +461,49 @@ async function answerQueries(conn: Deno.Conn): Promise<void> {
     await writeAll(conn, ready);
   }
 }
+
+integrationTest(
+  "a port that is free to choose is none that another forward has, though workers share ports",
+  async () => {
+    await using cleanup = new AsyncDisposableStack();
+    const nats = await requireTool("nats-server");
+    // Of 64 ports that the system may choose 56 are told.
+    const range = "/proc/sys/net/ipv4/ip_local_port_range";
+    const network = cleanup.use(spawn("unshare", {
+      // deno-fmt-ignore
+      args: [
+        "-n", "sh", "-c",
+        `ip link set lo up && echo "40000 40063" > ${range} && echo up && exec sleep 600`,
+      ],
+    }));
+    await network.waitForLine((line) => line === "up");
+    const env = await baseEnvironment();
+    const start = (name: string, ...args: readonly string[]): Process =>
+      cleanup.use(spawn("nsenter", {
+        name,
+        args: ["-t", `${network.pid}`, "-n", ...args],
+        env,
+        clearEnv: true,
+        cwd: PROJECT.pathname,
+      }));
+    // Its connections are from ports of another address.
+    await start("nats-server", nats, "-a", "::1", "-p", "4222")
+      .waitForLine((line) => line.includes("Server is ready"));
+    // deno-fmt-ignore
+    const client = start(
+      "client", Deno.execPath(), "run", "-A", "client.ts",
+      "--nats-url", "nats://[::1]:4222", "--workers", "2", "--log-format", "json",
+      "--listen-addr", "127.0.0.1:0", "--remote-addr", "any:1", "--status-addr", "off",
+      "-L", "127.0.0.1:40000-40055:told:1-56",
+    );
+    const role = new Role(client);
+    await role.entry(({ msg }) => msg === "workers started");
+    const chosen = role.entries().flatMap(({ msg, target, address }) =>
+      msg === "listening" && target === "any:1" ? [String(address)] : []
+    );
+    assert.equal(new Set(chosen).size, 1, chosen.join());
+    const { port } = parseAddress(chosen[0] ?? "");
+    assert.ok(port > 40_055 && port < 40_064, `port ${port} was chosen`);
+  },
+  { ignore: !await hasOwnNetwork() },
+);

@@ -6,22 +6,8 @@ import { integrationTest } from "./support/integration_test.ts";
 import { needs } from "./support/optional_tools.ts";
 import { run, spawn } from "./support/processes.ts";
 import { baseEnvironment, PROJECT } from "./support/roles.ts";
+import { hasOwnNetwork } from "./support/surroundings.ts";
 import { requireTool } from "../tools/find_or_install.ts";
-
-/** Whether this machine lets us have a network of our own, where every port is free. */
-async function hasOwnNetwork(): Promise<boolean> {
-  try {
-    const { success } = await new Deno.Command("unshare", {
-      args: ["-n", "ip", "link", "set", "lo", "up"],
-      stdout: "null",
-      stderr: "null",
-    }).output();
-    return success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 /** The examples that `--help` of a role prints. */
 async function examplesOf(role: "client" | "server"): Promise<string[]> {

@@ -304,7 +304,7 @@ for (const workers of ["1", "2"]) {
         assert.equal(await nameAt(port), "b");
       }
       // One that cannot come gives the place back that was to make room for it.
-      using taken = Deno.listen({ hostname: "127.0.0.2", port: 0 });
+      using taken = Deno.listen({ hostname: "127.0.0.2", port: freePort() });
       const before = freePort();
       await folder.write(
         "client.yaml",

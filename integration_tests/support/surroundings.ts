@@ -88,3 +88,18 @@ async function mountNamespaces(): Promise<string | undefined> {
   const { status } = await run(command, { args: ["--mount", "true"] });
   return status.success ? command : undefined;
 }
+
+/** Whether this machine lets us have a network of our own, where every port is free. */
+export async function hasOwnNetwork(): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command("unshare", {
+      args: ["-n", "ip", "link", "set", "lo", "up"],
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

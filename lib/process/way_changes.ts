@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { formatPlace, type Place } from "../base/place.ts";
+import { formatPlace, isAnyPort, type Place } from "../base/place.ts";
 import { formatDestination } from "../base/target.ts";
 import type { WayIn } from "../config/ways_in.ts";
 
@@ -26,6 +26,18 @@ export function continuations(
     else same.push(at);
   });
   return after.map((way) => free.get(identityOf(way))?.shift());
+}
+
+/**
+ * In which order `places` are to be listened at, by their places in that list:
+ * those with a port of their own first, which the system then gives to no other.
+ * Several threads share ports, and would share one that was chosen, too.
+ */
+export function listeningOrder(places: readonly Place[]): readonly number[] {
+  return [...places.keys()].toSorted((one, other) =>
+    Number(places[one] !== undefined && isAnyPort(places[one])) -
+    Number(places[other] !== undefined && isAnyPort(places[other]))
+  );
 }
 
 /** What changes from one configuration to the next, by what people call it. */

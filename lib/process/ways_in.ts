@@ -15,7 +15,7 @@ import {
   originOf,
   type TakeConnection,
 } from "./open_way.ts";
-import { continuations, mayCollide } from "./way_changes.ts";
+import { continuations, listeningOrder, mayCollide } from "./way_changes.ts";
 
 /**
  * How often a port is asked for that a listener of ours has just left, a turn
@@ -121,7 +121,14 @@ export class WaysIn implements Disposable {
     try {
       const late: number[] = [];
       const left = new Set<OpenWay>();
-      for (const [at, wayIn] of wanted.entries()) {
+      const placeOf = (at: number, { listen }: WayIn): Place =>
+        places[at] ?? listen;
+      const order = listeningOrder(
+        wanted.map((wayIn, at) => placeOf(at, wayIn)),
+      );
+      for (const at of order) {
+        const wayIn = wanted[at];
+        if (wayIn === undefined) continue;
         const kept = from[at] === undefined ? undefined : this.#ways[from[at]];
         if (kept !== undefined) {
           next[at] = kept;
@@ -130,7 +137,7 @@ export class WaysIn implements Disposable {
         try {
           await open(at);
         } catch (error) {
-          if (!this.#holds(gone, places[at] ?? wayIn.listen)) throw error;
+          if (!this.#holds(gone, placeOf(at, wayIn))) throw error;
           late.push(at);
         }
       }
@@ -138,7 +145,7 @@ export class WaysIn implements Disposable {
         const wayIn = wanted[at];
         if (wayIn === undefined) continue;
         for (const way of gone) {
-          const place = places[at] ?? wayIn.listen;
+          const place = placeOf(at, wayIn);
           if (left.has(way) || !mayCollide(way.place, place)) continue;
           left.add(way);
           await way.close();
@@ -236,16 +243,18 @@ export async function checkListenable(
 ): Promise<readonly Listenable[]> {
   using held = new DisposableStack();
   const found: Listenable[] = [];
-  for (const wayIn of wanted) {
+  for (const at of listeningOrder(wanted.map(({ listen }) => listen))) {
+    const wayIn = wanted[at];
+    if (wayIn === undefined) continue;
     const { listen } = wayIn;
     const origin = originOf(wayIn);
     if ("path" in listen) {
       held.use(await holdPath(listen, origin));
-      found.push({ place: listen, hosts: [] });
+      found[at] = { place: listen, hosts: [] };
     } else {
       const where = { origin, hosts: await listenHosts(listen) };
       const { hosts, port } = held.use(holdAddress(listen, where));
-      found.push({ place: { host: listen.host, port }, hosts });
+      found[at] = { place: { host: listen.host, port }, hosts };
     }
   }
   return found;

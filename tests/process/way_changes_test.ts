@@ -1,11 +1,12 @@
 /** What becomes of listeners from one configuration to the next, also over random histories. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { formatPlace } from "../../lib/base/place.ts";
+import { formatPlace, type Place } from "../../lib/base/place.ts";
 import { formatDestination } from "../../lib/base/target.ts";
 import type { WayIn } from "../../lib/config/ways_in.ts";
 import {
   continuations,
+  listeningOrder,
   mayCollide,
   wayChanges,
 } from "../../lib/process/way_changes.ts";
@@ -166,4 +167,13 @@ Deno.test("whatever the history, what listens is what a fresh start by the last 
       assert.deepEqual(open.map(({ way }) => text(way)), last.map(text));
     },
   ));
+});
+
+Deno.test("listeningOrder() has those with a port of their own first, which are then given to no other", () => {
+  const at = (port: number): Place => ({ host: "localhost", port });
+  assert.deepEqual(
+    listeningOrder([at(0), at(8080), { path: "/x" }, at(0), at(1)]),
+    [1, 2, 4, 0, 3],
+  );
+  assert.deepEqual(listeningOrder([]), []);
 });
