@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { Arrivals, expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import { pause } from "./support/changes.ts";
 import {
+  DOWN,
+  echoThroughKills,
   killBroker,
   QUICK,
   startStage,
@@ -23,22 +25,11 @@ const ROLES = ["server", "client"] as const;
 /** So long that nothing may wait for it. */
 const NEVER = "1h";
 
-/** How long the broker is away each time it is killed, in ms. */
-const DOWN = [0, 200, 700] as const;
-
 integrationTest(
   "resume: broker killed three times during an echo, bytes the same",
   async () => {
-    const size = 48 * MIB;
     await using stage = await startStage();
-    const before = await warm(stage);
-    await stage.expectEcho({
-      seed: 1,
-      size,
-      meanwhile: (arrivals) =>
-        killBroker(stage, arrivals, { size, down: DOWN }),
-    });
-    await stage.expectNoLeaks(before);
+    await echoThroughKills(stage, 48 * MIB);
   },
 );
 

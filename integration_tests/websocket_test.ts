@@ -16,7 +16,7 @@ import {
 } from "./support/broker_links.ts";
 import { expectEcho, roundTrip } from "./support/chaos_flow.ts";
 import {
-  killBroker,
+  echoThroughKills,
   QUICK,
   startStage,
   stopBroker,
@@ -195,9 +195,6 @@ integrationTest(
   },
 );
 
-/** How far the broker's death is apart, in ms. */
-const DOWN = [0, 200, 700] as const;
-
 /** Both roles over a WebSocket, without and with TLS. */
 const STAGES = [
   { what: "ws://", nats: { websocket: PLAIN }, args: [] },
@@ -212,16 +209,8 @@ for (const { what, ...options } of STAGES) {
   integrationTest(
     `${what}: broker killed three times during an echo, bytes the same`,
     async () => {
-      const size = 32 * MIB;
       await using stage = await startStage({ ...options, overWebSocket: true });
-      const before = await warm(stage);
-      await stage.expectEcho({
-        seed: 1,
-        size,
-        meanwhile: (arrivals) =>
-          killBroker(stage, arrivals, { size, down: DOWN }),
-      });
-      await stage.expectNoLeaks(before);
+      await echoThroughKills(stage, 32 * MIB);
     },
   );
 }

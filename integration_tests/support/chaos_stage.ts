@@ -290,6 +290,23 @@ export async function killBroker(
   }
 }
 
+/** How long the broker is away each time it is killed, in ms. */
+export const DOWN = [0, 200, 700] as const;
+
+/** The broker is killed three times during an echo of `size` bytes, which come back the same. */
+export async function echoThroughKills(
+  stage: Stage,
+  size: number,
+): Promise<void> {
+  const before = await warm(stage);
+  await stage.expectEcho({
+    seed: 1,
+    size,
+    meanwhile: (arrivals) => killBroker(stage, arrivals, { size, down: DOWN }),
+  });
+  await stage.expectNoLeaks(before);
+}
+
 /**
  * SIGSTOP to the broker in the middle of a transfer, until both roles have
  * given its connection up.

@@ -51,6 +51,13 @@ export function quote(text: string, limit: number = QUOTE_LIMIT): string {
   return escapeUnsafe(JSON.stringify(cut));
 }
 
+/** `names` on one line, at most so many of them and the number of the others. */
+export function joined(names: readonly string[], most: number): string {
+  const more = names.length - most;
+  const told = names.slice(0, most).join(", ");
+  return more > 0 ? `${told} and ${more} more` : told;
+}
+
 /**
  * `text`, which may be one URL or several, with everything that could be a
  * secret replaced by `***`: whatever stands before the last `@`, and the seed

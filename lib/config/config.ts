@@ -10,7 +10,7 @@ import type { Service } from "../base/service.ts";
 import type { Role } from "../wire/subjects.ts";
 import { type ClientEntry, clientsOfKeys, duplicatesIn } from "./clients.ts";
 import { conflictsIn, flagProblemsIn, sealConflictsIn } from "./conflicts.ts";
-import { ambiguousVariables, type ConfigInputs, findGiven } from "./given.ts";
+import { ambiguousVariables, type ConfigInputs, givenFor } from "./given.ts";
 import {
   type LoginKey,
   loginsOf,
@@ -19,7 +19,6 @@ import {
   tlsConfig,
 } from "./nats_section.ts";
 import type { OneShot } from "./one_shot.ts";
-import { ALL_OPTIONS } from "./options.ts";
 import type { Problems } from "./problems.ts";
 import { type Section, section } from "./sections.ts";
 import type { WrittenService } from "./service.ts";
@@ -191,8 +190,7 @@ function servicesOf(
   values: Values,
   inputs: ConfigInputs,
 ): readonly WrittenService[] {
-  const [found] = ALL_OPTIONS.filter(({ key }) => key === SERVICES_KEY)
-    .flatMap((option) => findGiven(option, inputs) ?? []);
+  const found = givenFor(SERVICES_KEY, inputs);
   const listed = found === undefined ? inputs.file?.services : undefined;
   return listed ??
     values[SERVICES_KEY]?.map((service) => ({

@@ -7,7 +7,7 @@
 
 import type { Role } from "../wire/subjects.ts";
 import { quote } from "../base/text.ts";
-import { type ConfigInputs, findGiven, type Given } from "./given.ts";
+import { type ConfigInputs, findGiven, type Given, givenFor } from "./given.ts";
 import {
   CONTEXT_OPTIONS,
   type NatsContext,
@@ -72,8 +72,7 @@ export function chooseContext(role: Role, question: Question): ContextChoice {
       const given = findGiven(option, inputs);
       return given === undefined ? [] : [{ key: option.key, ...given }];
     });
-  const [named] = options.filter(({ key }) => key === "nats.context")
-    .flatMap((option) => findGiven(option, inputs) ?? []);
+  const named = givenFor("nats.context", inputs);
   if (named === undefined) return chooseSelected(role, own, question);
   const name = named.text.trim();
   // Empty: none, not even the selected one. Wrong: told where options are read.

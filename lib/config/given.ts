@@ -80,6 +80,15 @@ export function findGiven(
   return inFile === undefined ? ofContext : { ...inFile, from: "file" };
 }
 
+/** The same of the option that has this `key`. */
+export function givenFor(
+  key: OptionKey,
+  inputs: ConfigInputs,
+): Given | undefined {
+  const option = ALL_OPTIONS.find((option) => option.key === key);
+  return option && findGiven(option, inputs);
+}
+
 /** The variables that are set for an option; an empty one is not: compose files write NAME= for that. */
 function variablesOf(
   { env, aliases }: Option,
@@ -118,9 +127,6 @@ export function* ambiguousVariables(
 
 /** Whether what `NATS_USER` says is no user but a token, because there is no password: the `nats` command reads it so. */
 export function userIsToken(inputs: ConfigInputs): boolean {
-  const given = (key: OptionKey): Given | undefined =>
-    ALL_OPTIONS.filter((option) => option.key === key)
-      .map((option) => findGiven(option, inputs))[0];
-  return given("nats.user")?.from === "variable" &&
-    given("nats.password") === undefined;
+  return givenFor("nats.user", inputs)?.from === "variable" &&
+    givenFor("nats.password", inputs) === undefined;
 }

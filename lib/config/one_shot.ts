@@ -19,17 +19,22 @@ export interface Stdio extends Destination {
 /** What is done once. */
 export type OneShot = Stdio | Exec;
 
-/**
- * Options that count only as flags there: the same variables and files are a
- * service's, whose places are taken, and whose log another reads.
- */
-export const FLAG_ONLY: readonly OptionKey[] = [
+/** Options that say where to listen, and what for. */
+const WAYS_IN: readonly OptionKey[] = [
   "client.forwards",
   "client.socks",
   "client.http_proxy",
   "client.accept_proxy",
   "client.listen_addr",
   "client.remote_addr",
+];
+
+/**
+ * Options that count only as flags there: the same variables and files are a
+ * service's, whose places are taken, and whose log another reads.
+ */
+export const FLAG_ONLY: readonly OptionKey[] = [
+  ...WAYS_IN,
   "client.status_addr",
   "log.level",
   "watch_config",
@@ -40,15 +45,7 @@ export const FLAG_ONLY: readonly OptionKey[] = [
 export const ONE_SHOT_LEVEL = "warn";
 
 /** Flags that say nothing to one connection. */
-const NOT_STDIO: readonly OptionKey[] = [
-  "client.forwards",
-  "client.socks",
-  "client.http_proxy",
-  "client.accept_proxy",
-  "client.listen_addr",
-  "client.remote_addr",
-  "workers",
-];
+const NOT_STDIO: readonly OptionKey[] = [...WAYS_IN, "workers"];
 
 /**
  * What `--stdio` with the value `text` asks for.

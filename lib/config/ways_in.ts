@@ -5,13 +5,13 @@
  * @module
  */
 import type { Address } from "../base/address.ts";
-import { formatPlace, MAX_UNIX_PATH, type Place } from "../base/place.ts";
+import { formatPlace, isAnyPort, MAX_UNIX_PATH } from "../base/place.ts";
 import { quote } from "../base/text.ts";
 import { EXEC_PLACE, EXEC_WORD } from "./exec.ts";
 import { type Forward, MAX_FORWARDS } from "./forward.ts";
 import { type Front, frontsAt } from "./fronts.ts";
-import { type ConfigInputs, findGiven } from "./given.ts";
-import { ALL_OPTIONS, type OptionKey } from "./options.ts";
+import { type ConfigInputs, givenFor } from "./given.ts";
+import type { OptionKey } from "./options.ts";
 import { expandHome } from "./sources.ts";
 import type { Values } from "./values.ts";
 
@@ -28,9 +28,7 @@ export function waysInOf(
   inputs: ConfigInputs,
 ): readonly WayIn[] {
   const isGiven = (...keys: readonly OptionKey[]): boolean =>
-    ALL_OPTIONS.some((option) =>
-      keys.includes(option.key) && findGiven(option, inputs) !== undefined
-    );
+    keys.some((key) => givenFor(key, inputs) !== undefined);
   const { oneShot } = inputs;
   if (oneShot?.kind === "stdio") return [];
   const executed = oneShot?.targets.map((target): Forward => ({
@@ -113,8 +111,4 @@ export function* problemsWith(
       }, has ${length} bytes: the system takes ${MAX_UNIX_PATH} at most`;
     }
   }
-}
-
-function isAnyPort(listen: Place): boolean {
-  return !("path" in listen) && listen.port === 0;
 }

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { Gathered } from "../base/gathered.ts";
 import {
   type Address,
   formatAddress,
@@ -28,7 +29,6 @@ import {
   type FrontParser,
   type FrontRequest,
   type FrontStep,
-  Gathered,
   MAX_HEAD_BYTES,
   NOTHING,
   wrongPort,

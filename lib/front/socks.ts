@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Gathered } from "../base/gathered.ts";
 import { type Address, formatIp, hostProblem } from "../base/address.ts";
 import { quote } from "../base/text.ts";
 import { SOCKS5, socks5Reply } from "./answers.ts";
@@ -12,7 +13,6 @@ import {
   concat,
   type FrontParser,
   type FrontStep,
-  Gathered,
   MAX_HEAD_BYTES,
   NOTHING,
   wrongPort,

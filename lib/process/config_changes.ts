@@ -4,6 +4,7 @@
  * @module
  */
 import { Secret } from "../base/credentials.ts";
+import { joined } from "../base/text.ts";
 import type { ClientEntry } from "../config/clients.ts";
 import type { ConfigByRole } from "../config/config.ts";
 import { formatPublicKey } from "../seal/keys.ts";
@@ -59,10 +60,7 @@ export function namedChanges(
 
 /** Names on one line, not all of them if there are many; undefined for none. */
 export function listOf(names: readonly string[]): string | undefined {
-  if (names.length === 0) return undefined;
-  const more = names.length - MAX_NAMES;
-  const told = names.slice(0, MAX_NAMES).join(", ");
-  return more > 0 ? `${told} and ${more} more` : told;
+  return names.length === 0 ? undefined : joined(names, MAX_NAMES);
 }
 
 /** What a line says of a client's ways in; undefined where they are as they were. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Deadline, untilAborted } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, TunnelError } from "../base/errors.ts";
 import { closeSocket, directOf, type Socket } from "../net/socket.ts";
@@ -35,19 +36,18 @@ export async function introduce(
   },
 ): Promise<void> {
   const connection = directOf(socket);
-  const given = Promise.withResolvers<never>();
-  const giveUp = (): void => given.reject(signal.reason);
-  signal.addEventListener("abort", giveUp, { once: true });
-  using _deadline = clock.after(INTRODUCE_MS, () =>
-    given.reject(
+  using deadline = new Deadline(signal, {
+    clock,
+    ms: INTRODUCE_MS,
+    late: () =>
       new TunnelError(
         "timeout",
         `${socket.remote} took no PROXY header within ${INTRODUCE_MS} ms`,
       ),
-    ));
+  });
   try {
     signal.throwIfAborted();
-    await Promise.race([connection.writer.write(header), given.promise]);
+    await untilAborted(connection.writer.write(header), deadline.signal);
   } catch (error) {
     connection.close();
     signal.throwIfAborted();
@@ -56,8 +56,6 @@ export async function introduce(
       `${socket.remote} took no PROXY header: ${messageOf(error)}`,
       { cause: error },
     );
-  } finally {
-    signal.removeEventListener("abort", giveUp);
   }
 }
 

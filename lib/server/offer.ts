@@ -5,6 +5,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
+import { Deadline } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
 import type { CheckTimes, Service } from "../base/service.ts";
@@ -168,22 +169,23 @@ export class Offer implements Disposable {
 
   /** Why its target cannot be reached now; undefined if it can. */
   async #failureOf({ timeout }: CheckTimes): Promise<Reason | undefined> {
-    const stop = new AbortController();
-    const halt = (): void => stop.abort(this.#stop.signal.reason);
-    this.#stop.signal.addEventListener("abort", halt, { once: true });
-    using _deadline = this.#options.clock.after(timeout, () => {
-      const text = `its check had no answer in ${timeout} ms`;
-      stop.abort(new TunnelError("timeout", text));
+    const { check, clock } = this.#options;
+    using deadline = new Deadline(this.#stop.signal, {
+      clock,
+      ms: timeout,
+      late: () =>
+        new TunnelError(
+          "timeout",
+          `its check had no answer in ${timeout} ms`,
+        ),
     });
     try {
-      await this.#options.check(this.service, stop.signal);
+      await check(this.service, deadline.signal);
       return undefined;
     } catch (error) {
       return error instanceof TunnelError
         ? { code: error.code, text: error.text }
         : { code: "internal", text: messageOf(error) };
-    } finally {
-      this.#stop.signal.removeEventListener("abort", halt);
     }
   }
 

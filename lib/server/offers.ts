@@ -9,6 +9,7 @@ import { MAX_SERVICES, type Service } from "../base/service.ts";
 import type { Address } from "../base/address.ts";
 import type { UnixPath } from "../base/place.ts";
 import { formatTarget, type Target } from "../base/target.ts";
+import { joined } from "../base/text.ts";
 import type { RequestScope } from "../wire/subjects.ts";
 import { type KnownClient, serviceObjection } from "./clients.ts";
 import { Offer, type OfferOptions } from "./offer.ts";
@@ -183,10 +184,8 @@ export class Offers implements Disposable {
     if (names.length === 0) {
       return `no service "${name}" is offered; there are none`;
     }
-    const more = names.length - MAX_NAMES;
-    const told = names.slice(0, MAX_NAMES).join(", ");
     return `no service "${name}" is offered; there are: ${
-      more > 0 ? `${told} and ${more} more` : told
+      joined(names, MAX_NAMES)
     }`;
   }
 }

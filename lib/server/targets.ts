@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Deadline } from "../base/abort.ts";
 import { type Address, formatAddress, parseIp } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { type ErrorCode, type Reason, TunnelError } from "../base/errors.ts";
@@ -94,24 +95,18 @@ export async function dialTarget(
 ): Promise<Socket> {
   const { timeout, signal, clock } = options;
   signal.throwIfAborted();
-  const stop = new AbortController();
-  const giveUp = (): void => stop.abort(signal.reason);
-  signal.addEventListener("abort", giveUp, { once: true });
   let step = `Resolve ${target.host}`;
-  using _deadline = clock.after(timeout, () => {
-    const text = `${step}: no answer in ${timeout} ms`;
-    stop.abort(new TunnelError("timeout", text));
+  // At its end addresses that are still being tried are not needed any more.
+  using deadline = new Deadline(signal, {
+    clock,
+    ms: timeout,
+    late: () =>
+      new TunnelError("timeout", `${step}: no answer in ${timeout} ms`),
   });
-  try {
-    const attempt = { ...options, signal: stop.signal };
-    const addresses = await allowedAddresses(target, attempt);
-    step = `Dial ${formatAddress(target)}`;
-    return await connectToFirst(addresses, attempt);
-  } finally {
-    signal.removeEventListener("abort", giveUp);
-    // Addresses that are still being tried are not needed any more.
-    stop.abort();
-  }
+  const attempt = { ...options, signal: deadline.signal };
+  const addresses = await allowedAddresses(target, attempt);
+  step = `Dial ${formatAddress(target)}`;
+  return await connectToFirst(addresses, attempt);
 }
 
 /** The addresses to dial for a target: its own, or those that its name has now. */

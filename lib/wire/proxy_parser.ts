@@ -13,6 +13,7 @@ import {
 } from "../base/address.ts";
 import { readU32 } from "../base/big_endian.ts";
 import { crc32c } from "../base/crc32c.ts";
+import { Gathered } from "../base/gathered.ts";
 import { quote } from "../base/text.ts";
 import {
   COMMAND,
@@ -62,28 +63,16 @@ const CRC_BYTES = 4;
 
 /** Takes what comes on one connection until its header is whole, and nothing after that. */
 export class ProxyParser {
-  /** What came before and was not enough; room behind it. */
-  #room = new Uint8Array(0);
-  #length = 0;
+  /** What came before and was not enough. */
+  readonly #gathered = new Gathered();
 
-  /** The next bytes, of which the parser may keep a part as they are. */
+  /** The next bytes. A header that comes in one piece is read where it is. */
   push(bytes: Uint8Array): ProxyStep {
-    const all = this.#length === 0 ? bytes : this.#append(bytes);
-    const step = parse(all);
-    if (step.type === "more" && this.#length === 0) this.#append(bytes);
+    const begun = this.#gathered.bytes.length > 0;
+    if (begun) this.#gathered.add(bytes);
+    const step = parse(begun ? this.#gathered.bytes : bytes);
+    if (step.type === "more" && !begun) this.#gathered.add(bytes);
     return step;
-  }
-
-  #append(bytes: Uint8Array): Uint8Array {
-    const length = this.#length + bytes.length;
-    if (length > this.#room.length) {
-      const larger = new Uint8Array(Math.max(length, 2 * this.#room.length));
-      larger.set(this.#room.subarray(0, this.#length));
-      this.#room = larger;
-    }
-    this.#room.set(bytes, this.#length);
-    this.#length = length;
-    return this.#room.subarray(0, length);
   }
 }
 

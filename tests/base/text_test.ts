@@ -3,6 +3,7 @@ import fc from "fast-check";
 import {
   closest,
   escapeUnsafe,
+  joined,
   quote,
   redactUrl,
 } from "../../lib/base/text.ts";
@@ -67,4 +68,10 @@ Deno.test("redactUrl() leaves nothing that stands before the last @, nor a seed"
       ["XSXACAIBAEAQCAIBAEAQCAIBAEAQ", "XSXACAIBAEAQCAIBAEAQCAIBAEAQ"],
     ] as const
   ) assert.equal(redactUrl(text), shown);
+});
+
+Deno.test("joined() names so many, and counts the others", () => {
+  assert.equal(joined([], 2), "");
+  assert.equal(joined(["a", "b"], 2), "a, b");
+  assert.equal(joined(["a", "b", "c", "d"], 2), "a, b and 2 more");
 });
