@@ -365,7 +365,11 @@ export class TunnelState {
       );
       return;
     }
-    if (this.#receive.held > 0) this.#here.tick(now);
+    if (this.#receive.held > 0) {
+      // One that is not read may take nothing until it is: an echo, say.
+      if (this.#unread) this.#here.restart(now);
+      else this.#here.tick(now);
+    }
     // What the peer has taken since it was asked last is not known: its answer is.
     if (this.#blocked && now >= this.#there.dueAt) this.#prober.ask(now);
     if (this.#linked) this.#prober.tick(now);
@@ -654,6 +658,12 @@ export class TunnelState {
       : this.#peerFull;
     return full && this.#sendHalf === "open" && !this.#stopping &&
       this.#linked && this.#prober.reached && !this.#prober.asking;
+  }
+
+  /** Whether the application is not read because nothing is heard of the peer. */
+  get #unread(): boolean {
+    return this.#sendHalf === "open" && this.readAllowance === 0 &&
+      !(this.#linked && this.#prober.reached);
   }
 
   get #halfClosed(): boolean {

@@ -212,6 +212,24 @@ Deno.test("of two sides that stall the one is told that began", () => {
   assert.equal(stalled(state), "-");
 });
 
+Deno.test("a socket that is not read, since nothing is heard of the peer, is no stall", () => {
+  const silence = open();
+  silence.read(new Uint8Array(WINDOW), 0);
+  silence.receive(data(0, 10), 0);
+  pass(silence, 0, 60_000);
+  assert.equal(stalled(silence), "-");
+  pass(silence, 60_000, 80_000, { limit: 2 * WINDOW });
+  const { stall } = silence;
+  assert.equal(stall?.side, "here", "it is read, and takes nothing still");
+  assert.ok(stall.since > 55_000, `since ${stall.since}`);
+
+  const away = full(0);
+  away.receive(data(0, 10, WINDOW), 0);
+  away.linkDown();
+  pass(away, 0, 60_000);
+  assert.equal(stalled(away), "-");
+});
+
 Deno.test("a socket that breaks has not taken what waits for it", () => {
   const state = open();
   state.read(new Uint8Array(10), 0);
