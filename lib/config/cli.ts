@@ -7,7 +7,13 @@
 
 import { parseArgs } from "node:util";
 import { describeConfig } from "./check.ts";
-import { CHECK_WORD, COMPLETION_WORD, parseShell } from "./commands.ts";
+import {
+  CHECK_WORD,
+  COMPLETION_WORD,
+  parseShell,
+  toolOf,
+  type ToolUsage,
+} from "./commands.ts";
 import { renderCompletion } from "./completion.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import { buildConfig, type ConfigByRole } from "./config.ts";
@@ -18,18 +24,18 @@ import { FORWARDS_KEY } from "./forwards.ts";
 import { SERVICES_KEY } from "./services.ts";
 import { EXEC_WORD, parseExec } from "./exec.ts";
 import { asLong, type Flag, flagsOf } from "./flags.ts";
-import { renderHelp, renderKeyHelp } from "./help.ts";
+import { renderHelp, renderKeyHelp, renderToolHelp } from "./help.ts";
 import { strayWord, unknownFlag } from "./hints.ts";
 import { KEY_WORD, type KeyCommand, parseKeyCommand } from "./key_command.ts";
 import { chooseContext } from "./context_choice.ts";
-import { type OneShot, parseStdio } from "./one_shot.ts";
+import { ONE_SHOT_LEVEL, type OneShot, parseStdio } from "./one_shot.ts";
 import { type Notice, Problems } from "./problems.ts";
 import type { Sources } from "./sources.ts";
 import { UsageError } from "../base/errors.ts";
 import { type OptionKey, optionsOf } from "./options.ts";
 import { PROTOCOL_VERSION } from "../wire/open.ts";
 import type { Role } from "../wire/subjects.ts";
-import { escapeUnsafe } from "../base/text.ts";
+import { escapeUnsafe, quote, redactUrl } from "../base/text.ts";
 
 /** The version of this program. */
 export const VERSION: string = denoJson.version;
@@ -58,6 +64,22 @@ export type CommandLine<C> =
     readonly notices: readonly Notice[];
     /** What to print, with a line end. */
     readonly text: string;
+  }
+  | {
+    /** One of an operator's tools is to do its work, with the configuration of a role. */
+    readonly kind: "tool";
+    /** Which. */
+    readonly word: string;
+    /** The words behind it. */
+    readonly words: readonly string[];
+    /** Its own flags, with their values; "true" for one that stands alone. */
+    readonly toolFlags: ReadonlyMap<string, string>;
+    /** The configuration, frozen; its log tells warnings only unless a flag says otherwise. */
+    readonly config: C;
+    /** The config file that was read, if there was one. */
+    readonly configFile: string | undefined;
+    /** What a person should know. */
+    readonly notices: readonly Notice[];
   }
   | {
     readonly kind: "help" | "version" | "completion";
@@ -93,13 +115,29 @@ export function parseCommandLine<R extends Role>(
       const text = renderCompletion(shell, role, name);
       return { kind: "completion", text };
     }
+    const tool = toolOf(role, word);
+    if (tool !== undefined && wantsHelp) {
+      return { kind: "help", text: renderToolHelp(program, tool) };
+    }
+    const words: string[] = [];
     const parsed = word === EXEC_WORD && role === "client"
       ? readExec(rest, problems)
+      : tool !== undefined
+      ? readFlags(role, rest, problems, {
+        extra: tool.tool.flags,
+        onWord: (word) => words.push(word),
+      })
       : readFlags(
         role,
         word === CHECK_WORD || word === COMPLETION_WORD ? rest : args,
         problems,
       );
+    const surplus = words[tool?.tool.most ?? 0];
+    if (tool !== undefined && surplus !== undefined) {
+      problems.add(
+        `Unexpected argument ${quote(redactUrl(surplus))} of ${tool.word}`,
+      );
+    }
     switch (parsed.kind) {
       case "help":
       case "help-all": {
@@ -109,7 +147,7 @@ export function parseCommandLine<R extends Role>(
       case "version":
         return { kind: "version", text: versionText(role) };
       case "run": {
-        const { flags, configPath: path, oneShot } = parsed;
+        const { flags, configPath: path, oneShot, toolFlags } = parsed;
         const file = problems.attempt(() =>
           findConfigFile(role, { path, sources, problems })
         );
@@ -127,6 +165,16 @@ export function parseCommandLine<R extends Role>(
           ...context?.secretFiles ?? [],
         ];
         const notices = [...chosen, ...collectNotices(role, inputs)];
+        if (tool !== undefined) {
+          const level = flags.has("log.level")
+            ? config.log.level
+            : ONE_SHOT_LEVEL;
+          return {
+            ...{ kind: "tool", word: tool.word, words, toolFlags, notices },
+            config: { ...config, log: { ...config.log, level } },
+            configFile: file?.path,
+          };
+        }
         return word === CHECK_WORD
           ? {
             kind: "check",
@@ -166,6 +214,8 @@ type ParsedFlags =
     readonly flags: ReadonlyMap<OptionKey, string>;
     readonly configPath: string | undefined;
     readonly oneShot: OneShot | undefined;
+    /** The flags of a tool. */
+    readonly toolFlags: ReadonlyMap<string, string>;
   };
 
 /** A flag in a command line. */
@@ -202,12 +252,9 @@ function readExec(
   const command = end < 0 ? undefined : args.slice(end + 1);
   const before = end < 0 ? args : args.slice(0, end);
   const words: string[] = [];
-  const parsed = readFlags(
-    "client",
-    before,
-    problems,
-    (word) => words.push(word),
-  );
+  const parsed = readFlags("client", before, problems, {
+    onWord: (word) => words.push(word),
+  });
   if (parsed.kind !== "run") return parsed;
   if (parsed.oneShot !== undefined) {
     problems.add("exec and --stdio are two uses: leave out one of them");
@@ -229,7 +276,8 @@ function splitCommand(
   const at = first?.kind === "positional" ? first.index : 0;
   const word = args[at];
   const behindFlags = word === CHECK_WORD ||
-    word === EXEC_WORD && role === "client";
+    word === EXEC_WORD && role === "client" ||
+    toolOf(role, word) !== undefined;
   return at === 0 || behindFlags
     ? { word, rest: args.toSpliced(at, 1) }
     : { word: args[0], rest: args.slice(1) };
@@ -240,9 +288,15 @@ function readFlags(
   role: Role,
   args: readonly string[],
   problems: Problems,
-  onWord?: (word: string) => void,
+  { onWord, extra }: {
+    /** Takes each word that is none of a flag. */
+    readonly onWord?: (word: string) => void;
+    /** The flags of a tool. */
+    readonly extra?: ToolUsage["flags"];
+  } = {},
 ): ParsedFlags {
-  const { known, words, tokens } = tokenize(role, args);
+  const { known, words, tokens } = tokenize(role, args, extra);
+  const toolFlags = new Map<string, string>();
   const flags = new Map<OptionKey, string>();
   let configPath: string | undefined;
   let oneShot: OneShot | undefined;
@@ -254,6 +308,9 @@ function readFlags(
     const value = valueOf(token, flag);
     const { own, option } = flag;
     if (own?.sets !== undefined) flags.set(...own.sets);
+    if (own !== undefined && extra?.includes(own)) {
+      toolFlags.set(own.flag, value);
+    }
     if (own?.flag === "config") configPath = value;
     if (own?.flag === "stdio") oneShot = parseStdio(value);
     if (option === undefined) return;
@@ -290,13 +347,17 @@ function readFlags(
     // What was taken for its value was the next flag, with a value of its own.
     valueEnd = index + (token.inlineValue === false ? 2 : 1);
   }
-  return { kind: "run", flags, configPath, oneShot };
+  return { kind: "run", flags, configPath, oneShot, toolFlags };
 }
 
 /** The words of a command line, and which of them are flags of `role` and their values. */
-function tokenize(role: Role, args: readonly string[]): Tokenized {
+function tokenize(
+  role: Role,
+  args: readonly string[],
+  extra?: ToolUsage["flags"],
+): Tokenized {
   const known = new Map<string, Flag>();
-  for (const flag of flagsOf(role)) known.set(flag.name, flag);
+  for (const flag of flagsOf(role, extra)) known.set(flag.name, flag);
   const words = args.map((arg) => asLong(arg, known.values()));
   const { tokens } = parseArgs({
     // To the parser, -ab is two flags; to us it is one that does not exist.

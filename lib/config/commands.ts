@@ -7,6 +7,7 @@ import { UsageError } from "../base/errors.ts";
 import { closest, quote, redactUrl } from "../base/text.ts";
 import { EXEC_WORD } from "./exec.ts";
 import { KEY_WORD } from "./key_command.ts";
+import type { OwnFlag } from "./own_flags.ts";
 import type { Role } from "../wire/subjects.ts";
 
 /** The word before what would be a run, which is looked at only. */
@@ -27,6 +28,18 @@ export interface Command {
   readonly help: string;
   /** The words that may follow. */
   readonly words?: readonly string[];
+  /** Where it is one of an operator's tools: what it takes beside the options. */
+  readonly tool?: ToolUsage;
+}
+
+/** What a tool takes beside the options of its role, which say where NATS is. */
+export interface ToolUsage {
+  /** Its own flags. */
+  readonly flags?: readonly OwnFlag[];
+  /** Most words without a flag that may follow it. */
+  readonly most: number;
+  /** Lines for its help, after its flags. */
+  readonly notes?: readonly string[];
 }
 
 /** The shells that completions are written for. */
@@ -66,6 +79,16 @@ const COMMANDS: readonly Command[] = [
     help: "Make and show keys of sealed tunnels ('key --help' says more)",
   },
 ];
+
+/** The tool of `role` that is called by `word`. */
+export function toolOf(
+  role: Role,
+  word: string | undefined,
+): Command & { readonly tool: ToolUsage } | undefined {
+  const command = commandsOf(role).find((command) => command.word === word);
+  const tool = command?.tool;
+  return tool && { ...command, tool };
+}
 
 /** A shell that completions are written for. */
 export type Shell = (typeof SHELLS)[number];

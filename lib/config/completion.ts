@@ -20,8 +20,12 @@ export function renderCompletion(
   role: Role,
   program: string,
 ): string {
-  const flags = flagsOf(role);
   const commands = commandsOf(role);
+  const toolFlags = new Map(
+    commands.flatMap(({ tool }) => tool?.flags ?? [])
+      .map((own) => [own.flag, own]),
+  );
+  const flags = flagsOf(role, [...toolFlags.values()]);
   const lines = { bash, zsh, fish }[shell](program, { flags, commands });
   return lines.map((line) => `${line}\n`).join("");
 }

@@ -23,8 +23,11 @@ export interface Flag {
   readonly own?: OwnFlag;
 }
 
-/** All flags of `role`, in the order of the help. */
-export function flagsOf(role: Role): readonly Flag[] {
+/** All flags of `role`, in the order of the help, and behind them `extra` ones. */
+export function flagsOf(
+  role: Role,
+  extra: readonly OwnFlag[] = [],
+): readonly Flag[] {
   return [
     ...optionsOf(role).flatMap((option): Flag[] => {
       const { flag: name, short, help, type } = option;
@@ -34,14 +37,14 @@ export function flagsOf(role: Role): readonly Flag[] {
         : type.placeholder;
       return [{ name, short, placeholder, help, option }];
     }),
-    ...ownFlagsOf(role).map((own): Flag => ({
-      name: own.flag,
-      short: own.short,
-      placeholder: own.placeholder,
-      help: own.help,
-      own,
-    })),
+    ...[...ownFlagsOf(role), ...extra].map(flagOf),
   ];
+}
+
+/** A flag that is no option. */
+export function flagOf(own: OwnFlag): Flag {
+  const { flag: name, short, placeholder, help } = own;
+  return { name, short, placeholder, help, own };
 }
 
 /** A flag as it is written in a command line. */

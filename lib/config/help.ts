@@ -8,8 +8,8 @@
 import { CONFIG_EXTENSIONS } from "./syntax.ts";
 import { configFileName } from "./file.ts";
 import { ALL_OPTIONS, type Option, optionsOf } from "./options.ts";
-import { commandsOf } from "./commands.ts";
-import { flagsOf, usageOf } from "./flags.ts";
+import { type Command, commandsOf, type ToolUsage } from "./commands.ts";
+import { flagOf, flagsOf, usageOf } from "./flags.ts";
 import type { Role } from "../wire/subjects.ts";
 
 /** Width of the help, in columns: that of a terminal nobody has widened. */
@@ -158,6 +158,28 @@ export function renderKeyHelp(program: string): string {
     "the public one, which others need to know, X...",
     "",
     "Exit codes: 0 done, 1 it could not be written, 2 wrong usage or file.",
+    "",
+  ].join("\n");
+}
+
+/** The text of `--help` of a tool of the program called `program`; with a line end. */
+export function renderToolHelp(
+  program: string,
+  { word, usage, help, tool }: Command & { readonly tool: ToolUsage },
+): string {
+  const { flags = [], notes = [] } = tool;
+  return [
+    `Usage: ${program} ${word} ${usage}`,
+    "",
+    `${help}.`,
+    "",
+    ...flags.map((own) => renderRow(usageOf(flagOf(own)), own.help)),
+    ...(flags.length === 0 ? [] : [""]),
+    ...notes,
+    ...(notes.length === 0 ? [] : [""]),
+    `The options of the program say where NATS is ('${program} --help').`,
+    "",
+    "Exit codes: 0 all is well, 1 something is not, 2 wrong usage.",
     "",
   ].join("\n");
 }

@@ -17,14 +17,15 @@ import { loginReader, type Pipes } from "./login_files.ts";
 
 /**
  * What tells this process's connection from others in the broker's monitoring:
- * `tcp-sproxy client HOST pid 123`; without the host where this process may not
+ * `tcp-sproxy client HOST pid 123`, or `… client ping HOST …` of a tool; without the host where this process may not
  * know it.
  */
-export function connectionName(role: Role): string {
+export function connectionName(role: Role, word?: string): string {
   const hostname = { name: "sys", kind: "hostname" } as const;
   const { state } = Deno.permissions.querySync(hostname);
   const host = state === "granted" ? ` ${Deno.hostname()}` : "";
-  return `tcp-sproxy ${role}${host} pid ${Deno.pid}`;
+  const what = word === undefined ? role : `${role} ${word}`;
+  return `tcp-sproxy ${what}${host} pid ${Deno.pid}`;
 }
 
 /**

@@ -6,7 +6,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
-import { parseCommandLine } from "../config/cli.ts";
+import { type CommandLine, parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
 import type { WayIn } from "../config/ways_in.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
@@ -43,6 +43,7 @@ import {
 import { systemDescriptors } from "../net/descriptors.ts";
 import { listenHosts } from "../net/listen.ts";
 import { filesOf, watchConfig } from "./watch.ts";
+import type { Tools } from "./tool.ts";
 import type { RunRole } from "./worker.ts";
 import { checkListenable } from "./ways_in.ts";
 import { runWorkers } from "./workers.ts";
@@ -62,10 +63,12 @@ const EXIT = {
  *
  * @param role Which program.
  * @param run What it does with its configuration until told to stop.
+ * @param tools What an operator may call in place of that.
  */
 export async function main<R extends Role>(
   role: R,
   run: RunRole<R>,
+  tools: Tools,
 ): Promise<number> {
   let asJson = false;
   try {
@@ -84,6 +87,14 @@ export async function main<R extends Role>(
       }
       print(text);
       return EXIT.ok;
+    }
+    if (command.kind === "tool") {
+      const { config, notices } = command;
+      configureLog(config.log);
+      asJson = config.log.format === "json";
+      const log = getLogger(["sproxy", role]);
+      for (const { level, text } of notices) log[level](text);
+      return await callTool(role, command, tools);
     }
     if (command.kind !== "run") {
       print(command.text);
@@ -238,6 +249,28 @@ export async function main<R extends Role>(
     return explain(error, asJson);
   } finally {
     await closeLog();
+  }
+}
+
+/** Has the tool that is called do its work; a signal ends it. */
+async function callTool<R extends Role>(
+  role: R,
+  command: CommandLine<ConfigByRole[R]> & { readonly kind: "tool" },
+  tools: Tools,
+): Promise<number> {
+  const { word, words, toolFlags: flags, config, configFile } = command;
+  const load = tools.get(word);
+  if (load === undefined) throw new Error(`no tool is called ${word}`);
+  using stop = watchSignals({ onUser1: () => {} });
+  const { drain: signal } = stop;
+  const tool = await load();
+  try {
+    return await tool({
+      ...{ role, word, words, flags, config, configFile, signal, print },
+    });
+  } catch (error) {
+    if (!isStop(error, stop)) throw error;
+    return exitCodeOf(stop);
   }
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import type { Address } from "../base/address.ts";
+import { type Address, formatAddress } from "../base/address.ts";
 import type { Bus, BusMessage, LinkEvent } from "../nats/bus.ts";
 import type { Clock } from "../base/clock.ts";
 import {
@@ -439,12 +439,14 @@ export class Egress implements Disposable {
     if (native !== undefined) {
       const { codec, window: peerWindow } = native;
       const client = ask.known?.name;
-      const { payer } = ask;
-      const spec = { id, socket, target, client, codec, peerWindow, seal };
-      this.session.addNative({ ...spec, payer });
-      if ("service" in ask.target) {
-        this.#hearing.offers.opened(ask.target.service);
-      }
+      const { payer, endpoints } = ask;
+      const source = endpoints && formatAddress(endpoints.source);
+      const service = "service" in ask.target ? ask.target.service : undefined;
+      this.session.addNative({
+        ...{ id, socket, target, source, service, client, payer },
+        ...{ codec, peerWindow, seal },
+      });
+      if (service !== undefined) this.#hearing.offers.opened(service);
       void this.#clients.meet(id.client);
       return;
     }

@@ -48,6 +48,7 @@ import { TunnelTimers } from "./timers.ts";
 import { logEnd, logOpen } from "./tunnel_log.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { V1Wire } from "./v1_wire.ts";
+import type { TunnelView } from "./view.ts";
 
 /** Time between two sweeps over peers and closed tunnels, in ms. */
 const PEER_SWEEP_MS = 500;
@@ -97,6 +98,10 @@ export interface TunnelSpec {
   readonly forward?: string | undefined;
   /** The way in itself, to find its tunnels by. */
   readonly way?: object | undefined;
+  /** The service that it leads to, at a server. */
+  readonly service?: string | undefined;
+  /** Address of the application, as a client told a server. */
+  readonly source?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
   /** Who pays for it, where what all tunnels share is shared out. */
@@ -332,11 +337,15 @@ export class Session implements Disposable {
     subscription?: Disposable,
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
-    const { id, number, socket, target, forward, way, client, payer } = spec;
+    const { id, number, socket, target, payer } = spec;
+    const { forward, way, service, source, client } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
-      info: { id, remote, target, forward, way, client, payer, openedAt: now },
+      info: {
+        ...{ id, remote, target, forward, way, service, source, client, payer },
+        openedAt: now,
+      },
       number,
       inbound: subjects.data(role, id),
       subscription,
@@ -398,6 +407,17 @@ export class Session implements Disposable {
       this.#onEmpty = undefined;
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** What people are shown of the tunnels open now, the oldest first, at most so many. */
+  views(most: number): TunnelView[] {
+    const now = this.#options.clock.now();
+    const views: TunnelView[] = [];
+    for (const tunnel of this.#table) {
+      if (views.length >= most) break;
+      views.push(tunnel.view(now));
+    }
+    return views;
   }
 
   /** Tunnels open now that came by one of these ways in. */

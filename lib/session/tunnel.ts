@@ -27,6 +27,7 @@ import type { TunnelState } from "../tunnel/machine.ts";
 import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { localEnd, type Role } from "../wire/subjects.ts";
+import type { TunnelView } from "./view.ts";
 
 /** The description of a tunnel in logs. */
 export interface TunnelInfo {
@@ -40,6 +41,10 @@ export interface TunnelInfo {
   readonly forward?: string | undefined;
   /** The way in itself, at a client. */
   readonly way?: object | undefined;
+  /** The service that it leads to, at a server. */
+  readonly service?: string | undefined;
+  /** Address of the application, as a client told a server. */
+  readonly source?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
   /** Who pays for it; undefined where nothing is shared out. */
@@ -93,7 +98,6 @@ export type Machine = Omit<
   TunnelState,
   | "doubt"
   | "frameBytes"
-  | "held"
   | "peerLost"
   | "peerResumed"
   | "pollFrame"
@@ -206,6 +210,34 @@ export class Tunnel {
   /** The side that takes nothing, if one has not for too long. */
   get stall(): Stall | undefined {
     return this.#machine.stall;
+  }
+
+  /** What people are shown of it at `now`. */
+  view(now: number): TunnelView {
+    const { id, target, remote, forward, service, source, client, openedAt } =
+      this.info;
+    const { stats, held, stall, silent, halfClosed } = this.#machine;
+    const isStalled = stall?.certain === true;
+    return {
+      ...{ id, target, peer: remote, held },
+      ...(source !== undefined && { source }),
+      ...(forward !== undefined && { forward }),
+      ...(service !== undefined && { service }),
+      ...(client !== undefined && { client }),
+      ms: Math.round(now - openedAt),
+      sent: stats.bytesSent,
+      received: stats.bytesReceived,
+      condition: isStalled
+        ? "stalled"
+        : silent
+        ? "silent"
+        : halfClosed
+        ? "half-closed"
+        : "open",
+      ...(isStalled && {
+        stalled: { side: stall.side, ms: Math.round(now - stall.since) },
+      }),
+    };
   }
 
   /** When `tick` is to be called at the latest. */

@@ -154,6 +154,16 @@ export class TunnelState {
     return this.#outcome;
   }
 
+  /** Whether one direction has ended. */
+  get halfClosed(): boolean {
+    return this.#sendHalf !== "open" || this.#receiveHalf !== "open";
+  }
+
+  /** Whether nothing is heard of the peer, or NATS is away. */
+  get silent(): boolean {
+    return !this.#linked || !this.#prober.reached;
+  }
+
   /** Whether nothing more is wanted of the peer: the application only has to take what is here. */
   get settled(): boolean {
     return this.#outcome === undefined && this.#sendHalf === "done" &&
@@ -226,7 +236,7 @@ export class TunnelState {
       speaking ? Math.min(this.#acks.dueAt, this.#prober.at) : Infinity,
       this.#lingerUntil,
       this.#doubtedUntil,
-      this.#quiet.endsAt(this.#halfClosed),
+      this.#quiet.endsAt(this.halfClosed),
       this.#receive.held > 0 ? this.#here.dueAt : Infinity,
       this.#blocked ? this.#there.dueAt : Infinity,
     );
@@ -349,8 +359,8 @@ export class TunnelState {
       if (this.#ending) this.#end(this.#ending);
       return;
     }
-    if (now >= this.#quiet.endsAt(this.#halfClosed)) {
-      this.abort(this.#quiet.reason(this.#halfClosed));
+    if (now >= this.#quiet.endsAt(this.halfClosed)) {
+      this.abort(this.#quiet.reason(this.halfClosed));
       return;
     }
     if (now >= this.#doubtedUntil) {
@@ -663,11 +673,7 @@ export class TunnelState {
   /** Whether the application is not read because nothing is heard of the peer. */
   get #unread(): boolean {
     return this.#sendHalf === "open" && this.readAllowance === 0 &&
-      !(this.#linked && this.#prober.reached);
-  }
-
-  get #halfClosed(): boolean {
-    return this.#sendHalf !== "open" || this.#receiveHalf !== "open";
+      this.silent;
   }
 
   #endIfDone(): void {

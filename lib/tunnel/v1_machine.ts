@@ -175,6 +175,16 @@ export class V1State {
       : undefined;
   }
 
+  /** Whether one direction has ended. */
+  get halfClosed(): boolean {
+    return this.#localEnded || this.#peerClosed;
+  }
+
+  /** Whether the peer is not heard to listen. */
+  get silent(): boolean {
+    return !this.#listening;
+  }
+
   /** How many bytes may be read from the application now. */
   get readAllowance(): number {
     if (this.#outcome !== undefined || this.#localEnded) return 0;

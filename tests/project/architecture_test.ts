@@ -34,6 +34,15 @@ const ROOMS = {
     "nats",
     "base",
   ],
+  tools: [
+    "process",
+    "config",
+    "wire",
+    "seal",
+    "net",
+    "nats",
+    "base",
+  ],
 } as const satisfies Record<string, readonly string[]>;
 
 /**

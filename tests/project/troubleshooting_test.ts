@@ -27,6 +27,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "… is no header name",
   "No bus has these options",
   "a worker runs a role",
+  "no tool is called …",
   // Ends that the process itself brings about.
   "the bus is closed",
   "The bus is closed",

@@ -1,0 +1,10 @@
+/**
+ * The operator's tools of both programs, by the words that call them. None is
+ * loaded before it is called: a program that serves needs none.
+ *
+ * @module
+ */
+import type { Tools } from "../process/tool.ts";
+
+/** Every tool. */
+export const TOOLS: Tools = new Map();
