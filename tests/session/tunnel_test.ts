@@ -16,6 +16,9 @@ const decoder = new TextDecoder();
 
 /** A machine that decides what the test says, and notes what it is told. */
 class Script implements Machine {
+  readonly held = { send: 0, receive: 0 };
+  readonly halfClosed = false;
+  readonly silent = false;
   outcome: Outcome | undefined = undefined;
   readAllowance = 0;
   endDue = false;
