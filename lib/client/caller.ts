@@ -6,7 +6,16 @@
 import type { Endpoints } from "../base/address.ts";
 import type { Decider, Reason } from "../base/errors.ts";
 import type { Destination } from "../base/target.ts";
+import type { Span } from "../base/tracing.ts";
 import type { Socket } from "../net/socket.ts";
+
+/** The spans of a local connection. */
+export interface CallerTrace {
+  /** From the connection to the end of its tunnel. */
+  readonly whole: Span;
+  /** Until its tunnel is open, or it gets none. */
+  readonly open: Span;
+}
 
 /** A local connection, and where it is to go. */
 export interface Caller extends Destination {
@@ -14,6 +23,8 @@ export interface Caller extends Destination {
   readonly socket: Socket;
   /** Both ends of it, for the server; undefined where there are no addresses. */
   readonly endpoints?: Endpoints | undefined;
+  /** What traces it; undefined where nothing is traced. */
+  readonly trace?: CallerTrace | undefined;
   /** What the way in is called in the log, if it has a name. */
   readonly forward?: string | undefined;
   /** The way in itself, to find its tunnels by. */

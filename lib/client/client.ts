@@ -13,6 +13,11 @@ import {
   subscribeDenied,
 } from "../base/errors.ts";
 import { formatDestination } from "../base/target.ts";
+import {
+  peerAttributes,
+  targetAttributes,
+  type Tracing,
+} from "../base/tracing.ts";
 import { Throttle } from "../base/throttle.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import type { Caller } from "./caller.ts";
@@ -50,6 +55,8 @@ export interface IngressOptions
   readonly v1Rate: number;
   /** Fills with bytes that nobody can guess. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
+  /** What traces tunnels; undefined where nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   /** The claim to the token, where it is one that others may have, too. */
   readonly claim?: Claim | undefined;
 }
@@ -142,12 +149,29 @@ export class Ingress implements Disposable {
   }
 
   /** Opens a tunnel for a local connection, or ends it with a line in the log. */
-  open(caller: Caller): void {
+  open(untraced: Caller): void {
+    const caller = this.#traced(untraced);
     // A tunnel that cannot be sent anything, or heard, is not worth a dial.
     const why = this.#deafness ?? this.#servers.refusal ??
       this.session.limitReached(this.#opens.size);
     if (why === undefined) this.#opens.start(caller);
     else this.#reject(caller, why);
+  }
+
+  /** `caller` with the spans of what begins here. */
+  #traced(caller: Caller): Caller {
+    const { tracing } = this.#options;
+    if (tracing === undefined) return caller;
+    const { target, site, socket, forward } = caller;
+    const whole = tracing.begin("tunnel", {
+      side: "client",
+      attributes: {
+        ...targetAttributes({ target, site }),
+        ...peerAttributes("client", socket.remote),
+        "sproxy.forward": forward,
+      },
+    });
+    return { ...caller, trace: { whole, open: whole.child("open") } };
   }
 
   /** Gives up what is not open yet. */
@@ -246,7 +270,7 @@ export class Ingress implements Disposable {
 
   /** Ends a local connection that gets no tunnel. */
   #reject(
-    { socket, target, site, forward, reject, told = false }: Caller,
+    { socket, target, site, forward, reject, trace, told = false }: Caller,
     reason: Reason,
     { open, by = "local" }: {
       readonly open?: PendingOpen;
@@ -256,6 +280,8 @@ export class Ingress implements Disposable {
     if (reject === undefined) closeSocket(socket);
     else reject(reason, by);
     this.session.counters.refused(reason.code);
+    trace?.open.end({ "sproxy.attempts": open?.attempts }, reason);
+    trace?.whole.end({}, reason);
     this.#log[told ? "debug" : "warn"]("open failed", {
       peer: socket.remote,
       target: formatDestination({ target, site }),
@@ -303,12 +329,14 @@ export class Ingress implements Disposable {
 
 /** A local connection as its tunnel has it. */
 function begin(
-  { socket, target, site, forward, way, accept }: Caller,
-): Pick<TunnelSpec, "socket" | "target" | "forward" | "way"> {
+  { socket, target, site, forward, way, trace, accept }: Caller,
+): Pick<TunnelSpec, "socket" | "target" | "forward" | "way" | "span"> {
+  trace?.open.end();
   return {
     socket: accept?.() ?? socket,
     target: formatDestination({ target, site }),
     forward,
     way,
+    span: trace?.whole,
   };
 }

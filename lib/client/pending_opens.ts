@@ -322,6 +322,7 @@ export class PendingOpens implements Disposable {
     } else this.#awaitAnswer(entry);
     const target = this.#targetOf(entry, request);
     if (target === undefined) return;
+    const { endpoints, trace } = entry.caller;
     const { headers, body } = encodeRequest({
       target,
       native: {
@@ -330,7 +331,10 @@ export class PendingOpens implements Disposable {
         window,
         codec,
         not: entry.refusals.servers,
-        endpoints: "sealed" in target ? undefined : entry.caller.endpoints,
+        ...(!("sealed" in target) && {
+          endpoints,
+          traceparent: trace?.open.traceparent,
+        }),
       },
     });
     bus.publish(subject, new JsonMessage(body), {
@@ -346,7 +350,7 @@ export class PendingOpens implements Disposable {
     request: AskedRequest,
   ): Target | Sealed | undefined {
     const { sealer, subjects, token, window, codec } = this.#options;
-    const { target, endpoints } = entry.caller;
+    const { target, endpoints, trace } = entry.caller;
     if (sealer === undefined) return target;
     const { number } = entry;
     request.sealed = sealer.seal(target, {
@@ -356,7 +360,7 @@ export class PendingOpens implements Disposable {
       number,
       window,
       codec,
-    }, endpoints);
+    }, { endpoints, traceparent: trace?.open.traceparent });
     if (request.sealed === undefined) {
       const text =
         "nothing can be sealed for the key of the server (--server-key)";

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import type { Endpoints } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { formatTarget, type Target } from "../base/target.ts";
 import { formatPublicKey } from "../seal/keys.ts";
 import {
+  type Asked,
   type OpenContext,
   type SealedAnswer,
   SealedAsk,
@@ -143,18 +143,18 @@ export class Sealer {
     this.#key = 0;
   }
 
-  /** Seals an open for `target`, for an application with these `endpoints`; undefined for a server key that is none. */
+  /** Seals an open for `target`, with what `about` says of its application; undefined for a server key that is none. */
   seal(
     target: Target,
     context: OpenContext,
-    endpoints?: Endpoints,
+    about: Pick<Asked, "endpoints" | "traceparent">,
   ): SealedOpen | undefined {
     const { clock, random } = this.#options;
     const seal = this.#seal;
     const server = this.#serverKey;
     if (server === undefined) return undefined;
     const time = clock.wallTime() + this.#ahead;
-    const open = { ...context, target: formatTarget(target), time, endpoints };
+    const open = { ...context, ...about, target: formatTarget(target), time };
     const ask = SealedAsk.make(seal, server, open, random);
     return ask && {
       sealed: ask.data,

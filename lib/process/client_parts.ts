@@ -15,6 +15,7 @@ import { makeToken } from "../wire/subjects.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { random, roleOptions } from "./lifecycle.ts";
 import type { RoleHost } from "./role_host.ts";
+import { openTracing } from "./otel.ts";
 import { loadAead } from "./sodium.ts";
 
 /** What an ingress on `bus` is told, but for what it seals with and its claim. */
@@ -29,6 +30,7 @@ export async function ingressOptions(
     token: client.id ?? makeToken(random),
     codec: tunnel.codec,
     openTimeout: client.openTimeout,
+    tracing: await openTracing(),
     aead: host.keys && await loadAead(),
   };
 }

@@ -9,6 +9,7 @@ import type { ServerConfig } from "../config/config.ts";
 import { Lookups } from "../server/lookups.ts";
 import { Egress } from "../server/server.ts";
 import { ServerOffer } from "./server_offer.ts";
+import { openTracing } from "./otel.ts";
 import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, roleOptions } from "./lifecycle.ts";
 import type { RoleHost } from "./role_host.ts";
@@ -47,6 +48,7 @@ export async function runServer(
     seal: offer.seal,
     aead,
     services: offer.services,
+    tracing: await openTracing(),
     site: server.site,
     dial: async (target, signal, { known, payer, service }) => {
       const rules = offer.rulesFor({ known }, service);

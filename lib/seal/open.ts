@@ -16,11 +16,14 @@ import { hmac, Initiator, Responder, sha256, SUITE } from "./noise.ts";
 /** Bytes of the code over the first message that shows whom it is for. */
 const MAC_BYTES = 16;
 
-/** Longest text of what is asked for, in bytes: a name of 255, a port, and two addresses of 64 with their zones. */
+/** Longest text of what is asked for, in bytes: a name of 255, a port, two addresses of 64 with their zones, and a span. */
 const MAX_ASKED_BYTES = 512;
 
 /** Before the line with the ends of the application's connection. */
 const ENDPOINTS = "source ";
+
+/** Before the line with the span at the client. */
+const TRACE = "traceparent ";
 
 /** Bytes of the time before the target. */
 const TIME_BYTES = 8;
@@ -82,6 +85,8 @@ export interface Asked {
   readonly time: number;
   /** The application's connection; undefined for one of a Unix socket. */
   readonly endpoints?: Endpoints | undefined;
+  /** The span at the client that the tunnel is a part of. */
+  readonly traceparent?: string | undefined;
 }
 
 /** One open at the client: what it sends, and what the answer to it means. */
@@ -114,10 +119,14 @@ export class SealedAsk {
     });
     const time = new DataView(new ArrayBuffer(TIME_BYTES));
     time.setFloat64(0, open.time);
-    const { target, endpoints } = open;
-    const text = endpoints === undefined
-      ? target
-      : `${target}\n${ENDPOINTS}${formatEndpoints(endpoints)}`;
+    const { target, endpoints, traceparent } = open;
+    const text = [
+      target,
+      ...(endpoints === undefined
+        ? []
+        : [ENDPOINTS + formatEndpoints(endpoints)]),
+      ...(traceparent === undefined ? [] : [TRACE + traceparent]),
+    ].join("\n");
     const message = handshake.write(
       Buffer.concat([new Uint8Array(time.buffer), encoder.encode(text)]),
     );
@@ -151,6 +160,8 @@ export interface OpenedAsk {
   readonly target: string;
   /** The application's connection, as the client says. */
   readonly endpoints: Endpoints | undefined;
+  /** The span at the client that the tunnel is a part of, as the client says. */
+  readonly traceparent: string | undefined;
   /** Seals the one answer to it; undefined when there was one. */
   readonly answer: (
     answer: SealedAnswer,
@@ -216,6 +227,7 @@ export class SealedGate {
       sealedAt: asked.time,
       target: asked.target,
       endpoints: asked.endpoints,
+      traceparent: asked.traceparent,
       answer: (answer) => {
         // A second one would be under the nonces of the first.
         if (answered) return undefined;
@@ -269,9 +281,10 @@ function decodeAsk(payload: Uint8Array): Asked | undefined {
   if (text === undefined || !Number.isFinite(time)) return undefined;
   // Lines that begin with another word are of a later version.
   const [target = "", ...lines] = text.split("\n");
-  const line = lines.find((line) => line.startsWith(ENDPOINTS));
-  const endpoints = parseEndpoints(line?.slice(ENDPOINTS.length) ?? "");
-  return { target, time, endpoints };
+  const behind = (word: string): string | undefined =>
+    lines.find((line) => line.startsWith(word))?.slice(word.length);
+  const endpoints = parseEndpoints(behind(ENDPOINTS) ?? "");
+  return { target, time, endpoints, traceparent: behind(TRACE) };
 }
 
 function encodeAnswer(answer: SealedAnswer): Uint8Array {

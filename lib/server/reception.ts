@@ -111,6 +111,8 @@ export class Ask {
   readonly target: Target;
   /** The application's connection, as the client says; undefined for one of a Unix socket. */
   readonly endpoints: Endpoints | undefined;
+  /** The span at the client that the tunnel is a part of, as the client says. */
+  readonly traceparent: string | undefined;
   /** What version 2 adds; undefined from a version 1 client. */
   readonly native: NativeRequest | undefined;
   /** The client whose key the open was sealed with. */
@@ -136,9 +138,9 @@ export class Ask {
   ) {
     this.target = options.target;
     this.native = request.native;
-    this.endpoints = options.opened === undefined
-      ? request.native?.endpoints
-      : options.opened.endpoints;
+    const about = options.opened ?? request.native;
+    this.endpoints = about?.endpoints;
+    this.traceparent = about?.traceparent;
     this.known = options.known;
     this.payer = options.known?.name ?? options.sender;
     this.key = options.opened && formatPublicKey(options.opened.client);

@@ -16,6 +16,12 @@ import {
 import type { UnixPath } from "../base/place.ts";
 import type { Service } from "../base/service.ts";
 import { formatTarget, tryParseTarget } from "../base/target.ts";
+import {
+  peerAttributes,
+  type Span,
+  targetAttributes,
+  type Tracing,
+} from "../base/tracing.ts";
 import { JsonMessage } from "../wire/json.ts";
 import {
   encodeAgain,
@@ -95,6 +101,8 @@ export interface EgressOptions
   readonly v1Rate: number;
   /** How long a version 1 client may take to listen, in ms. */
   readonly listenTimeout: number;
+  /** What traces tunnels; undefined where nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   /** Fills with bytes that nobody can guess. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
 }
@@ -298,9 +306,10 @@ export class Egress implements Disposable {
         const aim = over === undefined
           ? this.#aim(ask, scope)
           : { refusal: over.reason };
+        const span = this.#spanOf(ask);
         if ("refusal" in aim) {
-          this.#refuse(reply, aim.refusal, ask, { tell: over?.tell });
-        } else void this.#open(ask, aim, { id, reply });
+          this.#refuse(reply, aim.refusal, ask, { tell: over?.tell, span });
+        } else void this.#open(ask, aim, { id, reply, span });
         return;
       }
       case "answer": {
@@ -315,6 +324,20 @@ export class Egress implements Disposable {
       case "nothing":
         this.#requests.drop(subject, understood.why);
     }
+  }
+
+  /** What traces the tunnel that `ask` is for, as a part of what traces it at the client. */
+  #spanOf({ target, endpoints, traceparent, client }: Ask): Span | undefined {
+    const source = endpoints && formatAddress(endpoints.source);
+    return this.#options.tracing?.begin("tunnel", {
+      side: "server",
+      parent: traceparent,
+      attributes: {
+        ...targetAttributes({ target, site: this.#options.site }),
+        ...peerAttributes("client", source ?? ""),
+        "sproxy.client": client,
+      },
+    });
   }
 
   /** Says once per peer what version 1 cannot do; its inbox tells one peer from another. */
@@ -379,10 +402,15 @@ export class Egress implements Disposable {
   async #open(
     ask: Ask,
     { target, service }: Exclude<Aim, { readonly refusal: Reason }>,
-    { id, reply }: { readonly id: ConnectionId; readonly reply: string },
+    { id, reply, span }: {
+      readonly id: ConnectionId;
+      readonly reply: string;
+      readonly span: Span | undefined;
+    },
   ): Promise<void> {
     using dial = this.#dials.begin(formatId(id), ask.payer);
     let notice: Disposable | undefined;
+    const dialling = span?.child("dial");
     const notify = (): void => {
       this.#send(reply, encodeDialing(id.server));
       notice = this.#clock.after(DIALING_NOTICE_MS.next, notify);
@@ -399,12 +427,14 @@ export class Egress implements Disposable {
       const facts = { ...endpoints, tunnelId, clientName: known?.name };
       const options = { clock: this.#clock, signal };
       const socket = await introduced(dialled, facts, options);
-      this.#accept(ask, id, socket, reply);
+      dialling?.end(peerAttributes("network.peer", socket.remote));
+      this.#accept(ask, { id, socket, reply, span });
     } catch (error) {
       const reason = error instanceof TunnelError
         ? error
         : new TunnelError("internal", messageOf(error));
-      this.#refuse(reply, reason, ask);
+      dialling?.end({}, reason);
+      this.#refuse(reply, reason, ask, { span });
     } finally {
       notice?.[Symbol.dispose]();
     }
@@ -413,16 +443,20 @@ export class Egress implements Disposable {
   /** Answers that `socket` is connected, and opens the tunnel if the answer could be sent. */
   #accept(
     ask: Ask,
-    id: ConnectionId,
-    socket: Socket,
-    reply: string,
+    { id, socket, reply, span }: {
+      readonly id: ConnectionId;
+      readonly socket: Socket;
+      readonly reply: string;
+      readonly span: Span | undefined;
+    },
   ): void {
     const { v1Rate, listenTimeout } = this.#options;
     const { native } = ask;
     const text = formatId(id);
     if (this.#draining || !this.#bus.connected) {
       closeSocket(socket);
-      this.#refuse(reply, this.#draining ? DRAINING : NATS_DOWN, ask);
+      const reason = this.#draining ? DRAINING : NATS_DOWN;
+      this.#refuse(reply, reason, ask, { span });
       return;
     }
     const target = formatTarget(ask.target);
@@ -431,7 +465,7 @@ export class Egress implements Disposable {
     const objection = this.#objectionTo(ask.key, { target, remote });
     if (objection !== undefined) {
       closeSocket(socket);
-      this.#refuse(reply, objection, ask);
+      this.#refuse(reply, objection, ask, { span });
       return;
     }
     const { message, seal } = ask.accept(text, this.session.initialWindow);
@@ -444,7 +478,7 @@ export class Egress implements Disposable {
       const service = "service" in ask.target ? ask.target.service : undefined;
       this.session.addNative({
         ...{ id, socket, target, source, service, client, payer },
-        ...{ codec, peerWindow, seal },
+        ...{ codec, peerWindow, seal, span },
       });
       if (service !== undefined) this.#hearing.offers.opened(service);
       void this.#clients.meet(id.client);
@@ -457,6 +491,7 @@ export class Egress implements Disposable {
       socket,
       target,
       payer: ask.payer,
+      span,
       rate: v1Rate,
       listenTimeout,
     });
@@ -466,8 +501,12 @@ export class Egress implements Disposable {
     reply: string,
     reason: Reason,
     ask: Ask,
-    { tell = true }: { readonly tell?: boolean | undefined } = {},
+    { tell = true, span }: {
+      readonly tell?: boolean | undefined;
+      readonly span?: Span | undefined;
+    } = {},
   ): void {
+    span?.end({}, reason);
     const { client, payer, target } = ask;
     this.#requests.refuse({ client, payer, target, reason });
     const answer = tell ? ask.refuse(reason) : undefined;

@@ -27,6 +27,7 @@ import { isSealed, type SealKeys, TunnelSeal } from "../seal/frames.ts";
 import { RunQueue } from "./run_queue.ts";
 import { INITIAL_WINDOW_BYTES } from "../tunnel/receive_buffer.ts";
 import type { Socket } from "../net/socket.ts";
+import type { Span } from "../base/tracing.ts";
 import { ClosedTunnels } from "./closed_tunnels.ts";
 import {
   type ConnectionId,
@@ -104,6 +105,8 @@ export interface TunnelSpec {
   readonly source?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
+  /** What traces it; undefined where nothing is traced. */
+  readonly span?: Span | undefined;
   /** Who pays for it, where what all tunnels share is shared out. */
   readonly payer?: string | undefined;
 }
@@ -337,14 +340,14 @@ export class Session implements Disposable {
     subscription?: Disposable,
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
-    const { id, number, socket, target, payer } = spec;
+    const { id, number, socket, target, payer, span } = spec;
     const { forward, way, service, source, client } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
       info: {
         ...{ id, remote, target, forward, way, service, source, client, payer },
-        openedAt: now,
+        ...{ span, openedAt: now },
       },
       number,
       inbound: subjects.data(role, id),
@@ -389,6 +392,14 @@ export class Session implements Disposable {
     const code = outcome.clean ? "ok" : outcome.reason.code;
     this.counters.closed(code, stats, info.client);
     logEnd(tunnel, outcome, now);
+    info.span?.end(
+      {
+        "sproxy.tunnel.id": info.id,
+        "sproxy.bytes.sent": stats.bytesSent,
+        "sproxy.bytes.received": stats.bytesReceived,
+      },
+      outcome.clean ? undefined : outcome.reason,
+    );
     this.#options.onTunnelEnd?.(outcome);
     if (this.#table.size === 0) this.#onEmpty?.();
   };

@@ -19,6 +19,7 @@ import {
   type Reason,
   TunnelError,
 } from "../base/errors.ts";
+import type { Span } from "../base/tracing.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
@@ -47,6 +48,8 @@ export interface TunnelInfo {
   readonly source?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
+  /** What traces it; undefined where nothing is traced. */
+  readonly span?: Span | undefined;
   /** Who pays for it; undefined where nothing is shared out. */
   readonly payer?: string | undefined;
   /** Time of opening. */

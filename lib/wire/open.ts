@@ -100,6 +100,8 @@ export interface NativeRequest {
   readonly not?: readonly string[];
   /** The application's connection, as the client says; undefined for one of a Unix socket, and within where it is sealed. */
   readonly endpoints?: Endpoints | undefined;
+  /** The span at the client that the tunnel is a part of (W3C Trace Context); within where it is sealed. */
+  readonly traceparent?: string | undefined;
 }
 
 /** Who asks for a tunnel. */
@@ -165,6 +167,9 @@ export function encodeRequest(request: OpenRequest): OpenMessage {
         ...(native.endpoints === undefined
           ? []
           : [["sproxy-source", formatEndpoints(native.endpoints)]] as const),
+        ...(native.traceparent === undefined
+          ? []
+          : [["traceparent", native.traceparent]] as const),
       ] as const),
     ],
     body: "sealed" in target ? encodeData(target.sealed) : EMPTY_BODY,
@@ -430,12 +435,14 @@ function decodeNative(header: HeaderReader): NativeRequest | undefined {
   const not = (header("sproxy-not") ?? "").split(" ").slice(0, MAX_SERVERS)
     .filter(isToken);
   const endpoints = parseEndpoints(header("sproxy-source") ?? "");
+  const traceparent = header("traceparent");
   return {
     ...asker,
     window: decodeWindow(header),
     codec: decodeCodec(header),
     ...(not.length > 0 && { not }),
     ...(endpoints && { endpoints }),
+    ...(traceparent !== undefined && { traceparent }),
   };
 }
 

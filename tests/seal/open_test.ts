@@ -91,25 +91,32 @@ Deno.test("a sealed open tells the server the target and the client, and the cli
   assert.equal(answer({ type: "clock", time: NOW }), undefined);
 });
 
-Deno.test("a sealed open tells the server where the application is, and nobody else; lines of a later version are passed over", () => {
+Deno.test("a sealed open tells the server where the application is and what traces it, and nobody else; lines of a later version are passed over", () => {
   const endpoints = {
     source: { host: "10.0.0.9", port: 50_000 },
     destination: { host: "::1", port: 8080 },
   };
+  const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const asked = SealedAsk.make(
     { key: CLIENT, psk: NO_PSK },
     SERVER.publicKey,
-    { ...OPEN, target: "svc:db", time: NOW, endpoints },
+    { ...OPEN, target: "svc:db", time: NOW, endpoints, traceparent },
     random,
   );
   assert.ok(asked !== undefined);
   assert.ok(!new TextDecoder("latin1").decode(asked.data).includes("10.0.0.9"));
   const read = opened(gate().read(asked.data, OPEN));
-  assert.deepEqual([read.target, read.endpoints], ["svc:db", endpoints]);
+  assert.deepEqual(
+    [read.target, read.endpoints, read.traceparent],
+    ["svc:db", endpoints, traceparent],
+  );
   const later = opened(
     gate().read(ask({ target: "svc:db\nmood good\nsource x" }).data, OPEN),
   );
-  assert.deepEqual([later.target, later.endpoints], ["svc:db", undefined]);
+  assert.deepEqual(
+    [later.target, later.endpoints, later.traceparent],
+    ["svc:db", undefined, undefined],
+  );
 });
 
 Deno.test("an answer to another open, or one that was changed, is not taken, and the right one is after it", () => {

@@ -53,6 +53,8 @@ function refusal(run: () => unknown): string {
   assert.fail("it was read");
 }
 
+const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 Deno.test("encodeRequest() asks as the original does", () => {
   const { headers, body } = encodeRequest({
     target: { host: "127.0.0.1", port: 16379 },
@@ -160,6 +162,7 @@ Deno.test("decodeRequest() reads back every request", () => {
     number: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
     window: fc.integer({ min: 0, max: 1 << 30 }),
     codec: fc.constantFrom(...CODEC_NAMES),
+    traceparent: fc.constant(TRACEPARENT),
     endpoints: fc.record({ source: end, destination: end }, {
       noNullPrototype: true,
     }),
