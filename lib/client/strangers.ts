@@ -16,9 +16,12 @@ export const MAX_STRANGERS = 256;
 /**
  * How long one has its place for sure, in ms, where others can wait: what a proxy
  * says of a connection comes with it, and of many at once more are accepted than
- * are read.
+ * are read. A proxy that connects to many before it says anything, a first
+ * segment that is lost (it is sent again after 200 ms at the earliest, and after
+ * one second where no round trip was measured, RFC 6298), and a busy machine at
+ * either end take longer than the way there.
  */
-const PLACE_MS = 250;
+const PLACE_MS = 1_000;
 
 /** One of them, or one that was refused and is not closed. */
 export class Stranger {
