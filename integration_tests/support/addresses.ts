@@ -40,10 +40,64 @@ export function endpointOf(listener: Deno.TcpListener): Endpoint {
 }
 
 /**
+ * Ports for what is not to listen, or stops listening and comes back: below
+ * those that a system gives to port 0 and to outgoing connections (on Linux from
+ * 32768 on), so that no test beside this one gets one by chance meanwhile.
+ */
+const OWN_PORTS = { first: 10_000, count: 22_000 };
+
+/** The address at which a port is held, so that tests beside this one choose others. */
+const HOLDER = "127.255.255.254";
+
+/** A port that no other test is given until it is let go. Nothing listens there yet. */
+export class HeldPort implements Disposable {
+  /** Its number. */
+  readonly port: number;
+  readonly #holder: Deno.TcpListener;
+
+  private constructor(port: number, holder: Deno.TcpListener) {
+    this.port = port;
+    this.#holder = holder;
+  }
+
+  /** Holds one that is free at `hostname`. */
+  static take(hostname = "127.0.0.1"): HeldPort {
+    for (;;) {
+      const port = OWN_PORTS.first +
+        Math.floor(Math.random() * OWN_PORTS.count);
+      const holder = listenIfFree(HOLDER, port);
+      if (holder === undefined) continue;
+      const listener = listenIfFree(hostname, port);
+      listener?.close();
+      if (listener !== undefined) return new HeldPort(port, holder);
+      holder.close();
+    }
+  }
+
+  /** Lets others have it. */
+  [Symbol.dispose](): void {
+    this.#holder.close();
+  }
+}
+
+/**
  * A port of `hostname` that was free a moment ago. Another process can take
- * it meanwhile: callers retry, or use it for what must not listen.
+ * it meanwhile, though none that lets the system choose: callers retry, or use
+ * it for what must not listen.
  */
 export function freePort(hostname = "127.0.0.1"): number {
-  using listener = Deno.listen({ hostname, port: 0 });
-  return listener.addr.port;
+  using held = HeldPort.take(hostname);
+  return held.port;
+}
+
+function listenIfFree(
+  hostname: string,
+  port: number,
+): Deno.TcpListener | undefined {
+  try {
+    return Deno.listen({ hostname, port });
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) return undefined;
+    throw error;
+  }
 }

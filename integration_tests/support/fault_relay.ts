@@ -9,7 +9,7 @@
  * @module
  */
 
-import { type Endpoint, endpointOf, formatAddress } from "./addresses.ts";
+import { type Endpoint, formatAddress, HeldPort } from "./addresses.ts";
 import { Changes, pause, type WaitOptions } from "./changes.ts";
 import { close, writeAll } from "./transfer.ts";
 
@@ -39,15 +39,17 @@ export class FaultRelay implements AsyncDisposable {
   readonly #links = new Set<Link>();
   readonly #running = new Set<Promise<void>>();
   readonly #conditions = new Conditions();
+  /** Ours also while connections are refused. */
+  readonly #held = HeldPort.take();
   #listener: Deno.TcpListener | undefined;
   #accepting: Promise<void> = Promise.resolve();
   #accepted = 0;
 
-  /** Listens on a port of 127.0.0.1 the OS chooses. */
+  /** Listens on a free port of 127.0.0.1. */
   constructor(upstream: Endpoint) {
     this.#upstream = upstream;
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    this.endpoint = endpointOf(listener);
+    this.endpoint = { hostname: "127.0.0.1", port: this.#held.port };
+    const listener = Deno.listen({ ...this.endpoint });
     this.#conditions.onCut = () => this.cut();
     this.#listen(listener);
   }
@@ -157,6 +159,7 @@ export class FaultRelay implements AsyncDisposable {
     await this.refuse();
     this.cut();
     await Promise.all(this.#running);
+    this.#held[Symbol.dispose]();
   }
 
   #listen(listener: Deno.TcpListener): void {

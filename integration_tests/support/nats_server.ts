@@ -1,11 +1,12 @@
 /**
- * Starts real nats-servers on ports the OS chooses: alone or three in a cluster,
+ * Starts real nats-servers on free ports, which are theirs for life: alone or three in a cluster,
  * to be killed, stopped and restarted on the same port.
  *
  * @module
  */
 
 import { requireTool } from "../../tools/find_or_install.ts";
+import { HeldPort } from "./addresses.ts";
 import { pause, type WaitOptions } from "./changes.ts";
 import { currentSignal } from "./integration_test.ts";
 import { external } from "./external.ts";
@@ -46,8 +47,8 @@ interface Ports {
   readonly websocket: number;
 }
 
-/** "-1": the OS chooses. */
-const ANY: Ports = { client: -1, monitor: -1, cluster: -1, websocket: -1 };
+/** Ports that are tried at the start: each fails only if something that is no test of ours took it in between. */
+const START_TRIES = 10;
 
 /** Tries to get the old port back; it is only taken by chance and not for long. */
 const RESTART_TRIES = 50;
@@ -61,6 +62,14 @@ const MONITOR_PAUSE = 20;
 /** The name of its configuration file. */
 const CONFIG_NAME = "nats.conf";
 
+/** A nats-server that was started on ports that are held for it. */
+interface Started {
+  readonly process: Process;
+  readonly ports: Ports;
+  readonly written: Ports;
+  readonly held: DisposableStack;
+}
+
 /** A running, or for the moment killed, nats-server. */
 export class NatsServer implements Broker {
   readonly #command: string;
@@ -69,19 +78,23 @@ export class NatsServer implements Broker {
   #process: Process;
   #ports: Ports;
   /** The ports as its configuration file has them: a reload may not change them. */
-  #written: Ports = ANY;
+  #written: Ports;
+  /** Holds its ports, also while it is killed. */
+  readonly #held: DisposableStack;
 
   private constructor(
     command: string,
     directory: string,
     options: NatsServerOptions,
-    started: { readonly process: Process; readonly ports: Ports },
+    started: Started,
   ) {
     this.#command = command;
     this.#directory = directory;
     this.#options = options;
     this.#process = started.process;
     this.#ports = started.ports;
+    this.#written = started.written;
+    this.#held = started.held;
   }
 
   /** Starts one; see {@linkcode startNatsServer}. */
@@ -89,7 +102,7 @@ export class NatsServer implements Broker {
     const command = await requireTool("nats-server");
     const directory = await Deno.makeTempDir({ prefix: "nats-" });
     try {
-      const started = await launch(command, directory, options, ANY);
+      const started = await launchOnFreePorts(command, directory, options);
       return new NatsServer(command, directory, options, started);
     } catch (error) {
       await Deno.remove(directory, { recursive: true });
@@ -255,6 +268,7 @@ export class NatsServer implements Broker {
   /** Kills it and removes its files. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+    this.#held.dispose();
     await Deno.remove(this.#directory, { recursive: true });
   }
 }
@@ -345,6 +359,32 @@ function configText(
   }
   if (config !== undefined) lines.push(config);
   return lines.join("\n") + "\n";
+}
+
+/** Starts the process on ports that it has for life. */
+async function launchOnFreePorts(
+  command: string,
+  directory: string,
+  options: NatsServerOptions,
+): Promise<Started> {
+  for (let attempt = 1;; attempt++) {
+    using held = new DisposableStack();
+    const hold = (wanted: unknown): number =>
+      wanted === undefined ? -1 : held.use(HeldPort.take()).port;
+    const written: Ports = {
+      client: hold(true),
+      monitor: hold(true),
+      cluster: hold(options.cluster),
+      websocket: hold(options.websocket),
+    };
+    try {
+      const started = await launch(command, directory, options, written);
+      return { ...started, written, held: held.move() };
+    } catch (error) {
+      const taken = error instanceof Deno.errors.AddrInUse;
+      if (!taken || attempt === START_TRIES) throw error;
+    }
+  }
 }
 
 /**
