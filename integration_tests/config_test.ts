@@ -130,7 +130,7 @@ for (const level of ["warning", "WARN", "WARNING"]) {
         } catch (error) {
           return `it does not listen: ${error}`;
         }
-      }, 4_000);
+      });
       await client.waitForLine((line) => line.includes("open failed"));
       assert.ok(!client.lines.some((line) => line.includes("INFO")));
     },

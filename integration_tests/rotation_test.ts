@@ -370,6 +370,10 @@ for (const workers of ["1", "2"]) {
         env: { HOME: folder.path },
         args: ["--config", path, "--workers", workers, ...QUICK],
       });
+      if (workers === "2") {
+        // Ready is a server with the first of them; all are to come back.
+        await server.entry(({ msg }) => msg === "workers started");
+      }
       // What cannot be read says nothing of the login, and keeps nobody out.
       await folder.write("a.yaml", "nats: {");
       await nats.restart();
