@@ -9,9 +9,11 @@ import { RawNats } from "./support/raw_nats.ts";
 import {
   type LogEntry,
   type Role,
+  type RoleName,
   startTunnel,
   type Tunnel,
 } from "./support/roles.ts";
+import { sideBySide } from "./support/side_by_side.ts";
 import { dial, writeAll } from "./support/transfer.ts";
 
 const KIB = 1024;
@@ -35,47 +37,49 @@ function saidOfSize(role: Role): readonly LogEntry[] {
   );
 }
 
-for (
-  const [what, at] of [
-    ["the client is on the leaf", "client"],
-    ["the server is on the leaf", "server"],
-  ] as const
-) {
-  for (const most of [16 * KIB, 4 * KIB]) {
-    integrationTest(
-      `all bytes arrive, and the log says why once, where a hub takes ${most} bytes a message and ${what} with 1 MiB`,
-      async () => {
-        await using brokers = await startLeafAndHub({ hubPayload: most });
-        const { hub, leaf, link } = brokers;
-        const small = at === "client" ? "server" : "client";
-        await using tunnel = await startTunnel({
-          nats: hub,
-          [`${at}Nats`]: leaf.url,
-          clientArgs: STATUS,
-        });
-        using conn = await dial(tunnel.endpoint);
-        await soon(
-          "all bytes come back",
-          expectEcho(conn, { seed: 1, size: SIZE }),
-          60_000,
-        );
-        assert.ok(link.cuts > 0, "nothing was too large");
-        assert.ok(link.cuts <= MAX_CUTS, `the link was cut ${link.cuts} times`);
-        assert.equal(saidOfSize(tunnel[at]).length, 1);
-        assert.equal(saidOfSize(tunnel[small]).length, 0);
-        // It is remembered for the peer: the next tunnel has nothing to learn.
-        const learnt = link.cuts;
-        using next = await dial(tunnel.endpoint);
-        await soon(
-          "the bytes of the next tunnel come back",
-          expectEcho(next, { seed: 2, size: MIB }),
-          30_000,
-        );
-        assert.equal(link.cuts, learnt);
-      },
-    );
-  }
+/** All bytes arrive with the role `at` on the leaf and a hub that takes `most` bytes a message, and the log says why once. */
+async function learns(at: RoleName, most: number): Promise<void> {
+  await using brokers = await startLeafAndHub({ hubPayload: most });
+  const { hub, leaf, link } = brokers;
+  const small = at === "client" ? "server" : "client";
+  await using tunnel = await startTunnel({
+    nats: hub,
+    [`${at}Nats`]: leaf.url,
+    clientArgs: STATUS,
+  });
+  using conn = await dial(tunnel.endpoint);
+  await soon(
+    "all bytes come back",
+    expectEcho(conn, { seed: 1, size: SIZE }),
+    60_000,
+  );
+  assert.ok(link.cuts > 0, "nothing was too large");
+  assert.ok(link.cuts <= MAX_CUTS, `the link was cut ${link.cuts} times`);
+  assert.equal(saidOfSize(tunnel[at]).length, 1);
+  assert.equal(saidOfSize(tunnel[small]).length, 0);
+  // It is remembered for the peer: the next tunnel has nothing to learn.
+  const learnt = link.cuts;
+  using next = await dial(tunnel.endpoint);
+  await soon(
+    "the bytes of the next tunnel come back",
+    expectEcho(next, { seed: 2, size: MIB }),
+    30_000,
+  );
+  assert.equal(link.cuts, learnt);
 }
+
+integrationTest(
+  "all bytes arrive, and the log says why once, where a role is on a leaf with 1 MiB a message and the hub takes less",
+  () =>
+    sideBySide(Object.fromEntries(
+      (["client", "server"] as const).flatMap((at) =>
+        [16 * KIB, 4 * KIB].map((most) => [
+          `the ${at} is on the leaf, the hub takes ${most} bytes`,
+          () => learns(at, most),
+        ])
+      ),
+    )),
+);
 
 /** Two brokers, and between them something that loses what is large: a path with a small MTU that tells nobody. */
 interface Narrow extends AsyncDisposable {
@@ -132,44 +136,51 @@ async function startNarrow(
   };
 }
 
-integrationTest(
-  "all bytes arrive where only small frames get through and nobody says why",
-  async () => {
-    await using narrow = await startNarrow(6_000);
-    using conn = await dial(narrow.tunnel.endpoint);
-    await soon(
-      "all bytes come back",
-      expectEcho(conn, { seed: 1, size: MIB }),
-      60_000,
-    );
-    assert.ok(narrow.lost() > 0);
-    const before = narrow.lost();
-    using next = await dial(narrow.tunnel.endpoint);
-    await soon(
-      "the bytes of the next tunnel come back",
-      expectEcho(next, { seed: 2, size: 64 * KIB }),
-      30_000,
-    );
-    assert.equal(narrow.lost(), before, "the peer's frames are small by now");
-  },
-);
+/** All bytes arrive where only small frames get through. */
+async function smallOnly(): Promise<void> {
+  await using narrow = await startNarrow(6_000);
+  using conn = await dial(narrow.tunnel.endpoint);
+  await soon(
+    "all bytes come back",
+    expectEcho(conn, { seed: 1, size: MIB }),
+    60_000,
+  );
+  assert.ok(narrow.lost() > 0);
+  const before = narrow.lost();
+  using next = await dial(narrow.tunnel.endpoint);
+  await soon(
+    "the bytes of the next tunnel come back",
+    expectEcho(next, { seed: 2, size: 64 * KIB }),
+    30_000,
+  );
+  assert.equal(narrow.lost(), before, "the peer's frames are small by now");
+}
+
+/** None of a tunnel's bytes get through: it ends. */
+async function nothing(): Promise<void> {
+  await using narrow = await startNarrow(40, [
+    ...["--resume-timeout", "5s", "--peer-timeout", "5s"],
+  ]);
+  const { tunnel } = narrow;
+  using conn = await dial(tunnel.endpoint);
+  await writeAll(conn, new Uint8Array(64 * KIB));
+  const closed = await soon(
+    "the tunnel is ended",
+    tunnel.client.entry(({ msg }) => msg === "tunnel closed"),
+    60_000,
+  );
+  assert.notEqual(closed.reason, "ok");
+  assert.notEqual(closed.why, undefined);
+  assert.ok(narrow.lost() > 0);
+}
 
 integrationTest(
-  "a tunnel none of whose bytes get through ends within the resume time, and not as if all was well",
-  async () => {
-    await using narrow = await startNarrow(40, [
-      ...["--resume-timeout", "5s", "--peer-timeout", "5s"],
-    ]);
-    const { tunnel } = narrow;
-    using conn = await dial(tunnel.endpoint);
-    await writeAll(conn, new Uint8Array(64 * KIB));
-    const closed = await soon(
-      "the tunnel is ended",
-      tunnel.client.entry(({ msg }) => msg === "tunnel closed"),
-      60_000,
-    );
-    assert.notEqual(closed.reason, "ok");
-    assert.notEqual(closed.why, undefined);
-    assert.ok(narrow.lost() > 0);
-  },
+  "a path that loses large frames and tells nobody is found out, or ends the tunnel",
+  () =>
+    sideBySide({
+      "all bytes arrive where only small frames get through and nobody says why":
+        smallOnly,
+      "a tunnel none of whose bytes get through ends within the resume time, and not as if all was well":
+        nothing,
+    }),
 );

@@ -1,6 +1,11 @@
 /** The harness itself: what other tests rely on. */
 import assert from "node:assert/strict";
-import { formatAddress, parseAddress } from "./support/addresses.ts";
+import {
+  formatAddress,
+  freePort,
+  HeldPort,
+  parseAddress,
+} from "./support/addresses.ts";
 import { Changes, within } from "./support/changes.ts";
 import { ByteSource, digestOf, sha256 } from "./support/hash.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -8,6 +13,7 @@ import { startNatsCluster, startNatsServer } from "./support/nats_server.ts";
 import { openFiles } from "./support/proc_stats.ts";
 import { run, spawn } from "./support/processes.ts";
 import { startOwnRedis } from "./support/redis_server.ts";
+import { sideBySide } from "./support/side_by_side.ts";
 import { startEcho, startSource, startStalled } from "./support/targets.ts";
 import {
   dial,
@@ -44,6 +50,44 @@ Deno.test("parseAddress() undoes formatAddress()", () => {
     assert.equal(formatAddress(parseAddress(text)), text);
   }
   assert.throws(() => parseAddress("::1:443"), TypeError);
+});
+
+Deno.test("a port that is held is nobody else's, whether or not it is listened at", () => {
+  using held = HeldPort.take();
+  using others = new DisposableStack();
+  const ports = Array.from(
+    { length: 200 },
+    () => others.use(HeldPort.take()).port,
+  );
+  assert.equal(new Set([held.port, ...ports]).size, 201);
+  assert.ok(!ports.concat(freePort()).includes(held.port));
+  // It is free for whom it is held.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: held.port });
+  assert.equal(listener.addr.port, held.port);
+});
+
+Deno.test("sideBySide() runs all at once, waits for each, and names those that failed", async () => {
+  const met = Promise.withResolvers<void>();
+  const ended: string[] = [];
+  const parts = {
+    "the first": async () => {
+      await met.promise;
+      throw new Error("no first");
+    },
+    "the second": () => Promise.reject(new Error("no second")),
+    "the third": async () => {
+      met.resolve();
+      for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+      ended.push("the third");
+    },
+  };
+  const error = await sideBySide(parts).catch((error: unknown) => error);
+  assert.ok(error instanceof AggregateError);
+  assert.match(error.message, /^failed: (?=.*the first)(?=.*the second)/);
+  assert.doesNotMatch(error.message, /third/);
+  assert.equal(error.errors.length, 2);
+  assert.deepEqual(ended, ["the third"]);
+  await sideBySide({ good: () => Promise.resolve() });
 });
 
 Deno.test("Changes.until() ends with the signal's reason", async () => {
