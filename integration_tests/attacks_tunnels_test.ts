@@ -164,7 +164,11 @@ integrationTest(
     await using source = startSource(3, 4 * MB);
     await using stage = await startHostile({
       accounts: { ...DOCUMENTED, other: clientRules("other") },
-      serverArgs: SMALL_MEMORY,
+      serverArgs: [
+        ...SMALL_MEMORY,
+        // Who listens for nothing is not given up while the others are looked at.
+        ...["--peer-timeout", "100s", "--resume-timeout", "100s"],
+      ],
     });
     const { evil } = stage;
     const open = { target: source.address, window: 1 << 20 };
