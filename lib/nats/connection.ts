@@ -51,16 +51,18 @@ import { SubscriptionTable } from "./subscriptions.ts";
 import {
   adoptTransports,
   NatsTransport,
-  type ReceivedCounts,
+  type TrafficCounts,
   type TransportEnd,
   type TransportHost,
 } from "./transport.ts";
 import { isUntried, type TakeTurn } from "./turns.ts";
 
 /** Counts since the bus was made. */
-export interface NatsStats extends Readonly<ReceivedCounts> {
+export interface NatsStats extends Readonly<TrafficCounts> {
   /** Times the link came back after it was lost. */
   readonly reconnects: number;
+  /** How long there was no link since the first one, in ms. */
+  readonly downMs: number;
 }
 
 /** A {@linkcode Bus} over NATS. Disposing of it closes it. */
@@ -120,7 +122,15 @@ export async function connectNats(options: NatsOptions): Promise<NatsBus> {
 }
 
 class NatsConnection implements NatsBus, TransportHost {
-  readonly counts: ReceivedCounts = { messagesIn: 0, dropped: 0 };
+  readonly counts: TrafficCounts = {
+    messagesIn: 0,
+    bytesIn: 0,
+    dropped: 0,
+    messagesOut: 0,
+    bytesOut: 0,
+    congestions: 0,
+    congestedMs: 0,
+  };
   readonly subscriptions: SubscriptionTable;
 
   readonly drained = (): void => this.#drainListeners.notify();
@@ -141,6 +151,9 @@ class NatsConnection implements NatsBus, TransportHost {
   #up: NatsTransport | undefined;
   #upSince = 0;
   #ups = 0;
+  /** Since when there is no link that was there before, and how long that was in all till then. */
+  #downAt: number | undefined;
+  #downMs = 0;
   /** Rejects when the link that is up is lost. */
   #loss: PromiseWithResolvers<never> | undefined;
   /** Where to publish to; undefined while the link is down, and once the bus closes. */
@@ -238,6 +251,7 @@ class NatsConnection implements NatsBus, TransportHost {
       );
     }
     const lane = options?.lane ?? "data";
+    this.counts.messagesOut++;
     const batch = outbox.reserve(lane, size);
     outbox.commit(lane, encoder.write(batch.bytes, batch.end));
     return true;
@@ -297,7 +311,17 @@ class NatsConnection implements NatsBus, TransportHost {
   }
 
   stats(): NatsStats {
-    return { ...this.counts, reconnects: Math.max(0, this.#ups - 1) };
+    const downMs = this.#downMs + this.#downFor();
+    return {
+      ...this.counts,
+      reconnects: Math.max(0, this.#ups - 1),
+      downMs,
+    };
+  }
+
+  /** For how long there has been no link that was there before, in ms. */
+  #downFor(): number {
+    return this.#downAt === undefined ? 0 : performance.now() - this.#downAt;
   }
 
   /** See {@linkcode TransportHost.find}. */
@@ -460,6 +484,8 @@ class NatsConnection implements NatsBus, TransportHost {
     if (transport.isClosed || this.#closing || this.#up === transport) return;
     this.#up = transport;
     this.#server = transport.broker?.name ?? "";
+    this.#downMs += this.#downFor();
+    this.#downAt = undefined;
     this.#upSince = performance.now();
     this.#ups++;
     this.#failures = 0;
@@ -479,6 +505,7 @@ class NatsConnection implements NatsBus, TransportHost {
     const reason = this.#lastFailure ?? "";
     this.#loss?.reject(new Error(reason));
     if (outbox === undefined) return;
+    this.#downAt = performance.now();
     this.#linkListeners.notify({ type: "down", reason });
     if (outbox.congested) this.drained();
   }

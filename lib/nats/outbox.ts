@@ -23,6 +23,16 @@ export interface OutboxEvents {
   readonly failed: (error: unknown) => void;
 }
 
+/** What an outbox counts. */
+export interface SentCounts {
+  /** Bytes that the operating system took. */
+  bytesOut: number;
+  /** Times that producers had to stop. */
+  congestions: number;
+  /** How long they had to in all, in ms, but for a time that is not over. */
+  congestedMs: number;
+}
+
 /** A buffer with bytes to write from `start` to `end`, and room behind. */
 export interface Batch {
   /** The buffer. */
@@ -65,6 +75,7 @@ const MAX_IDLE_BUFFERS = 4;
 export class Outbox {
   readonly #socket: Pick<BrokerSocket, "write">;
   readonly #events: OutboxEvents;
+  readonly #counts: SentCounts;
   readonly #control = new LaneQueue(0);
   readonly #data = new LaneQueue(HEADROOM_BYTES);
   readonly #idle: Uint8Array[] = [];
@@ -72,6 +83,7 @@ export class Outbox {
   #waiters: FlushWaiter[] = [];
   #pending = 0;
   #congested = false;
+  #congestedAt = 0;
   #scheduled = false;
   #writing = false;
   #closed = false;
@@ -79,9 +91,14 @@ export class Outbox {
   #dataWritten = 0;
 
   /** Makes an empty outbox in front of `socket`. */
-  constructor(socket: Pick<BrokerSocket, "write">, events: OutboxEvents) {
+  constructor(
+    socket: Pick<BrokerSocket, "write">,
+    events: OutboxEvents,
+    counts: SentCounts = { bytesOut: 0, congestions: 0, congestedMs: 0 },
+  ) {
     this.#socket = socket;
     this.#events = events;
+    this.#counts = counts;
   }
 
   /** Bytes queued and not yet taken by the operating system. */
@@ -111,7 +128,7 @@ export class Outbox {
     this.#pending += size;
     if (lane === "data") this.#dataQueued += size;
     if (this.#pending >= HIGH_WATER_BYTES) {
-      this.#congested = true;
+      if (!this.#congested) this.#congest();
       if (this.#pending > MAX_PENDING_BYTES) {
         this.#events.failed(
           new Error(`${this.#pending} bytes wait for it to read`),
@@ -150,6 +167,7 @@ export class Outbox {
     if (this.#closed) return;
     this.#closed = true;
     this.#pending = 0;
+    if (this.#congested) this.#countCongestion();
     this.#control.clear();
     this.#data.clear();
     const waiters = this.#waiters;
@@ -230,10 +248,22 @@ export class Outbox {
 
   #settle(count: number): void {
     this.#pending -= count;
+    this.#counts.bytesOut += count;
     if (this.#congested && this.#pending <= LOW_WATER_BYTES) {
       this.#congested = false;
+      this.#countCongestion();
       this.#events.drained();
     }
+  }
+
+  #congest(): void {
+    this.#congested = true;
+    this.#congestedAt = performance.now();
+    this.#counts.congestions++;
+  }
+
+  #countCongestion(): void {
+    this.#counts.congestedMs += performance.now() - this.#congestedAt;
   }
 
   #dataIsWritten(count: number): void {

@@ -27,18 +27,28 @@ import type { BrokerSocket } from "./socket.ts";
 import type { SubscriptionTable } from "./subscriptions.ts";
 import { quote } from "../base/text.ts";
 
-/** Counts of what the connections of a bus received. */
-export interface ReceivedCounts {
+/** Counts of what the connections of a bus received and sent. */
+export interface TrafficCounts {
   /** Messages received. */
   messagesIn: number;
+  /** Bytes read from brokers. */
+  bytesIn: number;
   /** Messages larger than the broker's maximum, or for a subscription that is gone. */
   dropped: number;
+  /** Messages published. */
+  messagesOut: number;
+  /** Bytes that the system took for brokers. */
+  bytesOut: number;
+  /** Times that so much waited for a broker that no more was to be read from sockets. */
+  congestions: number;
+  /** How long that was in all, in ms, but for a time that is not over. */
+  congestedMs: number;
 }
 
 /** What a transport needs from the bus it belongs to. */
 export interface TransportHost {
   /** Counted up by every transport. */
-  readonly counts: ReceivedCounts;
+  readonly counts: TrafficCounts;
   /** Gets the messages. */
   readonly subscriptions: SubscriptionTable;
   /** The outbox has room again. */
@@ -213,7 +223,7 @@ export class NatsTransport implements Transport {
     this.#outbox = new Outbox(socket, {
       drained: host.drained,
       failed: (error) => this.#lost(`writing failed: ${messageOf(error)}`),
-    });
+    }, host.counts);
     // Still that INFO: nats-core answers it with the login.
     this.#forCore.push(inbox.copy());
   }
@@ -229,7 +239,7 @@ export class NatsTransport implements Transport {
   /** Reads and takes apart until the connection ends. */
   async #pump(host: TransportHost): Promise<void> {
     try {
-      do this.#consume(host); while (await this.#fill());
+      do this.#consume(host); while (await this.#fill(host));
       this.#lost("it closed the connection");
     } catch (error) {
       const text = messageOf(error);
@@ -240,12 +250,13 @@ export class NatsTransport implements Transport {
   }
 
   /** Reads once; false at the end, whoever brought it about. */
-  async #fill(): Promise<boolean> {
+  async #fill(host: TransportHost): Promise<boolean> {
     // What was read last may not have been taken apart, if a write failed since.
     if (this.#socket === undefined || this.isClosed) return false;
     const count = await this.#socket.read(this.#inbox.room());
     if (count === null || this.isClosed) return false;
     this.#inbox.add(count);
+    host.counts.bytesIn += count;
     // An error that ends the connection is the last thing the broker says.
     this.#lastServerError = undefined;
     return true;

@@ -114,6 +114,8 @@ Deno.test("up comes after the broker has taken in all subscriptions", async () =
   assert.deepEqual(log.types, ["down"]);
   assert.equal(bus.connected, false);
   assert.equal(bus.publish("x", payload("lost")), false);
+  const away = bus.stats();
+  assert.ok(away.downMs > 0);
   confirm.resolve();
   await log.until(2);
   assert.deepEqual(log.events, [
@@ -124,7 +126,14 @@ Deno.test("up comes after the broker has taken in all subscriptions", async () =
     { type: "up", server: broker.address },
   ]);
   assert.equal(bus.connected, true);
-  assert.equal(bus.stats().reconnects, 1);
+  const { reconnects, downMs, messagesOut, bytesIn, bytesOut } = bus.stats();
+  assert.equal(reconnects, 1);
+  assert.ok(downMs >= away.downMs);
+  assert.equal(bus.stats().downMs, downMs);
+  assert.equal(messagesOut, 0);
+  assert.ok(bytesIn > 0 && bytesOut > 0);
+  bus.publish("x", payload("hello"));
+  assert.equal(bus.stats().messagesOut, 1);
 });
 
 Deno.test("down comes once, with the broker's last words", async () => {

@@ -20,6 +20,7 @@ class FakeSocket {
   onDrain = (): void => {};
   #pending: ((take: number | Error) => void) | undefined;
 
+  readonly counts = { bytesOut: 0, congestions: 0, congestedMs: 0 };
   readonly outbox = new Outbox({
     write: (bytes) => {
       assert.equal(this.#pending, undefined, "two writes at once");
@@ -40,7 +41,7 @@ class FakeSocket {
       this.onDrain();
     },
     failed: (error) => void this.failures.push(error),
-  });
+  }, this.counts);
 
   /** Whether a write is under way. */
   get writing(): boolean {
@@ -220,6 +221,27 @@ Deno.test("congested is set at the high-water mark and cleared once at the low o
   assert.equal(outbox.congested, false);
   await socket.completeAll();
   assert.equal(socket.drains, 1);
+  const { counts } = socket;
+  assert.equal(counts.congestions, 1);
+  assert.ok(counts.congestedMs > 0);
+  assert.equal(counts.bytesOut, HIGH_WATER_BYTES);
+});
+
+Deno.test("congestion that ends with the connection counts, and only once", async () => {
+  const socket = new FakeSocket();
+  const { outbox, counts } = socket;
+  for (const _ of ["one", "more"]) {
+    outbox.push("data", new Uint8Array(HIGH_WATER_BYTES));
+  }
+  assert.deepEqual([counts.congestions, counts.congestedMs], [1, 0]);
+  await turn();
+  outbox.close();
+  const { congestedMs } = counts;
+  assert.ok(congestedMs > 0);
+  outbox.close();
+  assert.equal(counts.congestedMs, congestedMs);
+  await socket.complete();
+  assert.equal(counts.bytesOut, 0); // nobody knows what became of them
 });
 
 Deno.test("drained() may queue more at once", async () => {
