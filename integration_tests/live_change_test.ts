@@ -17,7 +17,7 @@ import {
 } from "./support/roles.ts";
 import { startEcho, Target } from "./support/targets.ts";
 import { close, dial, readToEnd, writeAll } from "./support/transfer.ts";
-import { soon, whenReady } from "./support/waits.ts";
+import { comes, soon, whenReady } from "./support/waits.ts";
 
 /** Connections whose bytes are under way while forwards change; others are open beside them. */
 const FLOWS = 4;
@@ -200,6 +200,16 @@ for (const workers of ["1", "2"]) {
       assert.equal(await nameAt(turned), "b");
       assert.equal(await nameAt(later), "a");
       assert.equal(await nameAt(chosen), "a");
+      const counts = (...names: readonly string[]): Promise<void> =>
+        comes(async () => {
+          const { text } = await client.status("/metrics");
+          const shown = [...text.matchAll(
+            /^sproxy_forward_tunnels_open\{forward="([xy]|old)"\} \d+$/gm,
+          )].map(([, name]) => name);
+          return shown.join() === names.join() ? undefined : shown.join();
+        });
+      // One that is gone is counted apart until its tunnels have ended.
+      await counts("old", "y");
       await assert.rejects(Deno.lstat(folder.at("gone.sock")));
       assert.ok((await Deno.lstat(folder.at("kept.sock"))).isSocket);
       resolve();
@@ -208,6 +218,7 @@ for (const workers of ["1", "2"]) {
         await roundTrip(conn);
         close(conn);
       }
+      await counts("y");
       const said = await reloaded(client, "SIGHUP");
       assert.match(said.msg, /has not changed/);
       // All of it back, at once after it went.

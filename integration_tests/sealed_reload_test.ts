@@ -248,9 +248,9 @@ for (const workers of ["1", "2"]) {
       await comes(async () => {
         const { text } = await role.status("/metrics");
         const missing = [
-          `sproxy_client_tunnels{client="stays"} ${kept.length}`,
-          `sproxy_client_tunnels{client="fenced"} 0`,
-          `sproxy_client_tunnels{client="site-7"} 0`,
+          `sproxy_client_tunnels_open{client="stays"} ${kept.length}`,
+          `sproxy_client_tunnels_open{client="fenced"} 0`,
+          `sproxy_client_tunnels_open{client="site-7"} 0`,
           // Four bytes of each round trip, three in the tunnels that were kept.
           `sproxy_client_bytes_total{client="stays",direction="sent"} ${
             4 * (3 * kept.length + 1)

@@ -330,7 +330,10 @@ export function metricValue(text: string, name: string, label = ""): number {
   const samples = text.split("\n").filter((line) =>
     new RegExp(`^${name}[ {]`).test(line) && line.includes(label)
   );
-  if (!text.includes(`# TYPE ${name} `)) throw new Error(`No metric ${name}`);
+  const family = name.replace(/_(bucket|sum|count)$/, "");
+  if (![name, family].some((it) => text.includes(`# TYPE ${it} `))) {
+    throw new Error(`No metric ${name}`);
+  }
   return samples.reduce(
     (sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)),
     0,

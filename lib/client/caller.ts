@@ -8,6 +8,7 @@ import type { Decider, Reason } from "../base/errors.ts";
 import type { Destination } from "../base/target.ts";
 import type { Span } from "../base/tracing.ts";
 import type { Socket } from "../net/socket.ts";
+import type { CountedWay } from "../session/counters.ts";
 
 /** The spans of a local connection. */
 export interface CallerTrace {
@@ -27,8 +28,8 @@ export interface Caller extends Destination {
   readonly trace?: CallerTrace | undefined;
   /** What the way in is called in the log, if it has a name. */
   readonly forward?: string | undefined;
-  /** The way in itself, to find its tunnels by. */
-  readonly way?: object | undefined;
+  /** The way in itself, to find its tunnels by, and to count them by. */
+  readonly way?: CountedWay | undefined;
   /**
    * Its tunnel is open: gives the connection as the tunnel is to have it, such
    * as without what was said on it before; default as it is.

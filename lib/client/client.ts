@@ -227,6 +227,7 @@ export class Ingress implements Disposable {
       }, { open });
       return;
     }
+    this.#opened(open);
     this.session.addNative({
       id,
       ...begin(caller),
@@ -259,6 +260,7 @@ export class Ingress implements Disposable {
       this.#saidV1 = true;
       this.#log.warn(V1_WARNING, { peer: "server" });
     }
+    this.#opened(open);
     this.session.addV1({
       id,
       number,
@@ -268,9 +270,15 @@ export class Ingress implements Disposable {
     });
   }
 
+  /** Counts how long an open took that has its tunnel. */
+  #opened({ startedAt }: PendingOpen): void {
+    const { opens } = this.session.counters;
+    opens.ok.observe(this.#clock.now() - startedAt);
+  }
+
   /** Ends a local connection that gets no tunnel. */
   #reject(
-    { socket, target, site, forward, reject, trace, told = false }: Caller,
+    { socket, target, site, forward, way, reject, trace, told = false }: Caller,
     reason: Reason,
     { open, by = "local" }: {
       readonly open?: PendingOpen;
@@ -279,7 +287,10 @@ export class Ingress implements Disposable {
   ): void {
     if (reject === undefined) closeSocket(socket);
     else reject(reason, by);
-    this.session.counters.refused(reason.code);
+    const { counters } = this.session;
+    counters.refused(reason.code, { way });
+    const now = this.#clock.now();
+    if (open !== undefined) counters.opens.failed.observe(now - open.startedAt);
     trace?.open.end({ "sproxy.attempts": open?.attempts }, reason);
     trace?.whole.end({}, reason);
     this.#log[told ? "debug" : "warn"]("open failed", {
@@ -288,7 +299,7 @@ export class Ingress implements Disposable {
       ...(forward === undefined ? {} : { forward }),
       ...blame(by, reason),
       ...(open === undefined ? {} : {
-        ms: Math.round(this.#clock.now() - open.startedAt),
+        ms: Math.round(now - open.startedAt),
         attempts: open.attempts,
       }),
     });

@@ -23,6 +23,7 @@ import {
 import { SocksParser } from "../front/socks.ts";
 import { ResumedSocket } from "../net/resumed_socket.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
+import type { CountedWay } from "../session/counters.ts";
 import type { Ingress } from "./client.ts";
 import { STRANGER_MS, type Strangers } from "./strangers.ts";
 
@@ -62,8 +63,8 @@ export interface FrontWay {
   readonly front: FrontKind;
   /** Where all of its connections go; undefined for no site. */
   readonly site?: string | undefined;
-  /** The way in itself, to find its tunnels by. */
-  readonly way?: object | undefined;
+  /** The way in itself, to find its tunnels by, and to count them by. */
+  readonly way?: CountedWay | undefined;
 }
 
 /** All front-ends of one process. */

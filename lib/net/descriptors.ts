@@ -7,11 +7,48 @@
  *
  * @module
  */
-import { closeSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { isShortage } from "../base/errors.ts";
 
 /** What can be opened at no cost: a device, or the directory that the tasks may read. */
 const CHEAP = ["/dev/null", "."] as const;
+
+/** Where Linux shows a process its descriptors and limits. */
+const SHOWN = { descriptors: "/proc/self/fd", limits: "/proc/self/limits" };
+
+/** What the system tells of the descriptors of this process. */
+export interface ToldDescriptors {
+  /** How many are open now; undefined where that is not told. */
+  readonly open: () => number | undefined;
+  /** Most that may be; undefined where there is no limit. */
+  readonly limit: number | undefined;
+}
+
+/**
+ * What Linux tells, to a process that has every permission at this moment: it
+ * may give some up later. Undefined to others, and elsewhere.
+ */
+export function toldDescriptors(): ToldDescriptors | undefined {
+  const isShown = Object.values(SHOWN).every((path) =>
+    // Not asked for: the question would wait on a terminal.
+    Deno.permissions.querySync({ name: "read", path }).state === "granted"
+  );
+  if (!isShown) return undefined;
+  try {
+    const text = readFileSync(SHOWN.limits, "utf8");
+    const [, limit] = /^Max open files +(\d+)/m.exec(text) ?? [];
+    // Kept open: it could not be opened later on.
+    const held = openSync(SHOWN.descriptors, "r");
+    return {
+      // Before Linux 6.2 it is 0.
+      open: () => fstatSync(held).size || undefined,
+      limit: limit === undefined ? undefined : Number(limit),
+    };
+  } catch {
+    // Another system, or not every permission: the runtime wants all for these.
+    return undefined;
+  }
+}
 
 /** Descriptors to take and give back. */
 export interface DescriptorSource {
@@ -109,6 +146,11 @@ export class Reserve implements Disposable {
     this.#fill();
   }
 
+  /** Whether all of it is there: lent or missing, guests get nothing. */
+  get whole(): boolean {
+    return this.#held.length === this.#size;
+  }
+
   /** Whether fewer are free than the reserve holds. */
   get short(): boolean {
     return !this.has(this.#size);
@@ -133,9 +175,9 @@ export class Reserve implements Disposable {
    * @throws {Error} with code EMFILE when it may not.
    */
   check(): void {
-    if (this.#held.length === this.#size) return;
+    if (this.whole) return;
     if (this.#loans === 0) this.#fill();
-    if (this.#held.length === this.#size) return;
+    if (this.whole) return;
     throw Object.assign(
       new Error("Too many open files: the last ones are kept for NATS"),
       { code: "EMFILE" },

@@ -16,6 +16,7 @@ import type { WayIn } from "../config/ways_in.ts";
 import { FrontLogin } from "../front/login.ts";
 import type { Reserve } from "../net/descriptors.ts";
 import type { Socket } from "../net/socket.ts";
+import type { CountedWay } from "../session/counters.ts";
 import type { RoleHost } from "./role_host.ts";
 import { nameOf } from "./open_way.ts";
 import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
@@ -90,6 +91,7 @@ export class ClientWays implements ReloadPart {
       this.#rule(into);
       this.#wanted = { ...this.#wanted, places: waysIn.places };
       this.#open = { ...into, waysIn };
+      session.counters.forwards.keep(waysIn.labels);
       return new OpenWays(waysIn, into, () => this.#open = undefined);
     } finally {
       done();
@@ -119,7 +121,13 @@ export class ClientWays implements ReloadPart {
           this.#open?.ingress.session.limitByDescriptors(
             wanted.tunnelsByDescriptors,
           );
-          await ready.commit?.();
+          const committed = ready.commit?.();
+          // From now on they have their new names and places, though some may still be closing.
+          if (this.#open !== undefined) {
+            const { ingress: { session }, waysIn } = this.#open;
+            session.counters.forwards.keep(waysIn.labels);
+          }
+          await committed;
           done();
         },
         abandon: async () => {
@@ -206,7 +214,7 @@ export class OpenWays implements Disposable {
     });
   }
 
-  #take(socket: Socket, wayIn: WayIn, way: object): void {
+  #take(socket: Socket, wayIn: WayIn, way: CountedWay): void {
     const { ingress, fronts } = this.#into;
     if ("front" in wayIn) {
       fronts.take(socket, { ...wayIn, way });

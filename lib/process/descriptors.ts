@@ -63,6 +63,8 @@ export interface Consumers {
 export interface DescriptorPlan {
   /** Most tunnels; undefined when there is no limit that is known or near. */
   readonly tunnels: number | undefined;
+  /** Most descriptors of the process; undefined when it is not known, or more than all this may need. */
+  readonly limit: number | undefined;
   /** Most status connections at once. */
   readonly statusConnections: number;
   /** Most connections at once that have not said it whole; 0 where there is nothing to say. */
@@ -119,6 +121,7 @@ function planFor(
       "the limit on open files is not known (with --allow-read=/dev/null it is, save on Windows): a lack of them shows only when it is there";
     return {
       tunnels: undefined,
+      limit: undefined,
       statusConnections: STATUS_CONNECTIONS,
       strangers: mostStrangers(consumers),
       notice: { level: "info", text, about: {} },
@@ -158,6 +161,7 @@ function planFor(
     } as const;
   return {
     tunnels: limit === undefined ? undefined : tunnels,
+    limit,
     statusConnections,
     strangers,
     notice,

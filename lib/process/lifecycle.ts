@@ -18,7 +18,7 @@ import { type Role, Subjects } from "../wire/subjects.ts";
 import { Reserve, systemDescriptors } from "../net/descriptors.ts";
 import { connectionName, openNats } from "./connect.ts";
 import { LINK_RESERVE } from "./descriptors.ts";
-import { collectMetrics, type Counted } from "./metrics.ts";
+import type { CollectMetrics, Counted } from "./metrics.ts";
 import type { RoleHost } from "./role_host.ts";
 import { isStop, type StopSignals } from "./signals.ts";
 import type { Status } from "./status.ts";
@@ -70,23 +70,21 @@ export function roleOptions(
 class RoleStatus {
   bus: NatsBus | undefined;
   counted: Counted | undefined;
+  reserve: Reserve | undefined;
   /** Whether start-up is complete, and what it waits for until then. */
   started = false;
   waitsFor: () => string | undefined = () => undefined;
   readonly #drain: AbortSignal;
+  readonly #collect: CollectMetrics;
 
-  constructor(drain: AbortSignal) {
+  constructor({ stop: { drain }, collect = () => [] }: RoleHost) {
     this.#drain = drain;
+    this.#collect = collect;
   }
 
   read(): Status {
-    const { bus, counted } = this;
-    const metrics = bus === undefined || counted === undefined
-      ? []
-      : collectMetrics(counted, {
-        connected: bus.connected,
-        reconnects: bus.stats().reconnects,
-      });
+    const { counted, bus: link, reserve } = this;
+    const metrics = this.#collect({ counted, link, reserve });
     return { notReadyReason: this.#notReadyReason(), metrics };
   }
 
@@ -145,12 +143,13 @@ export class RoleFrame implements AsyncDisposable {
     options: { readonly config: NatsConfig; readonly host: RoleHost },
   ): Promise<RoleFrame> {
     const { config, host } = options;
-    const status = new RoleStatus(host.stop.drain);
+    const status = new RoleStatus(host);
     host.showStatus(() => status.read());
     using cleanup = new DisposableStack();
     const reserve = cleanup.use(
       new Reserve(LINK_RESERVE, systemDescriptors()),
     );
+    status.reserve = reserve;
     const bus = await openNats(config, {
       name: config.name ?? connectionName(role),
       signal: host.stop.drain,

@@ -29,18 +29,15 @@ import { runKeyCommand } from "./key_command.ts";
 import { Execution } from "./run_exec.ts";
 import { readKeys } from "./key_files.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
-import { processMetrics } from "./metrics.ts";
+import type { Metric } from "./metric.ts";
+import type { CollectMetrics } from "./metrics.ts";
+import type { ProcessFacts } from "./process_metrics.ts";
 import { LiveReload } from "./live_reload.ts";
 import { Reloads } from "./reload.ts";
 import { Reloader } from "./reloader.ts";
 import { exitCodeOf, isStop, watchSignals } from "./signals.ts";
-import {
-  serveStatus,
-  type Status,
-  type StatusOptions,
-  type StatusServer,
-} from "./status.ts";
-import { systemDescriptors } from "../net/descriptors.ts";
+import type { Status, StatusOptions, StatusServer } from "./status.ts";
+import { systemDescriptors, toldDescriptors } from "../net/descriptors.ts";
 import { listenHosts } from "../net/listen.ts";
 import { filesOf, watchConfig } from "./watch.ts";
 import type { Tools } from "./tool.ts";
@@ -114,6 +111,9 @@ export async function main<R extends Role>(
     const execution = oneShot?.kind === "exec"
       ? new Execution(oneShot)
       : undefined;
+    const statusAt = statusAddress(config);
+    // Before a permission is given up without which nothing is told.
+    const told = statusAt.address === undefined ? undefined : toldDescriptors();
     // Who starts no command needs no permission to.
     if (execution === undefined) Deno.permissions.revokeSync({ name: "run" });
     let onHangup = (): void => {};
@@ -144,7 +144,6 @@ export async function main<R extends Role>(
     const count = config.workers === "auto"
       ? navigator.hardwareConcurrency
       : config.workers;
-    const statusAt = statusAddress(config);
     const waysIn = config.role === "client" ? config.client.forwards : [];
     const consumers = (waysIn: readonly WayIn[]): Consumers => ({
       workers: count,
@@ -159,16 +158,25 @@ export async function main<R extends Role>(
     const { level, text, about } = descriptors.notice;
     log[level](text, about);
     let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
+    const { collect, ofProcess } = await loadMetrics(statusAt);
     await using _status = await openStatus({
       ...statusAt,
       maxConnections: descriptors.statusConnections,
       read: () => {
         const status = read();
-        return { ...status, metrics: [...status.metrics, ...processMetrics()] };
+        const own = ofProcess({
+          role,
+          status,
+          descriptors: {
+            open: told?.open(),
+            limit: told?.limit ?? descriptors.limit,
+          },
+        });
+        return { ...status, metrics: [...own, ...status.metrics] };
       },
     });
     const reloads = new Reloads();
-    let told: ReadonlySet<string> = new Set();
+    let toldOpen: ReadonlySet<string> = new Set();
     const tellExposures = (
       config: ConfigByRole[Role],
       listensAt: readonly (readonly string[])[],
@@ -176,10 +184,10 @@ export async function main<R extends Role>(
       const surroundings = { listensAt, secretFiles, modeOf };
       const open = new Set(exposures(config, surroundings));
       for (const text of open) {
-        if (!told.has(text)) log.warn(text);
+        if (!toldOpen.has(text)) log.warn(text);
       }
       // What was closed meanwhile and opens again is news.
-      told = open;
+      toldOpen = open;
     };
     let onTaken = (): void => {};
     using reloading = new LiveReload({
@@ -211,6 +219,7 @@ export async function main<R extends Role>(
       readAuth,
       keys,
       reloads,
+      collect,
       showStatus: (shown) => read = shown,
       onStarted: () => {},
     };
@@ -294,6 +303,23 @@ function statusAddress(
     : { address: config.client.statusAddr, flag: "--status-addr" };
 }
 
+/** What makes metrics, which is loaded only where they are shown. */
+async function loadMetrics(
+  { address }: Pick<StatusOptions, "address"> | { readonly address: undefined },
+): Promise<{
+  readonly collect: CollectMetrics | undefined;
+  readonly ofProcess: (facts: ProcessFacts) => readonly Metric[];
+}> {
+  if (address === undefined) {
+    return { collect: undefined, ofProcess: () => [] };
+  }
+  const [{ collectMetrics }, { processMetrics }] = await Promise.all([
+    import("./metrics.ts"),
+    import("./process_metrics.ts"),
+  ]);
+  return { collect: collectMetrics, ofProcess: processMetrics };
+}
+
 async function openStatus(
   { address, ...options }: Omit<StatusOptions, "address"> & {
     readonly address: Address | undefined;
@@ -301,6 +327,7 @@ async function openStatus(
 ): Promise<StatusServer | undefined> {
   if (address === undefined) return undefined;
   const hosts = await listenHosts(address);
+  const { serveStatus } = await import("./status.ts");
   const server = serveStatus({ ...options, address, hosts });
   getLogger(["sproxy", "status"]).info("status listening", {
     address: formatAddress(server.address),

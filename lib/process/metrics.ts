@@ -1,33 +1,21 @@
 /**
- * Metrics of a process: collected, added up over its workers, and written in
- * the text format of Prometheus (version 0.0.4).
+ * The metrics of a role and its connection to NATS, collected.
  *
  * @module
  */
-import type { ServiceCount } from "../server/offers.ts";
+import { type ErrorCode, WIRE_CODES } from "../base/errors.ts";
+import type { DurationHistogram } from "../base/histogram.ts";
+import type { NatsStats } from "../nats/connection.ts";
+import type { Reserve } from "../net/descriptors.ts";
+import type { ServiceState } from "../server/offers.ts";
+import type { Outcomes } from "../session/counters.ts";
+import type { FrameCounts } from "../session/frame_counts.ts";
 import type { Session } from "../session/session.ts";
-
-/** One number of a metric. */
-export interface Sample {
-  /** What sets it apart from the metric's other samples. */
-  readonly labels?: Readonly<Record<string, string>>;
-  /** The number. */
-  readonly value: number;
-}
-
-/** A metric with its samples. */
-export interface Metric {
-  /** Its name; that of a counter ends in `_total`. */
-  readonly name: string;
-  /** What it counts or measures, and its unit. */
-  readonly help: string;
-  /** Whether it only grows. */
-  readonly type: "counter" | "gauge";
-  /** What several workers make of it: the sum (default), or true only if it is of every one. */
-  readonly of?: "all" | "every";
-  /** Its numbers. */
-  readonly samples: readonly Sample[];
-}
+import type { Survey } from "../session/survey.ts";
+import type { Tallies } from "../session/tallies.ts";
+import type { Metric, Sample } from "./metric.ts";
+import { type MetricName, METRICS } from "./metric_table.ts";
+import { formatNumber } from "./metrics_page.ts";
 
 /** The part of a role that is counted. */
 export interface Counted {
@@ -35,179 +23,184 @@ export interface Counted {
   readonly session: Session;
   /** Opens under way. */
   readonly opening: number;
-  /** Names of the clients that are known by their keys, which are as many as the configuration has. */
-  readonly clients?: readonly string[];
   /** The services of a server, which are as many as the configuration has. */
-  readonly services?: readonly ServiceCount[];
+  readonly services?: readonly ServiceState[];
   /** Why no tunnel can be opened, beside the link and the subscriptions. */
   readonly notReadyReason?: string | undefined;
   /** Which of the `refused` subscriptions there is no working without. */
   readonly missing: (refused: readonly string[]) => string | undefined;
 }
 
-/** The metrics of a role and its connection to NATS as they are now. */
+/** A connection to NATS, as far as it is counted. */
+export interface CountedLink {
+  /** Whether it is there. */
+  readonly connected: boolean;
+  /** Largest message that the broker takes, in bytes. */
+  readonly maxPayload: number;
+  /** What went through. */
+  stats(): NatsStats;
+}
+
+/** What is counted of a process, or a worker, as far as there is any of it yet. */
+export interface Countable {
+  /** The role. */
+  readonly counted?: Counted | undefined;
+  /** Its connection to NATS. */
+  readonly link?: CountedLink | undefined;
+  /** The descriptors that are kept for that. */
+  readonly reserve?: Pick<Reserve, "whole"> | undefined;
+}
+
+/** The metrics of a role and its connection to NATS as they are now, as far as there are any yet. */
 export function collectMetrics(
-  { session, opening, clients = [], services = [] }: Counted,
-  nats: { readonly connected: boolean; readonly reconnects: number },
+  { counted, link, reserve }: Countable,
 ): Metric[] {
-  const { counters, held, totals } = session;
   return [
-    {
-      ...metric(
-        "sproxy_nats_connected",
-        "1 while connected to NATS, with every worker",
-        Number(nats.connected),
-      ),
-      of: "every",
-    },
+    ...linkMetrics(link),
+    metric("sproxy_descriptors_short", Number(reserve?.whole === false)),
+    ...(counted === undefined ? [] : roleMetrics(counted)),
+  ];
+}
+
+/** Collects metrics. */
+export type CollectMetrics = typeof collectMetrics;
+
+function linkMetrics(link: CountedLink | undefined): Metric[] {
+  const connected = metric(
+    "sproxy_nats_connected",
+    Number(link?.connected ?? false),
+  );
+  if (link === undefined) return [connected];
+  const stats = link.stats();
+  return [
+    connected,
+    metric("sproxy_nats_reconnects_total", stats.reconnects),
+    metric("sproxy_nats_down_seconds_total", stats.downMs / 1000),
     metric(
-      "sproxy_nats_reconnects_total",
-      "Times the connection to NATS came back",
-      nats.reconnects,
+      "sproxy_nats_messages_total",
+      bothWays(stats.messagesOut, stats.messagesIn),
     ),
-    metric("sproxy_tunnels_open", "Tunnels open now", session.size),
-    metric(
-      "sproxy_tunnels_stalled",
-      "Tunnels of which one side has taken nothing for 10 s while bytes wait for it",
-      session.stalled,
-    ),
-    metric(
-      "sproxy_tunnels_allowed",
-      "Most tunnels that --max-tunnels and the open files allow",
-      session.allowed,
-    ),
-    metric("sproxy_tunnels_opening", "Opens under way", opening),
-    metric(
-      "sproxy_peers",
-      "Processes with which tunnels are open, as each worker counts them",
-      session.peerCount,
-    ),
-    metric("sproxy_tunnels_opened_total", "Tunnels opened", counters.opened),
+    metric("sproxy_nats_bytes_total", bothWays(stats.bytesOut, stats.bytesIn)),
+    metric("sproxy_nats_messages_dropped_total", stats.dropped),
+    metric("sproxy_nats_congestions_total", stats.congestions),
+    metric("sproxy_nats_congested_seconds_total", stats.congestedMs / 1000),
+    metric("sproxy_nats_max_payload_bytes", link.maxPayload),
+  ];
+}
+
+function roleMetrics(
+  { session, opening, services = [] }: Counted,
+): Metric[] {
+  const { counters, held, role, limits } = session;
+  const survey = session.survey();
+  const { totals, paused, windows, largestWindow } = survey;
+  return [
+    metric("sproxy_tunnels_open", session.size),
+    metric("sproxy_tunnels_opened_total", counters.opened),
     metric(
       "sproxy_tunnels_closed_total",
-      "Tunnels ended, by reason",
-      by("reason", counters.closedByCode),
+      byReason(END_CODES, counters.closedByCode),
     ),
-    metric(
-      "sproxy_opens_refused_total",
-      "Opens that came to nothing, by reason",
-      by("reason", counters.refusedByCode),
-    ),
+    metric("sproxy_tunnel_duration_seconds", buckets(counters.lives)),
+    metric("sproxy_tunnels_stalled", session.stalled),
+    metric("sproxy_tunnels_paused", by("reason", paused)),
     metric(
       "sproxy_bytes_total",
-      "Bytes of all tunnels: sent from local sockets, received from peers",
-      by("direction", [
-        ["sent", totals.bytesSent],
-        ["received", totals.bytesReceived],
+      bothWays(totals.bytesSent, totals.bytesReceived),
+    ),
+    metric("sproxy_held_bytes", by("buffer", Object.entries(held))),
+    metric("sproxy_window_bytes", windows),
+    metric("sproxy_window_largest_bytes", largestWindow),
+    metric("sproxy_peers", session.peerCount),
+    metric("sproxy_tunnels_opening", opening),
+    metric(
+      "sproxy_opens_refused_total",
+      byReason(REFUSAL_CODES, counters.refusedByCode),
+    ),
+    ...(role === "client"
+      ? [
+        metric("sproxy_open_duration_seconds", outcomes(counters.opens)),
+        metric("sproxy_accept_errors_total", counters.acceptErrors),
+        metric("sproxy_accepts_refused_total", counters.acceptsRefused),
+      ]
+      : [metric("sproxy_dial_duration_seconds", outcomes(counters.dials))]),
+    metric("sproxy_round_trip_seconds", buckets(counters.roundTrips)),
+    metric("sproxy_frames_total", [
+      ...frames("sent", counters.frames.sent),
+      ...frames("received", counters.frames.received),
+    ]),
+    metric("sproxy_resumes_total", counters.resumes),
+    metric("sproxy_replays_total", totals.replays),
+    metric("sproxy_gaps_total", totals.gaps),
+    metric("sproxy_messages_malformed_total", counters.malformed),
+    metric("sproxy_messages_rejected_total", counters.rejected),
+    metric("sproxy_messages_stray_total", counters.unknownTunnel),
+    metric("sproxy_tunnels_limit", limits.maxTunnels),
+    metric("sproxy_tunnels_allowed", session.allowed),
+    metric("sproxy_tunnels_opening_limit", limits.maxOpening),
+    metric("sproxy_memory_budget_bytes", limits.memoryBudget),
+    metric("sproxy_window_limit_bytes", limits.maxWindow),
+    ...(role === "client" ? tallied("forward", counters.forwards, survey) : [
+      ...(services.length === 0 ? [] : [
+        metric(
+          "sproxy_service_up",
+          by("service", services.map(({ name, up }) => [name, Number(up)])),
+        ),
       ]),
-    ),
-    metric(
-      "sproxy_held_bytes",
-      "Bytes held: send = not acknowledged, receive = not written, unsent = not yet with NATS",
-      by("buffer", Object.entries(held)),
-    ),
-    metric(
-      "sproxy_replays_total",
-      "Times that frames were sent again",
-      totals.replays,
-    ),
-    metric(
-      "sproxy_gaps_total",
-      "Times that bytes were found missing",
-      totals.gaps,
-    ),
-    metric(
-      "sproxy_messages_malformed_total",
-      "Messages dropped as malformed",
-      counters.malformed,
-    ),
-    metric(
-      "sproxy_messages_rejected_total",
-      "Messages dropped because the other end of the sealed tunnel did not seal them, or not for now",
-      counters.rejected,
-    ),
-    metric(
-      "sproxy_messages_stray_total",
-      "Frames for tunnels that do not exist",
-      counters.unknownTunnel,
-    ),
-    metric(
-      "sproxy_accept_errors_total",
-      "Accepts that failed",
-      counters.acceptErrors,
-    ),
-    metric(
-      "sproxy_accepts_refused_total",
-      "Connections closed because they come from where --allow-from lets nobody in",
-      counters.acceptsRefused,
-    ),
-    ...clientMetrics(session, clients),
-    ...serviceMetrics(services),
+      ...tallied("service", counters.services, survey),
+      ...tallied("client", counters.clients, survey),
+    ]),
   ];
 }
 
-/** What is counted of each service; nothing where there is none. */
-function serviceMetrics(services: readonly ServiceCount[]): Metric[] {
-  if (services.length === 0) return [];
+/**
+ * How tunnels end and opens fail: all that can be said, since the other end may
+ * say any of it. A counter is there from the start, as nothing can be told of
+ * the growth of one that begins with 1.
+ */
+const END_CODES = Object.keys(WIRE_CODES) as readonly ErrorCode[];
+const REFUSAL_CODES = END_CODES.filter((code) => code !== "ok");
+
+/** What is counted of each name of one kind; nothing where there are no names. */
+function tallied(
+  kind: "forward" | "service" | "client",
+  tallies: Tallies,
+  { byTally }: Survey,
+): Metric[] {
+  const all = [...tallies];
+  if (all.length === 0) return [];
+  const each = (value: "open" | "opened" | "refused"): Sample[] =>
+    by(kind, all.map((tally) => [tally.name, tally[value]]));
   return [
-    {
-      ...metric(
-        "sproxy_service_up",
-        "1 while a service is offered, by every worker",
-        by("service", services.map(({ name, up }) => [name, Number(up)])),
-      ),
-      of: "every",
-    },
+    metric(`sproxy_${kind}_tunnels_open`, each("open")),
+    metric(`sproxy_${kind}_tunnels_opened_total`, each("opened")),
+    metric(`sproxy_${kind}_opens_refused_total`, each("refused")),
     metric(
-      "sproxy_service_tunnels_opened_total",
-      "Tunnels opened to a service",
-      by("service", services.map(({ name, opened }) => [name, opened])),
+      `sproxy_${kind}_bytes_total`,
+      all.flatMap((tally) => {
+        const now = byTally.get(tally);
+        return bothWays(
+          tally.bytesSent + (now?.bytesSent ?? 0),
+          tally.bytesReceived + (now?.bytesReceived ?? 0),
+          { [kind]: tally.name },
+        );
+      }),
     ),
   ];
 }
 
-/** What the tunnels of each known client come to; nothing where none is known. */
-function clientMetrics(session: Session, names: readonly string[]): Metric[] {
-  const clients = [...session.totalsOf(names)];
-  if (clients.length === 0) return [];
-  return [
-    metric(
-      "sproxy_client_tunnels",
-      "Tunnels open now, by client, as its key says who it is",
-      by("client", clients.map(([name, { tunnels }]) => [name, tunnels])),
-    ),
-    metric(
-      "sproxy_client_bytes_total",
-      "Bytes of the tunnels of a client: sent to it, received from it",
-      clients.flatMap(([client, { bytesSent, bytesReceived }]) => [
-        { labels: { client, direction: "sent" }, value: bytesSent },
-        { labels: { client, direction: "received" }, value: bytesReceived },
-      ]),
-    ),
-  ];
-}
-
-/** What is true of the process as a whole, however many workers it has. */
-export function processMetrics(): Metric[] {
-  const { rss } = Deno.memoryUsage();
-  return [
-    metric("sproxy_resident_bytes", "Resident memory of the process", rss),
-  ];
-}
-
-/** A metric of one number or of many samples; its name says whether it only grows. */
-function metric(
-  name: string,
-  help: string,
+/** The metric of this name in the table, with one number or many samples. */
+export function metric(
+  name: MetricName,
   values: number | readonly Sample[],
 ): Metric {
-  const type = name.endsWith("_total") ? "counter" : "gauge";
+  const { type, help, of } = METRICS[name];
   const samples = typeof values === "number" ? [{ value: values }] : values;
-  return { name, help, type, samples };
+  return { name, type, help, ...(of !== undefined && { of }), samples };
 }
 
 /** A sample for each entry, told apart by `label`. */
-function by(
+export function by(
   label: string,
   entries: Iterable<readonly [string, number]>,
 ): Sample[] {
@@ -217,46 +210,53 @@ function by(
   );
 }
 
-/** Several workers' metrics as one, sample by sample. */
-export function sumMetrics(all: readonly (readonly Metric[])[]): Metric[] {
-  const groups = Map.groupBy(all.flat(), ({ name }) => name);
-  return [...groups.values()].flatMap((group) => {
-    const [first] = group;
-    if (first === undefined) return [];
-    const join = first.of === "every" ? Math.min : add;
-    const joined = new Map<string, Sample>();
-    for (const sample of group.flatMap(({ samples }) => samples)) {
-      const key = JSON.stringify(sample.labels ?? {});
-      const known = joined.get(key);
-      const value = known ? join(known.value, sample.value) : sample.value;
-      joined.set(key, { ...sample, value });
-    }
-    return [{ ...first, samples: [...joined.values()] }];
-  });
+function byReason(
+  codes: readonly ErrorCode[],
+  counts: ReadonlyMap<ErrorCode, number>,
+): Sample[] {
+  return by("reason", codes.map((code) => [code, counts.get(code) ?? 0]));
 }
 
-function add(a: number, b: number): number {
-  return a + b;
+function bothWays(
+  sent: number,
+  received: number,
+  labels: Readonly<Record<string, string>> = {},
+): Sample[] {
+  return [
+    { labels: { ...labels, direction: "sent" }, value: sent },
+    { labels: { ...labels, direction: "received" }, value: received },
+  ];
 }
 
-/** The content type of what {@linkcode formatMetrics} gives. */
-export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-
-/** `metrics` as a page for Prometheus. */
-export function formatMetrics(metrics: readonly Metric[]): string {
-  return metrics.flatMap(({ name, help, type, samples }) => [
-    `# HELP ${name} ${escape(help)}\n`,
-    `# TYPE ${name} ${type}\n`,
-    ...samples.map(({ labels = {}, value }) => {
-      const pairs = Object.entries(labels).map(([label, text]) =>
-        `${label}="${escape(text).replaceAll('"', '\\"')}"`
-      );
-      const list = pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
-      return `${name}${list} ${value}\n`;
-    }),
-  ]).join("");
+function frames(direction: string, counts: FrameCounts): Sample[] {
+  return Object.entries(counts)
+    .map(([type, value]) => ({ labels: { direction, type }, value }));
 }
 
-function escape(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+function outcomes({ ok, failed }: Outcomes): Sample[] {
+  return [
+    ...buckets(ok, { result: "ok" }),
+    ...buckets(failed, { result: "failed" }),
+  ];
+}
+
+/** The samples of a histogram. */
+function buckets(
+  { bounds, cumulative, sum }: DurationHistogram,
+  labels?: Readonly<Record<string, string>>,
+): Sample[] {
+  const ends = [...bounds, Infinity];
+  return [
+    ...cumulative.map((value, at): Sample => ({
+      suffix: "_bucket",
+      labels: { ...labels, le: formatNumber(ends[at] ?? Infinity) },
+      value,
+    })),
+    { suffix: "_sum", ...(labels && { labels }), value: sum },
+    {
+      suffix: "_count",
+      ...(labels && { labels }),
+      value: cumulative.at(-1) ?? 0,
+    },
+  ];
 }

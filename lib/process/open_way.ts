@@ -8,7 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { parseAddress } from "../base/address.ts";
 import { systemClock } from "../base/clock.ts";
 import { isInAny, type Network } from "../base/network.ts";
-import type { Place } from "../base/place.ts";
+import { formatPlace, type Place } from "../base/place.ts";
 import { formatDestination } from "../base/target.ts";
 import { Throttle } from "../base/throttle.ts";
 import type { WayIn } from "../config/ways_in.ts";
@@ -16,6 +16,7 @@ import type { Reserve } from "../net/descriptors.ts";
 import { listen, listenHosts } from "../net/listen.ts";
 import { listenUnix } from "../net/listen_unix.ts";
 import type { Socket, SocketListener } from "../net/socket.ts";
+import type { CountedWay } from "../session/counters.ts";
 import type { Session } from "../session/session.ts";
 
 /** Time between two lines about accepts that fail, or connections that may not come in, in ms. */
@@ -43,11 +44,11 @@ export interface OpenWayOptions {
 export type TakeConnection = (
   socket: Socket,
   wayIn: WayIn,
-  way: object,
+  way: OpenWay,
 ) => Promise<void> | undefined;
 
 /** A place that is listened at, and what for. */
-export class OpenWay {
+export class OpenWay implements CountedWay {
   /** What its connections are for; may change. */
   wayIn: WayIn;
   /** Where it listens, the port chosen. */
@@ -61,6 +62,11 @@ export class OpenWay {
   constructor(wayIn: WayIn, place: Place) {
     this.wayIn = wayIn;
     this.place = place;
+  }
+
+  /** What it is called in metrics: its name, the kind of a front-end, or where it listens. */
+  get label(): string {
+    return nameOf(this.wayIn) ?? formatPlace(this.place);
   }
 
   /**

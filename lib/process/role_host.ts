@@ -8,6 +8,7 @@ import type { Place } from "../base/place.ts";
 import type { ReadAuth } from "./auth_reader.ts";
 import type { KeyTexts } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
+import type { CollectMetrics } from "./metrics.ts";
 import type { Reloads } from "./reload.ts";
 import type { StopSignals } from "./signals.ts";
 import type { Status } from "./status.ts";
@@ -30,6 +31,8 @@ export interface RoleHost {
   readonly keys: KeyTexts | undefined;
   /** What takes over what is read anew; the role joins before it waits for anything. */
   readonly reloads: Pick<Reloads, "join" | "latest">;
+  /** Collects its metrics; undefined where nobody is shown them. */
+  readonly collect?: CollectMetrics | undefined;
   /** Shows the status that `read` gives from now on. */
   showStatus(read: () => Status): void;
   /** It works; a client accepts connections at these places, in the order of its ways in. */

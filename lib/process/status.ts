@@ -13,14 +13,25 @@ import { isLocalhost } from "../base/special_addresses.ts";
 import { Throttle } from "../base/throttle.ts";
 import { listenFor, type WhereToListen } from "../net/listen.ts";
 import { type HttpRequest, type HttpResponse, serveHttp } from "./http.ts";
-import { formatMetrics, type Metric, METRICS_CONTENT_TYPE } from "./metrics.ts";
+import type { Metric } from "./metric.ts";
+import { formatMetrics, PAGE_TYPES, pageFormatFor } from "./metrics_page.ts";
+
+/** How many workers a process has. */
+export interface WorkerNumbers {
+  /** All of them. */
+  readonly workers: number;
+  /** Those that can do their work now. */
+  readonly ready: number;
+}
 
 /** What a process, or a worker of one, says of itself. */
 export interface Status {
   /** Why it cannot do its work now; undefined when it can. */
   readonly notReadyReason: string | undefined;
   /** What else `/ready` tells. */
-  readonly details?: Readonly<Record<string, number>>;
+  readonly details?: WorkerNumbers;
+  /** How often a worker has failed; 0 by default. */
+  readonly workerFailures?: number;
   /** Its metrics as they are now. */
   readonly metrics: readonly Metric[];
 }
@@ -102,32 +113,37 @@ function respond(
     return json(403, { status: "forbidden", reason: FOREIGN });
   }
   try {
-    return page(read);
+    return page(read, request);
   } catch (error) {
     getLogger(["sproxy", "status"]).error("status failed", { error });
     return json(500, { status: "error" });
   }
 }
 
+/** Answers a request with the status of the process. */
+type Page = (read: () => Status, request: HttpRequest) => HttpResponse;
+
 /** What each path serves. */
-const PAGES: ReadonlyMap<string, (read: () => Status) => HttpResponse> =
-  new Map([
-    ["/health", () => json(200, { status: "ok" })],
-    ["/ready", (read: () => Status) => {
-      const { notReadyReason: reason, details } = read();
-      return reason === undefined
-        ? json(200, { status: "ready", details })
-        : json(503, { status: "not ready", reason, details });
-    }],
-    [
-      "/metrics",
-      (read: () => Status) => ({
+const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
+  ["/health", () => json(200, { status: "ok" })],
+  ["/ready", (read) => {
+    const { notReadyReason: reason, details } = read();
+    return reason === undefined
+      ? json(200, { status: "ready", details })
+      : json(503, { status: "not ready", reason, details });
+  }],
+  [
+    "/metrics",
+    (read, { headers }) => {
+      const format = pageFormatFor(headers.get("accept"));
+      return {
         status: 200,
-        type: METRICS_CONTENT_TYPE,
-        body: formatMetrics(read().metrics),
-      }),
-    ],
-  ]);
+        type: PAGE_TYPES[format],
+        body: formatMetrics(read().metrics, format),
+      };
+    },
+  ],
+]);
 
 /** What anybody may know, under whatever name the asker knows this machine. */
 const OPEN_PAGES: ReadonlySet<string> = new Set(["/health", "/ready"]);

@@ -76,6 +76,11 @@ export class WaysIn implements Disposable {
     return this.#ways.map(({ place }) => place);
   }
 
+  /** What all are called in metrics. */
+  get labels(): readonly string[] {
+    return this.#ways.map(({ label }) => label);
+  }
+
   /** Says on a line each where it listens, and what for. */
   logListening(): void {
     for (const way of this.#ways) way.logListening();

@@ -130,6 +130,7 @@ export async function serveAsWorker<R extends Role>(
     });
     const reloads = new Reloads(latest);
     reloads.join(logLevelPart);
+    const { collectMetrics: collect } = await import("./metrics.ts");
     let read: (() => Status) | undefined;
     const tell = (): void => {
       if (read !== undefined) post({ type: "status", status: read() });
@@ -144,6 +145,7 @@ export async function serveAsWorker<R extends Role>(
       reloads,
       tunnelsByDescriptors: start.tunnelsByDescriptors,
       maxStrangers: start.maxStrangers,
+      collect,
       showStatus: (shown) => read = shown,
       onStarted: (places) => post({ type: "started", places }),
     });

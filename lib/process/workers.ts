@@ -13,7 +13,8 @@ import type { WayIn } from "../config/ways_in.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./role_host.ts";
-import { type Metric, sumMetrics } from "./metrics.ts";
+import type { Metric } from "./metric.ts";
+import { lasting, sumMetrics } from "./metrics_sum.ts";
 import type { Status } from "./status.ts";
 import type { FromWorker, ToWorker, WorkerFailure } from "./worker_messages.ts";
 import {
@@ -101,9 +102,11 @@ class Slot implements ReloadingWorker {
   /** Resolves when the worker has stopped for good. */
   readonly ended = Promise.withResolvers<void>();
   notReadyReason: string | undefined = "starting";
+  /** How often its worker failed. */
+  failures = 0;
   /** Metrics of the worker that runs. */
   #present: readonly Metric[] = [];
-  /** Counters of those that failed: a total that falls would count twice. */
+  /** What counts of those that failed. */
   #past: readonly Metric[] = [];
   readonly #index: number;
   readonly #clock: Clock;
@@ -234,12 +237,10 @@ class Slot implements ReloadingWorker {
     this.#worker = undefined;
     this.#onAnswer?.(undefined);
     this.notReadyReason = text;
-    this.#past = sumMetrics([
-      this.#past,
-      this.#present.filter(({ type }) => type === "counter"),
-    ]);
+    this.#past = sumMetrics([this.#past, lasting(this.#present)]);
     this.#present = [];
     if (this.#restart !== undefined) return; // it failed once already
+    this.failures++;
     if (drain.aborted) {
       log.error("worker failed while stopping", about);
       this.#finish();
@@ -293,6 +294,7 @@ function statusOfAll(slots: readonly Slot[], workers: number): Status {
   return {
     notReadyReason: ready > 0 ? undefined : reasons[0],
     details: { workers, ready },
+    workerFailures: slots.reduce((sum, { failures }) => sum + failures, 0),
     metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
   };
 }

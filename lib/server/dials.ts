@@ -4,7 +4,10 @@
  *
  * @module
  */
+import type { DurationHistogram } from "../base/histogram.ts";
+import type { Clock } from "../base/clock.ts";
 import { TunnelError } from "../base/errors.ts";
+import type { Outcomes } from "../session/counters.ts";
 
 /** Why a dial is given up that others need the room of. */
 const CROWDED_OUT = new TunnelError(
@@ -16,13 +19,29 @@ const CROWDED_OUT = new TunnelError(
 export interface Dial extends Disposable {
   /** Aborts when it is given up, with the reason for the client. */
   readonly signal: AbortSignal;
+  /** It has led to a connection; otherwise it counts as failed at its end. */
+  succeeded(): void;
+}
+
+/** What dials are timed with. */
+export interface DialsOptions {
+  /** Where the time comes from. */
+  readonly clock: Clock;
+  /** Where it is counted how long they took. */
+  readonly times: Outcomes;
 }
 
 /** All dials under way of a server. */
 export class Dials {
+  readonly #options: DialsOptions;
   readonly #keys = new Set<string>();
   /** Those of each payer, the oldest first. */
   readonly #byPayer = new Map<string, Map<string, AbortController>>();
+
+  /** None is under way. */
+  constructor(options: DialsOptions) {
+    this.#options = options;
+  }
 
   /** How many are under way. */
   get size(): number {
@@ -45,9 +64,17 @@ export class Dials {
     const dials = this.#byPayer.get(payer) ?? new Map();
     this.#byPayer.set(payer, dials.set(id, controller));
     this.#keys.add(id);
+    const { clock, times } = this.#options;
+    const begun = clock.now();
+    let time: DurationHistogram | undefined = times.failed;
     return {
       signal: controller.signal,
-      [Symbol.dispose]: () => this.#end(id, payer),
+      succeeded: () => time = times.ok,
+      [Symbol.dispose]: () => {
+        time?.observe(clock.now() - begun);
+        time = undefined;
+        this.#end(id, payer);
+      },
     };
   }
 

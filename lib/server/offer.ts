@@ -48,8 +48,6 @@ export class Offer implements Disposable {
   readonly service: Service;
   /** Where opens for it are heard. */
   readonly subject: string;
-  /** Tunnels to it that were opened. */
-  opened: number;
   readonly #options: OfferOptions;
   readonly #log = getLogger(["sproxy", "service"]);
   readonly #health: ServiceHealth;
@@ -67,7 +65,6 @@ export class Offer implements Disposable {
     const { subjects, site } = options;
     this.service = service;
     this.subject = subjects.requestPattern({ site, service: service.name });
-    this.opened = before?.opened ?? 0;
     this.#health = new ServiceHealth({ presumed: before?.up === true });
     this.#options = options;
   }

@@ -27,14 +27,12 @@ export type Aim =
   }
   | { readonly refusal: Reason };
 
-/** What is counted of a service. */
-export interface ServiceCount {
+/** How a service is. */
+export interface ServiceState {
   /** Its name. */
   readonly name: string;
   /** Whether it is offered. */
   readonly up: boolean;
-  /** Tunnels to it that were opened. */
-  readonly opened: number;
 }
 
 /** All services of a server. */
@@ -91,17 +89,11 @@ export class Offers implements Disposable {
     return [...this.#offers.values()].map(({ subject }) => subject);
   }
 
-  /** What is counted of each. */
-  get counts(): readonly ServiceCount[] {
-    return [...this.#offers.values()].map((
-      { service: { name }, up, opened },
-    ) => ({ name, up, opened }));
-  }
-
-  /** Counts a tunnel to the service of this name. */
-  opened(name: string): void {
-    const offer = this.#offers.get(name);
-    if (offer !== undefined) offer.opened++;
+  /** How each of them is. */
+  get states(): readonly ServiceState[] {
+    return [...this.#offers.values()].map(
+      ({ service: { name }, up }) => ({ name, up }),
+    );
   }
 
   /**

@@ -8,7 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../base/clock.ts";
 import { type Reason, TunnelError } from "../base/errors.ts";
 import type { BusMessage } from "../nats/bus.ts";
-import type { Counters } from "../session/counters.ts";
+import type { CountedBy, Counters } from "../session/counters.ts";
 import {
   type Asker,
   askerOf,
@@ -24,7 +24,7 @@ import {
 } from "../wire/subjects.ts";
 import type { KnownClient } from "./clients.ts";
 import { Rates, type Verdict } from "./rates.ts";
-import type { RefusalLog } from "./refusal_log.ts";
+import type { Refusal, RefusalLog } from "./refusal_log.ts";
 
 /** Why version 1 clients are not even answered: an inbox may be another's. */
 const REFUSE_V1: Reason = {
@@ -133,9 +133,9 @@ export class Requests {
     );
   }
 
-  /** Counts and tells that an open is refused. */
-  refuse(refusal: Parameters<RefusalLog["note"]>[0]): void {
-    this.#options.counters.refused(refusal.reason.code);
+  /** Counts and tells that an open is refused, of this client and for this service where those are known. */
+  refuse(refusal: Refusal, by: CountedBy = {}): void {
+    this.#options.counters.refused(refusal.reason.code, by);
     this.#options.refusals.note(refusal);
   }
 

@@ -31,7 +31,7 @@ import {
 } from "../wire/open.ts";
 import { Dials } from "./dials.ts";
 import { Hearing } from "./hearing.ts";
-import type { Aim, ServiceCount } from "./offers.ts";
+import type { Aim, ServiceState } from "./offers.ts";
 import { introduced } from "./introduce.ts";
 import { RefusalLog } from "./refusal_log.ts";
 import { Requests } from "./requests.ts";
@@ -107,6 +107,12 @@ export interface EgressOptions
   readonly random: (bytes: Uint8Array) => Uint8Array;
 }
 
+/** A service, and what is counted of it. */
+export interface ServiceCount extends ServiceState {
+  /** Tunnels to it that were opened. */
+  readonly opened: number;
+}
+
 /** The dialling side of the tunnels of one process. */
 export class Egress implements Disposable {
   /** The tunnels. */
@@ -122,7 +128,7 @@ export class Egress implements Disposable {
   readonly #inboxes: Reach;
   readonly #reception: Reception;
   readonly #stop = new AbortController();
-  readonly #dials = new Dials();
+  readonly #dials: Dials;
   readonly #requests: Requests;
   readonly #refusals: RefusalLog;
   readonly #v1Peers = new Set<string>();
@@ -141,6 +147,8 @@ export class Egress implements Disposable {
       role: "server",
       sealed: options.seal !== undefined,
     });
+    const { counters } = this.session;
+    this.#dials = new Dials({ clock: this.#clock, times: counters.dials });
     const { subjects, token } = options;
     this.#clients = this.#reach({
       pattern: subjects.data("client", ">"),
@@ -160,7 +168,7 @@ export class Egress implements Disposable {
     this.#requests = new Requests({
       ...options,
       inboxes,
-      counters: this.session.counters,
+      counters,
       refusals: this.#refusals,
       inboxRefusal: () => this.#inboxes.refusal,
       send: (subject, message) => void this.#send(subject, message),
@@ -172,6 +180,8 @@ export class Egress implements Disposable {
       muteness: () => this.#clients.refusal,
     });
     this.#bus.onLink((event) => this.#onLink(event), this.#stop.signal);
+    this.#countServices();
+    this.session.counters.clients.keep(this.clients);
     this.#hearing.takePart();
   }
 
@@ -189,7 +199,7 @@ export class Egress implements Disposable {
     this.session.abortWhere(({ info, peer }) =>
       this.#objectionTo(peer?.key, info)
     );
-    this.session.counters.keepClients(seal.clients.names);
+    this.session.counters.clients.keep(seal.clients.names);
   }
 
   /** Why the holder of `key` may not have a tunnel that was dialled; undefined if they may. */
@@ -229,14 +239,19 @@ export class Egress implements Disposable {
     return this.#hearing.general.findLast((one) => !refused.includes(one));
   }
 
-  /** What is counted of each service. */
+  /** How each service is, and what is counted of it. */
   get services(): readonly ServiceCount[] {
-    return this.#hearing.offers.counts;
+    const { services } = this.session.counters;
+    return this.#hearing.offers.states.map((state) => ({
+      ...state,
+      opened: services.find(state.name)?.opened ?? 0,
+    }));
   }
 
   /** Offers these services from now on, and no others; open tunnels to any stay. */
   setServices(services: readonly Service[]): void {
     this.#hearing.offers.set(services);
+    this.#countServices();
   }
 
   /**
@@ -281,6 +296,12 @@ export class Egress implements Disposable {
     );
   }
 
+  /** Tunnels are counted for each service that there is now. */
+  #countServices(): void {
+    const names = this.#hearing.offers.states.map(({ name }) => name);
+    this.session.counters.services.keep(names);
+  }
+
   get #draining(): boolean {
     return this.#stop.signal.aborted;
   }
@@ -317,7 +338,8 @@ export class Egress implements Disposable {
         // Keys that nobody knows are made at will.
         const payer = known?.name ?? sender;
         const asker = client ?? request.native?.client ?? "version 1";
-        this.#requests.refuse({ client: asker, payer, reason });
+        const by = { client: known?.name };
+        this.#requests.refuse({ client: asker, payer, reason }, by);
         this.#send(reply, answer);
         return;
       }
@@ -427,6 +449,7 @@ export class Egress implements Disposable {
       const facts = { ...endpoints, tunnelId, clientName: known?.name };
       const options = { clock: this.#clock, signal };
       const socket = await introduced(dialled, facts, options);
+      dial.succeeded();
       dialling?.end(peerAttributes("network.peer", socket.remote));
       this.#accept(ask, { id, socket, reply, span });
     } catch (error) {
@@ -480,7 +503,6 @@ export class Egress implements Disposable {
         ...{ id, socket, target, source, service, client, payer },
         ...{ codec, peerWindow, seal, span },
       });
-      if (service !== undefined) this.#hearing.offers.opened(service);
       void this.#clients.meet(id.client);
       return;
     }
@@ -508,7 +530,10 @@ export class Egress implements Disposable {
   ): void {
     span?.end({}, reason);
     const { client, payer, target } = ask;
-    this.#requests.refuse({ client, payer, target, reason });
+    this.#requests.refuse({ client, payer, target, reason }, {
+      client: ask.known?.name,
+      service: "service" in target ? target.service : undefined,
+    });
     const answer = tell ? ask.refuse(reason) : undefined;
     if (answer !== undefined) this.#send(reply, answer);
   }

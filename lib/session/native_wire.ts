@@ -84,9 +84,10 @@ export class NativeWire implements Wire {
 
   /** Sends every frame that is due; only answers while the way to NATS is full. */
   send(now: number): void {
-    const { home: { bus }, id, codec } = this.#options;
+    const { home: { bus, frames: { sent } }, id, codec } = this.#options;
     let frame: Frame | undefined;
     while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
+      sent.count(frame.type);
       const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
       this.#publish(codec.encode(id, frame), lane, now);
     }
@@ -142,6 +143,7 @@ export class NativeWire implements Wire {
     this.peer.state.heard(now);
     const frame = decodeFrame(data);
     if (frame === undefined) return;
+    this.#options.home.frames.received.count(frame.type);
     this.machine.receive(frame, now);
     const { frameBytes } = this.machine;
     if (frameBytes < this.#frameBytes) this.#remember(frameBytes, now);

@@ -8,6 +8,7 @@ import type { Bus, PublishOptions } from "../nats/bus.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Decider, Reason } from "../base/errors.ts";
 import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
+import type { FrameTraffic } from "./frame_counts.ts";
 import { Liveness, type PeerTimes } from "../tunnel/liveness.ts";
 import {
   formatId,
@@ -87,6 +88,10 @@ export interface PeersOptions<T extends PeerTunnel> {
   readonly token: string;
   /** Timeouts of a peer. */
   readonly times: PeerTimes;
+  /** Where frames about pairs of processes are counted. */
+  readonly frames: FrameTraffic;
+  /** Told of each round trip to a peer that was measured, in ms. */
+  readonly onRoundTrip: (ms: number) => void;
   /** Called when a peer counts as lost, or says that it leaves: its tunnels are to end. */
   readonly onLost: (peer: Peer<T>, reason: Reason, by: Decider) => void;
 }
@@ -211,6 +216,8 @@ export class Peers<T extends PeerTunnel> {
   /** A frame about the pair of processes came from a peer with tunnels. */
   receive(peer: Peer<T>, frame: Frame, now: number): void {
     peer.state.heard(now);
+    const { frames, onRoundTrip } = this.#options;
+    frames.received.count(frame.type);
     switch (frame.type) {
       case "ping":
         this.#send(peer, {
@@ -221,9 +228,11 @@ export class Peers<T extends PeerTunnel> {
         }, now);
         if (frame.resumed) this.#askAfterTunnels(peer, now);
         break;
-      case "pong":
-        peer.state.pong(frame.id, now);
+      case "pong": {
+        const ms = peer.state.pong(frame.id, now);
+        if (ms !== undefined) onRoundTrip(ms);
         break;
+      }
       case "reset":
         this.#options.onLost(
           peer,
@@ -271,6 +280,7 @@ export class Peers<T extends PeerTunnel> {
     now: number,
     options: PublishOptions = { lane: "control" },
   ): void {
+    this.#options.frames.sent.count(frame.type);
     if (peer.key !== undefined) {
       const [tunnel] = peer.tunnels;
       tunnel?.sendPairFrame(frame, now);

@@ -8,7 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
-import { Counters, NO_STATS, sumOf } from "./counters.ts";
+import { type CountedWay, Counters } from "./counters.ts";
 import {
   blame,
   type Decider,
@@ -44,6 +44,7 @@ import {
   type Wire,
 } from "./tunnel.ts";
 import { Stalls } from "./stalls.ts";
+import { type Survey, TunnelSurvey } from "./survey.ts";
 import { TunnelTable } from "./table.ts";
 import { TunnelTimers } from "./timers.ts";
 import { logEnd, logOpen } from "./tunnel_log.ts";
@@ -89,6 +90,12 @@ export interface SessionOptions extends TunnelSettings {
   readonly onTunnelEnd?: (outcome: Outcome) => void;
 }
 
+/** What the configuration limits. */
+export type SessionLimits = Pick<
+  SessionOptions,
+  "maxTunnels" | "maxOpening" | "memoryBudget" | "maxWindow"
+>;
+
 /** A tunnel to be added. */
 export interface TunnelSpec {
   /** The local connection. */
@@ -97,8 +104,8 @@ export interface TunnelSpec {
   readonly target: string;
   /** Name of the way in, where it has one. */
   readonly forward?: string | undefined;
-  /** The way in itself, to find its tunnels by. */
-  readonly way?: object | undefined;
+  /** The way in itself, to find its tunnels by, and to count them by. */
+  readonly way?: CountedWay | undefined;
   /** The service that it leads to, at a server. */
   readonly service?: string | undefined;
   /** Address of the application, as a client told a server. */
@@ -185,6 +192,7 @@ export class Session implements Disposable {
       pool: this.pool,
       schedule: (tunnel) => this.#queue.schedule(tunnel),
       onStepped: this.#onStepped,
+      frames: this.counters.frames,
       onPairFrame: (peer, frame, now) => this.#peers.receive(peer, frame, now),
       onRejected: () => this.counters.rejected++,
       onEnd: this.#onEnd,
@@ -195,6 +203,8 @@ export class Session implements Disposable {
       role,
       token,
       times,
+      frames: this.counters.frames,
+      onRoundTrip: (ms) => this.counters.roundTrips.observe(ms),
       onLost: (peer, reason, by) => this.#endPeer(peer, reason, by),
     });
     const { signal } = this.#stop;
@@ -222,6 +232,17 @@ export class Session implements Disposable {
   /** Most tunnels that may be open. */
   get allowed(): number {
     return Math.min(this.#options.maxTunnels, this.#tunnelsByDescriptors);
+  }
+
+  /** What the configuration, and no descriptor, limits. */
+  get limits(): SessionLimits {
+    const { maxTunnels, maxOpening, memoryBudget, maxWindow } = this.#options;
+    return { maxTunnels, maxOpening, memoryBudget, maxWindow };
+  }
+
+  /** Which side of the tunnels this process is. */
+  get role(): Role {
+    return this.#options.role;
   }
 
   /** Peers with which tunnels are open. */
@@ -348,6 +369,7 @@ export class Session implements Disposable {
       info: {
         ...{ id, remote, target, forward, way, service, source, client, payer },
         ...{ span, openedAt: now },
+        tallies: this.counters.begun({ way, service, client }),
       },
       number,
       inbound: subjects.data(role, id),
@@ -358,7 +380,6 @@ export class Session implements Disposable {
     });
     this.#table.add(tunnel);
     if (tunnel.peer !== undefined) this.#peers.add(tunnel.peer, tunnel, now);
-    this.counters.opened++;
     logOpen(tunnel);
     if (bus.connected) this.#queue.schedule(tunnel);
     else tunnel.linkDown(now);
@@ -390,7 +411,8 @@ export class Session implements Disposable {
       );
     }
     const code = outcome.clean ? "ok" : outcome.reason.code;
-    this.counters.closed(code, stats, info.client);
+    const { tallies } = info;
+    this.counters.closed(code, stats, { tallies, ms: now - info.openedAt });
     logEnd(tunnel, outcome, now);
     info.span?.end(
       {
@@ -475,29 +497,14 @@ export class Session implements Disposable {
 
   /** What all tunnels counted, ended and open. */
   get totals(): TunnelStats {
-    let totals = this.counters.ended;
-    for (const { stats } of this.#table) totals = sumOf(totals, stats);
-    return totals;
+    return this.survey().totals;
   }
 
-  /** Of each of these clients, and of others that have any: its tunnels, and what they and those that ended counted. */
-  totalsOf(
-    names: readonly string[],
-  ): Map<string, TunnelStats & { readonly tunnels: number }> {
-    const { endedByClient } = this.counters;
-    const totals = new Map(
-      names.map((name) => [
-        name,
-        { ...endedByClient.get(name) ?? NO_STATS, tunnels: 0 },
-      ]),
-    );
-    for (const { info: { client }, stats } of this.#table) {
-      if (client === undefined) continue;
-      const { tunnels, ...before } = totals.get(client) ??
-        { ...NO_STATS, tunnels: 0 };
-      totals.set(client, { ...sumOf(before, stats), tunnels: tunnels + 1 });
-    }
-    return totals;
+  /** All tunnels, counted and looked at once; it costs as much as there are open ones. */
+  survey(): Survey {
+    const tunnels = new TunnelSurvey(this.counters.ended);
+    for (const tunnel of this.#table) tunnels.add(tunnel);
+    return tunnels;
   }
 
   /** Stops timers and subscriptions; the tunnels should be gone. */
@@ -592,6 +599,7 @@ export class Session implements Disposable {
     switch (event.type) {
       case "up":
         this.#peers.linkUp(now);
+        this.counters.resumes += this.#table.size;
         for (const tunnel of this.#table) tunnel.linkUp(bus.maxPayload, now);
         break;
       case "limit":

@@ -21,12 +21,15 @@ import {
 } from "../base/errors.ts";
 import type { Span } from "../base/tracing.ts";
 import type { Frame } from "../wire/frame.ts";
+import type { CountedWay } from "./counters.ts";
+import type { FrameTraffic } from "./frame_counts.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { TunnelSeal } from "../seal/frames.ts";
 import type { TunnelState } from "../tunnel/machine.ts";
 import type { Stall } from "../tunnel/stall.ts";
-import type { Outcome, TunnelStats } from "../tunnel/types.ts";
+import type { Outcome, Pause, TunnelStats } from "../tunnel/types.ts";
+import type { Tally } from "./tallies.ts";
 import { localEnd, type Role } from "../wire/subjects.ts";
 import type { TunnelView } from "./view.ts";
 
@@ -41,7 +44,7 @@ export interface TunnelInfo {
   /** Name of the way in, where it has one. */
   readonly forward?: string | undefined;
   /** The way in itself, at a client. */
-  readonly way?: object | undefined;
+  readonly way?: CountedWay | undefined;
   /** The service that it leads to, at a server. */
   readonly service?: string | undefined;
   /** Address of the application, as a client told a server. */
@@ -54,6 +57,8 @@ export interface TunnelInfo {
   readonly payer?: string | undefined;
   /** Time of opening. */
   readonly openedAt: number;
+  /** Where it is counted beside. */
+  readonly tallies?: readonly Tally[] | undefined;
 }
 
 /** What a process sets for all its tunnels. */
@@ -84,6 +89,8 @@ export interface TunnelHome extends TunnelSettings {
   readonly schedule: (tunnel: Tunnel) => void;
   /** Called after each step of a tunnel that goes on. */
   readonly onStepped: (tunnel: Tunnel, now: number) => void;
+  /** Where its frames are counted. */
+  readonly frames: FrameTraffic;
   /** A frame about the two processes came, by way of one of their sealed tunnels. */
   readonly onPairFrame: (peer: Peer<Tunnel>, frame: Frame, now: number) => void;
   /** A message came for a sealed tunnel that the other end did not seal, or not for now. */
@@ -241,6 +248,19 @@ export class Tunnel {
         stalled: { side: stall.side, ms: Math.round(now - stall.since) },
       }),
     };
+  }
+
+  /** Why the local socket is not read, if it is not because of what comes after it. */
+  get pause(): Pause | undefined {
+    if (this.#reading || this.#ended) return undefined;
+    const { pause, readAllowance } = this.#machine;
+    const waits = readAllowance > 0 && this.#home.bus.congested;
+    return pause ?? (waits ? "nats" : undefined);
+  }
+
+  /** How much the other end may have under way, in bytes; 0 where it is not told. */
+  get window(): number {
+    return this.#machine.window;
   }
 
   /** When `tick` is to be called at the latest. */

@@ -89,11 +89,13 @@ export class Liveness {
     return ++this.#pingId;
   }
 
-  /** The answer to ping `id` came. */
-  pong(id: number, now: number): void {
-    if (id !== this.#pingId || this.#pingSentAt === undefined) return;
-    this.path.sample(now - this.#pingSentAt);
+  /** The answer to ping `id` came: how long it took, in ms; undefined for one that is not awaited. */
+  pong(id: number, now: number): number | undefined {
+    if (id !== this.#pingId || this.#pingSentAt === undefined) return undefined;
+    const rtt = now - this.#pingSentAt;
+    this.path.sample(rtt);
     this.#pingSentAt = undefined;
+    return rtt;
   }
 
   /** Why the peer counts as lost at `now`, or undefined while it does not. */

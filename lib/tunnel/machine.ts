@@ -39,6 +39,7 @@ import { type Stall, StallTimer } from "./stall.ts";
 import type {
   HalfState,
   Outcome,
+  Pause,
   TunnelOptions,
   TunnelStats,
 } from "./types.ts";
@@ -219,6 +220,19 @@ export class TunnelState {
   get readAllowance(): number {
     if (this.#sendHalf !== "open" || this.#stopping) return 0;
     return this.#send.allowance(this.#frameBytes, this.#maxWindow);
+  }
+
+  /** Why the application may not be read now; undefined where it may, or has nothing more to say. */
+  get pause(): Pause | undefined {
+    const isRead = this.#sendHalf !== "open" || this.#stopping ||
+      this.readAllowance > 0;
+    if (isRead) return undefined;
+    return this.#send.credit === 0 ? "credit" : "window";
+  }
+
+  /** How much the peer may have under way, in bytes. */
+  get window(): number {
+    return this.#receive.window;
   }
 
   /** Whether the application is to be told that the stream has ended. */

@@ -53,6 +53,17 @@ export interface TunnelOptions {
   readonly restProbe?: number;
 }
 
+/**
+ * Why the application is not read: `credit`, the other end takes no more for
+ * now; `window`, as much is on its way as the window or the memory allows;
+ * `pace`, version 1 is sent no more a second, or does not listen yet; `nats`,
+ * too much waits for the broker.
+ */
+export const PAUSES = ["credit", "window", "pace", "nats"] as const;
+
+/** One of {@linkcode PAUSES}. */
+export type Pause = (typeof PAUSES)[number];
+
 /** The counters of a tunnel. */
 export interface TunnelStats {
   /** Bytes taken from the application. */

@@ -25,7 +25,7 @@ import { ReceiveBuffer } from "./receive_buffer.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
 import { LINGER_MS } from "./machine.ts";
-import type { Outcome, TunnelOptions, TunnelStats } from "./types.ts";
+import type { Outcome, Pause, TunnelOptions, TunnelStats } from "./types.ts";
 import { type Stall, StallTimer } from "./stall.ts";
 import { V1Pace } from "./v1_pace.ts";
 
@@ -193,6 +193,19 @@ export class V1State {
     return this.#listening && this.#out.length === 0 && this.#pace.open
       ? dataBytes
       : 0;
+  }
+
+  /** Why the application may not be read now; undefined where it may, or has nothing more to say. */
+  get pause(): Pause | undefined {
+    return this.#outcome !== undefined || this.#localEnded ||
+        this.readAllowance > 0
+      ? undefined
+      : "pace";
+  }
+
+  /** Version 1 is not told how much it may send. */
+  get window(): number {
+    return 0;
   }
 
   /** Whether the application is to be told that the stream has ended. */

@@ -5,6 +5,7 @@ import {
   countDescriptors,
   Reserve,
   systemDescriptors,
+  toldDescriptors,
 } from "../../lib/net/descriptors.ts";
 import { FewDescriptors } from "../support/few_descriptors.ts";
 
@@ -150,4 +151,24 @@ Deno.test("systemDescriptors() makes do with the permission of the tasks", {
   const source = systemDescriptors();
   assert.ok(source);
   assert.equal(countDescriptors(source, 3).free, 3);
+});
+
+Deno.test("toldDescriptors() counts what is open, where Linux and every permission let it", () => {
+  const told = toldDescriptors();
+  if (Deno.build.os !== "linux") return assert.equal(told, undefined);
+  assert.ok(told);
+  const { open, limit } = told;
+  const before = open();
+  // Before Linux 6.2 nobody is told.
+  if (before === undefined) return;
+  assert.ok(before > 3 && before < (limit ?? Infinity));
+  using _one = Deno.openSync("/dev/null");
+  using _other = Deno.openSync("/dev/null");
+  assert.equal(open(), before + 2);
+});
+
+Deno.test({
+  name: "toldDescriptors() asks for no permission, and does without",
+  permissions: { read: false },
+  fn: () => assert.equal(toldDescriptors(), undefined),
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Address } from "../../lib/base/address.ts";
 import { RunError } from "../../lib/base/errors.ts";
-import type { Metric } from "../../lib/process/metrics.ts";
+import type { Metric } from "../../lib/process/metric.ts";
 import {
   serveStatus,
   type Status,
@@ -33,11 +33,12 @@ async function ask(
   { address }: StatusServer,
   path: string,
   method = "GET",
+  more: Readonly<Record<string, string>> = {},
 ): Promise<{ status: number; text: string; headers: Headers }> {
   const url = `http://127.0.0.1:${address.port}${path}`;
   const response = await fetch(url, {
     method,
-    headers: { connection: "close" },
+    headers: { connection: "close", ...more },
   });
   const { status, headers } = response;
   return { status, headers, text: await response.text() };
@@ -83,6 +84,19 @@ Deno.test("serveStatus() writes metrics for Prometheus", async () => {
   assert.equal(
     headers.get("content-type"),
     "text/plain; version=0.0.4; charset=utf-8",
+  );
+});
+
+Deno.test("serveStatus() writes OpenMetrics for who asks for it", async () => {
+  const metrics = [{ ...metric("Up"), samples: [{ value: 1 }] }];
+  await using server = serve(() => ({ ...READY, metrics }));
+  const { text, headers } = await ask(server, "/metrics", "GET", {
+    accept: "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+  });
+  assert.equal(text, "# HELP up Up\n# TYPE up gauge\nup 1\n# EOF\n");
+  assert.equal(
+    headers.get("content-type"),
+    "application/openmetrics-text; version=1.0.0; charset=utf-8",
   );
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { RunError, UsageError } from "../../lib/base/errors.ts";
-import type { Metric } from "../../lib/process/metrics.ts";
+import type { Metric } from "../../lib/process/metric.ts";
 import { type Reloaded, Reloads } from "../../lib/process/reload.ts";
 import type { Status } from "../../lib/process/status.ts";
 import type {
@@ -250,7 +250,7 @@ Deno.test("runWorkers() keeps the counters of a worker that failed, and not its 
     name,
     help: "",
     type: name === "t" ? "counter" : "gauge",
-    of: name === "u" ? "every" : "all",
+    of: name === "u" ? "least" : "sum",
     samples: [{ value }],
   });
   const status = (total: number, open: number, up: number): FromWorker =>
@@ -275,6 +275,7 @@ Deno.test("runWorkers() keeps the counters of a worker that failed, and not its 
   assert.deepEqual(shown(), { t: 13, o: 5, u: 0 });
   stage.thread(1).crash("out of luck");
   assert.deepEqual(shown(), { t: 13, o: 2, u: 1 });
+  assert.equal(stage.status().workerFailures, 1);
   await stage.clock.advance(10_000);
   stage.thread(2).say(status(1, 1, 1));
   assert.deepEqual(shown(), { t: 14, o: 3, u: 1 });

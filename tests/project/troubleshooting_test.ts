@@ -16,7 +16,8 @@ const NO_MESSAGES: ReadonlySet<string> = new Set([
   "lib/config/help.ts", // what `--help` says
   "lib/front/http_answer.ts", // the protocol of an HTTP proxy
   "lib/process/http.ts", // the protocol of the status port
-  "lib/process/metrics.ts", // what the metrics mean
+  "lib/process/metric_table.ts", // what the metrics mean
+  "lib/process/metrics_page.ts", // the formats of their page
 ]);
 
 /** Texts elsewhere that look like messages, and that no user meets as one. */

@@ -3,9 +3,16 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { TunnelError } from "../../lib/base/errors.ts";
 import { Dials } from "../../lib/server/dials.ts";
+import { Counters } from "../../lib/session/counters.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+
+/** Dials, none of which is under way. */
+function newDials(): Dials {
+  return new Dials({ clock: new FakeClock(), times: new Counters().dials });
+}
 
 Deno.test("Dials.makeRoom() gives up the oldest dial of whoever has most", () => {
-  const dials = new Dials();
+  const dials = newDials();
   const first = dials.begin("a1", "greedy");
   const others = ["a2", "a3"].map((id) => dials.begin(id, "greedy"));
   dials.begin("b1", "modest");
@@ -21,7 +28,7 @@ Deno.test("Dials.makeRoom() gives up the oldest dial of whoever has most", () =>
 });
 
 Deno.test("Dials.makeRoom() takes from nobody who would have fewer then", () => {
-  const dials = new Dials();
+  const dials = newDials();
   assert.ok(!dials.makeRoom("a"));
   dials.begin("a1", "a");
   dials.begin("b1", "b");
@@ -33,7 +40,7 @@ Deno.test("Dials.makeRoom() takes from nobody who would have fewer then", () => 
 });
 
 Deno.test("Dials.abort() gives all up, with the reason", () => {
-  const dials = new Dials();
+  const dials = newDials();
   const begun = [dials.begin("a1", "a"), dials.begin("b1", "b")];
   const reason = new TunnelError("draining", "about to stop");
   dials.abort(reason);
@@ -48,7 +55,7 @@ Deno.test("Dials comes to equal parts where all want more, and counts what is th
         maxLength: 300,
       }),
       (events) => {
-        const dials = new Dials();
+        const dials = newDials();
         const room = 20;
         const living = new Map<string, { payer: string; end: () => void }>();
         for (const [at, [who, ends]] of events.entries()) {
@@ -79,5 +86,24 @@ Deno.test("Dials comes to equal parts where all want more, and counts what is th
       },
     ),
     { numRuns: 300 },
+  );
+});
+
+Deno.test("Dials times each, and by whether it led to a connection", async () => {
+  const clock = new FakeClock();
+  const { dials: times } = new Counters();
+  const dials = new Dials({ clock, times });
+  const good = dials.begin("a1", "a");
+  const bad = dials.begin("a2", "a");
+  await clock.advance(40);
+  good.succeeded();
+  good[Symbol.dispose]();
+  good[Symbol.dispose](); // it does not count twice
+  await clock.advance(60);
+  bad[Symbol.dispose]();
+  assert.deepEqual([times.ok.sum, times.failed.sum], [0.04, 0.1]);
+  assert.deepEqual(
+    [times.ok, times.failed].map(({ cumulative }) => cumulative.at(-1)),
+    [1, 1],
   );
 });

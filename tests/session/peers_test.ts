@@ -4,6 +4,7 @@ import { binaryCodec } from "../../lib/wire/binary.ts";
 import type { Decider, Reason } from "../../lib/base/errors.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
 import { type Peer, Peers, type PeerTunnel } from "../../lib/session/peers.ts";
+import { FrameCounts } from "../../lib/session/frame_counts.ts";
 import { MemoryBroker } from "../support/memory_bus.ts";
 import { SUBJECTS } from "../support/shell_pair.ts";
 
@@ -32,6 +33,11 @@ class Bench {
   readonly broker = new MemoryBroker();
   readonly bus = this.broker.connect();
   readonly lost: { peer: Peer<FakeTunnel>; reason: Reason; by: Decider }[] = [];
+  readonly frames = {
+    sent: new FrameCounts(),
+    received: new FrameCounts(),
+  };
+  readonly roundTrips: number[] = [];
   readonly published: { subject: string; reply: string; frame: Frame }[] = [];
   readonly peers = new Peers<FakeTunnel>({
     bus: this.bus,
@@ -39,6 +45,8 @@ class Bench {
     role: "server",
     token: "server1",
     times: TIMES,
+    frames: this.frames,
+    onRoundTrip: (ms) => void this.roundTrips.push(ms),
     onLost: (peer, reason, by) => void this.lost.push({ peer, reason, by }),
   });
 
@@ -338,3 +346,18 @@ Deno.test("Peers.sayGoodbye() tells every peer", () => {
 function pong(id: number): Frame {
   return { type: "pong", id, sent: 0, ack: 0, limit: 0, hold: false };
 }
+
+Deno.test("Peers tells of round trips, and counts what is said of two processes", () => {
+  const bench = new Bench();
+  const { peer } = bench.add("a");
+  bench.peers.receive(peer, pong(1), 250);
+  bench.peers.receive(peer, pong(1), 260);
+  bench.peers.receive(peer, {
+    ...{ type: "ping", id: 9, sent: 0, ack: 0, limit: 0, resumed: false },
+  }, 270);
+  assert.deepEqual(bench.roundTrips, [250]);
+  const { sent, received } = bench.frames;
+  assert.deepEqual([sent.ping, sent.pong, received.ping, received.pong], [
+    ...[1, 1, 1, 2],
+  ]);
+});

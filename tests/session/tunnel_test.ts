@@ -4,8 +4,9 @@ import type { LogRecord } from "@logtape/logtape";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { messageOf, type Reason } from "../../lib/base/errors.ts";
 import type { Socket } from "../../lib/net/socket.ts";
+import { FrameCounts } from "../../lib/session/frame_counts.ts";
 import { type Machine, Tunnel, type Wire } from "../../lib/session/tunnel.ts";
-import type { Outcome } from "../../lib/tunnel/types.ts";
+import type { Outcome, Pause } from "../../lib/tunnel/types.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeSocket } from "../support/fake_socket.ts";
@@ -19,6 +20,8 @@ class Script implements Machine {
   readonly held = { send: 0, receive: 0 };
   readonly halfClosed = false;
   readonly silent = false;
+  pause: Pause | undefined = undefined;
+  readonly window = 0;
   outcome: Outcome | undefined = undefined;
   readAllowance = 0;
   endDue = false;
@@ -126,6 +129,7 @@ class Bench<M extends Script = Script> {
         idleTimeout: 0,
         halfCloseTimeout: 0,
         doubtTimeout: 1,
+        frames: { sent: new FrameCounts(), received: new FrameCounts() },
         onPairFrame: () => {},
         onRejected: () => {},
         schedule: () => {},
@@ -473,4 +477,20 @@ Deno.test("Tunnel relays a plain pair of web streams, each end of stream by itse
   machine.outcome = { clean: true };
   bench.step();
   assert.deepEqual(bench.ends, [{ clean: true }]);
+});
+
+Deno.test("Tunnel.pause says why the socket is not read, and nothing while it is", () => {
+  const bench = new Bench(new Script());
+  const { machine, tunnel } = bench;
+  assert.equal(tunnel.pause, undefined); // nothing more is to come
+  machine.pause = "credit";
+  bench.congested = true;
+  assert.equal(tunnel.pause, "credit");
+  machine.pause = undefined;
+  machine.readAllowance = 10;
+  assert.equal(tunnel.pause, "nats");
+  bench.congested = false;
+  bench.step();
+  bench.congested = true;
+  assert.equal(tunnel.pause, undefined); // a read is under way
 });

@@ -122,13 +122,13 @@ Deno.test("pollPing() is due at once, then each interval, and at once after an o
 Deno.test("pong() measures the last ping only, and once", () => {
   const peer = new Liveness(TIMES, "server", 0);
   assert.equal(peer.path.minRtt, 0);
-  peer.pong(1, 5);
+  assert.equal(peer.pong(1, 5), undefined);
   peer.pollPing(10);
   peer.pollPing(2_010);
-  peer.pong(1, 2_011); // the first ping's, late
+  assert.equal(peer.pong(1, 2_011), undefined); // the first ping's, late
   assert.equal(peer.path.minRtt, 0);
-  peer.pong(2, 2_050);
-  peer.pong(2, 2_051);
+  assert.equal(peer.pong(2, 2_050), 40);
+  assert.equal(peer.pong(2, 2_051), undefined);
   assert.equal(peer.path.minRtt, 40);
   peer.pollPing(4_010);
   peer.linkDown(4_020);

@@ -197,6 +197,21 @@ Deno.test("readAllowance leaves a frame to each tunnel when the budget is used u
   assert.equal(state.readAllowance, 0);
 });
 
+Deno.test("pause says what keeps the application from being read", () => {
+  const credit = open({ maxWindow: 4 * WINDOW });
+  assert.equal(credit.pause, undefined);
+  credit.read(new Uint8Array(WINDOW), 0);
+  assert.equal(credit.pause, "credit");
+  credit.readEnd(0);
+  assert.equal(credit.pause, undefined, "it has nothing more to say");
+  const window = open({ peerWindow: 4 * WINDOW });
+  window.read(new Uint8Array(window.readAllowance), 0);
+  assert.equal(window.pause, "window");
+  window.abort(REASON);
+  assert.equal(window.pause, undefined);
+  assert.equal(open({ window: 12_345 }).window, 12_345);
+});
+
 // Ends
 
 Deno.test("receive() lets a RESET wait for bytes that are still written", () => {

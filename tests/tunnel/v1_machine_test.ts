@@ -235,6 +235,7 @@ Deno.test("V1State asks again, ever less often, until the peer listens", () => {
     assert.equal(bench.sent(), "probe");
     asked.push(bench.now);
     assert.equal(bench.state.readAllowance, 0);
+    assert.equal(bench.state.pause, "pace");
     bench.state.noResponders(bench.now);
   }
   const pauses = asked.slice(1).map((at, i) => at - (asked[i] ?? 0));
@@ -242,7 +243,9 @@ Deno.test("V1State asks again, ever less often, until the peer listens", () => {
   assert.deepEqual(pauses.slice(-2), [250, 250]);
   bench.now = bench.state.nextTimeout;
   bench.listen();
-  assert.equal(bench.state.readAllowance, 1_000);
+  assert.deepEqual([bench.state.readAllowance, bench.state.pause], [
+    ...[1_000, undefined],
+  ]);
   bench.read("first");
   assert.equal(bench.sent(), '"first"');
 });
