@@ -25,6 +25,13 @@ export const NGINX: Tool = {
   hint: "nginx 1.22 or later, on PATH",
 };
 
+/** Prometheus, which scrapes metrics, and what checks its files. */
+export const PROMETHEUS = ["prometheus", "promtool"].map((command): Tool => ({
+  command,
+  aptPackage: "prometheus",
+  hint: "Prometheus 2.42 or later, on PATH",
+}));
+
 /** The programs of OpenSSH that an sshd of our own and a login there take. */
 export const SSH = ["ssh", "sshd", "ssh-keygen"] as const;
 
