@@ -38,6 +38,7 @@ import {
   firstNumber,
   formatId,
   HOLD_TOKEN,
+  isToolNumber,
   OPEN_TOKEN,
   parseId,
 } from "../wire/subjects.ts";
@@ -190,6 +191,8 @@ export class Ingress implements Disposable {
   /** A message came for no open tunnel; returns whether that was all to be done. */
   #onOther(id: ConnectionId, message: BusMessage): boolean {
     const { claim } = this.#options;
+    // A tool that asks under the same ID hears and answers for itself.
+    if (isToolNumber(id.number)) return true;
     if (id.server === OPEN_TOKEN) {
       this.#opens.onReply(id.number, message);
       return true;

@@ -123,8 +123,8 @@ export class Sealer {
   #seal: ClientSeal;
   /** Which of the keys is tried. */
   #key = 0;
-  /** How far the servers' clock is ahead, in ms. */
-  #ahead = 0;
+  /** How far the servers' clock is ahead, in ms; undefined while none has complained. */
+  #ahead: number | undefined;
 
   /** Begins with the first of the keys, and trusts its own clock. */
   constructor(options: SealerOptions) {
@@ -135,6 +135,11 @@ export class Sealer {
   get #serverKey(): Uint8Array | undefined {
     const { serverKeys } = this.#seal;
     return serverKeys[this.#key % serverKeys.length];
+  }
+
+  /** How far the servers' clock is ahead, in ms; undefined while none has said that it is too far. */
+  get ahead(): number | undefined {
+    return this.#ahead;
   }
 
   /** Seals with this from now on. */
@@ -153,7 +158,7 @@ export class Sealer {
     const seal = this.#seal;
     const server = this.#serverKey;
     if (server === undefined) return undefined;
-    const time = clock.wallTime() + this.#ahead;
+    const time = clock.wallTime() + (this.#ahead ?? 0);
     const open = { ...context, ...about, target: formatTarget(target), time };
     const ask = SealedAsk.make(seal, server, open, random);
     return ask && {

@@ -78,6 +78,8 @@ export type CommandLine<C> =
     readonly config: C;
     /** The config file that was read, if there was one. */
     readonly configFile: string | undefined;
+    /** The files that hold secrets, that one perhaps among them. */
+    readonly secretFiles: readonly string[];
     /** What a person should know. */
     readonly notices: readonly Notice[];
   }
@@ -173,6 +175,7 @@ export function parseCommandLine<R extends Role>(
             ...{ kind: "tool", word: tool.word, words, toolFlags, notices },
             config: { ...config, log: { ...config.log, level } },
             configFile: file?.path,
+            secretFiles,
           };
         }
         return word === CHECK_WORD

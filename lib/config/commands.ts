@@ -67,6 +67,53 @@ const COMMANDS: readonly Command[] = [
       "Tell all that is wrong with the configuration, or show it, and where each value comes from",
   },
   {
+    word: "doctor",
+    usage: "[options]",
+    help:
+      "Try step by step what it takes to work, and say of each what was found and what to do",
+    tool: {
+      most: 0,
+      flags: [
+        {
+          flag: "timeout",
+          placeholder: "DURATION",
+          help: "How long each step may wait for an answer (default 5s)",
+        },
+        { flag: "json", help: "Print one JSON document" },
+      ],
+      notes: [
+        "Beside what it reads it opens a tunnel to each target of a client's forwards",
+        "and closes it, dials each service of a server, and sends 8 MiB through NATS,",
+        "to nobody but itself.",
+        "",
+      ],
+    },
+  },
+  {
+    word: "permissions",
+    usage: "[ID...]",
+    help:
+      "Print what this configuration has to be allowed at NATS, and why, as nats-server's configuration",
+    tool: {
+      most: 64,
+      flags: [
+        {
+          flag: "for",
+          placeholder: "ROLE",
+          help:
+            "What the other end needs, client or server; a server takes the IDs of clients",
+        },
+        { flag: "nsc", help: "Print commands of nsc" },
+        { flag: "json", help: "Print JSON" },
+        {
+          flag: "account",
+          placeholder: "NAME",
+          help: "The account at NATS (default TUNNELS)",
+        },
+      ],
+    },
+  },
+  {
     word: COMPLETION_WORD,
     usage: SHELLS.join("|"),
     words: SHELLS,

@@ -6,11 +6,14 @@
  */
 import { MAX_STRANGERS } from "../client/strangers.ts";
 import { RunError } from "../base/errors.ts";
+import type { CommonConfig, ConfigByRole } from "../config/config.ts";
+import type { WayIn } from "../config/ways_in.ts";
 import {
   countDescriptors,
   type DescriptorCount,
   type DescriptorSource,
 } from "../net/descriptors.ts";
+import type { Role } from "../wire/subjects.ts";
 
 /**
  * Held for each connection to NATS, for when it dials again: a file of
@@ -57,6 +60,31 @@ export interface Consumers {
   readonly watch?: boolean;
   /** Most tunnels that are wanted. */
   readonly maxTunnels: number;
+}
+
+/** What the process of `config` takes descriptors for, with its ways in or others. */
+export function consumersOf(
+  config: ConfigByRole[Role],
+  waysIn: readonly WayIn[] = config.role === "client"
+    ? config.client.forwards
+    : [],
+): Consumers {
+  const status = config.role === "server"
+    ? config.server.listenAddr
+    : config.client.statusAddr;
+  return {
+    workers: workersOf(config),
+    listeners: waysIn.length,
+    strangers: waysIn.some((way) => "front" in way || way.acceptProxy),
+    status: status !== undefined,
+    watch: config.watchConfig,
+    maxTunnels: config.tunnel.max,
+  };
+}
+
+/** How many threads share the work. */
+export function workersOf({ workers }: CommonConfig): number {
+  return workers === "auto" ? navigator.hardwareConcurrency : workers;
 }
 
 /** What the descriptors of a process allow. */

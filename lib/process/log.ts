@@ -79,7 +79,7 @@ export function configureLog(options: LogOptions): void {
 }
 
 /** From now on this is the least level that is logged; all else stays. */
-export function setLogLevel(level: LogConfig["level"]): void {
+export function setLogLevel(level: LogConfig["level"] | "fatal"): void {
   configureSync({
     sinks: { stderr: (record) => write(record) },
     loggers: [

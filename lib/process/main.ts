@@ -22,7 +22,12 @@ import type { Role } from "../wire/subjects.ts";
 import { authReader } from "./auth_reader.ts";
 import { checkFiles } from "./check.ts";
 import { DebuggerGuard } from "./debugger.ts";
-import { type Consumers, planDescriptors } from "./descriptors.ts";
+import {
+  type Consumers,
+  consumersOf,
+  planDescriptors,
+  workersOf,
+} from "./descriptors.ts";
 import { exposures, modeOf } from "./exposures.ts";
 import type { RoleHost } from "./role_host.ts";
 import { runKeyCommand } from "./key_command.ts";
@@ -141,18 +146,10 @@ export async function main<R extends Role>(
     const reloader = new Reloader({ ...start, keys });
     reloader.logStart();
     const { secretFiles } = command;
-    const count = config.workers === "auto"
-      ? navigator.hardwareConcurrency
-      : config.workers;
+    const count = workersOf(config);
     const waysIn = config.role === "client" ? config.client.forwards : [];
-    const consumers = (waysIn: readonly WayIn[]): Consumers => ({
-      workers: count,
-      listeners: waysIn.length,
-      strangers: waysIn.some((way) => "front" in way || way.acceptProxy),
-      status: statusAt.address !== undefined,
-      watch: config.watchConfig,
-      maxTunnels: config.tunnel.max,
-    });
+    const consumers = (waysIn: readonly WayIn[]): Consumers =>
+      consumersOf(config, waysIn);
     // Before anything else takes some.
     const descriptors = planDescriptors(consumers(waysIn), systemDescriptors());
     const { level, text, about } = descriptors.notice;
@@ -268,6 +265,7 @@ async function callTool<R extends Role>(
   tools: Tools,
 ): Promise<number> {
   const { word, words, toolFlags: flags, config, configFile } = command;
+  const { secretFiles, notices } = command;
   const load = tools.get(word);
   if (load === undefined) throw new Error(`no tool is called ${word}`);
   using stop = watchSignals({ onUser1: () => {} });
@@ -276,6 +274,7 @@ async function callTool<R extends Role>(
   try {
     return await tool({
       ...{ role, word, words, flags, config, configFile, signal, print },
+      ...{ secretFiles, notices },
     });
   } catch (error) {
     if (!isStop(error, stop)) throw error;

@@ -5,6 +5,7 @@
  * @module
  */
 import type { ConfigByRole } from "../config/config.ts";
+import type { Notice } from "../config/problems.ts";
 import type { NatsBus } from "../nats/connection.ts";
 import { Reserve, systemDescriptors } from "../net/descriptors.ts";
 import type { Role } from "../wire/subjects.ts";
@@ -25,6 +26,10 @@ export interface ToolCall {
   readonly config: ConfigByRole[Role];
   /** The config file that was read, if there was one. */
   readonly configFile: string | undefined;
+  /** The files that hold secrets, the config file perhaps among them. */
+  readonly secretFiles: readonly string[];
+  /** What a person should know of the configuration; the log has been told. */
+  readonly notices: readonly Notice[];
   /** Aborts when a signal says that it is to end. */
   readonly signal: AbortSignal;
   /**

@@ -4,7 +4,13 @@
  *
  * @module
  */
-import type { Tools } from "../process/tool.ts";
+import type { Tool, Tools } from "../process/tool.ts";
 
 /** Every tool. */
-export const TOOLS: Tools = new Map();
+export const TOOLS: Tools = new Map<string, () => Promise<Tool>>([
+  ["doctor", async () => (await import("./doctor.ts")).runDoctor],
+  [
+    "permissions",
+    async () => (await import("./permissions.ts")).runPermissions,
+  ],
+]);

@@ -41,6 +41,12 @@ export const OPEN_TOKEN = "open";
  */
 export const HOLD_TOKEN = "hold";
 
+/**
+ * Numbers from here on are of tools that ask beside a client, perhaps under its
+ * token: those of the client itself begin below 2^48 and never come so far.
+ */
+const FIRST_TOOL_NUMBER = 2 ** 52;
+
 /** Before the name of a site in a request subject. */
 const SITE_TOKEN = "at";
 
@@ -200,6 +206,18 @@ export function makeToken(random: (bytes: Uint8Array) => Uint8Array): string {
 export function firstNumber(random: (bytes: Uint8Array) => Uint8Array): number {
   return random(new Uint8Array(6)).reduce((sum, byte) => sum * 256 + byte, 0) +
     1;
+}
+
+/** The first number of a tool: random, too, for the same reason. */
+export function firstToolNumber(
+  random: (bytes: Uint8Array) => Uint8Array,
+): number {
+  return FIRST_TOOL_NUMBER + firstNumber(random);
+}
+
+/** Whether a tunnel of this number is a tool's, for which a client with the same token does not answer. */
+export function isToolNumber(number: number): boolean {
+  return number >= FIRST_TOOL_NUMBER;
 }
 
 /** The ID of these parts. */

@@ -1,0 +1,136 @@
+/**
+ * What it takes to try a configuration without running it: opens as its client
+ * would ask for them, and dials as its server would make them.
+ *
+ * @module
+ */
+import { systemClock } from "../base/clock.ts";
+import { BufferPool } from "../base/buffer_pool.ts";
+import type { Service } from "../base/service.ts";
+import type { ClientConfig, ServerConfig } from "../config/config.ts";
+import { Trials } from "../client/trial.ts";
+import { Claim } from "../client/claim.ts";
+import type { NatsBus } from "../nats/connection.ts";
+import { dial, dialUnix, lookUp } from "../net/dial.ts";
+import { closeSocket } from "../net/socket.ts";
+import { dialPath, dialTarget } from "../server/targets.ts";
+import { HoldSeal } from "../seal/hold.ts";
+import { makeToken, Subjects } from "../wire/subjects.ts";
+import { sealOf } from "./client_parts.ts";
+import { workersOf } from "./descriptors.ts";
+import type { KeyTexts } from "./key_files.ts";
+import { random } from "./lifecycle.ts";
+import { Reloads } from "./reload.ts";
+import { ServerOffer } from "./server_offer.ts";
+
+export type { TrialOutcome, Trials } from "../client/trial.ts";
+
+/** The token of a client as `config` says it: with several workers that of the first; random where it has none. */
+export function tokenOf(config: ClientConfig): string {
+  const { id } = config.client;
+  if (id === undefined) return makeToken(random);
+  return workersOf(config) === 1 ? id : `${id}-1`;
+}
+
+/** The subjects of the deployment. */
+export function subjectsOf(
+  { nats }: Pick<ClientConfig | ServerConfig, "nats">,
+): Subjects {
+  return new Subjects({
+    request: nats.requestSubject,
+    prefix: nats.dataPrefix,
+  });
+}
+
+/** Opens as the client of `config` would ask for them, on `bus`. */
+export function trialsOf(
+  config: ClientConfig,
+  { bus, token, keys, openTimeout }: {
+    readonly bus: NatsBus;
+    readonly token: string;
+    readonly keys: KeyTexts | undefined;
+    /** How long one may take, in ms. */
+    readonly openTimeout: number;
+  },
+): Trials {
+  return new Trials({
+    bus,
+    token,
+    openTimeout,
+    seal: keys && sealOf(keys, config),
+    clock: systemClock,
+    subjects: subjectsOf(config),
+    refuseV1: config.tunnel.refuseV1,
+    random,
+  });
+}
+
+/**
+ * Waits until it is known that no other process has the client's ID.
+ *
+ * @throws {RunError} when another has it.
+ * @throws the reason of `signal` when it aborts.
+ */
+export async function askForId(
+  config: ClientConfig,
+  { bus, token, keys, signal }: {
+    readonly bus: NatsBus;
+    readonly token: string;
+    readonly keys: KeyTexts | undefined;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  const { tunnel } = config;
+  const seal = keys && sealOf(keys, config);
+  using claim = new Claim({
+    bus,
+    token,
+    clock: systemClock,
+    subjects: subjectsOf(config),
+    times: {
+      peerTimeout: tunnel.peerTimeout,
+      resumeTimeout: tunnel.resumeTimeout,
+    },
+    random,
+    seal: seal && new HoldSeal(seal.key),
+  });
+  await claim.acquire(signal, { wait: false });
+}
+
+/**
+ * Connects to the target of a service as the server of `config` would, and ends
+ * the connection; resolves to the address of the other end.
+ *
+ * @throws {TunnelError} saying why it cannot.
+ * @throws the reason of `signal` when it aborts.
+ */
+export async function tryService(
+  config: ServerConfig,
+  service: Service,
+  { timeout, signal }: {
+    /** How long it may take, in ms. */
+    readonly timeout: number;
+    readonly signal: AbortSignal;
+  },
+): Promise<string> {
+  const offer = new ServerOffer(config, {
+    keys: undefined,
+    reloads: new Reloads(),
+  });
+  const rules = offer.rulesFor({ known: undefined }, service);
+  const pool = new BufferPool();
+  const { target } = service;
+  const socket = "path" in target
+    ? await dialPath(target.path, {
+      ...{ rules, signal },
+      connect: (path, signal) => dialUnix(path, { pool, signal }),
+    })
+    : await dialTarget(target, {
+      ...{ rules, signal, timeout },
+      clock: systemClock,
+      resolve: (host) => lookUp(host),
+      connect: (address, signal) => dial(address, { pool, signal }),
+    });
+  closeSocket(socket);
+  return socket.remote;
+}
