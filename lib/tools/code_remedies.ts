@@ -32,9 +32,7 @@ export function codeRemedy({ code, text }: Reason): string {
     if (text.startsWith("NATS refuses")) {
       return "grant it to this login ('permissions' prints all that it needs)";
     }
-    return /is not (?:a|the) (?:known )?client|not known|unknown key/i.test(
-        text,
-      )
+    return text.includes("knows no client with the key")
       ? "list this client's public key at the server (clients, --client-key)"
       : "let the server dial it: --allow-target, --deny-target, or its entry of this client (clients)";
   }

@@ -65,18 +65,24 @@ export async function checkTunnels(
   }
   const openTimeout = Math.min(config.client.openTimeout, timeout);
   using trials = trialsOf(config, { bus, token, keys, openTimeout });
-  const targets = destinationsOf(config);
-  const sites = new Set(
-    targets.length === 0 ? [undefined] : targets.map(({ site }) => site),
+  const asked = waysOf(config);
+  const targets = destinationsOf(asked);
+  // Who asks for services alone may not be allowed to ask for anything else:
+  // whether a server answers, each service's own open shows.
+  const general = asked.filter(({ target }) =>
+    target === undefined || !("service" in target)
   );
-  const answering = new Set<string | undefined>();
+  const sites = new Set(general.map(({ site }) => site));
+  const silent = new Set<string | undefined>();
+  let answered = false;
   for (const site of sites) {
-    if (await checkServer(trials, site, surgery)) answering.add(site);
+    if (await checkServer(trials, site, surgery)) answered = true;
+    else silent.add(site);
   }
   await Promise.all(
     targets.slice(0, MOST_TARGETS).map(async (target) => {
-      if (answering.has(target.site)) {
-        await checkTarget(trials, target, surgery);
+      if (!silent.has(target.site)) {
+        if (await checkTarget(trials, target, surgery)) answered = true;
         return;
       }
       const about = formatDestination(target);
@@ -90,16 +96,20 @@ export async function checkTunnels(
       found: `${targets.length - MOST_TARGETS} more targets were not tried`,
     });
   }
-  checkClock(trials, surgery, answering.size > 0);
+  checkClock(trials, surgery, answered);
 }
 
-/** Where the ways in lead, each once. */
-function destinationsOf(
+/** What the client asks for; a front-end names no target. */
+function waysOf(
   { client: { oneShot, forwards } }: ClientConfig,
+): readonly Partial<Destination>[] {
+  return oneShot?.kind === "stdio" ? [oneShot] : forwards;
+}
+
+/** Where they lead, each once. */
+function destinationsOf(
+  asked: readonly Partial<Destination>[],
 ): readonly Destination[] {
-  const asked: readonly Partial<Destination>[] = oneShot?.kind === "stdio"
-    ? [oneShot]
-    : forwards;
   const found = new Map<string, Destination>();
   for (const { target, site } of asked) {
     if (target === undefined) continue;
@@ -135,18 +145,18 @@ async function checkServer(
   return false;
 }
 
-/** Whether the servers reach a target. */
+/** Whether the servers reach a target; true where one of them has said anything. */
 async function checkTarget(
   trials: Trials,
   target: Destination,
   { report }: Surgery,
-): Promise<void> {
+): Promise<boolean> {
   const outcome = await trials.open(target);
   const step = "service" in target.target ? "service" : "target";
   const about = formatDestination(target);
   if (outcome.type === "failed") {
     report.add({ step, about, ...failure(outcome) });
-    return;
+    return outcome.by === "peer";
   }
   report.add({
     ...{ step, about, state: outcome.v1 ? "skipped" : "ok" },
@@ -154,6 +164,7 @@ async function checkTarget(
       ? "a server of version 1 answers before it dials, and does not say whether it gets there"
       : `a tunnel was opened and closed (${inMs(outcome.ms)})`,
   });
+  return true;
 }
 
 function failure(
