@@ -119,7 +119,7 @@ export class Trials implements Disposable {
     return promise;
   }
 
-  /** Gives up what is under way. */
+  /** Gives up what is under way, and hears no more. */
   [Symbol.dispose](): void {
     const text = "the trial was given up";
     this.#opens.cancel({ code: "aborted", text });

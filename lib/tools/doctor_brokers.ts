@@ -9,6 +9,7 @@ import { untilAborted } from "../base/abort.ts";
 import { type BrokerAddress, formatBroker } from "../base/broker_address.ts";
 import { Secret } from "../base/credentials.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
+import { isLocalhost } from "../base/special_addresses.ts";
 import { quote } from "../base/text.ts";
 import { formatSize } from "../base/units.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
@@ -25,6 +26,7 @@ import { connectionName } from "../process/connect.ts";
 import { inMs, type Surgery } from "./doctor_context.ts";
 import { checkTls } from "./doctor_tls.ts";
 import { remedyFor } from "./remedies.ts";
+import { type Finding, Report } from "./report.ts";
 
 /** How long a broker may take to greet before it is asked what else it may be, in ms. */
 const GREETING_MS = 1_500;
@@ -50,13 +52,18 @@ export async function checkBroker(
     : [address.host];
   let facts: BrokerFacts | undefined;
   let speaking = 0;
+  const gathered = new Report(() => {}, true);
   for (const host of hosts) {
+    const at = { ...surgery, report: gathered };
     const spoken = isPlain
-      ? await checkAddress(host, address, surgery)
-      : await checkGreeting(host, address, surgery);
+      ? await checkAddress(host, address, at)
+      : await checkGreeting(host, address, at);
     if (spoken === undefined) continue;
     speaking++;
     facts ??= spoken.kind === "nats" ? spoken.facts : undefined;
+  }
+  for (const finding of gathered.findings) {
+    surgery.report.add(speaking === 0 ? finding : besides(finding, address));
   }
   if (speaking === 0) {
     skip(surgery, "login", address, "no NATS was found there");
@@ -64,6 +71,18 @@ export async function checkBroker(
   }
   const bus = await checkLogin(address, surgery);
   return bus && { bus, facts };
+}
+
+/** A finding about one address of a name, another of which leads to NATS. */
+function besides(finding: Finding, { host }: BrokerAddress): Finding {
+  if (finding.state !== "fail") return finding;
+  return {
+    ...finding,
+    // Of localhost the broker mostly listens at one family's alone.
+    state: isLocalhost(host) ? "ok" : "warn",
+    found: `${finding.found}; another address of ${host} is used`,
+    todo: isLocalhost(host) ? undefined : finding.todo,
+  };
 }
 
 function skip(

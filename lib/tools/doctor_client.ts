@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { type Decider, type Reason, RunError } from "../base/errors.ts";
+import { untilAborted } from "../base/abort.ts";
+import { blame, type Decider, type Reason, RunError } from "../base/errors.ts";
 import { type Destination, formatDestination } from "../base/target.ts";
 import { formatDuration } from "../base/units.ts";
-import { blame } from "../base/errors.ts";
 import type { ClientConfig } from "../config/config.ts";
 import {
   askForId,
@@ -122,9 +122,12 @@ function destinationsOf(
 async function checkServer(
   trials: Trials,
   site: string | undefined,
-  { report }: Surgery,
+  { report, call: { signal } }: Surgery,
 ): Promise<boolean> {
-  const outcome = await trials.open({ target: NOWHERE, site });
+  const outcome = await untilAborted(
+    trials.open({ target: NOWHERE, site }),
+    signal,
+  );
   const step = "server";
   const about = site === undefined ? undefined : `of ${site}`;
   if (outcome.type === "open" && outcome.v1) {
@@ -149,9 +152,9 @@ async function checkServer(
 async function checkTarget(
   trials: Trials,
   target: Destination,
-  { report }: Surgery,
+  { report, call: { signal } }: Surgery,
 ): Promise<boolean> {
-  const outcome = await trials.open(target);
+  const outcome = await untilAborted(trials.open(target), signal);
   const step = "service" in target.target ? "service" : "target";
   const about = formatDestination(target);
   if (outcome.type === "failed") {
