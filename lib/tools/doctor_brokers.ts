@@ -153,39 +153,43 @@ async function checkAddress(
     return undefined;
   }
   const step = "connection";
-  const fail = (found: string, todo: string): undefined =>
-    void report.add({ step, about, state: "fail", found, todo });
+  const fail = (what: Pick<Finding, "found" | "todo">): undefined =>
+    void report.add({ step, about, state: "fail", ...what });
   switch (spoken.kind) {
     case "http":
-      return fail(
-        "an HTTP server answers there, and not NATS",
-        "check the port: the broker's monitoring and its WebSockets (ws://, wss://) have others than NATS itself (4222)",
-      );
+      return fail({
+        found: "an HTTP server answers there, and not NATS",
+        todo:
+          "check the port: the broker's monitoring and its WebSockets (ws://, wss://) have others than NATS itself (4222)",
+      });
     case "silence":
-      return fail(
-        `it takes connections and says nothing within ${
+      return fail({
+        found: `it takes connections and says nothing within ${
           inMs(Math.min(timeout, GREETING_MS))
         }, neither NATS nor TLS nor HTTP`,
-        "check host and port; if they are right, a firewall or a broker that hangs: look at its log",
-      );
+        todo:
+          "check host and port; if they are right, a firewall or a broker that hangs: look at its log",
+      });
     case "closed":
-      return fail(
-        "it takes connections and closes them without a word",
-        "check host and port; if they are right, look at the broker's log",
-      );
+      return fail({
+        found: "it takes connections and closes them without a word",
+        todo:
+          "check host and port; if they are right, look at the broker's log",
+      });
     case "other":
-      return fail(
-        `something that is not NATS speaks there, and begins with ${
+      return fail({
+        found: `something that is not NATS speaks there, and begins with ${
           quote(spoken.words)
         }`,
-        "check host and port",
-      );
+        todo: "check host and port",
+      });
     case "tls":
       if (!tls.first) {
-        return fail(
-          "it speaks TLS and nothing before it",
-          "give --nats-tls-first if it is the broker's own port, or wss:// if it is that of its WebSockets",
-        );
+        return fail({
+          found: "it speaks TLS and nothing before it",
+          todo:
+            "give --nats-tls-first if it is the broker's own port, or wss:// if it is that of its WebSockets",
+        });
       }
       report.add({
         step,
@@ -196,17 +200,17 @@ async function checkAddress(
       break;
     case "nats": {
       if (tls.first) {
-        return fail(
-          "it greets before TLS, and --nats-tls-first is given",
-          "leave that out: TLS comes behind the greeting",
-        );
+        return fail({
+          found: "it greets before TLS, and --nats-tls-first is given",
+          todo: "leave that out: TLS comes behind the greeting",
+        });
       }
       const { facts } = spoken;
       if (!facts.headers) {
-        return fail(
-          `nats-server ${facts.version} is older than NATS 2.2`,
-          "use a later one: it knows no headers",
-        );
+        return fail({
+          found: `nats-server ${facts.version} is older than NATS 2.2`,
+          todo: "use a later one: it knows no headers",
+        });
       }
       report.add({
         ...{ step, about, state: "ok" },
@@ -313,15 +317,21 @@ async function checkLogin(
     }
     const reason = why ?? messageOf(error);
     const found = `${reason} (tried with ${describeLogin(login)})`;
-    const todo = login.credentials === undefined ||
-        login.credentials.kind === "none"
-      ? /authorization/i.test(reason)
-        ? "it wants a login: give --nats-creds, --nats-nkey, or --nats-user with NATS_PASSWORD"
-        : remedyFor(reason)
-      : remedyFor(reason);
+    const todo = loginRemedy(login, reason);
     report.add({ step, about, state: "fail", found, todo });
     return undefined;
   }
+}
+
+/** What to do about a login that failed for this reason. */
+function loginRemedy(
+  { credentials }: Pick<NatsOptions, "credentials">,
+  reason: string,
+): string | undefined {
+  const isNobody = credentials === undefined || credentials.kind === "none";
+  return isNobody && /authorization/i.test(reason)
+    ? "it wants a login: give --nats-creds, --nats-nkey, or --nats-user with NATS_PASSWORD"
+    : remedyFor(reason);
 }
 
 /** Which kind of login, and as whom; nothing of it that is secret. */

@@ -44,12 +44,17 @@ export async function checkServices(
       report.add({
         ...{ step, about, state: "fail" },
         found: `${error.text} (${error.code})`,
-        todo: error.code === "denied"
-          ? "let it be dialled: --deny-target goes before all else"
-          : codeRemedy(error),
+        todo: dialRemedy(error),
       });
     }
   }));
+}
+
+/** What to do about a target that this server itself does not reach. */
+function dialRemedy(error: TunnelError): string {
+  return error.code === "denied"
+    ? "let it be dialled: --deny-target goes before all else"
+    : codeRemedy(error);
 }
 
 /** The names in a server's rules, each looked up. */

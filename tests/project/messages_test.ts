@@ -83,6 +83,8 @@ Deno.test("messages: not names, keys, help, nor lines that tell of nothing wrong
     'log.info("all is well", { why: "it is so" })',
     "this.#log.debug(`message ${x} dropped`)",
     'const option = { help: "How long it takes" };',
+    'const finding = { todo: "start it anew" };',
+    'function remedyOf(): string { return "start it anew"; }',
     "`${a}: ${b}`",
   ];
   for (const source of silent) assert.deepEqual(toldBy(source), [], source);

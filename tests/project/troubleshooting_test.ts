@@ -14,10 +14,14 @@ const GUIDE = "docs/troubleshooting.md";
 const NO_MESSAGES: ReadonlySet<string> = new Set([
   "lib/config/completion.ts", // what shells read
   "lib/config/help.ts", // what `--help` says
+  "lib/config/permissions.ts", // what `permissions` prints
   "lib/front/http_answer.ts", // the protocol of an HTTP proxy
   "lib/process/http.ts", // the protocol of the status port
   "lib/process/metric_table.ts", // what the metrics mean
   "lib/process/metrics_page.ts", // the formats of their page
+  "lib/tools/code_remedies.ts", // what to do about a message
+  "lib/tools/permissions_text.ts", // what `permissions` prints
+  "lib/tools/remedies.ts", // what to do about a message
 ]);
 
 /** Texts elsewhere that look like messages, and that no user meets as one. */
@@ -29,6 +33,7 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "No bus has these options",
   "a worker runs a role",
   "no tool is called …",
+  "a trial has no connection",
   // Ends that the process itself brings about.
   "the bus is closed",
   "The bus is closed",
@@ -62,6 +67,11 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "Host: …",
   "Connection: close",
   ", behind PROXY headers", // what `check` shows
+  // What `doctor` is, and words of its lines.
+  "Beside what it reads it opens a tunnel to each target of a client's forwards",
+  "and closes it, dials each service of a server, and sends 8 MiB through NATS,",
+  "to nobody but itself.",
+  "tcp-sproxy … …, protocol … and 1, Deno …",
   // Parts of texts, or of other programs', and words beside a message.
   "server",
   "checks of services", // who pays for a look-up

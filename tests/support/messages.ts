@@ -19,6 +19,12 @@ const TOLD_AS = /^(?:text|why|notReadyReason)$/;
 /** What a quote has for a hole: what varies in it, too, or a few words. */
 const VARIES = `(?:.*${HOLE}.*| ?\\S*(?: \\S+){0,2} ?)`;
 
+/** Names of texts that say what to do, or what there is: they are no news. */
+const ADVICE = /^(?:help|notes|todo)$/;
+
+/** Functions that give such texts. */
+const ADVISES = /remed/i;
+
 /** Lines of the log that tell of nothing wrong. */
 const QUIET = /\.(?:debug|info)$/;
 
@@ -30,7 +36,8 @@ const QUIET = /\.(?:debug|info)$/;
 export function messagesOf(source: string): Literal[] {
   return literalsOf(source).filter(({ text, within, name }) =>
     /\p{L}{2}/u.test(text) &&
-    !within.some((it) => QUIET.test(it)) && name !== "help" &&
+    !within.some((it) => QUIET.test(it) || ADVISES.test(it)) &&
+    !ADVICE.test(name) &&
     (PROSE.test(text) || TOLD_AS.test(name) ||
       within.some((it) => TELLS.test(it)))
   );
