@@ -69,8 +69,7 @@ const COMMANDS: readonly Command[] = [
   {
     word: "doctor",
     usage: "[options]",
-    help:
-      "Try step by step what it takes to work, and say of each what was found and what to do",
+    help: "Try what it takes to work, step by step",
     tool: {
       most: 0,
       flags: [
@@ -82,18 +81,17 @@ const COMMANDS: readonly Command[] = [
         { flag: "json", help: "Print one JSON document" },
       ],
       notes: [
+        "Each line says ok, warn, FAIL or skipped, what was found, and what to do.",
         "Beside what it reads it opens a tunnel to each target of a client's forwards",
         "and closes it, dials each service of a server, and sends 8 MiB through NATS,",
         "to nobody but itself.",
-        "",
       ],
     },
   },
   {
     word: "permissions",
     usage: "[ID...]",
-    help:
-      "Print what this configuration has to be allowed at NATS, and why, as nats-server's configuration",
+    help: "Print what NATS has to allow, and why",
     tool: {
       most: 64,
       flags: [
@@ -110,6 +108,9 @@ const COMMANDS: readonly Command[] = [
           placeholder: "NAME",
           help: "The account at NATS (default TUNNELS)",
         },
+      ],
+      notes: [
+        "It is nats-server's configuration unless a flag says otherwise.",
       ],
     },
   },

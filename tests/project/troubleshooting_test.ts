@@ -68,6 +68,8 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "Connection: close",
   ", behind PROXY headers", // what `check` shows
   // What `doctor` is, and words of its lines.
+  "Each line says ok, warn, FAIL or skipped, what was found, and what to do.",
+  "It is nats-server's configuration unless a flag says otherwise.",
   "Beside what it reads it opens a tunnel to each target of a client's forwards",
   "and closes it, dials each service of a server, and sends 8 MiB through NATS,",
   "to nobody but itself.",
