@@ -53,9 +53,9 @@ export function checkVersion(
     : `nats-server ${facts.version}${
       facts.name === undefined ? "" : ` called ${facts.name}`
     }${facts.cluster === undefined ? "" : ` of the cluster ${facts.cluster}`}`;
-  const jetStream = facts?.jetStream === true
-    ? ""
-    : ", no JetStream, which is not needed";
+  const jetStream = facts?.jetStream === false
+    ? ", no JetStream, which is not needed"
+    : "";
   report.add({
     ...{ step: "broker", about: bus.server },
     state: small ? "warn" : "ok",

@@ -4,6 +4,7 @@ import { permissionsOf } from "../../lib/config/permissions.ts";
 import {
   mustBeAllowed,
   mustBeRefused,
+  type PermissionTrial,
 } from "../../lib/tools/permission_trials.ts";
 import {
   firstToolNumber,
@@ -28,7 +29,10 @@ function covers(pattern: string, subject: string): boolean {
   return new RegExp(`^${expression}$`).test(subject);
 }
 
-function trialsOf(role: Role, ...args: readonly string[]) {
+function trialsOf(
+  role: Role,
+  ...args: readonly string[]
+): readonly PermissionTrial[] {
   const { config } = parseRun(role, args, fakeSources({}));
   return mustBeAllowed(role, permissionsOf(config), TOKENS);
 }

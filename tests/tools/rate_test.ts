@@ -35,7 +35,7 @@ Deno.test("rate: it waits for room, and ends with its time or when given up", as
   const bus = new MemoryBroker().connect();
   let published = 0;
   const full = new Proxy(bus, {
-    get(target, key) {
+    get(target, key): unknown {
       if (key === "publish") {
         return (...args: Parameters<typeof bus.publish>) => {
           bus.congested = ++published % 4 === 0;
