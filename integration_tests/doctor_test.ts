@@ -326,28 +326,42 @@ integrationTest(
 integrationTest(
   "doctor at a server dials its services, and finds limits, ports and names that do not do",
   async () => {
-    await using nats = await startNatsServer({ maxPayload: 8_192 });
+    await using nats = await startNatsServer({
+      maxPayload: 8_192,
+      websocket: "no_tls: true",
+    });
     await using echo = startEcho();
     await using running = await startServer(nats.url);
     const closed = freePort();
     const common = ["--nats-url", nats.url];
-    const [examined, beside, taken, short] = await Promise.all([
-      examine("server", [
-        ...common,
-        ...["--service", `up=${echo.address}`],
-        ...["--service", `down=127.0.0.1:${closed}`],
-        ...["--service", `denied=127.0.0.2:1`, "--deny-target", "127.0.0.2:*"],
-        ...["--allow-target", "no-such-host.invalid:1"],
-      ]),
-      examine("server", [
-        ...common,
-        ...["--listen-addr", await running.statusAddress()],
-      ]),
-      examine("server", [...common, "--listen-addr", echo.address]),
-      PRLIMIT === undefined ? undefined : examine("server", common, {
-        through: [PRLIMIT, "--nofile=64:64"],
-      }),
-    ]);
+    const [examined, beside, taken, within, without, short] = await Promise.all(
+      [
+        examine("server", [
+          ...common,
+          ...["--service", `up=${echo.address}`],
+          ...["--service", `down=127.0.0.1:${closed}`],
+          ...[
+            "--service",
+            `denied=127.0.0.2:1`,
+            "--deny-target",
+            "127.0.0.2:*",
+          ],
+          ...["--allow-target", "no-such-host.invalid:1"],
+        ]),
+        examine("server", [
+          ...common,
+          ...["--listen-addr", await running.statusAddress()],
+        ]),
+        examine("server", [...common, "--listen-addr", echo.address]),
+        examine("server", ["--nats-url", nats.websocketUrl]),
+        examine("server", [
+          ...["--nats-url", `nats://127.0.0.1:${nats.websocketPort}`],
+        ]),
+        PRLIMIT === undefined ? undefined : examine("server", common, {
+          through: [PRLIMIT, "--nofile=64:64"],
+        }),
+      ],
+    );
     examined.expectFailures(
       [/^service down/, /connection refused/, /start what is to listen/],
       [/^service denied/, /denied/, /--deny-target/],
@@ -364,6 +378,9 @@ integrationTest(
       /the port is in use/,
       /--listen-addr/,
     ]);
+    within.expectFailures();
+    assert.match(within.step("connection").found, /greets within a WebSocket/);
+    without.expectFailures([/^connection/, /an HTTP server/, /WebSockets/]);
     if (short === undefined) return;
     short.expectFailures();
     assert.equal(short.step("open files").state, "warn");
