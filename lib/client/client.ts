@@ -290,15 +290,21 @@ export class Ingress implements Disposable {
   ): void {
     if (reject === undefined) closeSocket(socket);
     else reject(reason, by);
-    const { counters } = this.session;
+    const { counters, recent } = this.session;
     counters.refused(reason.code, { way });
     const now = this.#clock.now();
     if (open !== undefined) counters.opens.failed.observe(now - open.startedAt);
+    const asked = formatDestination({ target, site });
+    const peer = socket.remote;
+    recent.refused(
+      { at: now, target: asked, peer, forward },
+      { by, reason },
+    );
     trace?.open.end({ "sproxy.attempts": open?.attempts }, reason);
     trace?.whole.end({}, reason);
     this.#log[told ? "debug" : "warn"]("open failed", {
-      peer: socket.remote,
-      target: formatDestination({ target, site }),
+      peer,
+      target: asked,
       ...(forward === undefined ? {} : { forward }),
       ...blame(by, reason),
       ...(open === undefined ? {} : {

@@ -136,6 +136,13 @@ export const COMMON_OPTIONS = {
     help:
       "File with a secret that all servers and clients share beside their keys, made by 'key psk'",
   },
+  "status.token": {
+    flag: "status-token",
+    env: "STATUS_TOKEN_FILE",
+    type: types.secretPath,
+    help:
+      "File with a token: who has it may see the status page from anywhere, and nobody without it; else this machine alone may",
+  },
   "log.level": {
     flag: "log-level",
     type: types.choice(["debug", "info", "warn", "error"], {
@@ -165,6 +172,8 @@ export const COMMON_OPTIONS = {
       "Threads that share the work, each with its own connection to NATS; auto for one each core",
   },
 } as const satisfies Record<
-  `${"tunnel" | "security" | "log"}.${string}` | "watch_config" | "workers",
+  | `${"tunnel" | "security" | "status" | "log"}.${string}`
+  | "watch_config"
+  | "workers",
   OptionSpec
 >;

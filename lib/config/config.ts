@@ -43,6 +43,8 @@ export interface CommonConfig {
   readonly tunnel: Section<"tunnel">;
   /** Whether tunnels are sealed, and what with. */
   readonly security: Section<"security">;
+  /** Who may see the status page. */
+  readonly status: Section<"status">;
   /** Whether a change of the config file counts by itself. */
   readonly watchConfig: boolean;
   /** Threads that share the work; `auto` for one each core. */
@@ -149,6 +151,7 @@ export function buildConfig<R extends Role>(
       ...(inputs.oneShot?.kind === "stdio" && { max: 1 }),
     },
     security: section(values, "security"),
+    status: section(values, "status"),
     watchConfig: values.watch_config,
     workers: values.workers,
     ...(role === "server"

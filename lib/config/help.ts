@@ -25,6 +25,7 @@ const SECTIONS = [
   ["nats", "NATS"],
   ["tunnel", "Tunnels"],
   ["security", "Sealed tunnels"],
+  ["status", "Status page"],
   ["log", "Log"],
   ["watch_config|workers", "Process"],
 ] as const;

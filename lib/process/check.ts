@@ -8,7 +8,7 @@ import type { ConfigByRole } from "../config/config.ts";
 import { type Notice, Problems } from "../config/problems.ts";
 import type { Role } from "../wire/subjects.ts";
 import { exposures, modeOf } from "./exposures.ts";
-import { readKeys } from "./key_files.ts";
+import { readKeys, readStatusToken } from "./key_files.ts";
 import { loginReader, type Pipes } from "./login_files.ts";
 
 /**
@@ -28,6 +28,7 @@ export async function checkFiles(
   const readLogin = await loginReader(config.nats, pipes);
   problems.attempt(readLogin);
   problems.attempt(() => readKeys(config.security, pipes));
+  problems.attempt(() => readStatusToken(config.status, pipes));
   problems.throwIfAny();
   const listensAt = config.role === "client"
     ? config.client.forwards.map(({ listen }) =>

@@ -17,6 +17,7 @@ import { FrontLogin } from "../front/login.ts";
 import type { Reserve } from "../net/descriptors.ts";
 import type { Socket } from "../net/socket.ts";
 import type { CountedWay } from "../session/counters.ts";
+import type { OpenWayView } from "../status/watch.ts";
 import type { RoleHost } from "./role_host.ts";
 import { nameOf } from "./open_way.ts";
 import type { Prepared, Reloaded, ReloadPart } from "./reload.ts";
@@ -194,6 +195,11 @@ export class OpenWays implements Disposable {
   /** Where they listen, in the order of the configuration. */
   get places(): readonly Place[] {
     return this.#waysIn.places;
+  }
+
+  /** What people are shown of each. */
+  get views(): readonly OpenWayView[] {
+    return this.#waysIn.views;
   }
 
   /** Says on a line each where they listen, and what for. */

@@ -109,6 +109,7 @@ const COUNTED: readonly string[] = [
   "client.socks_password",
   "server.allow_target",
   "server.deny_target",
+  "status.token",
   "log.level",
 ];
 

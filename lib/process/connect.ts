@@ -21,11 +21,17 @@ import { loginReader, type Pipes } from "./login_files.ts";
  * know it.
  */
 export function connectionName(role: Role, word?: string): string {
-  const hostname = { name: "sys", kind: "hostname" } as const;
-  const { state } = Deno.permissions.querySync(hostname);
-  const host = state === "granted" ? ` ${Deno.hostname()}` : "";
+  const name = hostname();
+  const host = name === undefined ? "" : ` ${name}`;
   const what = word === undefined ? role : `${role} ${word}`;
   return `tcp-sproxy ${what}${host} pid ${Deno.pid}`;
+}
+
+/** The name of this machine; undefined where this process may not know it. */
+export function hostname(): string | undefined {
+  const needed = { name: "sys", kind: "hostname" } as const;
+  const { state } = Deno.permissions.querySync(needed);
+  return state === "granted" ? Deno.hostname() : undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 /**
- * A small HTTP/1.1 server for the status: one request a connection.
+ * A small HTTP/1.1 server for the status: one request a connection, answered
+ * at once, or, for a few who follow, with events for as long as they read them.
  *
  * Not `Deno.serve`: when descriptors run out it ends with an error that
  * nobody can catch in time, it keeps half a request for ever, and it takes as
@@ -23,12 +24,22 @@ const MAX_REQUEST_BYTES = 8 * 1024;
 /** How long the asker may take to close once it has the answer, in ms. */
 const LINGER_MS = 500;
 
+/** How long one who follows may take to read what was written, in ms: then it has gone, or is too slow for news. */
+const WRITE_MS = 5_000;
+
+/** The share of all connections that may be of those who follow, and how many it is at most: a page on every screen of a room. */
+const STREAMS = { part: 1 / 4, most: 8 } as const;
+
 /** A request, as far as a status page depends on it. */
 export interface HttpRequest {
   /** Its method, in capitals. */
   readonly method: string;
   /** The path, without its query. */
   readonly path: string;
+  /** What stands after the question mark; empty where there is none. */
+  readonly query: string;
+  /** Address of who asks, without a port. */
+  readonly peer: string;
   /** The host that was asked, as it was written, perhaps with a port; undefined where none is named. */
   readonly host: string | undefined;
   /** The headers, by their names in lower case. */
@@ -43,13 +54,26 @@ export interface HttpResponse {
   readonly type: string;
   /** The body. */
   readonly body: string;
-  /** The methods there are, where another was used. */
-  readonly allow?: string;
+  /** Further headers, by their names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Goes on with what follows the body, for as long as it is read. */
+  readonly follow?: (stream: HttpStream) => void;
+}
+
+/** An answer that goes on. */
+export interface HttpStream {
+  /** Aborts when nobody reads it any more. */
+  readonly ended: AbortSignal;
+  /** Sends more, unless what was sent before is still on its way; whether it did. */
+  send(text: string): boolean;
+  /** Sends no more. */
+  close(): void;
 }
 
 const STATUS_TEXTS: Readonly<Record<number, string>> = {
   200: "OK",
   400: "Bad Request",
+  401: "Unauthorized",
   403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
@@ -65,50 +89,129 @@ export async function serveHttp(
     readonly clock: Clock;
     /** Connections at once; with more the oldest goes. */
     readonly maxConnections: number;
-    /** Answers a request at once; must not throw. */
-    readonly answer: (request: HttpRequest) => HttpResponse;
-    /** Answers what is no request. */
-    readonly refuse: (status: 400 | 431) => HttpResponse;
+    /** Answers a request within {@linkcode CONNECTION_MS}; must not throw. */
+    readonly answer: (
+      request: HttpRequest,
+    ) => HttpResponse | Promise<HttpResponse>;
+    /** Answers what is no request, or one more who would follow. */
+    readonly refuse: (status: 400 | 431 | 503) => HttpResponse;
   },
 ): Promise<void> {
+  const { maxConnections } = options;
   const open = new Set<DirectSocket>();
+  const streams = new Set<DirectSocket>();
+  const { part, most } = STREAMS;
+  const maxStreams = Math.max(
+    1,
+    Math.min(most, Math.floor(maxConnections * part)),
+  );
+  // Who follows is none of those that make room for others.
+  const mayFollow = (connection: DirectSocket): boolean => {
+    if (streams.size >= maxStreams) return false;
+    open.delete(connection);
+    streams.add(connection);
+    return true;
+  };
   for await (const socket of listener.accept()) {
     const connection = directOf(socket);
     open.add(connection);
     const [oldest] = open;
-    if (open.size > options.maxConnections && oldest !== undefined) {
+    if (open.size > maxConnections - streams.size && oldest !== undefined) {
       oldest.close();
       open.delete(oldest);
     }
-    void serveConnection(connection, options)
-      .finally(() => open.delete(connection));
+    void serveConnection(connection, {
+      ...options,
+      peer: hostOf(socket.remote),
+      mayFollow,
+    }).finally(() => {
+      open.delete(connection);
+      streams.delete(connection);
+    });
   }
-  for (const connection of open) connection.close();
+  for (const connection of [...open, ...streams]) connection.close();
 }
 
 async function serveConnection(
   connection: DirectSocket,
-  { clock, answer, refuse }: Parameters<typeof serveHttp>[1],
+  { clock, answer, refuse, peer, mayFollow }:
+    & Parameters<typeof serveHttp>[1]
+    & {
+      readonly peer: string;
+      readonly mayFollow: (connection: DirectSocket) => boolean;
+    },
 ): Promise<void> {
-  using _deadline = clock.after(CONNECTION_MS, () => connection.close());
+  const close = (): void => connection.close();
+  using deadline = new DisposableStack();
+  deadline.use(clock.after(CONNECTION_MS, close));
   try {
     const head = await readHead(connection);
     if (head === undefined) return;
-    const request = head === "" ? undefined : parseRequest(head);
-    const response = request === undefined
+    const request = head === "" ? undefined : parseRequest(head, peer);
+    let response = request === undefined
       ? refuse(head === "" ? 431 : 400)
-      : answer(request);
+      : await answer(request);
     const withBody = request?.method !== "HEAD";
+    if (withBody && response.follow !== undefined && !mayFollow(connection)) {
+      response = refuse(503);
+    }
     await connection.writer.write(encode(response, withBody));
+    if (withBody && response.follow !== undefined) {
+      deadline.dispose();
+      await follow(connection, response.follow, clock);
+      return;
+    }
     await connection.writer.close();
     // Closed while bytes are unread, a socket takes back what it has sent.
-    using _linger = clock.after(LINGER_MS, () => connection.close());
+    using _linger = clock.after(LINGER_MS, close);
     while (!(await connection.reader.read()).done);
   } catch {
     // The asker has gone, or took too long: nobody is left to be told.
   } finally {
     connection.close();
   }
+}
+
+/** Goes on with an answer until its reader goes, or is too slow. */
+async function follow(
+  connection: DirectSocket,
+  begin: (stream: HttpStream) => void,
+  clock: Clock,
+): Promise<void> {
+  const gone = new AbortController();
+  const encoder = new TextEncoder();
+  let isWriting = false;
+  const write = async (text: string): Promise<void> => {
+    isWriting = true;
+    using _deadline = clock.after(WRITE_MS, () => connection.close());
+    try {
+      await connection.writer.write(encoder.encode(text));
+    } catch {
+      // The reader has gone, which the reading of it tells, too.
+      gone.abort();
+    } finally {
+      isWriting = false;
+    }
+  };
+  try {
+    begin({
+      ended: gone.signal,
+      send(text: string): boolean {
+        if (isWriting || gone.signal.aborted) return false;
+        void write(text);
+        return true;
+      },
+      close: () => connection.close(),
+    });
+    while (!(await connection.reader.read()).done);
+  } finally {
+    gone.abort();
+  }
+}
+
+/** The host of `host:port` as a socket tells it, without brackets. */
+function hostOf(remote: string): string {
+  return remote.slice(0, remote.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
 }
 
 /** The request line and headers; empty when they are too long, undefined at an early end. */
@@ -126,7 +229,7 @@ async function readHead(connection: DirectSocket): Promise<string | undefined> {
 }
 
 /** The request that is `head`; undefined when it is none (RFC 9112, 3 and 5). */
-function parseRequest(head: string): HttpRequest | undefined {
+function parseRequest(head: string, peer: string): HttpRequest | undefined {
   const [line = "", ...fields] = head.split("\r\n");
   const [, method, target] = /^([A-Z]+) (\S+) HTTP\/1\.[01]$/.exec(line) ?? [];
   const headers = parseHeaders(fields);
@@ -134,14 +237,15 @@ function parseRequest(head: string): HttpRequest | undefined {
     method === undefined || target === undefined || headers === undefined
   ) return undefined;
   if (target.startsWith("/")) {
-    const [path = ""] = target.split("?");
-    return { method, path, host: headers.get("host"), headers };
+    const [path = "", ...query] = target.split("?");
+    const host = headers.get("host");
+    return { method, path, query: query.join("?"), peer, host, headers };
   }
   // As to a proxy: then it is this host that counts (RFC 9112, 3.2.2).
   const url = URL.parse(target);
-  return url === null
-    ? undefined
-    : { method, path: url.pathname, host: url.host, headers };
+  if (url === null) return undefined;
+  const { pathname: path, host } = url;
+  return { method, path, query: url.search.slice(1), peer, host, headers };
 }
 
 /** The headers in `fields`; undefined when one is none, or Host comes twice. */
@@ -161,15 +265,16 @@ function parseHeaders(
 }
 
 function encode(response: HttpResponse, withBody: boolean): Uint8Array {
-  const { status, type, body, allow } = response;
+  const { status, type, body, headers = {}, follow } = response;
   const encoder = new TextEncoder();
   const bytes = encoder.encode(body);
   const head = encoder.encode([
     `HTTP/1.1 ${status} ${STATUS_TEXTS[status] ?? ""}`,
     `content-type: ${type}`,
-    `content-length: ${bytes.length}`,
+    // An answer that goes on ends with its connection.
+    ...(follow === undefined ? [`content-length: ${bytes.length}`] : []),
     "cache-control: no-store",
-    ...(allow === undefined ? [] : [`allow: ${allow}`]),
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
     "connection: close",
     "",
     "",

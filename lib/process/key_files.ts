@@ -1,9 +1,11 @@
 /**
- * The files that hold what tunnels are sealed with: read, and refused by their
- * names when they are no such thing, or others may read them.
+ * The files that hold what tunnels are sealed with, and the token of the status
+ * page: read, and refused by their names when they are no such thing, or others
+ * may read them.
  *
  * @module
  */
+import { Secret } from "../base/credentials.ts";
 import { UsageError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { CommonConfig } from "../config/config.ts";
@@ -12,6 +14,12 @@ import { keyProblem } from "../seal/key_problem.ts";
 import { KEY_BYTES, type KeyPair, parseSeed } from "../seal/keys.ts";
 import { NO_PSK } from "../seal/open.ts";
 import { type Pipes, readFile } from "./login_files.ts";
+
+/** Fewest characters of a token: whoever reaches the status port may try as many as they like. */
+const MIN_TOKEN = 16;
+
+/** What a header can carry, and no one guesses. */
+const TOKEN = new RegExp(`^[!-~]{${MIN_TOKEN},1024}$`);
 
 /**
  * What the files say, checked, as one thread hands it to another: secret, and
@@ -52,6 +60,27 @@ export function readKeys(
     : problems.attempt(() => readPsk(psk, { flag: "--psk", pipes }));
   problems.throwIfAny();
   return { seeds, psk: shared };
+}
+
+/**
+ * Reads the file with the token of the status page; undefined where there is
+ * none.
+ *
+ * @throws {UsageError} naming the file when it cannot be read or used.
+ */
+export function readStatusToken(
+  { token: path }: CommonConfig["status"],
+  pipes: Pipes,
+): Secret | undefined {
+  if (path === undefined) return undefined;
+  const file = { flag: "--status-token", pipes };
+  const [token = "", more] = readSecretLines(path, file);
+  if (more === undefined && TOKEN.test(token)) return new Secret(token);
+  throw refusal(
+    path,
+    file,
+    `it must hold one line of ${MIN_TOKEN} or more letters, digits and signs without blanks, such as 'openssl rand -hex 24' makes`,
+  );
 }
 
 /** The keys that {@linkcode readKeys} has read. */

@@ -14,6 +14,9 @@ import type { LinkEvent } from "../nats/bus.ts";
 import type { NatsBus } from "../nats/connection.ts";
 import type { EgressOptions } from "../server/server.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
+import { emptyPart } from "../status/merge.ts";
+import type { Part } from "../status/snapshot.ts";
+import { type Looked, type OpenWayView, Watch } from "../status/watch.ts";
 import { type Role, Subjects } from "../wire/subjects.ts";
 import { Reserve, systemDescriptors } from "../net/descriptors.ts";
 import { connectionName, openNats } from "./connect.ts";
@@ -71,6 +74,8 @@ class RoleStatus {
   bus: NatsBus | undefined;
   counted: Counted | undefined;
   reserve: Reserve | undefined;
+  /** What is kept for those who look closer; undefined before there is a connection. */
+  watch: Watch | undefined;
   /** Whether start-up is complete, and what it waits for until then. */
   started = false;
   waitsFor: () => string | undefined = () => undefined;
@@ -86,6 +91,11 @@ class RoleStatus {
     const { counted, bus: link, reserve } = this;
     const metrics = this.#collect({ counted, link, reserve });
     return { notReadyReason: this.#notReadyReason(), metrics };
+  }
+
+  async look(): Promise<Part> {
+    const reason = this.#notReadyReason();
+    return await this.watch?.look(reason) ?? emptyPart(reason ?? "starting");
   }
 
   /** A subscription that NATS refuses, and without which the role cannot work. */
@@ -144,7 +154,10 @@ export class RoleFrame implements AsyncDisposable {
   ): Promise<RoleFrame> {
     const { config, host } = options;
     const status = new RoleStatus(host);
-    host.showStatus(() => status.read());
+    host.showStatus(
+      () => status.read(),
+      async () => ({ parts: [await status.look()] }),
+    );
     using cleanup = new DisposableStack();
     const reserve = cleanup.use(
       new Reserve(LINK_RESERVE, systemDescriptors()),
@@ -164,8 +177,14 @@ export class RoleFrame implements AsyncDisposable {
       },
     });
     status.bus = bus;
+    status.watch = new Watch({ clock: systemClock, bus });
     cleanup.move();
     return new RoleFrame({ bus, role, reserve, stop: host.stop, status });
+  }
+
+  /** A client's ways in are those that `ways` gives from now on. */
+  showWays(ways: () => readonly OpenWayView[]): void {
+    if (this.#status.watch !== undefined) this.#status.watch.ways = ways;
   }
 
   /** The role begins (again): `why` says what it waits for until it is ready. */
@@ -183,10 +202,11 @@ export class RoleFrame implements AsyncDisposable {
    * @throws {RunError} when NATS refuses one, and it does not wait.
    */
   async ready(
-    role: Counted,
+    role: Counted & Looked,
     { patient = true }: { readonly patient?: boolean } = {},
   ): Promise<void> {
     this.#status.counted = role;
+    if (this.#status.watch !== undefined) this.#status.watch.looked = role;
     const { bus } = this;
     const { drain } = this.#stop;
     for (;;) {
@@ -264,6 +284,7 @@ export class RoleFrame implements AsyncDisposable {
   /** Closes the connection. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.bus.close(0);
+    this.#status.watch?.[Symbol.dispose]();
     this.reserve[Symbol.dispose]();
   }
 

@@ -10,6 +10,7 @@ import { type CommandLine, parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
 import type { WayIn } from "../config/ways_in.ts";
 import { type ReadFiles, systemSources } from "../config/sources.ts";
+import { systemClock } from "../base/clock.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import {
   closeLog,
@@ -33,6 +34,7 @@ import type { RoleHost } from "./role_host.ts";
 import { runKeyCommand } from "./key_command.ts";
 import { Execution } from "./run_exec.ts";
 import { readKeys } from "./key_files.ts";
+import { Looks, processView } from "./look.ts";
 import { checkLogin, loginReader, type Pipes } from "./login_files.ts";
 import type { Metric } from "./metric.ts";
 import type { CollectMetrics } from "./metrics.ts";
@@ -42,6 +44,7 @@ import { Reloads } from "./reload.ts";
 import { Reloader } from "./reloader.ts";
 import { exitCodeOf, isStop, watchSignals } from "./signals.ts";
 import type { Status, StatusOptions, StatusServer } from "./status.ts";
+import { StatusToken } from "./status_token.ts";
 import { systemDescriptors, toldDescriptors } from "../net/descriptors.ts";
 import { listenHosts } from "../net/listen.ts";
 import { filesOf, watchConfig } from "./watch.ts";
@@ -156,8 +159,17 @@ export async function main<R extends Role>(
     log[level](text, about);
     let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
     const { collect, ofProcess } = await loadMetrics(statusAt);
+    const reloads = new Reloads();
+    const looks = new Looks(processView(config, count), systemClock);
+    const token = new StatusToken(config, {
+      pipes,
+      isUsed: statusAt.address !== undefined,
+    });
+    reloads.join(token);
     await using _status = await openStatus({
       ...statusAt,
+      look: () => looks.snapshot(),
+      token: () => token.current,
       maxConnections: descriptors.statusConnections,
       read: () => {
         const status = read();
@@ -172,7 +184,6 @@ export async function main<R extends Role>(
         return { ...status, metrics: [...own, ...status.metrics] };
       },
     });
-    const reloads = new Reloads();
     let toldOpen: ReadonlySet<string> = new Set();
     const tellExposures = (
       config: ConfigByRole[Role],
@@ -217,7 +228,10 @@ export async function main<R extends Role>(
       keys,
       reloads,
       collect,
-      showStatus: (shown) => read = shown,
+      showStatus: (shown, look) => {
+        read = shown;
+        looks.look = look;
+      },
       onStarted: () => {},
     };
     // Before anything is waited for: a port that is taken is told at once.

@@ -18,6 +18,7 @@ import { listenUnix } from "../net/listen_unix.ts";
 import type { Socket, SocketListener } from "../net/socket.ts";
 import type { CountedWay } from "../session/counters.ts";
 import type { Session } from "../session/session.ts";
+import type { OpenWayView } from "../status/watch.ts";
 
 /** Time between two lines about accepts that fail, or connections that may not come in, in ms. */
 const ACCEPT_ERROR_MS = 10_000;
@@ -97,6 +98,21 @@ export class OpenWay implements CountedWay {
   async close(): Promise<void> {
     this.#listener?.[Symbol.dispose]();
     await this.#accepting;
+  }
+
+  /** What people are shown of it. */
+  get view(): OpenWayView {
+    const { wayIn } = this;
+    const { name, site, acceptProxy } = wayIn;
+    return {
+      way: this,
+      listen: formatPlace(this.place),
+      ...(name !== undefined && { name }),
+      target: "front" in wayIn
+        ? `${wayIn.front}${site === undefined ? "" : `@${site}`}`
+        : formatDestination(wayIn),
+      ...(acceptProxy === true && { acceptProxy }),
+    };
   }
 
   /** Says on a line where it listens, and what for. */

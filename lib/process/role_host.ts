@@ -11,6 +11,7 @@ import type { Pipes } from "./login_files.ts";
 import type { CollectMetrics } from "./metrics.ts";
 import type { Reloads } from "./reload.ts";
 import type { StopSignals } from "./signals.ts";
+import type { Look } from "./look.ts";
 import type { Status } from "./status.ts";
 
 /** What a role is run in: a process of its own, or a worker of one. */
@@ -33,8 +34,8 @@ export interface RoleHost {
   readonly reloads: Pick<Reloads, "join" | "latest">;
   /** Collects its metrics; undefined where nobody is shown them. */
   readonly collect?: CollectMetrics | undefined;
-  /** Shows the status that `read` gives from now on. */
-  showStatus(read: () => Status): void;
+  /** Shows the status that `read` gives from now on, and what `look` finds to whoever looks closer. */
+  showStatus(read: () => Status, look: Look): void;
   /** It works; a client accepts connections at these places, in the order of its ways in. */
   onStarted(places?: readonly Place[]): void;
 }

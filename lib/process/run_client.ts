@@ -78,6 +78,7 @@ export async function runClient(
       const { reserve } = frame;
       const into = { ingress, fronts, headers, strangers, reserve };
       using open = await ways.open(into);
+      frame.showWays(() => open.views);
       const accepting = open.serve();
       if (!lost?.aborted) {
         host.onStarted(open.places);

@@ -1,20 +1,25 @@
 /**
  * The status of a process over HTTP: `/health` (it is up), `/ready` (it can
- * do its work) and `/metrics`.
+ * do its work), `/metrics`, and for those who may see who talks to whom the
+ * page, `/snapshot.json`, and `/events`, which goes on.
  *
  * @module
  */
 
 import { getLogger } from "@logtape/logtape";
-import { type Address, parseAddress, parseIp } from "../base/address.ts";
+import { type Address, parseAddress } from "../base/address.ts";
 import { BufferPool } from "../base/buffer_pool.ts";
-import { systemClock } from "../base/clock.ts";
-import { isLocalhost } from "../base/special_addresses.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import type { Secret } from "../base/credentials.ts";
 import { Throttle } from "../base/throttle.ts";
 import { listenFor, type WhereToListen } from "../net/listen.ts";
+import type { Snapshot } from "../status/snapshot.ts";
+import { Followers } from "./followers.ts";
 import { type HttpRequest, type HttpResponse, serveHttp } from "./http.ts";
 import type { Metric } from "./metric.ts";
 import { formatMetrics, PAGE_TYPES, pageFormatFor } from "./metrics_page.ts";
+import { challenge, policyFor, PRIVATE } from "./status_headers.ts";
+import { objection, type Refused, type Shown } from "./status_access.ts";
 
 /** How many workers a process has. */
 export interface WorkerNumbers {
@@ -44,8 +49,14 @@ export interface StatusOptions extends WhereToListen {
   readonly flag: string;
   /** The status at this moment. */
   readonly read: () => Status;
+  /** The process at this moment, closer. */
+  readonly look: () => Promise<Snapshot>;
+  /** The token that shows who may look, where there is one now. */
+  readonly token: () => Secret | undefined;
   /** Connections at once. */
   readonly maxConnections: number;
+  /** Where the time comes from; default the system's. */
+  readonly clock?: Clock;
 }
 
 /** A listener that serves the status; disposal ends it. */
@@ -63,7 +74,7 @@ const ACCEPT_ERROR_MS = 10_000;
  * @throws {RunError} naming flag and address when it cannot listen there.
  */
 export function serveStatus(options: StatusOptions): StatusServer {
-  const { address, hosts, flag, read, maxConnections } = options;
+  const { address, hosts, flag, maxConnections, clock = systemClock } = options;
   const log = getLogger(["sproxy", "status"]);
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const listener = listenFor(address, {
@@ -71,18 +82,27 @@ export function serveStatus(options: StatusOptions): StatusServer {
     what: `serve the status on ${flag}`,
     hint: "choose another, or off",
     pool: new BufferPool(),
-    clock: systemClock,
+    clock,
     onAcceptError: (why) => {
-      const count = acceptErrors.note(systemClock.now());
+      const count = acceptErrors.note(clock.now());
       if (count === undefined) return;
       log.warn("cannot accept a connection", { why, count });
     },
   });
+  const followers = new Followers({
+    clock,
+    look: options.look,
+    onError: (error) => log.error("status failed", { error }),
+  });
+  const context = { ...options, own: address.host, followers };
   const serving = serveHttp(listener, {
-    clock: systemClock,
+    clock,
     maxConnections,
-    answer: (request) => respond(request, { read, own: address.host }),
-    refuse: (status) => json(status, { status: "bad request" }),
+    answer: (request) => respond(request, context),
+    refuse: (status) =>
+      json(status, {
+        status: status === 503 ? "too many follow already" : "bad request",
+      }),
   });
   return {
     address: parseAddress(listener.address),
@@ -93,48 +113,70 @@ export function serveStatus(options: StatusOptions): StatusServer {
   };
 }
 
+/** What answers are made of. */
+interface Context extends Pick<StatusOptions, "read" | "look" | "token"> {
+  /** The host that the listener was given. */
+  readonly own: string;
+  /** Those who follow. */
+  readonly followers: Followers;
+}
+
 /** The answer to one request. */
-function respond(
+async function respond(
   request: HttpRequest,
-  { read, own }: {
-    readonly read: () => Status;
-    /** The host that the listener was given. */
-    readonly own: string;
-  },
-): HttpResponse {
+  context: Context,
+): Promise<HttpResponse> {
   const { method, path } = request;
   const page = PAGES.get(path);
   if (page === undefined) return json(404, { status: "not found" });
   if (method !== "GET" && method !== "HEAD") {
-    const allow = "GET, HEAD";
-    return { ...json(405, { status: "method not allowed" }), allow };
+    const headers = { allow: "GET, HEAD" };
+    return { ...json(405, { status: "method not allowed" }), headers };
   }
-  if (!OPEN_PAGES.has(path) && isForeign(request, own)) {
-    return json(403, { status: "forbidden", reason: FOREIGN });
-  }
+  const { own } = context;
+  const why = (): ReturnType<typeof objection> =>
+    objection(page.shown, request, { own, token: context.token() });
+  const refused = why();
+  if (refused !== undefined) return refusal(refused);
   try {
-    return page(read, request);
+    return await page.answer(context, {
+      request,
+      mayStill: () => why() === undefined,
+    });
   } catch (error) {
     getLogger(["sproxy", "status"]).error("status failed", { error });
     return json(500, { status: "error" });
   }
 }
 
-/** Answers a request with the status of the process. */
-type Page = (read: () => Status, request: HttpRequest) => HttpResponse;
+/** What a path serves, and to whom. */
+interface Page {
+  readonly shown: Shown;
+  readonly answer: (context: Context, asked: {
+    readonly request: HttpRequest;
+    /** Whether whoever asked may see it now. */
+    readonly mayStill: () => boolean;
+  }) => HttpResponse | Promise<HttpResponse>;
+}
 
 /** What each path serves. */
 const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
-  ["/health", () => json(200, { status: "ok" })],
-  ["/ready", (read) => {
-    const { notReadyReason: reason, details } = read();
-    return reason === undefined
-      ? json(200, { status: "ready", details })
-      : json(503, { status: "not ready", reason, details });
+  ["/health", {
+    shown: "anybody",
+    answer: () => json(200, { status: "ok" }),
   }],
-  [
-    "/metrics",
-    (read, { headers }) => {
+  ["/ready", {
+    shown: "anybody",
+    answer: ({ read }) => {
+      const { notReadyReason: reason, details } = read();
+      return reason === undefined
+        ? json(200, { status: "ready", details })
+        : json(503, { status: "not ready", reason, details });
+    },
+  }],
+  ["/metrics", {
+    shown: "numbers",
+    answer: ({ read }, { request: { headers } }) => {
       const format = pageFormatFor(headers.get("accept"));
       return {
         status: 200,
@@ -142,35 +184,57 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
         body: formatMetrics(read().metrics, format),
       };
     },
-  ],
+  }],
+  ["/", {
+    shown: "details",
+    answer: async ({ look }) => {
+      const { page } = await loadPage();
+      const nonce = crypto.getRandomValues(new Uint8Array(16)).toHex();
+      return {
+        status: 200,
+        type: "text/html; charset=utf-8",
+        body: page(await look(), nonce),
+        headers: { ...PRIVATE, "content-security-policy": policyFor(nonce) },
+      };
+    },
+  }],
+  ["/snapshot.json", {
+    shown: "details",
+    answer: async ({ look }) => ({
+      ...json(200, await look()),
+      headers: PRIVATE,
+    }),
+  }],
+  ["/events", {
+    shown: "details",
+    answer: async ({ followers }, { request: { query }, mayStill: may }) => {
+      // One object for all who ask for the same: written once for all of them.
+      const form = new URLSearchParams(query).get("view") === "page"
+        ? (await loadPage()).partsAsJson
+        : JSON.stringify;
+      return {
+        status: 200,
+        type: "text/event-stream",
+        body: "retry: 2000\n\n",
+        headers: { ...PRIVATE, "x-accel-buffering": "no" },
+        follow: (stream) => followers.add(stream, { form, may }),
+      };
+    },
+  }],
 ]);
 
-/** What anybody may know, under whatever name the asker knows this machine. */
-const OPEN_PAGES: ReadonlySet<string> = new Set(["/health", "/ready"]);
+/** The page is loaded for the first who looks. */
+function loadPage(): Promise<typeof import("../status/page.ts")> {
+  return import("../status/page.ts");
+}
 
-/** Why a page is refused to a browser. */
-const FOREIGN =
-  "a browser is answered only at an IP address, localhost or a name without a dot, since any other name may be that of a page which has it point here (DNS rebinding)";
-
-/**
- * Headers that tell a browser from a scraper: it sends the first with every
- * request, and no page can keep it from doing so.
- */
-const OF_BROWSERS = ["accept-language", "origin", "sec-fetch-site"] as const;
-
-/**
- * Whether a page of somebody else's may be what asks: in a browser its own
- * name, which it has point at this machine, makes us a part of it. Scrapers
- * may use any name: they run no pages.
- */
-function isForeign({ host = "", headers }: HttpRequest, own: string): boolean {
-  if (!OF_BROWSERS.some((name) => headers.has(name))) return false;
-  const [, bracketed] = /^(\[[^\]]*\]|[^:]*)(?::\d*)?$/.exec(host) ?? [];
-  const name = bracketed?.replace(/^\[(.*)\]$/, "$1") ?? "";
-  const known = host === "" || parseIp(name) !== undefined ||
-    isLocalhost(name) || /^[^.]+$/.test(name) ||
-    name.toLowerCase() === own.toLowerCase();
-  return !known;
+/** The answer to who may not see something. */
+function refusal({ status, reason }: Refused): HttpResponse {
+  if (status === 403) return json(status, { status: "forbidden", reason });
+  return {
+    ...json(status, { status: "unauthorized", reason }),
+    headers: challenge,
+  };
 }
 
 /** A response with `value` as JSON. */

@@ -50,7 +50,7 @@ export interface WatchOptions {
  * @throws {UsageError} when there is no config file that could change.
  */
 export function filesOf(
-  { nats, security }: ConfigByRole[Role],
+  { nats, security, status }: ConfigByRole[Role],
   file: string | undefined,
 ): readonly string[] {
   if (file === undefined) {
@@ -59,8 +59,9 @@ export function filesOf(
     );
   }
   const { auth, tls: { ca, cert, key } } = nats;
-  const named = [loginFile(auth), ca, cert, key, security.psk].concat(
-    security.secretKey ?? [],
+  const { psk, secretKey = [] } = security;
+  const named = [loginFile(auth), ca, cert, key, psk, status.token].concat(
+    secretKey,
   );
   return [file, ...named.filter((path) => path !== undefined)];
 }

@@ -7,6 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import { formatPlace, type Place } from "../base/place.ts";
 import type { WayIn } from "../config/ways_in.ts";
+import type { OpenWayView } from "../status/watch.ts";
 import { holdAddress, listenHosts } from "../net/listen.ts";
 import { holdPath } from "../net/listen_unix.ts";
 import {
@@ -79,6 +80,11 @@ export class WaysIn implements Disposable {
   /** What all are called in metrics. */
   get labels(): readonly string[] {
     return this.#ways.map(({ label }) => label);
+  }
+
+  /** What people are shown of each; none once they are closed. */
+  get views(): readonly OpenWayView[] {
+    return this.#disposed ? [] : this.#ways.map((way) => way.view);
   }
 
   /** Says on a line each where it listens, and what for. */

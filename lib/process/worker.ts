@@ -18,6 +18,7 @@ import { systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { authReader } from "./auth_reader.ts";
 import { closeLog, configureLog, stackOf } from "./log.ts";
+import type { Look } from "./look.ts";
 import type { RoleHost } from "./role_host.ts";
 import { logLevelPart } from "./live_reload.ts";
 import { type Prepared, type Reloaded, Reloads } from "./reload.ts";
@@ -94,11 +95,19 @@ export async function serveAsWorker<R extends Role>(
       return undefined;
     }
   };
+  let find: Look | undefined;
+  const look = async (number: number): Promise<void> => {
+    const [part] = (await find?.())?.parts ?? [];
+    if (part !== undefined) post({ type: "part", number, part });
+  };
   let reload = Promise.resolve<Prepared | undefined>(undefined);
   self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
     switch (data.type) {
       case "start":
         resolve(data);
+        break;
+      case "look":
+        look(data.number).catch(reject);
         break;
       case "prepare":
       case "commit":
@@ -146,7 +155,10 @@ export async function serveAsWorker<R extends Role>(
       tunnelsByDescriptors: start.tunnelsByDescriptors,
       maxStrangers: start.maxStrangers,
       collect,
-      showStatus: (shown) => read = shown,
+      showStatus: (shown, look) => {
+        read = shown;
+        find = look;
+      },
       onStarted: (places) => post({ type: "started", places }),
     });
     onRunning({ start, reloads });

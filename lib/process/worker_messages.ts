@@ -5,6 +5,7 @@
  */
 import type { Place } from "../base/place.ts";
 import type { ReadFiles } from "../config/sources.ts";
+import type { Part } from "../status/snapshot.ts";
 import type { KeyTexts } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
 import type { Reloaded } from "./reload.ts";
@@ -39,6 +40,8 @@ export type ToWorker =
   | WorkerReloaded & { readonly type: "prepare" }
   /** Take over what was made ready, or give it up. */
   | { readonly type: "commit" | "abandon" }
+  /** Somebody looks closer: tell what there is, under the same number. */
+  | { readonly type: "look"; readonly number: number }
   | { readonly type: "drain" | "now" };
 
 /** What a worker has of what was read anew. */
@@ -51,6 +54,8 @@ export interface WorkerReloaded extends Omit<Reloaded, "config"> {
 export type FromWorker =
   | { readonly type: "started"; readonly places: readonly Place[] | undefined }
   | { readonly type: "status"; readonly status: Status }
+  /** What there is, to the look of this number. */
+  | { readonly type: "part"; readonly number: number; readonly part: Part }
   | {
     readonly type: "prepared";
     /** Open tunnels of ways in that will be gone. */

@@ -13,6 +13,9 @@ import type { WayIn } from "../config/ways_in.ts";
 import type { Role } from "../wire/subjects.ts";
 import type { ReadFiles } from "../config/sources.ts";
 import type { RoleHost } from "./role_host.ts";
+import { emptyPart, ofWorker } from "../status/merge.ts";
+import type { Part } from "../status/snapshot.ts";
+import type { Parts } from "./look.ts";
 import type { Metric } from "./metric.ts";
 import { lasting, sumMetrics } from "./metrics_sum.ts";
 import type { Status } from "./status.ts";
@@ -30,6 +33,9 @@ const RESTART = { base: 100, cap: 10_000 } as const;
 
 /** How long a worker may take to make a reload ready, in ms: lookups of names to listen at are given up after five seconds. */
 const ANSWER_MS = 15_000;
+
+/** How long a worker may take to answer a look, in ms: one that is busy is left out, and what the others tell is fresh. */
+const LOOK_MS = 600;
 
 /** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
 const STABLE_MS = 30_000;
@@ -74,7 +80,7 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   // The first one finds the ports that are free to choose; the others share them.
   const first = new Slot(1, slotOptions);
   slots.push(first);
-  host.showStatus(() => statusOfAll(slots, count));
+  host.showStatus(() => statusOfAll(slots, count), () => lookAtAll(slots));
   const places = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
@@ -117,6 +123,10 @@ class Slot implements ReloadingWorker {
   #failures = 0;
   #restart: Disposable | undefined;
 
+  /** The looks that wait for an answer, by their numbers. */
+  readonly #looks = new Map<number, (part: Part | undefined) => void>();
+  #lastLook = 0;
+
   /** Takes the answer of a worker that makes ready. */
   #onAnswer: ((answer: WorkerAnswer | undefined) => void) | undefined;
 
@@ -137,6 +147,28 @@ class Slot implements ReloadingWorker {
   /** What all workers of this place come to. */
   get metrics(): readonly Metric[] {
     return sumMetrics([this.#past, this.#present]);
+  }
+
+  /** Which of them it is, from 1. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** What the worker tells whoever looks closer; undefined where it does not in time. */
+  async look(): Promise<Part | undefined> {
+    if (this.#worker === undefined) {
+      return emptyPart(this.notReadyReason ?? "starting");
+    }
+    const number = ++this.#lastLook;
+    const { promise, resolve } = Promise.withResolvers<Part | undefined>();
+    this.#looks.set(number, resolve);
+    using _timer = this.#clock.after(LOOK_MS, () => resolve(undefined));
+    this.#tell({ type: "look", number });
+    try {
+      return await promise;
+    } finally {
+      this.#looks.delete(number);
+    }
   }
 
   #spawn(): void {
@@ -217,6 +249,9 @@ class Slot implements ReloadingWorker {
         this.notReadyReason = message.status.notReadyReason;
         this.#present = message.status.metrics;
         break;
+      case "part":
+        this.#looks.get(message.number)?.(message.part);
+        break;
       case "prepared":
       case "refused":
       case "done":
@@ -285,6 +320,19 @@ class Slot implements ReloadingWorker {
 /** A thread of this program, which finds out that it is a worker. */
 function startWorker(name: string): WorkerThread {
   return new Worker(Deno.mainModule, { type: "module", name });
+}
+
+/** What all workers tell who looks closer, at once. */
+async function lookAtAll(slots: readonly Slot[]): Promise<Parts> {
+  const told = await Promise.all(slots.map(async (slot) => {
+    const { index } = slot;
+    return { index, part: await slot.look() };
+  }));
+  return {
+    parts: told.flatMap(({ index, part }) => part ? ofWorker(part, index) : []),
+    silentWorkers: told.filter(({ part }) => part === undefined)
+      .map(({ index }) => index),
+  };
 }
 
 /** Ready while any worker is: the others' share goes to it. */

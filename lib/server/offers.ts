@@ -7,7 +7,7 @@
 import type { Reason } from "../base/errors.ts";
 import { MAX_SERVICES, type Service } from "../base/service.ts";
 import type { Address } from "../base/address.ts";
-import type { UnixPath } from "../base/place.ts";
+import { formatPlace, type UnixPath } from "../base/place.ts";
 import { formatTarget, type Target } from "../base/target.ts";
 import { joined } from "../base/text.ts";
 import type { RequestScope } from "../wire/subjects.ts";
@@ -33,6 +33,24 @@ export interface ServiceState {
   readonly name: string;
   /** Whether it is offered. */
   readonly up: boolean;
+}
+
+/** A service as people are shown it. */
+export interface ServiceView {
+  /** Its name. */
+  readonly name: string;
+  /** Where it is. */
+  readonly target: string;
+  /** What it is, for people. */
+  readonly description?: string;
+  /** Whether its target is tried now and then. */
+  readonly checked: boolean;
+  /** Whether it is offered. */
+  readonly up: boolean;
+  /** Why its last check failed. */
+  readonly why?: string;
+  /** Tunnels to it that were opened. */
+  readonly opened: number;
 }
 
 /** All services of a server. */
@@ -94,6 +112,19 @@ export class Offers implements Disposable {
     return [...this.#offers.values()].map(
       ({ service: { name }, up }) => ({ name, up }),
     );
+  }
+
+  /** What people are shown of each. */
+  get views(): readonly Omit<ServiceView, "opened">[] {
+    return [...this.#offers.values()].map(({ service, up, why }) => ({
+      ...{ name: service.name, up },
+      target: formatPlace(service.target),
+      checked: service.check !== undefined,
+      ...(service.description !== undefined && {
+        description: service.description,
+      }),
+      ...(why !== undefined && { why: why.text }),
+    }));
   }
 
   /**

@@ -41,18 +41,21 @@ interface Count {
 /** Writes and counts refusals. */
 export class RefusalLog implements Disposable {
   readonly #clock: Clock;
+  readonly #onTold: (refusal: Refusal) => void;
   readonly #log = getLogger(["sproxy", "open"]);
   readonly #counts = new Map<string, Count>();
   #timer: Disposable | undefined;
   #ended = false;
 
-  /** Nothing is refused yet. */
-  constructor(clock: Clock) {
+  /** Nothing is refused yet; `onTold` has each that gets a line of its own. */
+  constructor(clock: Clock, onTold: (refusal: Refusal) => void = () => {}) {
     this.#clock = clock;
+    this.#onTold = onTold;
   }
 
   /** An open is refused. */
-  note({ client, payer, target, reason }: Refusal): void {
+  note(refusal: Refusal): void {
+    const { client, payer, target, reason } = refusal;
     const key = this.#counts.has(payer) || this.#counts.size < MAX_CLIENTS
       ? payer
       : OTHERS;
@@ -66,6 +69,7 @@ export class RefusalLog implements Disposable {
       return;
     }
     count.lines++;
+    this.#onTold(refusal);
     this.#log.warn("open refused", {
       client,
       ...(target === undefined ? {} : { target: formatTarget(target) }),

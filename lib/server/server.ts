@@ -31,7 +31,7 @@ import {
 } from "../wire/open.ts";
 import { Dials } from "./dials.ts";
 import { Hearing } from "./hearing.ts";
-import type { Aim, ServiceState } from "./offers.ts";
+import type { Aim, ServiceState, ServiceView } from "./offers.ts";
 import { introduced } from "./introduce.ts";
 import { RefusalLog } from "./refusal_log.ts";
 import { Requests } from "./requests.ts";
@@ -140,7 +140,15 @@ export class Egress implements Disposable {
     this.#bus = options.bus;
     this.#clock = options.clock;
     this.#reception = new Reception(options);
-    this.#refusals = new RefusalLog(options.clock);
+    this.#refusals = new RefusalLog(
+      options.clock,
+      ({ client, target, reason }) =>
+        this.session.recent.refused({
+          at: this.#clock.now(),
+          target: target && formatTarget(target),
+          client,
+        }, { by: "local", reason }),
+    );
     this.#nextV1Number = firstNumber(options.random);
     this.session = new Session({
       ...options,
@@ -245,6 +253,15 @@ export class Egress implements Disposable {
     return this.#hearing.offers.states.map((state) => ({
       ...state,
       opened: services.find(state.name)?.opened ?? 0,
+    }));
+  }
+
+  /** What people are shown of each service. */
+  get serviceViews(): readonly ServiceView[] {
+    const { services } = this.session.counters;
+    return this.#hearing.offers.views.map((view) => ({
+      ...view,
+      opened: services.find(view.name)?.opened ?? 0,
     }));
   }
 

@@ -20,6 +20,7 @@ import {
 import type { Frame } from "../wire/frame.ts";
 import { NativeWire } from "./native_wire.ts";
 import { Payers } from "./payers.ts";
+import { Recent } from "./recent.ts";
 import { type Peer, Peers } from "./peers.ts";
 import type { PeerTimes } from "../tunnel/liveness.ts";
 import type { Aead } from "../seal/aead.ts";
@@ -40,6 +41,7 @@ import {
 import {
   Tunnel,
   type TunnelHome,
+  type TunnelInfo,
   type TunnelSettings,
   type Wire,
 } from "./tunnel.ts";
@@ -154,6 +156,8 @@ export interface V1Spec extends TunnelSpec {
 export class Session implements Disposable {
   /** Running totals. */
   readonly counters: Counters = new Counters();
+  /** What has ended lately. */
+  readonly recent: Recent = new Recent();
   /** Where large buffers come from and go back to. */
   readonly pool: BufferPool = new BufferPool();
   readonly #options: SessionOptions;
@@ -414,6 +418,7 @@ export class Session implements Disposable {
     const { tallies } = info;
     this.counters.closed(code, stats, { tallies, ms: now - info.openedAt });
     logEnd(tunnel, outcome, now);
+    this.#remember(tunnel, outcome, now);
     info.span?.end(
       {
         "sproxy.tunnel.id": info.id,
@@ -425,6 +430,19 @@ export class Session implements Disposable {
     this.#options.onTunnelEnd?.(outcome);
     if (this.#table.size === 0) this.#onEmpty?.();
   };
+
+  #remember({ info, stats }: Tunnel, outcome: Outcome, at: number): void {
+    const { id, target, remote, source, client, forward, openedAt } = info;
+    const ms = Math.round(at - openedAt);
+    const { bytesSent: sent, bytesReceived: received } = stats;
+    this.recent.ended(
+      {
+        ...{ at, id, target, source, client, forward, ms },
+        ...{ peer: remote, bytes: { sent, received } },
+      },
+      outcome.clean ? undefined : outcome,
+    );
+  }
 
   /** Resolves when no tunnel is open; rejects with the signal's reason when it aborts first. */
   async empty(signal: AbortSignal): Promise<void> {
@@ -451,6 +469,16 @@ export class Session implements Disposable {
       views.push(tunnel.view(now));
     }
     return views;
+  }
+
+  /** How many tunnels are open of each kind that `of` tells apart; undefined is none of them. */
+  tally<K>(of: (info: TunnelInfo) => K | undefined): Map<K, number> {
+    const counts = new Map<K, number>();
+    for (const { info } of this.#table) {
+      const kind = of(info);
+      if (kind !== undefined) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** Tunnels open now that came by one of these ways in. */

@@ -215,6 +215,7 @@ Deno.test("OPTIONS has each flag and variable once for a role, in one pattern", 
         // Elsewhere the secret itself; a path is in a variable that says so.
         SECRET_KEY: "SECRET_KEY_FILE",
         PSK: "PSK_FILE",
+        STATUS_TOKEN: "STATUS_TOKEN_FILE",
         // As the nats command has them.
         CONTEXT: "NATS_CONTEXT",
         // Elsewhere the proxies that a program is to use.

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Address } from "../../lib/base/address.ts";
 import { RunError } from "../../lib/base/errors.ts";
 import type { Metric } from "../../lib/process/metric.ts";
+import { snapshot } from "../support/snapshots.ts";
 import {
   serveStatus,
   type Status,
@@ -19,6 +20,8 @@ function serve(
     address,
     flag: "--listen-addr",
     read,
+    look: () => Promise.resolve(snapshot()),
+    token: () => undefined,
     maxConnections: 32,
   });
 }
@@ -193,7 +196,7 @@ Deno.test("serveStatus() answers HEAD without a body", async () => {
 
 Deno.test("serveStatus() refuses other paths and methods", async () => {
   await using server = serve();
-  for (const path of ["/", "/health/", "/Health", "/readyz", "//health"]) {
+  for (const path of ["/page", "/health/", "/Health", "/readyz", "//health"]) {
     assert.equal((await ask(server, path)).status, 404, path);
   }
   for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { RunError, UsageError } from "../../lib/base/errors.ts";
 import type { Metric } from "../../lib/process/metric.ts";
+import type { Look, Parts } from "../../lib/process/look.ts";
 import { type Reloaded, Reloads } from "../../lib/process/reload.ts";
 import type { Status } from "../../lib/process/status.ts";
 import type {
@@ -11,6 +12,7 @@ import { runWorkers } from "../../lib/process/workers.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { parseRun } from "../support/option_values.ts";
+import { part, tunnel } from "../support/snapshots.ts";
 
 /** A worker that says what the test makes it say. */
 class FakeThread extends EventTarget {
@@ -61,6 +63,7 @@ class Stage {
   readonly reloads = new Reloads();
   readonly clock = new FakeClock();
   #read: (() => Status) | undefined;
+  #look: Look | undefined;
   readonly ended: Promise<void>;
 
   /** Its first worker has not started yet. */
@@ -79,7 +82,10 @@ class Stage {
         keys: KEYS,
         reloads: this.reloads,
         tunnelsByDescriptors: 101,
-        showStatus: (read) => this.#read = read,
+        showStatus: (read, look) => {
+          this.#read = read;
+          this.#look = look;
+        },
         onStarted: () => {},
       },
       startThread: () => {
@@ -112,6 +118,12 @@ class Stage {
   status(): Status {
     assert.ok(this.#read);
     return this.#read();
+  }
+
+  /** What is found by whoever looks closer. */
+  async look(): Promise<Parts> {
+    assert.ok(this.#look);
+    return await this.#look();
   }
 
   thread(at: number): FakeThread {
@@ -399,4 +411,42 @@ Deno.test("runWorkers() starts a crashed worker again only when a reload is over
     );
     await stage.stop();
   }
+});
+
+Deno.test("runWorkers() asks each worker of whoever looks closer, and waits for none that is busy", async () => {
+  const stage = await Stage.started();
+  const answer = (at: number, id: string): void => {
+    const thread = stage.thread(at);
+    thread.onTold = (message) => {
+      if (message.type !== "look") return;
+      const { number } = message;
+      // Answers to others, and late ones, are no matter.
+      const late = part({}, [tunnel({ id: "late" })]);
+      thread.say({ type: "part", number: number - 1, part: late });
+      thread.say({ type: "part", number, part: part({}, [tunnel({ id })]) });
+    };
+  };
+  answer(0, "a");
+  answer(1, "b");
+  const rows = ({ parts }: Parts): unknown[] =>
+    parts.flatMap(({ tunnels: { rows } }) =>
+      rows.map(({ id, worker }) => [id, worker])
+    );
+  const both = await stage.look();
+  assert.deepEqual(rows(both), [["a", 1], ["b", 2]]);
+  assert.deepEqual(both.silentWorkers, []);
+  stage.thread(1).onTold = () => {};
+  const looking = stage.look();
+  await stage.clock.advance(600);
+  const one = await looking;
+  assert.deepEqual(rows(one), [["a", 1]]);
+  assert.deepEqual(one.silentWorkers, [2]);
+  // One that has failed says why, and is not waited for.
+  stage.thread(1).crash("out of luck");
+  const { parts } = await stage.look();
+  assert.deepEqual(parts.map(({ notReady }) => notReady), [
+    undefined,
+    "out of luck",
+  ]);
+  await stage.stop();
 });

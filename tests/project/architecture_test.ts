@@ -21,7 +21,9 @@ const ROOMS = {
   config: ["front", "seal", "wire", "base"],
   client: ["session", "front", "tunnel", "seal", "wire", "net", "nats", "base"],
   server: ["session", "tunnel", "seal", "wire", "net", "nats", "base"],
+  status: ["server", "session", "nats", "wire", "base"],
   process: [
+    "status",
     "client",
     "server",
     "config",
@@ -36,6 +38,7 @@ const ROOMS = {
   ],
   tools: [
     "process",
+    "status",
     "config",
     "wire",
     "seal",

@@ -22,6 +22,14 @@ const NO_MESSAGES: ReadonlySet<string> = new Set([
   "lib/tools/code_remedies.ts", // what to do about a message
   "lib/tools/permissions_text.ts", // what `permissions` prints
   "lib/tools/remedies.ts", // what to do about a message
+  "lib/process/status_headers.ts", // the protocol of the status port
+  "lib/status/chart.ts", // what the page shows
+  "lib/status/page.ts",
+  "lib/status/page_parts.ts",
+  "lib/status/page_script.ts",
+  "lib/status/page_style.ts",
+  "lib/status/page_tables.ts",
+  "lib/tools/top_view.ts", // what `top` shows
 ]);
 
 /** Texts elsewhere that look like messages, and that no user meets as one. */
@@ -66,6 +74,13 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "why",
   "Host: …",
   "Connection: close",
+  "connection: close",
+  "GET /snapshot.json HTTP/1.1",
+  "authorization: Bearer …",
+  "text/html; charset=utf-8",
+  "q quit  s sort: …", // the last line of `top`
+  "It asks the status address of the process: that of the configuration, or",
+  "the one given. Keys: q ends it, s sorts by the next column.",
   ", behind PROXY headers", // what `check` shows
   // What `doctor` is, and words of its lines.
   "Each line says ok, warn, FAIL or skipped, what was found, and what to do.",
