@@ -121,6 +121,25 @@ const COMMANDS: readonly Command[] = [
     help: "Print what a shell needs to complete command lines",
   },
   {
+    word: "top",
+    usage: "[[HOST:]PORT]",
+    help: "Show the tunnels of a running process",
+    tool: {
+      flags: [
+        {
+          flag: "once",
+          help: "Print it once, after a second, and end; so does a pipe",
+        },
+        { flag: "json", help: "Print it once, as JSON" },
+      ],
+      most: 1,
+      notes: [
+        "It asks the status address of the process: that of the configuration, or",
+        "the one given. Keys: q ends it, s sorts by the next column.",
+      ],
+    },
+  },
+  {
     word: KEY_WORD,
     usage: "generate|show|psk",
     words: ["generate", "show", "psk"],

@@ -13,4 +13,5 @@ export const TOOLS: Tools = new Map<string, () => Promise<Tool>>([
     "permissions",
     async () => (await import("./permissions.ts")).runPermissions,
   ],
+  ["top", async () => (await import("./top.ts")).top],
 ]);
