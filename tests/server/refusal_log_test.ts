@@ -1,6 +1,6 @@
 /** Refused opens in the log: each, or how many. */
 import assert from "node:assert/strict";
-import { RefusalLog } from "../../lib/server/refusal_log.ts";
+import { type Refusal, RefusalLog } from "../../lib/server/refusal_log.ts";
 import { captureLog } from "../support/capture_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 
@@ -9,7 +9,8 @@ const REASON = { code: "denied", text: "no" } as const;
 Deno.test("RefusalLog writes a line for each refusal, and of a flood the count after 5 s", async () => {
   using log = captureLog();
   const clock = new FakeClock();
-  using refusals = new RefusalLog(clock);
+  const shown: Refusal[] = [];
+  using refusals = new RefusalLog(clock, (refusal) => shown.push(refusal));
   let read = 0;
   const lines = (): string[] => {
     const fresh = log.records.slice(read);
@@ -34,6 +35,8 @@ Deno.test("RefusalLog writes a line for each refusal, and of a flood the count a
   const told = lines();
   assert.equal(told.length, 20);
   assert.equal(told.at(-1), "open refused b");
+  // A flood does not push out what others were refused.
+  assert.equal(shown.length, 21);
   await clock.advance(5_000, () => Promise.resolve());
   assert.deepEqual(lines(), ["more opens refused a 981"]);
   assert.equal(clock.timers, 0);

@@ -64,3 +64,39 @@ Deno.test("Session.views() shows at most so many, the oldest first", async () =>
   assert.ok((ages[0] ?? 0) > (ages[1] ?? 0), String(ages));
   assert.deepEqual(session.views(0), []);
 });
+
+Deno.test("Session.recent has how tunnels ended, at both ends; tally() counts what is open", async () => {
+  using pair = new Pair();
+  const { app, target } = await pair.open();
+  const { target: cut } = await pair.open();
+  const sessions = [pair.client.ingress.session, pair.server.egress.session];
+  const count = (): unknown[] =>
+    sessions.map((session) => session.tally(({ target }) => target).size);
+  assert.deepEqual(
+    sessions.map((session) => [...session.tally(() => "all")]),
+    [[["all", 2]], [["all", 2]]],
+  );
+  assert.deepEqual(
+    sessions.map((session) => [...session.tally(() => undefined)]),
+    [[], []],
+  );
+  app.send("ask");
+  target.send("told");
+  await pair.wait(1_000);
+  app.end();
+  target.end();
+  cut.reset();
+  await pair.wait(1_000);
+  assert.deepEqual(count(), [0, 0]);
+  for (const [at, session] of sessions.entries()) {
+    const endings = session.recent.endings;
+    assert.deepEqual(endings.map(({ kind }) => kind), ["end", "end"]);
+    const clean = endings.find(({ code }) => code === "ok");
+    const [sent, received] = at === 0 ? [3, 4] : [4, 3];
+    assert.deepEqual(clean?.bytes, { sent, received });
+    assert.ok((clean?.ms ?? 0) >= 1_000);
+    const other = endings.find(({ code }) => code !== "ok");
+    assert.ok(other?.why);
+    assert.equal(other.byPeer, at === 0 ? true : undefined);
+  }
+});
