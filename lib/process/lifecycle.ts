@@ -150,9 +150,14 @@ export class RoleFrame implements AsyncDisposable {
    */
   static async open(
     role: Role,
-    options: { readonly config: NatsConfig; readonly host: RoleHost },
+    options: {
+      readonly config: NatsConfig;
+      readonly host: RoleHost;
+      /** Whether somebody may come to look closer; default true. */
+      readonly isWatched?: boolean;
+    },
   ): Promise<RoleFrame> {
-    const { config, host } = options;
+    const { config, host, isWatched = true } = options;
     const status = new RoleStatus(host);
     host.showStatus(
       () => status.read(),
@@ -177,7 +182,7 @@ export class RoleFrame implements AsyncDisposable {
       },
     });
     status.bus = bus;
-    status.watch = new Watch({ clock: systemClock, bus });
+    if (isWatched) status.watch = new Watch({ clock: systemClock, bus });
     cleanup.move();
     return new RoleFrame({ bus, role, reserve, stop: host.stop, status });
   }

@@ -35,6 +35,7 @@ export async function runStdio(
   await using frame = await RoleFrame.open("client", {
     config: config.nats,
     host,
+    isWatched: false,
   });
   const options = await ingressOptions(config, { bus: frame.bus, host });
   const seal = keys && sealOf(keys, config);

@@ -59,8 +59,9 @@ export function trusted(text: string): Html {
 function textOf(value: Part): string {
   if (value === undefined || value === false) return "";
   if (value instanceof Html) return value.text;
+  if (typeof value === "number") return String(value);
   if (typeof value === "object") return value.map(textOf).join("");
   // Nor may it turn the direction of what follows.
-  return escapeUnsafe(String(value))
+  return escapeUnsafe(value)
     .replace(/[&<>"']/g, (character) => ENTITIES[character] ?? "");
 }
