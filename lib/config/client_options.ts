@@ -102,7 +102,8 @@ export const CLIENT_OPTIONS = {
     daily: true,
     type: places.optionalListenAddress,
     default: "off",
-    help: "Where /health, /ready and /metrics are served; off for nowhere",
+    help:
+      "Where the status page, /health, /ready and /metrics are served; off for nowhere",
   },
   "client.id": {
     flag: "client-id",

@@ -14,7 +14,8 @@ export const SERVER_OPTIONS = {
     daily: true,
     type: places.optionalListenAddress,
     default: ":8080",
-    help: "Where /health, /ready and /metrics are served; off for nowhere",
+    help:
+      "Where the status page, /health, /ready and /metrics are served; off for nowhere",
   },
   "server.services": {
     flag: "service",
