@@ -80,6 +80,28 @@ function readEnv(variable: string): string | undefined {
   return state === "granted" ? Deno.env.get(variable) : undefined;
 }
 
+/**
+ * The variables of a service manager, taken out of the environment: they are
+ * for this process, and not for the commands that it starts, which would speak
+ * for it.
+ */
+export function takeServiceVariables(): {
+  readonly notifySocket: string | undefined;
+  readonly watchdogUsec: string | undefined;
+  readonly watchdogPid: string | undefined;
+} {
+  const take = (variable: string): string | undefined => {
+    const value = readEnv(variable);
+    if (value !== undefined) Deno.env.delete(variable);
+    return value;
+  };
+  return {
+    notifySocket: take("NOTIFY_SOCKET"),
+    watchdogUsec: take("WATCHDOG_USEC"),
+    watchdogPid: take("WATCHDOG_PID"),
+  };
+}
+
 /** What a text of UTF-16 begins with, as PowerShell's `>` and Notepad write it. */
 const UTF_16_MARKS = [
   { encoding: "utf-16le", mark: [0xff, 0xfe] },

@@ -89,8 +89,16 @@ class RoleStatus {
 
   read(): Status {
     const { counted, bus: link, reserve } = this;
-    const metrics = this.#collect({ counted, link, reserve });
-    return { notReadyReason: this.#notReadyReason(), metrics };
+    const collect = this.#collect;
+    return {
+      notReadyReason: this.#notReadyReason(),
+      tunnels: counted?.session.size ?? 0,
+      brokers: link?.connected === true ? [link.server] : [],
+      // Many are read for the rest alone.
+      get metrics() {
+        return collect({ counted, link, reserve });
+      },
+    };
   }
 
   async look(): Promise<Part> {

@@ -34,6 +34,8 @@ export interface LiveReloadOptions {
   readonly onBegin: (cause: ReloadCause) => void;
   /** Called when a configuration has been taken over, and the log has told of it. */
   readonly onTaken: (config: ConfigByRole[Role]) => Promise<void>;
+  /** Called at the end of each; `failed` when all stays as it was. */
+  readonly onEnd?: (failed: boolean) => void;
 }
 
 /** Carries out what is asked for, in order; of what is asked for meanwhile the last counts. */
@@ -71,9 +73,11 @@ export class LiveReload implements Disposable {
     while (this.#asked !== undefined && this.#state === "open") {
       const cause = this.#asked;
       this.#asked = undefined;
+      let failed = false;
       try {
         await this.#reload(cause);
       } catch (why) {
+        failed = true;
         log.error(
           why instanceof UsageError
             ? `${cause}: the configuration or a key cannot be used; all stays as it is`
@@ -81,6 +85,7 @@ export class LiveReload implements Disposable {
           { why },
         );
       }
+      this.#options.onEnd?.(failed);
     }
     this.#running = undefined;
   }

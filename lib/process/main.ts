@@ -9,8 +9,12 @@ import { type Address, formatAddress } from "../base/address.ts";
 import { type CommandLine, parseCommandLine } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
 import type { WayIn } from "../config/ways_in.ts";
-import { type ReadFiles, systemSources } from "../config/sources.ts";
 import { systemClock } from "../base/clock.ts";
+import {
+  type ReadFiles,
+  systemSources,
+  takeServiceVariables,
+} from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import {
   closeLog,
@@ -153,11 +157,21 @@ export async function main<R extends Role>(
     const waysIn = config.role === "client" ? config.client.forwards : [];
     const consumers = (waysIn: readonly WayIn[]): Consumers =>
       consumersOf(config, waysIn);
+    let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
+    const { drainTimeout } = config.tunnel;
+    const variables = takeServiceVariables();
+    // What is a connection for another program speaks for no service.
+    await using service =
+      variables.notifySocket === undefined || oneShot?.kind === "stdio"
+        ? undefined
+        : (await import("./service_manager.ts")).openServiceManager(
+          variables,
+          { read: () => read(), drainTimeout },
+        );
     // Before anything else takes some.
     const descriptors = planDescriptors(consumers(waysIn), systemDescriptors());
     const { level, text, about } = descriptors.notice;
     log[level](text, about);
-    let read = (): Status => ({ notReadyReason: "starting", metrics: [] });
     const { collect, ofProcess } = await loadMetrics(statusAt);
     const reloads = new Reloads();
     const looks = new Looks(processView(config, count), systemClock);
@@ -172,7 +186,8 @@ export async function main<R extends Role>(
       token: () => token.current,
       maxConnections: descriptors.statusConnections,
       read: () => {
-        const status = read();
+        const { metrics, ...rest } = read();
+        const status = { ...rest, metrics };
         const own = ofProcess({
           role,
           status,
@@ -181,7 +196,7 @@ export async function main<R extends Role>(
             limit: told?.limit ?? descriptors.limit,
           },
         });
-        return { ...status, metrics: [...own, ...status.metrics] };
+        return { ...status, metrics: [...own, ...metrics] };
       },
     });
     let toldOpen: ReadonlySet<string> = new Set();
@@ -201,8 +216,11 @@ export async function main<R extends Role>(
     using reloading = new LiveReload({
       reloader,
       parts: reloads,
-      onBegin: (cause) =>
-        checkLogin(config.nats, readLogin, { cause, secretFiles }),
+      onBegin: (cause) => {
+        service?.reloading();
+        checkLogin(config.nats, readLogin, { cause, secretFiles });
+      },
+      onEnd: (failed) => service?.reloaded(failed),
       fit: (config) => {
         if (config.role !== "client") return {};
         const { forwards } = config.client;
@@ -232,7 +250,7 @@ export async function main<R extends Role>(
         read = shown;
         looks.look = look;
       },
-      onStarted: () => {},
+      onStarted: () => service?.ready(),
     };
     // Before anything is waited for: a port that is taken is told at once.
     const listensAt = await checkListenable(waysIn);
@@ -245,6 +263,7 @@ export async function main<R extends Role>(
       : undefined;
     onTaken = () => watch?.refresh();
     const work = (host: RoleHost): Promise<void> => {
+      service?.endsAt(host.stop);
       const working = count === 1 ? run(config, host) : runWorkers({
         ...{ role, count, args: Deno.args, files, host },
         waysIn,

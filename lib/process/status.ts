@@ -37,6 +37,12 @@ export interface Status {
   readonly details?: WorkerNumbers;
   /** How often a worker has failed; 0 by default. */
   readonly workerFailures?: number;
+  /** Tunnels open now. */
+  readonly tunnels?: number;
+  /** The brokers that it is connected to. */
+  readonly brokers?: readonly string[];
+  /** Why a service manager had better start it anew; undefined while it lives. */
+  readonly hung?: string | undefined;
   /** Its metrics as they are now. */
   readonly metrics: readonly Metric[];
 }

@@ -159,7 +159,10 @@ export async function serveAsWorker<R extends Role>(
         read = shown;
         find = look;
       },
-      onStarted: (places) => post({ type: "started", places }),
+      onStarted: (places) => {
+        tell();
+        post({ type: "started", places });
+      },
     });
     onRunning({ start, reloads });
     await ended;

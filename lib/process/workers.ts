@@ -8,6 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RunError, UsageError } from "../base/errors.ts";
+import { formatDuration } from "../base/units.ts";
 import type { Place } from "../base/place.ts";
 import type { WayIn } from "../config/ways_in.ts";
 import type { Role } from "../wire/subjects.ts";
@@ -36,6 +37,12 @@ const ANSWER_MS = 15_000;
 
 /** How long a worker may take to answer a look, in ms: one that is busy is left out, and what the others tell is fresh. */
 const LOOK_MS = 600;
+
+/**
+ * A worker that says nothing for so long hangs, in ms: it tells its status
+ * twice a second, and takes a second or two to start on a busy machine.
+ */
+const HUNG_MS = 5_000;
 
 /** A worker that lived so long failed for a new reason: the pause is short again, in ms. */
 const STABLE_MS = 30_000;
@@ -72,7 +79,7 @@ export interface WorkersOptions {
  * @throws {UsageError | RunError} when one cannot start.
  */
 export async function runWorkers(options: WorkersOptions): Promise<void> {
-  const { count, host } = options;
+  const { count, host, clock = systemClock } = options;
   const slots: Slot[] = [];
   const reload = new WorkerReload(slots, options.waysIn);
   host.reloads.join(reload);
@@ -80,7 +87,10 @@ export async function runWorkers(options: WorkersOptions): Promise<void> {
   // The first one finds the ports that are free to choose; the others share them.
   const first = new Slot(1, slotOptions);
   slots.push(first);
-  host.showStatus(() => statusOfAll(slots, count), () => lookAtAll(slots));
+  host.showStatus(
+    () => statusOfAll(slots, count, clock.now()),
+    () => lookAtAll(slots),
+  );
   const places = await first.started.promise;
   if (!host.stop.drain.aborted) {
     for (let index = 2; index <= count; index++) {
@@ -112,6 +122,9 @@ class Slot implements ReloadingWorker {
   failures = 0;
   /** Metrics of the worker that runs. */
   #present: readonly Metric[] = [];
+  /** What it is connected to, and tunnels open there. */
+  shown: Pick<Status, "brokers" | "tunnels"> = {};
+  #heardAt = 0;
   /** What counts of those that failed. */
   #past: readonly Metric[] = [];
   readonly #index: number;
@@ -171,6 +184,14 @@ class Slot implements ReloadingWorker {
     }
   }
 
+  /** Why this worker seems to hang; undefined while it speaks, and when none runs. */
+  hungAt(now: number): string | undefined {
+    const ms = now - this.#heardAt;
+    return this.#worker === undefined || ms <= HUNG_MS
+      ? undefined
+      : `worker ${this.#index} has said nothing for ${formatDuration(ms)}`;
+  }
+
   #spawn(): void {
     const {
       role,
@@ -183,6 +204,7 @@ class Slot implements ReloadingWorker {
     } = this.#options;
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
+    this.#heardAt = this.#startedAt;
     const worker = startThread(`${role} ${this.#index}`);
     worker.addEventListener("message", ({ data }) => this.#onMessage(data));
     worker.addEventListener("error", (event) => {
@@ -239,6 +261,7 @@ class Slot implements ReloadingWorker {
   }
 
   #onMessage(message: FromWorker): void {
+    this.#heardAt = this.#clock.now();
     switch (message.type) {
       case "started":
         this.#options.reload.places ??= message.places;
@@ -248,6 +271,7 @@ class Slot implements ReloadingWorker {
       case "status":
         this.notReadyReason = message.status.notReadyReason;
         this.#present = message.status.metrics;
+        this.shown = message.status;
         break;
       case "part":
         this.#looks.get(message.number)?.(message.part);
@@ -274,6 +298,7 @@ class Slot implements ReloadingWorker {
     this.notReadyReason = text;
     this.#past = sumMetrics([this.#past, lasting(this.#present)]);
     this.#present = [];
+    this.shown = {};
     if (this.#restart !== undefined) return; // it failed once already
     this.failures++;
     if (drain.aborted) {
@@ -336,13 +361,28 @@ async function lookAtAll(slots: readonly Slot[]): Promise<Parts> {
 }
 
 /** Ready while any worker is: the others' share goes to it. */
-function statusOfAll(slots: readonly Slot[], workers: number): Status {
+function statusOfAll(
+  slots: readonly Slot[],
+  workers: number,
+  now: number,
+): Status {
   const reasons = slots.map(({ notReadyReason }) => notReadyReason);
   const ready = reasons.filter((reason) => reason === undefined).length;
+  const brokers = slots.flatMap(({ shown }) => shown.brokers ?? []);
   return {
     notReadyReason: ready > 0 ? undefined : reasons[0],
     details: { workers, ready },
     workerFailures: slots.reduce((sum, { failures }) => sum + failures, 0),
-    metrics: sumMetrics(slots.map(({ metrics }) => metrics)),
+    tunnels: slots.reduce(
+      (sum, { shown: { tunnels = 0 } }) => sum + tunnels,
+      0,
+    ),
+    brokers: [...new Set(brokers)],
+    hung: slots.map((slot) => slot.hungAt(now)).find((why) =>
+      why !== undefined
+    ),
+    get metrics() {
+      return sumMetrics(slots.map(({ metrics }) => metrics));
+    },
   };
 }

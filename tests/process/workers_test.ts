@@ -450,3 +450,36 @@ Deno.test("runWorkers() asks each worker of whoever looks closer, and waits for 
   ]);
   await stage.stop();
 });
+
+Deno.test("runWorkers() tells of a worker that says nothing, which hangs, and of none that is about to start again", async () => {
+  using _log = captureLog();
+  const stage = await Stage.started();
+  const speak = (at: number): void =>
+    stage.thread(at).say({
+      type: "status",
+      status: {
+        ...{ notReadyReason: undefined, metrics: [] },
+        ...{ tunnels: 2, brokers: ["a:1"] },
+      },
+    });
+  for (let i = 0; i < 20; i++) {
+    await stage.clock.advance(500);
+    speak(0);
+    speak(1);
+    assert.equal(stage.status().hung, undefined);
+  }
+  assert.equal(stage.status().tunnels, 4);
+  assert.deepEqual(stage.status().brokers, ["a:1"]);
+  for (let i = 0; i < 11; i++) {
+    await stage.clock.advance(500);
+    speak(0);
+  }
+  assert.equal(
+    stage.status().hung,
+    "worker 2 has said nothing for 5.5s",
+  );
+  stage.thread(1).crash("out of luck");
+  assert.equal(stage.status().hung, undefined);
+  assert.equal(stage.status().tunnels, 2);
+  await stage.stop();
+});

@@ -76,7 +76,7 @@ const RESERVED: readonly {
   },
   {
     what: "listening",
-    pattern: /\bDeno\s*\.\s*(listen|listenTls)\b/,
+    pattern: /\bDeno\s*\.\s*(listen|listenTls|listenDatagram)\b/,
     places: ["net"],
   },
   {

@@ -91,7 +91,11 @@ for (const role of ["server", "client"] as const) {
     ]);
     assert.deepEqual(
       listed.split(",").toSorted(),
-      [...wanted, "HOME", "NO_COLOR", "XDG_CONFIG_HOME"].toSorted(),
+      [
+        ...wanted,
+        ...["HOME", "NO_COLOR", "XDG_CONFIG_HOME"],
+        ...["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"],
+      ].toSorted(),
     );
   });
 }

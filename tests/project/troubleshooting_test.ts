@@ -55,6 +55,8 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "no connection ID in the subject",
   "a sealed open came a second time",
   // Between programs.
+  "STOPPING=1 EXTEND_TIMEOUT_USEC=…",
+  "RELOADING=1 MONOTONIC_USEC=…",
   "sproxy hold",
   "GET … HTTP/1.1",
   "Host: …",
