@@ -13,4 +13,4 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
   CMD ["deno", "run", "--cached-only", "--no-prompt", "--allow-net", "--allow-read", "--allow-env", "tools/healthcheck.ts"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["deno", "run", "--cached-only", "--no-prompt", "--allow-net", "--allow-sys=hostname,osUptime", "--allow-read", "--allow-write", "--allow-env", "server.ts"]
+ENTRYPOINT ["deno", "run", "--cached-only", "--no-prompt", "--allow-net", "--allow-sys=hostname,osUptime,uid", "--allow-read", "--allow-write", "--allow-env", "server.ts"]
