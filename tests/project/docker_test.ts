@@ -17,7 +17,11 @@ function instructions(dockerfile: string): (readonly [string, string])[] {
     });
 }
 
-const dockerfiles = ["Dockerfile", "integration_tests/build/Dockerfile"];
+const dockerfiles = [
+  "Dockerfile",
+  "deploy/docker/client.Dockerfile",
+  "integration_tests/build/Dockerfile",
+];
 
 for (const path of dockerfiles) {
   Deno.test(`${path} has only known instructions and copies what exists`, async () => {
@@ -43,6 +47,29 @@ for (const path of dockerfiles) {
     assert.equal(all.findLast(([name]) => name === "USER")?.[1], "deno");
   });
 }
+
+Deno.test("the images of the two roles give the permissions that binaries have", async () => {
+  const { tasks } = JSON.parse(await read("deno.json"));
+  const permissions = (words: readonly string[]): string[] =>
+    words.filter((word) => /^--(allow|no-prompt)/.test(word)).toSorted();
+  for (
+    const [path, role] of [
+      ["Dockerfile", "server"],
+      ["deploy/docker/client.Dockerfile", "client"],
+    ] as const
+  ) {
+    const all = instructions(await read(path));
+    const start: unknown = JSON.parse(
+      all.find(([name]) => name === "ENTRYPOINT")?.[1] ?? "",
+    );
+    assert.ok(Array.isArray(start));
+    assert.equal(start.at(-1), `${role}.ts`);
+    // Nothing in an image is to be run by exec.
+    const compiled = String(tasks[`compile:${role}`]).split(" ")
+      .filter((word) => word !== "--allow-run");
+    assert.deepEqual(permissions(start), permissions(compiled), path);
+  }
+});
 
 Deno.test("Dockerfile's health check asks /health of the server it starts", async () => {
   const all = instructions(await read("Dockerfile"));
