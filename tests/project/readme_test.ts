@@ -11,6 +11,7 @@ const readme = await Deno.readTextFile(
 const DOCS = [
   "architecture",
   "metrics",
+  "operations",
   "protocol",
   "reliability",
   "security",
