@@ -100,3 +100,59 @@ for (const role of ["server", "client"] as const) {
     );
   });
 }
+
+Deno.test("README and docs name metrics that exist", async () => {
+  const files = ["README.md", ...DOCS.map((doc) => `docs/${doc}.md`)];
+  const lib = new URL("../../lib/", import.meta.url);
+  const metrics = new Set<string>();
+  for await (const room of Deno.readDir(lib)) {
+    const folder = new URL(`${room.name}/`, lib);
+    for await (const { name } of Deno.readDir(folder)) {
+      const source = await Deno.readTextFile(new URL(name, folder));
+      for (const [metric] of source.matchAll(/\bsproxy_\w+/g)) {
+        metrics.add(metric);
+      }
+    }
+  }
+  const unknown: string[] = [];
+  for (const file of files) {
+    const text = await Deno.readTextFile(
+      new URL(`../../${file}`, import.meta.url),
+    );
+    for (const [metric] of text.matchAll(/\bsproxy_\w+/g)) {
+      if (!metrics.has(metric)) unknown.push(`${file}: ${metric}`);
+    }
+  }
+  assert.ok(metrics.size > 15);
+  assert.deepEqual(unknown, []);
+});
+
+/** Flags in docs/operations.md of other programs than ours. */
+const OTHERS_FLAGS: ReadonlySet<string> = new Set([
+  ...["allow-env", "allow-net", "allow-read", "allow-sys", "allow-write"],
+  ...["cached-only", "frozen", "no-prompt"], // deno
+  ...["cap-drop", "read-only", "rm", "security-opt", "stop-timeout"], // docker
+  ...["now", "sdnotify", "signal"], // systemctl, podman, nats-server
+]);
+
+Deno.test("docs/operations.md names flags that the programs have", async () => {
+  const text = await Deno.readTextFile(
+    new URL("../../docs/operations.md", import.meta.url),
+  );
+  const ours = new Set(
+    (["server", "client"] as const).flatMap((role) =>
+      optionsOf(role).map(({ flag }) => flag)
+    ),
+  );
+  const named = new Set(
+    [...text.matchAll(/(?<![\w-])--([a-z][a-z-]+)/g)].map(([, flag = ""]) =>
+      flag
+    ),
+  );
+  assert.ok(named.size > 20);
+  const unknown = [...named].filter((flag) =>
+    !ours.has(flag) && !OTHERS_FLAGS.has(flag) && flag !== "config"
+  );
+  assert.deepEqual(unknown, []);
+  assert.deepEqual([...OTHERS_FLAGS].filter((flag) => !named.has(flag)), []);
+});
