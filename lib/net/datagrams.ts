@@ -11,6 +11,8 @@ export class DatagramSender implements Disposable {
   readonly #to: Deno.UnixAddr;
 
   /**
+   * Takes a socket of its own; nothing is sent yet.
+   *
    * @param path Where to; one that begins with a NUL is abstract, which is to
    * say that it is no file (Linux only).
    * @throws {Error} where there are no such sockets, or this process may not have one.
