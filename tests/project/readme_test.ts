@@ -101,32 +101,6 @@ for (const role of ["server", "client"] as const) {
   });
 }
 
-Deno.test("README and docs name metrics that exist", async () => {
-  const files = ["README.md", ...DOCS.map((doc) => `docs/${doc}.md`)];
-  const lib = new URL("../../lib/", import.meta.url);
-  const metrics = new Set<string>();
-  for await (const room of Deno.readDir(lib)) {
-    const folder = new URL(`${room.name}/`, lib);
-    for await (const { name } of Deno.readDir(folder)) {
-      const source = await Deno.readTextFile(new URL(name, folder));
-      for (const [metric] of source.matchAll(/\bsproxy_\w+/g)) {
-        metrics.add(metric);
-      }
-    }
-  }
-  const unknown: string[] = [];
-  for (const file of files) {
-    const text = await Deno.readTextFile(
-      new URL(`../../${file}`, import.meta.url),
-    );
-    for (const [metric] of text.matchAll(/\bsproxy_\w+/g)) {
-      if (!metrics.has(metric)) unknown.push(`${file}: ${metric}`);
-    }
-  }
-  assert.ok(metrics.size > 15);
-  assert.deepEqual(unknown, []);
-});
-
 /** Flags in docs/operations.md of other programs than ours. */
 const OTHERS_FLAGS: ReadonlySet<string> = new Set([
   ...["allow-env", "allow-net", "allow-read", "allow-sys", "allow-write"],
