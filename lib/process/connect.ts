@@ -52,6 +52,8 @@ export async function openNats(
     readonly readAuth: ReadAuth;
     readonly onSubscriptionError: (subject: string, reason: string) => void;
     readonly reserve: LinkReserve;
+    /** Told of each attempt that failed, with the broker's address. */
+    readonly onAttemptFailed?: (text: string) => void;
   },
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);
@@ -72,8 +74,10 @@ export async function openNats(
     refresh,
     connectTimeout,
     pingInterval,
-    onAttemptFailed: ({ server, reason, failures }) =>
-      log.warn("cannot connect to NATS", { server, why: reason, failures }),
+    onAttemptFailed: ({ server, reason, failures }) => {
+      log.warn("cannot connect to NATS", { server, why: reason, failures });
+      options.onAttemptFailed?.(`NATS at ${server}: ${reason}`);
+    },
   });
   log.info("connected to NATS", {
     server: bus.server,

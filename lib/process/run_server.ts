@@ -5,10 +5,13 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
+import { VERSION } from "../config/cli.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { Lookups } from "../server/lookups.ts";
 import { Egress } from "../server/server.ts";
 import { ServerOffer } from "./server_offer.ts";
+import { instanceId } from "./instance.ts";
+import { hostname } from "./connect.ts";
 import { openTracing } from "./otel.ts";
 import { loadAead } from "./sodium.ts";
 import { random, RoleFrame, roleOptions } from "./lifecycle.ts";
@@ -50,6 +53,14 @@ export async function runServer(
     services: offer.services,
     tracing: await openTracing(),
     site: server.site,
+    identity: {
+      publicId: instanceId(),
+      version: VERSION,
+      deno: Deno.version.deno,
+      host: hostname(),
+      pid: Deno.pid,
+      worker: host.worker?.index,
+    },
     dial: async (target, signal, { known, payer, service }) => {
       const rules = offer.rulesFor({ known }, service);
       const how = { signal, reserve, pool: egress.session.pool };

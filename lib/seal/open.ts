@@ -11,6 +11,11 @@ import { type ErrorCode, isErrorCode, type Reason } from "../base/errors.ts";
 import type { SealKeys } from "./frames.ts";
 import { KEY_BYTES, type KeyPair, keyPairOf } from "./keys.ts";
 import { formatEndpoints, parseEndpoints, SEAL_SCHEME } from "../wire/open.ts";
+import {
+  reportFromJson,
+  reportToJson,
+  type ServerReport,
+} from "../wire/probe.ts";
 import { hmac, Initiator, Responder, sha256, SUITE } from "./noise.ts";
 
 /** Bytes of the code over the first message that shows whom it is for. */
@@ -67,7 +72,9 @@ export type SealedAnswer =
   /** It is not, for this reason. */
   | { readonly type: "refused"; readonly reason: Reason }
   /** The clocks are too far apart; `time` is the server's, in ms since 1970. */
-  | { readonly type: "clock"; readonly time: number };
+  | { readonly type: "clock"; readonly time: number }
+  /** It asked for nothing, and hears how the server does. */
+  | { readonly type: "report"; readonly report: ServerReport };
 
 /** What a process has to seal with. */
 export interface SealIdentity {
@@ -293,6 +300,8 @@ function encodeAnswer(answer: SealedAnswer): Uint8Array {
     type,
     ...("reason" in rest
       ? { code: rest.reason.code, text: rest.reason.text }
+      : "report" in rest
+      ? { report: reportToJson(rest.report) }
       : rest),
   }));
 }
@@ -307,6 +316,10 @@ function decodeAnswer(payload: Uint8Array): SealedAnswer | undefined {
   if (type === "clock" && isCount(time)) return { type, time };
   if (type === "refused" && typeof text === "string") {
     return { type, reason: { code: codeOf(code), text } };
+  }
+  if (type === "report") {
+    const report = reportFromJson(said.report);
+    return report && { type, report };
   }
   return undefined;
 }

@@ -10,12 +10,16 @@ import type { Address } from "../base/address.ts";
 import { formatPlace, type UnixPath } from "../base/place.ts";
 import { formatTarget, type Target } from "../base/target.ts";
 import { joined } from "../base/text.ts";
+import type { ToldService } from "../wire/probe.ts";
 import type { RequestScope } from "../wire/subjects.ts";
 import { type KnownClient, serviceObjection } from "./clients.ts";
 import { Offer, type OfferOptions } from "./offer.ts";
 
 /** Most names that a refusal lists: it is one line, and a short message. */
 const MAX_NAMES = 20;
+
+/** Why a service is not offered whose first check has not ended. */
+const NOT_TRIED = "it has not been tried yet";
 
 /** What an open leads to. */
 export type Aim =
@@ -127,6 +131,19 @@ export class Offers implements Disposable {
     }));
   }
 
+  /** What is told of each that the client may have. */
+  told(known: KnownClient | undefined): readonly ToldService[] {
+    return [...this.#offers.values()]
+      .filter(({ service: { name } }) =>
+        known === undefined || serviceObjection(known, name) === undefined
+      )
+      .map(({ service: { name }, up, why }) => ({
+        name,
+        up,
+        ...(!up && { why: why?.text ?? NOT_TRIED }),
+      }));
+  }
+
   /**
    * What an open for `target` leads to, that came on a subject of this `scope`
    * from a client whose key is known, if it is.
@@ -184,7 +201,7 @@ export class Offers implements Disposable {
     }
     const { subject, up, why } = offer;
     if (!up) {
-      const reason = why?.text ?? "it has not been tried yet";
+      const reason = why?.text ?? NOT_TRIED;
       return { code, text: `the service "${name}" is out of order: ${reason}` };
     }
     if (this.#options.bus.refusedSubjects.includes(subject)) {

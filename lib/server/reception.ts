@@ -27,6 +27,14 @@ import {
   type OpenMessage,
   type OpenRequest,
 } from "../wire/open.ts";
+import {
+  encodeReport,
+  encodeSealedReport,
+  type Probe,
+  PROBE_STREAM,
+  PROBE_TEXT,
+  type ServerReport,
+} from "../wire/probe.ts";
 import type { Subjects } from "../wire/subjects.ts";
 import {
   type ClientDirectory,
@@ -69,6 +77,23 @@ const CLOCKS: Reason = {
 /** Why nothing can be answered under a seal. */
 const NO_SECRET = "no secret can be agreed on with the client";
 
+/** Why nothing is said to one that was answered. */
+const REPEATED = "a sealed open came a second time";
+
+/** What there is against an open whose client has proved to have its key. */
+type Judged =
+  | { readonly type: "known"; readonly known: KnownClient }
+  | { readonly type: "repeated" }
+  | {
+    readonly type: "refused";
+    readonly reason: Reason;
+    /** What it is told. */
+    readonly said: SealedAnswer;
+    /** What it is called, or its key. */
+    readonly client: string;
+    readonly known: KnownClient | undefined;
+  };
+
 /** What a server reads sealed opens with, and whose it takes. */
 export interface ServerSeal extends GateKeys {
   /** Who may open tunnels. */
@@ -104,6 +129,17 @@ export type Understood =
   }
   /** Nobody is to be answered. */
   | { readonly type: "nothing"; readonly why: string };
+
+/** What becomes of a probe: to whom it is answered, and how. */
+export type UnderstoodProbe =
+  | {
+    readonly type: "told";
+    /** The client whose key it was sealed with; undefined where nothing is sealed. */
+    readonly known?: KnownClient | undefined;
+    /** The message that says it; undefined where it was answered before. */
+    readonly answer: (report: ServerReport) => OpenMessage | undefined;
+  }
+  | Exclude<Understood, { readonly type: "ask" }>;
 
 /** An open that is understood. */
 export class Ask {
@@ -230,7 +266,86 @@ export class Reception {
     const opened = native &&
       this.#unseal(target.sealed, { ...native, requestSubject: subject });
     if (opened === undefined) return this.#refuse(OTHER_KEY);
-    return this.#judge(opened, request, { sender, clients });
+    const judged = this.#judge(opened, clients);
+    const answer = (
+      { reason, said, client, known }: Judged & { readonly type: "refused" },
+    ): Understood => {
+      const sealed = opened.answer(said);
+      return sealed === undefined ? { type: "nothing", why: NO_SECRET } : {
+        type: "answer",
+        answer: encodeSealed(sealed.data, token),
+        reason,
+        client,
+        known,
+      };
+    };
+    if (judged.type === "repeated") return { type: "nothing", why: REPEATED };
+    if (judged.type === "refused") return answer(judged);
+    const { known } = judged;
+    const asked = tryParseTarget(opened.target);
+    if (typeof asked !== "string") {
+      const options = { target: asked, token, sender, opened, known };
+      return { type: "ask", ask: new Ask(request, options) };
+    }
+    const reason: Reason = {
+      code: "protocol",
+      text: `what the open asks for is no target: ${asked}`,
+    };
+    const said: SealedAnswer = { type: "refused", reason };
+    return answer({ type: "refused", reason, said, client: known.name, known });
+  }
+
+  /** Reads a probe that came on `subject`, as an open is read; `id` is this server's public one. */
+  understandProbe(
+    { sealed, ...asker }: Probe,
+    { subject, id }: { readonly subject: string; readonly id: string },
+  ): UnderstoodProbe {
+    const refuse = (reason: Reason): UnderstoodProbe => ({
+      type: "answer",
+      answer: encodeRefusal(reason, id),
+      reason,
+    });
+    const clients = this.#clients;
+    if (sealed === undefined) {
+      // Who has not proved to have a key hears that this takes one.
+      return {
+        type: "told",
+        answer: ({ facts, ...least }) =>
+          encodeReport(clients === undefined ? { ...least, facts } : least),
+      };
+    }
+    if (clients === undefined) return refuse(NO_KEY);
+    const opened = this.#unseal(sealed, {
+      ...asker,
+      ...PROBE_STREAM,
+      requestSubject: subject,
+    });
+    if (opened === undefined) return refuse(OTHER_KEY);
+    const judged = this.#judge(opened, clients);
+    const seal = (said: SealedAnswer): OpenMessage | undefined => {
+      const sealed = opened.answer(said);
+      return sealed && encodeSealedReport(id, sealed.data);
+    };
+    if (judged.type === "repeated") return { type: "nothing", why: REPEATED };
+    if (judged.type === "known") {
+      const { known } = judged;
+      if (opened.target !== PROBE_TEXT) {
+        return {
+          type: "nothing",
+          why: "what came as a probe asks for a target",
+        };
+      }
+      return {
+        type: "told",
+        known,
+        answer: (report) => seal({ type: "report", report }),
+      };
+    }
+    const { reason, said, client, known } = judged;
+    const answer = seal(said);
+    return answer === undefined
+      ? { type: "nothing", why: NO_SECRET }
+      : { type: "answer", answer, reason, client, known };
   }
 
   #unseal(
@@ -241,51 +356,29 @@ export class Reception {
     return this.#gate?.read(data, { ...asked, dataPrefix: subjects.prefix });
   }
 
-  /** A client has proved to have its key. */
-  #judge(
-    opened: OpenedAsk,
-    request: OpenRequest,
-    { sender, clients }: {
-      readonly sender: string;
-      readonly clients: ClientDirectory;
-    },
-  ): Understood {
-    const { token, clock } = this.#options;
+  /** A client has proved to have its key: what there is against an open of it. */
+  #judge(opened: OpenedAsk, clients: ClientDirectory): Judged {
+    const { clock } = this.#options;
     const key = formatPublicKey(opened.client);
     const known = clients.find(key);
-    const answer = (
+    const client = known?.name ?? key;
+    const refused = (
       reason: Reason,
       said: SealedAnswer = { type: "refused", reason },
-    ): Understood => {
-      const sealed = opened.answer(said);
-      return sealed === undefined ? { type: "nothing", why: NO_SECRET } : {
-        type: "answer",
-        answer: encodeSealed(sealed.data, token),
-        reason,
-        client: known?.name ?? key,
-        known,
-      };
-    };
+    ): Judged => ({ type: "refused", reason, said, client, known });
     // Whose opens are remembered is known: nobody else can fill the memory.
-    if (known === undefined) return answer(unknownKey(key));
+    if (known === undefined) return refused(unknownKey(key));
     const now = clock.wallTime();
     const { id, sealedAt } = opened;
-    switch (this.#seen.take(id, { client: known.name, sealedAt, now })) {
+    switch (this.#seen.take(id, { client, sealedAt, now })) {
       case "repeated":
-        return { type: "nothing", why: "a sealed open came a second time" };
+        return { type: "repeated" };
       case "full":
-        return answer(FULL);
+        return refused(FULL);
       case "clock":
-        return answer(CLOCKS, { type: "clock", time: now });
-      case "new": {
-        const target = tryParseTarget(opened.target);
-        if (typeof target !== "string") {
-          const options = { target, token, sender, opened, known };
-          return { type: "ask", ask: new Ask(request, options) };
-        }
-        const text = `what the open asks for is no target: ${target}`;
-        return answer({ code: "protocol", text });
-      }
+        return refused(CLOCKS, { type: "clock", time: now });
+      case "new":
+        return { type: "known", known };
     }
   }
 

@@ -28,11 +28,15 @@ import {
   encodeDialing,
   type OpenMessage,
   type OpenRequest,
+  PROTOCOL_VERSION,
 } from "../wire/open.ts";
+import type { ServerFacts } from "../wire/probe.ts";
+import type { KnownClient } from "./clients.ts";
 import { Dials } from "./dials.ts";
 import { Hearing } from "./hearing.ts";
 import type { Aim, ServiceState, ServiceView } from "./offers.ts";
 import { introduced } from "./introduce.ts";
+import { isProbe, Probes } from "./probes.ts";
 import { RefusalLog } from "./refusal_log.ts";
 import { Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
@@ -101,6 +105,8 @@ export interface EgressOptions
   readonly v1Rate: number;
   /** How long a version 1 client may take to listen, in ms. */
   readonly listenTimeout: number;
+  /** What it says of itself to those who ask; undefined where nobody is answered. */
+  readonly identity?: ServerIdentity | undefined;
   /** What traces tunnels; undefined where nothing is traced. */
   readonly tracing?: Tracing | undefined;
   /** Fills with bytes that nobody can guess. */
@@ -111,6 +117,13 @@ export interface EgressOptions
 export interface ServiceCount extends ServiceState {
   /** Tunnels to it that were opened. */
   readonly opened: number;
+}
+
+/** Which server it is, for people and tools. */
+export interface ServerIdentity
+  extends Pick<ServerFacts, "version" | "deno" | "host" | "pid" | "worker"> {
+  /** Its public ID, which is not its token. */
+  readonly publicId: string;
 }
 
 /** The dialling side of the tunnels of one process. */
@@ -127,6 +140,8 @@ export class Egress implements Disposable {
   readonly #clients: Reach;
   readonly #inboxes: Reach;
   readonly #reception: Reception;
+  readonly #probes: Probes | undefined;
+  readonly #startedAt: number;
   readonly #stop = new AbortController();
   readonly #dials: Dials;
   readonly #requests: Requests;
@@ -187,6 +202,14 @@ export class Egress implements Disposable {
       check: (service, signal) => this.#check(service, signal),
       muteness: () => this.#clients.refusal,
     });
+    const { identity } = options;
+    this.#startedAt = options.clock.now();
+    this.#probes = identity && new Probes({
+      ...options,
+      publicId: identity.publicId,
+      reception: this.#reception,
+      facts: (known) => this.#facts(identity, known),
+    });
     this.#bus.onLink((event) => this.#onLink(event), this.#stop.signal);
     this.#countServices();
     this.session.counters.clients.keep(this.clients);
@@ -235,6 +258,14 @@ export class Egress implements Disposable {
   /** Why no open is answered, beside the link; undefined when they are. */
   get notReadyReason(): string | undefined {
     return this.#clients.refusal?.text;
+  }
+
+  /** How many services there are, and how many of them are offered. */
+  get readyDetails(): Readonly<Record<string, number>> {
+    const { services } = this;
+    if (services.length === 0) return {};
+    const up = services.filter(({ up }) => up).length;
+    return { services: services.length, services_up: up };
   }
 
   /** Which of the `refused` subscriptions there is no working without. */
@@ -288,6 +319,7 @@ export class Egress implements Disposable {
     this.#stop.abort(DRAINING);
     this.#dials.abort(DRAINING);
     this.#refusals[Symbol.dispose]();
+    this.#probes?.[Symbol.dispose]();
     this.#hearing[Symbol.dispose]();
     this.#clients[Symbol.dispose]();
     this.#inboxes[Symbol.dispose]();
@@ -323,7 +355,41 @@ export class Egress implements Disposable {
     return this.#stop.signal.aborted;
   }
 
+  /** What this client is told of the server. */
+  #facts(
+    { publicId: _, ...identity }: ServerIdentity,
+    known: KnownClient | undefined,
+  ): ServerFacts {
+    const { site, refuseV1, seal, clock } = this.#options;
+    const { size, allowed } = this.session;
+    const why = this.session.limitReached(this.#dials.size)?.text;
+    return {
+      ...identity,
+      site,
+      protocols: refuseV1 || seal !== undefined
+        ? [PROTOCOL_VERSION]
+        : [PROTOCOL_VERSION, 1],
+      up: Math.round(clock.now() - this.#startedAt),
+      time: clock.wallTime(),
+      tunnels: size,
+      opening: this.#dials.size,
+      limit: allowed,
+      services: this.#hearing.offers.told(known),
+      more: 0,
+      state: this.#draining
+        ? "draining"
+        : why === undefined
+        ? "ready"
+        : "not-ready",
+      why,
+    };
+  }
+
   #onRequest(message: BusMessage): void {
+    if (isProbe(message)) {
+      this.#probes?.receive(message);
+      return;
+    }
     const received = this.#requests.receive(message);
     if (received === undefined) return;
     const { request, subject, scope, sender, answerTo: reply } = received;

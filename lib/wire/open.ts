@@ -53,7 +53,7 @@ const MAX_WINDOW = 1 << 30;
 export const MAX_SERVERS = 4;
 
 /** Largest body of a request or an answer that is read, in bytes: the original's has some 50, a sealed one 1,000. */
-const MAX_OPEN_BYTES = 8 * 1024;
+export const MAX_OPEN_BYTES = 8 * 1024;
 
 /** How opens are sealed: the one way there is, by its name on the wire. */
 export const SEAL_SCHEME = "ik1";

@@ -47,6 +47,9 @@ export const HOLD_TOKEN = "hold";
  */
 const FIRST_TOOL_NUMBER = 2 ** 52;
 
+/** Stands for the server's token where a probe is answered, and before the client's where all servers are asked. */
+export const PROBE_TOKEN = "probe";
+
 /** Before the name of a site in a request subject. */
 const SITE_TOKEN = "at";
 
@@ -118,6 +121,23 @@ export class Subjects {
     return this.requestOf("*", to);
   }
 
+  /** Where the client with this token asks all servers whether they are there. */
+  probeOf(token: string): string {
+    return `${this.request}.${PROBE_TOKEN}.${token}`;
+  }
+
+  /** What a server subscribes to for such questions of all clients. */
+  get probePattern(): string {
+    return this.probeOf("*");
+  }
+
+  /** The client that may ask all servers on this subject; undefined where it is no such one. */
+  proberOn(subject: string): string | undefined {
+    const prefix = this.probeOf("");
+    const client = subject.slice(prefix.length);
+    return subject.startsWith(prefix) && isToken(client) ? client : undefined;
+  }
+
   /** What a request subject says of the request; undefined where it is none of ours. */
   requestOn(
     subject: string,
@@ -142,6 +162,14 @@ export class Subjects {
     return this.data(
       "client",
       formatId({ client, server: OPEN_TOKEN, number }),
+    );
+  }
+
+  /** The same of a probe. */
+  probeAnswerTo(client: string, number: number): string {
+    return this.data(
+      "client",
+      formatId({ client, server: PROBE_TOKEN, number }),
     );
   }
 
@@ -171,7 +199,11 @@ export class Subjects {
    * same, or `reply` does not show it.
    */
   prefixProblem(client: string, reply: string): string | undefined {
-    const end = reply.lastIndexOf(`.to_client.${client}.${OPEN_TOKEN}.`);
+    const end = Math.max(
+      ...[OPEN_TOKEN, PROBE_TOKEN].map((token) =>
+        reply.lastIndexOf(`.to_client.${client}.${token}.`)
+      ),
+    );
     const prefix = end < 0 ? this.prefix : reply.slice(0, end);
     return prefix === this.prefix
       ? undefined
