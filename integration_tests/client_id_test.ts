@@ -69,7 +69,9 @@ async function whoIsReady(roles: readonly Role[]): Promise<Role> {
       roles.map((one) => one.status("/ready")),
     );
     ready = roles.filter((_, i) => answers[i]?.status === 200);
-    const told = answers.filter(({ text }) => text.includes("edge7"));
+    const told = answers.filter(({ text }) =>
+      String(JSON.parse(text).reason).includes("edge7")
+    );
     return ready.length === 1 && told.length === roles.length - 1
       ? undefined
       : `they answer ${answers.map(({ text }) => text.trim())}`;

@@ -159,6 +159,10 @@ for (
       await using nats = await startNatsServer({
         config: without(name, "subscribe", subject),
       });
+      // Without one a client is not ready.
+      await using _server = name === "client"
+        ? await startServer(nats.url, { env: loginAs("other") })
+        : undefined;
       await using role = await launchRole(name, nats.url, {
         env: loginAs(name),
         args: name === "client" ? CLIENT_ARGS : [],

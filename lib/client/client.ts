@@ -9,10 +9,11 @@ import type { Clock } from "../base/clock.ts";
 import {
   blame,
   type Decider,
+  type ErrorCode,
   type Reason,
   subscribeDenied,
 } from "../base/errors.ts";
-import { formatDestination } from "../base/target.ts";
+import { type Destination, formatDestination } from "../base/target.ts";
 import {
   peerAttributes,
   targetAttributes,
@@ -24,8 +25,10 @@ import type { Caller } from "./caller.ts";
 import type { Claim } from "./claim.ts";
 import type { OpenedReply, PendingOpen } from "./pending_open.ts";
 import { type OpenOptions, PendingOpens } from "./pending_opens.ts";
+import { Prober } from "./prober.ts";
 import { Reach } from "../session/reach.ts";
 import { type ClientSeal, Sealer } from "./sealer.ts";
+import { ServerWatch } from "./server_watch.ts";
 import {
   Session,
   type SessionOptions,
@@ -41,11 +44,15 @@ import {
   isToolNumber,
   OPEN_TOKEN,
   parseId,
+  PROBE_TOKEN,
 } from "../wire/subjects.ts";
 import { V1_WARNING } from "../tunnel/v1_machine.ts";
 
 /** Shortest time between two warnings of a shared client ID, in ms. */
 const SHARED_ID_WARNING_MS = 60_000;
+
+/** Why opens fail that no server has answered. */
+const UNANSWERED: readonly ErrorCode[] = ["no-server", "timeout"];
 
 /** What a client's ingress is made of. */
 export interface IngressOptions
@@ -58,6 +65,8 @@ export interface IngressOptions
   readonly random: (bytes: Uint8Array) => Uint8Array;
   /** What traces tunnels; undefined where nothing is traced. */
   readonly tracing?: Tracing | undefined;
+  /** Whether it is watched if any server answers, which costs a probe now and then. */
+  readonly watchServers?: boolean | undefined;
   /** The claim to the token, where it is one that others may have, too. */
   readonly claim?: Claim | undefined;
 }
@@ -75,6 +84,8 @@ export class Ingress implements Disposable {
   readonly #servers: Reach;
   readonly #stop = new AbortController();
   readonly #log = getLogger(["sproxy", "open"]);
+  readonly #prober: Prober | undefined;
+  readonly #watch: ServerWatch | undefined;
   #saidV1 = false;
   readonly #foreignAnswers = new Throttle(SHARED_ID_WARNING_MS);
 
@@ -114,6 +125,15 @@ export class Ingress implements Disposable {
       onUnwanted: (id) => this.#disown(id),
       onDuplicateClientId: () => this.#onForeignAnswer(),
     });
+    if (options.watchServers === true) {
+      this.#prober = new Prober({ ...options, sealer: this.#sealer });
+      this.#watch = new ServerWatch({
+        ...options,
+        prober: this.#prober,
+        requests: this.#opens.requests,
+        allowsV1: !options.refuseV1 && seal === undefined,
+      });
+    }
     this.#bus.onLink(({ type }) => {
       if (type !== "subscriptions") return;
       const deafness = this.#deafness;
@@ -128,7 +148,23 @@ export class Ingress implements Disposable {
 
   /** Why no connection gets a tunnel, beside the link; undefined when they do. */
   get notReadyReason(): string | undefined {
-    return (this.#servers.refusal ?? this.#opens.refusal)?.text;
+    return (this.#servers.refusal ?? this.#opens.refusal)?.text ??
+      this.#watch?.problem;
+  }
+
+  /** Why servers did not answer last, also if others did since; undefined where they did. */
+  get lastFailure(): string | undefined {
+    return this.#watch?.lastFailure;
+  }
+
+  /** Of how many destinations it is known whether servers answer, and of how many they do. */
+  get readyDetails(): Readonly<Record<string, number>> {
+    return { ...this.#watch?.counts };
+  }
+
+  /** From now on connections go to these, so that servers for them are watched. */
+  watchFor(destinations: readonly Destination[]): void {
+    this.#watch?.follow(destinations);
   }
 
   /** Which of the `refused` subscriptions there is no working without. */
@@ -183,6 +219,8 @@ export class Ingress implements Disposable {
   /** Ends the session. */
   [Symbol.dispose](): void {
     this.#stop.abort();
+    this.#watch?.[Symbol.dispose]();
+    this.#prober?.[Symbol.dispose]();
     this.#opens[Symbol.dispose]();
     this.#servers[Symbol.dispose]();
     this.session[Symbol.dispose]();
@@ -193,6 +231,10 @@ export class Ingress implements Disposable {
     const { claim } = this.#options;
     // A tool that asks under the same ID hears and answers for itself.
     if (isToolNumber(id.number)) return true;
+    // Of a probe that another process with this ID has made nothing is known here.
+    if (this.#prober?.receive(id, message) || id.server === PROBE_TOKEN) {
+      return true;
+    }
     if (id.server === OPEN_TOKEN) {
       this.#opens.onReply(id.number, message);
       return true;
@@ -300,6 +342,9 @@ export class Ingress implements Disposable {
       { at: now, target: asked, peer, forward },
       { by, reason },
     );
+    if (UNANSWERED.includes(reason.code) && by === "local") {
+      this.#watch?.doubt({ target, site }, reason.text);
+    }
     trace?.open.end({ "sproxy.attempts": open?.attempts }, reason);
     trace?.whole.end({}, reason);
     this.#log[told ? "debug" : "warn"]("open failed", {

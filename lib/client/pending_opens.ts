@@ -133,6 +133,11 @@ export class PendingOpens implements Disposable {
     options.bus.onLink((event) => this.#onLink(event), this.#stop.signal);
   }
 
+  /** Where is asked, and what is known of who hears it. */
+  get requests(): RequestSubjects {
+    return this.#requests;
+  }
+
   /** How many are under way. */
   get size(): number {
     return this.#entries.size;

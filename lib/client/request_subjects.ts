@@ -37,6 +37,8 @@ export class RequestSubjects {
   /** Subjects on which a server has answered, and somebody listens yet. */
   readonly #served = new Set<string>();
   #sharedFirstUntil = -Infinity;
+  /** Told of each answer, and of the subject that it is to. */
+  onAnswered: (subject: string) => void = () => {};
 
   /** Those of the client with this token. */
   constructor(subjects: Subjects, token: string) {
@@ -91,6 +93,7 @@ export class RequestSubjects {
     ) {
       this.#sharedFirstUntil = now + SHARED_FIRST_MS;
     }
+    this.onAnswered(subject);
   }
 
   /** Nobody listens on `subject`. */

@@ -16,6 +16,7 @@ import {
 } from "../seal/open.ts";
 import type { SealSpec } from "../session/session.ts";
 import type { OpenReply } from "../wire/open.ts";
+import { PROBE_TEXT } from "../wire/probe.ts";
 
 /** What a client seals its opens with. */
 export interface ClientSeal extends SealIdentity {
@@ -102,6 +103,11 @@ function believeAnswer({ answer, seal }: ReadAnswer, server: string): Believed {
   switch (answer.type) {
     case "clock":
       return answer;
+    case "report":
+      return {
+        type: "unsealed",
+        what: "an answer came that no server gives",
+      };
     case "refused": {
       const { reason } = answer;
       return { type: "reply", reply: { type: "refused", reason, server } };
@@ -148,9 +154,27 @@ export class Sealer {
     this.#key = 0;
   }
 
+  /** How many keys the servers may have. */
+  get keys(): number {
+    return this.#seal.serverKeys.length;
+  }
+
   /** Seals an open for `target`, with what `about` says of its application; undefined for a server key that is none. */
   seal(
     target: Target,
+    context: OpenContext,
+    about: Pick<Asked, "endpoints" | "traceparent">,
+  ): SealedOpen | undefined {
+    return this.#sealText(formatTarget(target), context, about);
+  }
+
+  /** Seals a probe; undefined for a server key that is none. */
+  sealProbe(context: OpenContext): SealedOpen | undefined {
+    return this.#sealText(PROBE_TEXT, context, {});
+  }
+
+  #sealText(
+    target: string,
     context: OpenContext,
     about: Pick<Asked, "endpoints" | "traceparent">,
   ): SealedOpen | undefined {
@@ -159,7 +183,7 @@ export class Sealer {
     const server = this.#serverKey;
     if (server === undefined) return undefined;
     const time = clock.wallTime() + (this.#ahead ?? 0);
-    const open = { ...context, ...about, target: formatTarget(target), time };
+    const open = { ...context, ...about, target, time };
     const ask = SealedAsk.make(seal, server, open, random);
     return ask && {
       sealed: ask.data,

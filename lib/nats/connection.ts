@@ -47,7 +47,7 @@ import {
 } from "./options.ts";
 import type { Outbox } from "./outbox.ts";
 import { findBroker, type Found } from "./search.ts";
-import { SubscriptionTable } from "./subscriptions.ts";
+import { SubscriptionTable, type Unconfirmed } from "./subscriptions.ts";
 import {
   adoptTransports,
   NatsTransport,
@@ -69,6 +69,10 @@ export interface NatsStats extends Readonly<TrafficCounts> {
 export interface NatsBus extends Bus, AsyncDisposable {
   /** `host:port` of the broker connected to now, or last. */
   readonly server: string;
+  /** The subscription that has waited longest for the broker to confirm it; undefined where all are in place, or refused. */
+  readonly unconfirmed: Unconfirmed | undefined;
+  /** Version of the broker connected to now, or last, as it says. */
+  readonly brokerVersion: string;
   /** What went through so far. */
   stats(): NatsStats;
 }
@@ -215,6 +219,14 @@ class NatsConnection implements NatsBus, TransportHost {
 
   get refusedSubjects(): readonly string[] {
     return this.subscriptions.refused;
+  }
+
+  get unconfirmed(): Unconfirmed | undefined {
+    return this.subscriptions.unconfirmed;
+  }
+
+  get brokerVersion(): string {
+    return this.#core.info?.version ?? "";
   }
 
   /** Waits for the first link; see {@linkcode connectNats}. */

@@ -26,6 +26,14 @@ const ASK_AGAIN = { base: 1_000, cap: 30_000 } as const;
 
 const log = getLogger(["sproxy", "nats"]);
 
+/** A subscription that the broker has not confirmed. */
+export interface Unconfirmed {
+  /** Its subject. */
+  readonly subject: string;
+  /** For how long, in ms. */
+  readonly ms: number;
+}
+
 /** One subscription. */
 interface Entry {
   readonly subject: string;
@@ -44,6 +52,8 @@ export class SubscriptionTable {
   readonly #bySid = new Map<number, Entry>();
   /** Subjects that were told to be refused. */
   readonly #refused = new Set<string>();
+  /** What was asked for and not confirmed yet, and when, by `performance.now()`. */
+  readonly #unconfirmed = new Map<Entry, number>();
   #refusals = 0;
   #askAgain: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
@@ -64,6 +74,15 @@ export class SubscriptionTable {
   /** The subjects that the broker refuses; it is asked again now and then. */
   get refused(): readonly string[] {
     return [...this.#refused];
+  }
+
+  /** The subject that has waited longest for the broker to confirm it, and for how many ms; undefined where none does. */
+  get unconfirmed(): Unconfirmed | undefined {
+    const [oldest] = this.#unconfirmed;
+    return oldest && {
+      subject: oldest[0].subject,
+      ms: performance.now() - oldest[1],
+    };
   }
 
   /** Subscribes; messages go to `handler` until the result is disposed of. */
@@ -128,6 +147,7 @@ export class SubscriptionTable {
 
   /** The broker has taken in all that it was asked for: tells of what it no longer refuses. */
   settled(): void {
+    this.#unconfirmed.clear();
     for (const subject of this.#refused) {
       if (this.#lacks(subject)) continue;
       this.#refused.delete(subject);
@@ -197,7 +217,8 @@ export class SubscriptionTable {
     this.#bySid.set(core.getID(), entry);
     // Out at once, not at the end of the turn: the answer to what is published
     // next may come this way. Lost with the link, it is asked for again.
-    this.#core.flush().catch(() => {});
+    this.#unconfirmed.set(entry, performance.now());
+    this.#core.flush().then(() => this.#unconfirmed.delete(entry), () => {});
   }
 
   #remove(entry: Entry): void {
@@ -220,5 +241,6 @@ export class SubscriptionTable {
   #forget(entry: Entry): void {
     if (entry.core !== undefined) this.#bySid.delete(entry.core.getID());
     entry.core = undefined;
+    this.#unconfirmed.delete(entry);
   }
 }

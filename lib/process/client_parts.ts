@@ -21,7 +21,10 @@ import { loadAead } from "./sodium.ts";
 /** What an ingress on `bus` is told, but for what it seals with and its claim. */
 export async function ingressOptions(
   config: ClientConfig,
-  { bus, host }: { readonly bus: NatsBus; readonly host: RoleHost },
+  { bus, host }: {
+    readonly bus: NatsBus;
+    readonly host: Pick<RoleHost, "keys" | "tunnelsByDescriptors">;
+  },
 ): Promise<Omit<IngressOptions, "seal" | "claim">> {
   const { client, tunnel } = config;
   return {

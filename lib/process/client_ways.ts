@@ -5,8 +5,10 @@
  *
  * @module
  */
+import type { Address } from "../base/address.ts";
 import type { Network } from "../base/network.ts";
 import type { Place } from "../base/place.ts";
+import type { Destination } from "../base/target.ts";
 import type { Ingress } from "../client/client.ts";
 import type { Fronts } from "../client/fronts.ts";
 import type { ProxyHeaders } from "../client/proxied.ts";
@@ -143,8 +145,9 @@ export class ClientWays implements ReloadPart {
   }
 
   /** What is wanted now counts for whoever connects next. */
-  #rule({ fronts, strangers }: WaysInto): void {
-    const { login, maxStrangers } = this.#wanted;
+  #rule({ fronts, ingress, strangers }: WaysInto): void {
+    const { login, maxStrangers, ways } = this.#wanted;
+    ingress.watchFor(ways.map(destinationOf));
     fronts.follow({ login });
     strangers.limitTo(maxStrangers);
   }
@@ -237,6 +240,14 @@ export class OpenWays implements Disposable {
     this.#waysIn[Symbol.dispose]();
   }
 }
+
+/** Where connections of a way in go, as far as that says which servers are asked. */
+function destinationOf(way: WayIn): Destination {
+  return "front" in way ? { target: ANY, site: way.site } : way;
+}
+
+/** Stands for what applications say themselves: all addresses are asked for in one place. */
+const ANY: Address = { host: "0.0.0.0", port: 0 };
 
 /** What `config` wants of ways in, where so much is possible. */
 function wantedOf(

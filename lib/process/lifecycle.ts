@@ -22,6 +22,7 @@ import { Reserve, systemDescriptors } from "../net/descriptors.ts";
 import { connectionName, openNats } from "./connect.ts";
 import { LINK_RESERVE } from "./descriptors.ts";
 import type { CollectMetrics, Counted } from "./metrics.ts";
+import { Readiness } from "./readiness.ts";
 import type { RoleHost } from "./role_host.ts";
 import { isStop, type StopSignals } from "./signals.ts";
 import type { Status } from "./status.ts";
@@ -32,6 +33,22 @@ const GOODBYE_MS = 2_000;
 /** The same when the process is told to end at once: what a live broker needs, in ms. */
 const HURRIED_MS = 100;
 
+/** How often it is looked whether a role is ready, in ms: since when is told to the second. */
+const NOTE_MS = 1_000;
+
+/**
+ * How long NATS may take to confirm a subscription that is made while the role
+ * works, in ms; it takes a round trip, and who is ready is not to flicker.
+ */
+const CONFIRM_MS = 2_000;
+
+/** Reasons that are no errors, or of which the link tells more. */
+const PASSING: readonly string[] = [
+  "draining",
+  "not connected to NATS",
+  "starting",
+];
+
 /** Random bytes nobody can guess. */
 export function random(bytes: Uint8Array): Uint8Array {
   return crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
@@ -40,7 +57,7 @@ export function random(bytes: Uint8Array): Uint8Array {
 /** What both roles are told by the configuration, and by what they run in. */
 export function roleOptions(
   config: CommonConfig,
-  { tunnelsByDescriptors }: RoleHost,
+  { tunnelsByDescriptors }: Pick<RoleHost, "tunnelsByDescriptors">,
 ):
   & Omit<SessionOptions, "bus" | "role" | "token">
   & Pick<EgressOptions, "refuseV1" | "v1Rate" | "random"> {
@@ -70,7 +87,9 @@ export function roleOptions(
 }
 
 /** What a role says of itself while it starts, works and drains. */
-class RoleStatus {
+class RoleStatus implements Disposable {
+  /** What is remembered of it. */
+  readonly readiness = new Readiness(systemClock.wallTime());
   bus: NatsBus | undefined;
   counted: Counted | undefined;
   reserve: Reserve | undefined;
@@ -81,17 +100,44 @@ class RoleStatus {
   waitsFor: () => string | undefined = () => undefined;
   readonly #drain: AbortSignal;
   readonly #collect: CollectMetrics;
+  #timer: Disposable | undefined;
 
   constructor({ stop: { drain }, collect = () => [] }: RoleHost) {
     this.#drain = drain;
     this.#collect = collect;
+    this.#watch();
+  }
+
+  /** Looks how it is, so that it is known since when, also where nobody asks. */
+  note(): string | undefined {
+    const now = systemClock.wallTime();
+    const reason = this.#notReadyReason();
+    this.readiness.note(reason, now);
+    if (reason !== undefined && !PASSING.includes(reason)) {
+      this.readiness.noteError(reason, now);
+    }
+    // While there is no link nothing new is known of what is behind it.
+    if (this.bus?.connected === true) {
+      this.readiness.noteError(this.counted?.lastFailure, now);
+    }
+    return reason;
+  }
+
+  /** Why the connection to NATS is not there; it tells more than that it is not. */
+  noteLink(text: string): void {
+    this.readiness.noteError(text, systemClock.wallTime());
+    this.note();
   }
 
   read(): Status {
+    const notReadyReason = this.note();
     const { counted, bus: link, reserve } = this;
     const collect = this.#collect;
+    const details = counted?.readyDetails;
     return {
-      notReadyReason: this.#notReadyReason(),
+      notReadyReason,
+      ...this.readiness.told,
+      ...(details && Object.keys(details).length > 0 && { details }),
       tunnels: counted?.session.size ?? 0,
       brokers: link?.connected === true ? [link.server] : [],
       // Many are read for the rest alone.
@@ -99,6 +145,17 @@ class RoleStatus {
         return collect({ counted, link, reserve });
       },
     };
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]();
+  }
+
+  #watch(): void {
+    this.#timer = systemClock.after(NOTE_MS, () => {
+      this.note();
+      this.#watch();
+    });
   }
 
   async look(): Promise<Part> {
@@ -119,6 +176,10 @@ class RoleStatus {
     if (this.bus?.connected !== true) return "not connected to NATS";
     const refused = this.missing;
     if (refused !== undefined) return subscribeDenied(refused).text;
+    const { unconfirmed } = this.bus;
+    if (unconfirmed !== undefined && unconfirmed.ms > CONFIRM_MS) {
+      return `NATS has not confirmed the subscription to ${unconfirmed.subject}`;
+    }
     return this.started
       ? this.counted?.notReadyReason
       : this.waitsFor() ?? "starting";
@@ -172,6 +233,11 @@ export class RoleFrame implements AsyncDisposable {
       async () => ({ parts: [await status.look()] }),
     );
     using cleanup = new DisposableStack();
+    cleanup.use(status);
+    const { probePattern } = new Subjects({
+      request: config.requestSubject,
+      prefix: config.dataPrefix,
+    });
     const reserve = cleanup.use(
       new Reserve(LINK_RESERVE, systemDescriptors()),
     );
@@ -183,14 +249,25 @@ export class RoleFrame implements AsyncDisposable {
       readAuth: host.readAuth,
       reserve,
       onSubscriptionError: (subject, why) => {
-        getLogger(["sproxy", role]).error("NATS refuses a subscription", {
-          subject,
-          why,
-        });
+        const log = getLogger(["sproxy", role]);
+        if (subject === probePattern) {
+          log.info(
+            "ls does not find this server: NATS refuses a subscription",
+            {
+              subject,
+              why,
+            },
+          );
+        } else log.error("NATS refuses a subscription", { subject, why });
       },
+      onAttemptFailed: (text) => status.noteLink(text),
     });
     status.bus = bus;
     if (isWatched) status.watch = new Watch({ clock: systemClock, bus });
+    bus.onLink((event) => {
+      if (event.type === "down") status.noteLink(event.reason);
+      else status.note();
+    });
     cleanup.move();
     return new RoleFrame({ bus, role, reserve, stop: host.stop, status });
   }
@@ -239,6 +316,7 @@ export class RoleFrame implements AsyncDisposable {
       await this.#nextLink();
     }
     this.#status.started = true;
+    this.#status.note();
   }
 
   /**
@@ -299,6 +377,7 @@ export class RoleFrame implements AsyncDisposable {
     await this.bus.close(0);
     this.#status.watch?.[Symbol.dispose]();
     this.reserve[Symbol.dispose]();
+    this.#status[Symbol.dispose]();
   }
 
   /** Waits for the next change of the link; rejects at a stop, when `other` aborts, and when the bus has ended. */

@@ -27,6 +27,10 @@ export interface Counted {
   readonly services?: readonly ServiceState[];
   /** Why no tunnel can be opened, beside the link and the subscriptions. */
   readonly notReadyReason?: string | undefined;
+  /** What went wrong last with what that depends on, where it has not gone well since. */
+  readonly lastFailure?: string | undefined;
+  /** What `/ready` tells of it beside. */
+  readonly readyDetails?: Readonly<Record<string, number>>;
   /** Which of the `refused` subscriptions there is no working without. */
   readonly missing: (refused: readonly string[]) => string | undefined;
 }

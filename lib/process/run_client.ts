@@ -63,7 +63,14 @@ export async function runClient(
   for (;;) {
     frame.starting(() => claim?.objection);
     await claim?.acquire(host.stop.drain, { wait: patient });
-    using ingress = new Ingress({ ...options, seal: sealing.seal, claim });
+    using ingress = new Ingress({
+      ...options,
+      seal: sealing.seal,
+      claim,
+      // Where nobody can ask whether it is ready, nobody is asked for that.
+      watchServers: client.statusAddr !== undefined &&
+        client.oneShot === undefined,
+    });
     sealing.ingress = ingress;
     const lost = claim?.hold();
     const { session } = ingress;

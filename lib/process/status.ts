@@ -20,6 +20,7 @@ import type { Metric } from "./metric.ts";
 import { formatMetrics, PAGE_TYPES, pageFormatFor } from "./metrics_page.ts";
 import { challenge, policyFor, PRIVATE } from "./status_headers.ts";
 import { objection, type Refused, type Shown } from "./status_access.ts";
+import type { LastError } from "./readiness.ts";
 
 /** How many workers a process has. */
 export interface WorkerNumbers {
@@ -33,8 +34,12 @@ export interface WorkerNumbers {
 export interface Status {
   /** Why it cannot do its work now; undefined when it can. */
   readonly notReadyReason: string | undefined;
+  /** Since when that is so, in ms since 1970. */
+  readonly since?: number | undefined;
+  /** What went wrong last, also where it is over; undefined where nothing did. */
+  readonly lastError?: LastError | undefined;
   /** What else `/ready` tells. */
-  readonly details?: WorkerNumbers;
+  readonly details?: Partial<WorkerNumbers> & Readonly<Record<string, unknown>>;
   /** How often a worker has failed; 0 by default. */
   readonly workerFailures?: number;
   /** Tunnels open now. */
@@ -174,10 +179,11 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
   ["/ready", {
     shown: "anybody",
     answer: ({ read }) => {
-      const { notReadyReason: reason, details } = read();
-      return reason === undefined
-        ? json(200, { status: "ready", details })
-        : json(503, { status: "not ready", reason, details });
+      const status = read();
+      return json(
+        status.notReadyReason === undefined ? 200 : 503,
+        { ...readinessOf(status), details: status.details },
+      );
     },
   }],
   ["/metrics", {
@@ -232,6 +238,19 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
 /** The page is loaded for the first who looks. */
 function loadPage(): Promise<typeof import("../status/page.ts")> {
   return import("../status/page.ts");
+}
+
+/** What `/ready` says of a process, or of a worker of one. */
+export function readinessOf(
+  { notReadyReason: reason, since, lastError }: Omit<Status, "metrics">,
+): Readonly<Record<string, string | undefined>> {
+  return {
+    status: reason === undefined ? "ready" : "not ready",
+    reason,
+    since: since === undefined ? undefined : new Date(since).toISOString(),
+    last_error: lastError?.text,
+    last_error_at: lastError && new Date(lastError.at).toISOString(),
+  };
 }
 
 /** The answer to who may not see something. */

@@ -19,7 +19,7 @@ import type { Part } from "../status/snapshot.ts";
 import type { Parts } from "./look.ts";
 import type { Metric } from "./metric.ts";
 import { lasting, sumMetrics } from "./metrics_sum.ts";
-import type { Status } from "./status.ts";
+import { readinessOf, type Status } from "./status.ts";
 import type { FromWorker, ToWorker, WorkerFailure } from "./worker_messages.ts";
 import {
   type ReloadingWorker,
@@ -117,7 +117,8 @@ class Slot implements ReloadingWorker {
   >();
   /** Resolves when the worker has stopped for good. */
   readonly ended = Promise.withResolvers<void>();
-  notReadyReason: string | undefined = "starting";
+  /** What it says of itself beside its metrics. */
+  status: Omit<Status, "metrics"> = { notReadyReason: "starting" };
   /** How often its worker failed. */
   failures = 0;
   /** Metrics of the worker that runs. */
@@ -127,7 +128,8 @@ class Slot implements ReloadingWorker {
   #heardAt = 0;
   /** What counts of those that failed. */
   #past: readonly Metric[] = [];
-  readonly #index: number;
+  /** Its number, from 1. */
+  readonly index: number;
   readonly #clock: Clock;
   readonly #options: SlotOptions;
   #worker: WorkerThread | undefined;
@@ -144,7 +146,7 @@ class Slot implements ReloadingWorker {
   #onAnswer: ((answer: WorkerAnswer | undefined) => void) | undefined;
 
   constructor(index: number, options: SlotOptions) {
-    this.#index = index;
+    this.index = index;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     // A failure reaches the one of the two that is waited for.
@@ -162,15 +164,10 @@ class Slot implements ReloadingWorker {
     return sumMetrics([this.#past, this.#present]);
   }
 
-  /** Which of them it is, from 1. */
-  get index(): number {
-    return this.#index;
-  }
-
   /** What the worker tells whoever looks closer; undefined where it does not in time. */
   async look(): Promise<Part | undefined> {
     if (this.#worker === undefined) {
-      return emptyPart(this.notReadyReason ?? "starting");
+      return emptyPart(this.status.notReadyReason ?? "starting");
     }
     const number = ++this.#lastLook;
     const { promise, resolve } = Promise.withResolvers<Part | undefined>();
@@ -189,7 +186,7 @@ class Slot implements ReloadingWorker {
     const ms = now - this.#heardAt;
     return this.#worker === undefined || ms <= HUNG_MS
       ? undefined
-      : `worker ${this.#index} has said nothing for ${formatDuration(ms)}`;
+      : `worker ${this.index} has said nothing for ${formatDuration(ms)}`;
   }
 
   #spawn(): void {
@@ -205,14 +202,14 @@ class Slot implements ReloadingWorker {
     this.#restart = undefined;
     this.#startedAt = this.#clock.now();
     this.#heardAt = this.#startedAt;
-    const worker = startThread(`${role} ${this.#index}`);
+    const worker = startThread(`${role} ${this.index}`);
     worker.addEventListener("message", ({ data }) => this.#onMessage(data));
     worker.addEventListener("error", (event) => {
       event.preventDefault(); // it is handled: the worker starts again
       this.#onFailed({ kind: "internal", text: event.message });
     });
     this.#worker = worker;
-    const index = this.#index;
+    const index = this.index;
     const { pipes, keys } = host;
     this.#tell({
       type: "start",
@@ -244,7 +241,7 @@ class Slot implements ReloadingWorker {
     this.#onAnswer = resolve;
     using _timer = this.#clock.after(ANSWER_MS, () => {
       const text =
-        `worker ${this.#index} does not answer within ${ANSWER_MS} ms`;
+        `worker ${this.index} does not answer within ${ANSWER_MS} ms`;
       resolve({ type: "refused", kind: "run", text });
     });
     this.#tell(message);
@@ -269,8 +266,7 @@ class Slot implements ReloadingWorker {
         this.started.resolve(message.places);
         break;
       case "status":
-        this.notReadyReason = message.status.notReadyReason;
-        this.#present = message.status.metrics;
+        ({ metrics: this.#present, ...this.status } = message.status);
         this.shown = message.status;
         break;
       case "part":
@@ -291,11 +287,16 @@ class Slot implements ReloadingWorker {
 
   #onFailed({ kind, text, stack }: WorkerFailure): void {
     const { drain } = this.#options.host.stop;
-    const about = { worker: this.#index, why: text, stack };
+    const about = { worker: this.index, why: text, stack };
     this.#worker?.terminate();
     this.#worker = undefined;
     this.#onAnswer?.(undefined);
-    this.notReadyReason = text;
+    const at = Date.now();
+    this.status = {
+      notReadyReason: text,
+      since: at,
+      lastError: { text, at },
+    };
     this.#past = sumMetrics([this.#past, lasting(this.#present)]);
     this.#present = [];
     this.shown = {};
@@ -360,18 +361,38 @@ async function lookAtAll(slots: readonly Slot[]): Promise<Parts> {
   };
 }
 
-/** Ready while any worker is: the others' share goes to it. */
+/**
+ * Ready while any worker is: the others' share goes to it. Ready since the first
+ * of those that are, not ready since the last one ceased to be.
+ */
 function statusOfAll(
   slots: readonly Slot[],
   workers: number,
   now: number,
 ): Status {
-  const reasons = slots.map(({ notReadyReason }) => notReadyReason);
-  const ready = reasons.filter((reason) => reason === undefined).length;
+  const all = slots.map(({ status }) => status);
+  const ready = all.filter(({ notReadyReason }) =>
+    notReadyReason === undefined
+  );
+  const bySince = (ready.length > 0 ? ready : all)
+    .toSorted((a, b) => (a.since ?? Infinity) - (b.since ?? Infinity));
+  const first = ready.length > 0 ? bySince[0] : bySince.at(-1);
+  const [latest] = all.flatMap(({ lastError }) => lastError ?? [])
+    .toSorted((a, b) => b.at - a.at);
   const brokers = slots.flatMap(({ shown }) => shown.brokers ?? []);
   return {
-    notReadyReason: ready > 0 ? undefined : reasons[0],
-    details: { workers, ready },
+    notReadyReason: ready.length > 0 ? undefined : all[0]?.notReadyReason,
+    since: first?.since,
+    lastError: latest,
+    details: {
+      workers,
+      ready: ready.length,
+      each: slots.map(({ index, status }) => ({
+        worker: index,
+        ...readinessOf(status),
+        ...status.details,
+      })),
+    },
     workerFailures: slots.reduce((sum, { failures }) => sum + failures, 0),
     tunnels: slots.reduce(
       (sum, { shown: { tunnels = 0 } }) => sum + tunnels,

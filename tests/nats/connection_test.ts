@@ -467,6 +467,29 @@ Deno.test("a refused subscription is told, and asked for again after a reconnect
   assert.deepEqual(bus.refusedSubjects, []);
 });
 
+Deno.test("a subscription is unconfirmed until the broker has answered what came after it, or it is given up", async () => {
+  const asked = Promise.withResolvers<void>();
+  const confirm = Promise.withResolvers<void>();
+  await using broker = new ScriptedBroker(afterLogin(async (connection) => {
+    await connection.until("SUB later");
+    asked.resolve();
+    await confirm.promise;
+    await connection.serve();
+  }));
+  await using bus = await connect(broker);
+  assert.equal(bus.brokerVersion, "2.9.10");
+  const waiting = (): string | undefined => bus.unconfirmed?.subject;
+  assert.equal(waiting(), undefined);
+  using _later = bus.subscribe("later", () => {});
+  const other = bus.subscribe("other", () => {});
+  await asked.promise;
+  assert.equal(waiting(), "later");
+  other[Symbol.dispose]();
+  confirm.resolve();
+  await bus.flush();
+  assert.equal(waiting(), undefined);
+});
+
 Deno.test("a refused publish leaves the link up", async () => {
   await using broker = new ScriptedBroker(afterLogin(async (connection) => {
     await connection.until("PUB");

@@ -294,19 +294,56 @@ Deno.test("runWorkers() keeps the counters of a worker that failed, and not its 
   await stage.stop();
 });
 
-Deno.test("runWorkers() is ready while any worker is", async () => {
+/** What it shows of a stage, as `/ready` says it. */
+function detailsOf(stage: Stage): unknown {
+  return JSON.parse(JSON.stringify(stage.status().details));
+}
+
+Deno.test("runWorkers() is ready while any worker is, and tells of each since when it is so and what went wrong last", async () => {
   const stage = new Stage();
   assert.equal(stage.status().notReadyReason, "starting");
   stage.thread(0).say(says(undefined));
   stage.thread(0).say(STARTED);
   await stage.settle();
   assert.equal(stage.status().notReadyReason, undefined);
-  assert.deepEqual(stage.status().details, { workers: 2, ready: 1 });
+  assert.deepEqual(detailsOf(stage), {
+    workers: 2,
+    ready: 1,
+    each: [
+      { worker: 1, status: "ready" },
+      { worker: 2, status: "not ready", reason: "starting" },
+    ],
+  });
   const reason = "not connected to NATS";
-  for (const thread of stage.threads) {
-    thread.say(says(reason));
+  for (const [at, thread] of stage.threads.entries()) {
+    thread.say({
+      type: "status",
+      status: {
+        notReadyReason: reason,
+        since: 2_000 - at,
+        lastError: { text: `refused ${at}`, at: 3_000 + at },
+        details: { destinations: 1 },
+        metrics: [],
+      },
+    });
   }
-  assert.equal(stage.status().notReadyReason, reason);
+  const { notReadyReason, since, lastError } = stage.status();
+  assert.equal(notReadyReason, reason);
+  // Since when no worker is, and what was told last.
+  assert.deepEqual([since, lastError?.text], [2_000, "refused 1"]);
+  assert.deepEqual(detailsOf(stage), {
+    workers: 2,
+    ready: 0,
+    each: stage.threads.map((_, at) => ({
+      worker: at + 1,
+      status: "not ready",
+      reason,
+      since: new Date(2_000 - at).toISOString(),
+      last_error: `refused ${at}`,
+      last_error_at: new Date(3_000 + at).toISOString(),
+      destinations: 1,
+    })),
+  });
   await stage.stop();
 });
 
