@@ -97,6 +97,35 @@ export function formatDuration(milliseconds: number): string {
 }
 
 /**
+ * `milliseconds` as people say how long something took, in the two largest
+ * units: `350ms`, `1.2s`, `4m12s`, `4h12m`, `3d4h`.
+ */
+export function formatRough(milliseconds: number): string {
+  const ms = Math.max(0, Math.round(milliseconds));
+  if (ms < 1_000) return `${ms}ms`;
+  // What rounds to a minute is one.
+  if (ms < 59_950) return `${Math.round(ms / 100) / 10}s`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 3_600) return twoUnits(seconds, ["m", "s"]);
+  const minutes = Math.round(ms / 60_000);
+  if (minutes < 1_440) return twoUnits(minutes, ["h", "m"]);
+  const hours = Math.round(ms / 3_600_000);
+  return twoUnits(hours, ["d", "h"], 24);
+}
+
+/** `count` of the smaller of two units as both, of which `each` make one of the larger. */
+function twoUnits(
+  count: number,
+  [large, small]: readonly [string, string],
+  each = 60,
+): string {
+  const rest = count % each;
+  return `${Math.floor(count / each)}${large}${
+    rest > 0 ? `${rest}${small}` : ""
+  }`;
+}
+
+/**
  * The bytes in `text`: a number, alone or with a unit, `K`, `M`, `G`,
  * `Ki`, `Mi`, `Gi`, `KiB`, `MiB`, `GiB` (of 1024), `KB`, `MB`, `GB` (of 1000) or `B`, in either case.
  *

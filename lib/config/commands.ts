@@ -145,6 +145,64 @@ const COMMANDS: readonly Command[] = [
     words: ["generate", "show", "psk"],
     help: "Make and show keys of sealed tunnels ('key --help' says more)",
   },
+  {
+    word: "ls",
+    usage: "[options]",
+    help: "List the servers that answer, and the services of each",
+    tool: {
+      most: 0,
+      flags: [
+        {
+          flag: "timeout",
+          placeholder: "DURATION",
+          help: "How long servers may take to answer (default 2s)",
+        },
+        { flag: "json", help: "Print JSON" },
+      ],
+    },
+  },
+  {
+    word: "ping",
+    role: "client",
+    usage: "[TARGET][@SITE] [options]",
+    help:
+      "Ask again and again whether a server answers, and how long that takes",
+    tool: {
+      most: 1,
+      flags: [
+        {
+          flag: "count",
+          short: "c",
+          placeholder: "N",
+          help:
+            "Ask so often, and end (default: until a signal, with --trace and --open 1)",
+        },
+        {
+          flag: "interval",
+          short: "i",
+          placeholder: "DURATION",
+          help: "Pause between two questions (default 1s)",
+        },
+        {
+          flag: "timeout",
+          placeholder: "DURATION",
+          help:
+            "How long an answer may take (default 2s); of --open says --open-timeout",
+        },
+        {
+          flag: "open",
+          help:
+            "Open a tunnel to the target each time, and close it, which connects to the target",
+        },
+        {
+          flag: "trace",
+          help:
+            "Show the brokers, gateways and leaf nodes on the way, where NATS traces messages (2.11 and later)",
+        },
+        { flag: "json", help: "Print a line of JSON for each answer" },
+      ],
+    },
+  },
 ];
 
 /** The tool of `role` that is called by `word`. */

@@ -14,4 +14,6 @@ export const TOOLS: Tools = new Map<string, () => Promise<Tool>>([
     async () => (await import("./permissions.ts")).runPermissions,
   ],
   ["top", async () => (await import("./top.ts")).top],
+  ["ls", async () => (await import("./ls.ts")).runLs],
+  ["ping", async () => (await import("./ping.ts")).runPing],
 ]);

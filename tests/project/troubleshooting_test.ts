@@ -30,6 +30,7 @@ const NO_MESSAGES: ReadonlySet<string> = new Set([
   "lib/status/page_style.ts",
   "lib/status/page_tables.ts",
   "lib/tools/top_view.ts", // what `top` shows
+  "lib/tools/trace_events.ts", // the list that `ping --trace` shows
 ]);
 
 /** Texts elsewhere that look like messages, and that no user meets as one. */
@@ -49,11 +50,14 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "it was discarded",
   "another was first",
   "the command has ended",
+  "time is up",
   "the tunnel has ended",
   // Why of lines of level debug.
   "it cannot be answered",
   "no connection ID in the subject",
   "a sealed open came a second time",
+  "its sender asks too often",
+  "what came as a probe asks for a target",
   // Between programs.
   "STOPPING=1 EXTEND_TIMEOUT_USEC=…",
   "RELOADING=1 MONOTONIC_USEC=…",

@@ -20,7 +20,7 @@ const TOLD_AS = /^(?:text|why|notReadyReason)$/;
 const VARIES = `(?:.*${HOLE}.*| ?\\S*(?: \\S+){0,2} ?)`;
 
 /** Names of texts that say what to do, or what there is: they are no news. */
-const ADVICE = /^(?:help|notes|todo)$/;
+const ADVICE = /^(?:help|usage|notes|todo)$/;
 
 /** Functions that give such texts. */
 const ADVISES = /remed/i;
