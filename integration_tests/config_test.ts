@@ -78,8 +78,8 @@ async function expectRead(folder: Folder, file: string): Promise<void> {
     target: "127.0.0.1:1",
     args: ["--config", file],
   });
-  await client.entry(({ msg }) =>
-    msg.startsWith(`client.proxy_addr in ${file} is reserved`)
+  await client.entry(({ note }) =>
+    String(note).startsWith(`client.proxy_addr in ${file} is reserved`)
   );
 }
 

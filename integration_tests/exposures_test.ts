@@ -17,7 +17,7 @@ const FAR = "192.0.2.1";
 /** Warnings of a role so far. */
 function warnings(role: Role): string[] {
   return role.entries().filter(({ level }) => level === "warn")
-    .map(({ msg }) => msg);
+    .map(({ msg, why, hint }) => `${msg}: ${why} (${hint})`);
 }
 
 /** Expects one such warning, or none. */

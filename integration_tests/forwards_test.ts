@@ -303,8 +303,8 @@ client:
     const [place = ""] = await placesOf(client, 1);
     using conn = await connect(place);
     await roundTrip(conn);
-    await client.entry(({ msg }) =>
-      msg ===
+    await client.entry(({ note }) =>
+      note ===
         "--forward goes before client.forwards in ./.nats-proxy-client.yaml, which is not used"
     );
   },

@@ -7,12 +7,13 @@
 import type { ConfigByRole } from "../config/config.ts";
 import { type Notice, Problems } from "../config/problems.ts";
 import type { Role } from "../wire/subjects.ts";
-import { exposures, modeOf } from "./exposures.ts";
+import { exposures, modeOf, sentenceOf } from "./exposures.ts";
+import type { Spoken } from "./log.ts";
 import { readKeys, readStatusToken } from "./key_files.ts";
 import { loginReader, type Pipes } from "./login_files.ts";
 
 /**
- * What a person should know of a configuration that is in order, a line each.
+ * What a person should know of a configuration that is in order.
  *
  * @throws {UsageError} naming each file that cannot be read or used.
  */
@@ -22,7 +23,7 @@ export async function checkFiles(
     readonly secretFiles: readonly string[];
     readonly notices: readonly Notice[];
   },
-): Promise<readonly string[]> {
+): Promise<readonly Spoken[]> {
   const pipes: Pipes = new Map();
   const problems = new Problems();
   const readLogin = await loginReader(config.nats, pipes);
@@ -41,9 +42,15 @@ export async function checkFiles(
     modeOf,
   });
   return [
-    ...notices.map(({ level, text }) =>
-      `${level === "warn" ? "warning" : "note"}: ${text}`
-    ),
-    ...[...open].map((text) => `warning: ${text}`),
+    ...notices.map(({ level, text }): Spoken => ({
+      level: level === "warn" ? "warning" : "info",
+      text,
+      shown: `${level === "warn" ? "warning" : "note"}: ${text}`,
+    })),
+    ...[...open].map((exposure): Spoken => {
+      const { what: text, ...fields } = exposure;
+      const shown = `warning: ${sentenceOf(exposure)}`;
+      return { level: "warning", text, fields, shown };
+    }),
   ];
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { getLogger } from "@logtape/logtape";
 import { formatAddress, parseIp } from "../base/address.ts";
 import { isLocalhost, specialRange } from "../base/special_addresses.ts";
 import { quote } from "../base/text.ts";
@@ -11,6 +12,8 @@ import type { ConfigByRole } from "../config/config.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
 import { loginFile } from "./login_files.ts";
 import type { Role } from "../wire/subjects.ts";
+
+const log = getLogger(["sproxy", "process"]);
 
 /**
  * The bits of a file's mode that let everybody read or write it. Those of its
@@ -28,26 +31,49 @@ export interface Surroundings {
   readonly modeOf: (path: string) => number | undefined;
 }
 
-/** What stands open, a sentence each that says what to do about it. */
+/** Something that stands open. */
+export interface Exposure {
+  /** What it is. */
+  readonly what: string;
+  /** Who can do what with it. */
+  readonly why: string;
+  /** What closes it. */
+  readonly hint: string;
+}
+
+/** An exposure as one sentence. */
+export function sentenceOf({ what, why, hint }: Exposure): string {
+  return `${what}: ${why} (${hint})`;
+}
+
+/** What stands open, and what to do about it. */
 export function* exposures(
   config: ConfigByRole[Role],
   { listensAt, secretFiles, modeOf }: Surroundings,
-): Generator<string> {
+): Generator<Exposure> {
   if (config.role === "client") {
     yield* wayInExposures(config.client, listensAt);
   } else if (dialsAnything(config)) {
-    yield hasKeys(config)
-      ? "dials any target: whoever has the key of a client without 'allow' reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)"
-      : "dials any target: whoever may publish opens reaches what this machine reaches, itself included, save link-local and metadata addresses (--allow-target says what may be reached)";
+    const reaches =
+      "reaches what this machine reaches, itself included, save link-local and metadata addresses";
+    yield {
+      what: "dials any target",
+      why: hasKeys(config)
+        ? `whoever has the key of a client without 'allow' ${reaches}`
+        : `whoever may publish opens ${reaches}`,
+      hint: "--allow-target says what may be reached",
+    };
   }
   yield* loginExposures(config.nats);
   for (const path of new Set([...secretFiles, ...loginSecrets(config.nats)])) {
     const mode = modeOf(path) ?? 0;
     if ((mode & OTHERS) === 0) continue;
     const shown = (mode & 0o777).toString(8);
-    yield `secret file readable by others: ${
-      quote(path)
-    } has mode ${shown} (chmod 600 makes it the owner's alone)`;
+    yield {
+      what: "secret file readable by others",
+      why: `${quote(path)} has mode ${shown}`,
+      hint: "chmod 600 makes it the owner's alone",
+    };
   }
 }
 
@@ -55,26 +81,40 @@ export function* exposures(
 function* wayInExposures(
   { forwards, allowFrom, socksPassword }: ConfigByRole["client"]["client"],
   listensAt: readonly (readonly string[])[],
-): Generator<string> {
+): Generator<Exposure> {
   if (allowFrom.length > 0) return;
   const placesOf = (
     isMeant: (way: (typeof forwards)[number]) => boolean,
   ): readonly string[] =>
     forwards.flatMap((way, at) => isMeant(way) ? listensAt[at] ?? [] : []);
   if (placesOf((way) => !("front" in way)).some(isEverywhere)) {
-    yield "listens on every interface: whoever reaches this machine may use the tunnel (--allow-from says who may, 127.0.0.1:PORT in its place keeps it to this machine)";
+    yield {
+      what: "listens on every interface",
+      why: "whoever reaches this machine may use the tunnel",
+      hint:
+        "--allow-from says who may, 127.0.0.1:PORT in its place keeps it to this machine",
+    };
   }
   if (
     socksPassword === undefined &&
     placesOf((way) => "front" in way).some((host) => !isLoopback(host))
   ) {
-    yield "--socks or --http-proxy stands open beyond this machine: whoever reaches it reaches whatever the server may dial (--allow-from says who may, --socks-user asks for a password, a place without BIND keeps it to this machine)";
+    yield {
+      what: "--socks or --http-proxy stands open beyond this machine",
+      why: "whoever reaches it reaches whatever the server may dial",
+      hint:
+        "--allow-from says who may, --socks-user asks for a password, a place without BIND keeps it to this machine",
+    };
   }
   if (
     placesOf(({ acceptProxy }) => acceptProxy === true)
       .some((host) => !isLoopback(host))
   ) {
-    yield "--accept-proxy stands open beyond this machine: whoever reaches it may claim any address (--allow-from says whose headers are taken)";
+    yield {
+      what: "--accept-proxy stands open beyond this machine",
+      why: "whoever reaches it may claim any address",
+      hint: "--allow-from says whose headers are taken",
+    };
   }
 }
 
@@ -109,7 +149,7 @@ function isEverywhere(host: string): boolean {
 
 function* loginExposures(
   { auth, tls, servers }: NatsConfig,
-): Generator<string> {
+): Generator<Exposure> {
   const isSent = auth.kind === "password" || auth.kind === "token" ||
     auth.kind === "jwt" && auth.seed === undefined;
   if (tls.required || !isSent) return;
@@ -118,17 +158,22 @@ function* loginExposures(
   );
   if (far === undefined) return;
   if (far.websocket !== undefined) {
-    yield `${auth.kind} over ws:// in the clear, to ${
-      formatAddress(far)
-    } (wss:// has TLS, and --nats-creds and --nats-nkey send no secret)`;
+    yield {
+      what: `${auth.kind} over ws:// in the clear`,
+      why: `${formatAddress(far)} is not this machine`,
+      hint: "wss:// has TLS, and --nats-creds and --nats-nkey send no secret",
+    };
     return;
   }
-  yield `${auth.kind} over nats:// in the clear, unless ${
-    formatAddress(far)
-  } demands TLS (tls:// does, and --nats-creds and --nats-nkey send no secret)`;
+  yield {
+    what: `${auth.kind} over nats:// in the clear`,
+    why: `${formatAddress(far)} may not demand TLS`,
+    hint: "tls:// does, and --nats-creds and --nats-nkey send no secret",
+  };
 }
 
-function isLoopback(host: string): boolean {
+/** Whether only programs of this machine reach this IP address or name. */
+export function isLoopback(host: string): boolean {
   const ip = parseIp(host);
   return ip === undefined
     ? isLocalhost(host)
@@ -139,4 +184,19 @@ function isLoopback(host: string): boolean {
 function loginSecrets({ auth, tls }: NatsConfig): readonly string[] {
   return [loginFile(auth), tls.key]
     .filter((path) => path !== undefined);
+}
+
+/** Tells the log what stands open, once for as long as it does. */
+export class ExposureLog {
+  #told: readonly Exposure[] = [];
+
+  /** This is what stands open now. */
+  tell(open: readonly Exposure[]): void {
+    for (const { what, why, hint } of open) {
+      const known = this.#told.some((it) => it.what === what && it.why === why);
+      if (!known) log.warn(what, { why, hint });
+    }
+    // What was closed meanwhile and opens again is news.
+    this.#told = open;
+  }
 }

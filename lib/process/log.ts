@@ -1,7 +1,7 @@
 /**
- * The log: one line for each event on standard error, as text for people or
- * as JSON for programs. Modules take their logger from the library; only an
- * entry point configures it, once.
+ * The log: one line for each event on standard error, as text for people, as
+ * JSON for programs, or as the journal of systemd takes it. Modules take their
+ * logger from the library; only an entry point configures it, once.
  *
  * Values in a line come from peers that may be hostile. They are escaped, so
  * that one event is always one line and no terminal is told anything, and cut
@@ -24,6 +24,7 @@ import {
   UsageError,
 } from "../base/errors.ts";
 import { escapeUnsafe, quote } from "../base/text.ts";
+import { formatRough } from "../base/units.ts";
 import { LineWriter } from "./line_writer.ts";
 
 /** The first part of the category of every logger of this program. */
@@ -41,21 +42,35 @@ export interface LogOptions extends LogConfig {
   readonly push?: (line: string) => void;
   /** Whether text has colours; by default on a terminal, unless NO_COLOR is set. */
   readonly color?: boolean;
+  /** Number of the worker whose thread this is, in each of its lines; undefined where there is but one. */
+  readonly worker?: number | undefined;
+  /** Whether the journal reads, so that text has a priority before it and no time: it has that of its own. */
+  readonly journal?: boolean;
 }
+
+/**
+ * The fields that are durations, in ms: JSON has the number, text says it as
+ * people do.
+ */
+const DURATION = "ms";
 
 /** Makes a line, without its end, of a record. */
 type Formatter = (record: LogRecord) => string;
 
-/** How each level is written, and its colour as an SGR code. */
-const LEVELS: Readonly<Record<LogLevel, readonly [name: string, sgr: number]>> =
-  {
-    trace: ["debug", 90],
-    debug: ["debug", 90],
-    info: ["info", 32],
-    warning: ["warn", 33],
-    error: ["error", 31],
-    fatal: ["error", 31],
-  };
+/** How each level is written, its colour as an SGR code, and its priority as the journal has them (sd-daemon(3), syslog's). */
+const LEVELS: Readonly<
+  Record<
+    LogLevel,
+    readonly [name: string, sgr: number, priority: number]
+  >
+> = {
+  trace: ["debug", 90, 7],
+  debug: ["debug", 90, 7],
+  info: ["info", 32, 6],
+  warning: ["warn", 33, 4],
+  error: ["error", 31, 3],
+  fatal: ["error", 31, 3],
+};
 
 /** Where the lines go; one for each thread. */
 let writer = new LineWriter({
@@ -65,11 +80,27 @@ let writer = new LineWriter({
 /** Writes a record as a line. */
 let write: (record: LogRecord) => void = () => {};
 
+/** How what is said before the log is configured, or beside it, is written. */
+let spoken: Pick<LogOptions, "format" | "journal"> = { format: "text" };
+
+/** Writes in this form what is said before the log is configured. */
+export function speakAs(how: Pick<LogOptions, "format" | "journal">): void {
+  spoken = how;
+}
+
 /** Starts logging as `options` say. */
 export function configureLog(options: LogOptions): void {
-  const format = options.format === "json"
+  const { journal = spoken.journal === true, worker } = options;
+  spoken = { format: options.format, journal };
+  const plain = options.format === "json"
     ? formatJson
+    : journal
+    ? formatForJournal
     : textFormatter(options.color ?? hasColor());
+  const format: Formatter = worker === undefined
+    ? plain
+    : (record) =>
+      plain({ ...record, properties: { ...record.properties, worker } });
   const lines = writer = new LineWriter({
     droppedLine: (count) => `${format(droppedRecord(count))}\n`,
   });
@@ -105,9 +136,32 @@ export async function closeLog(): Promise<void> {
   await writer.flush(CLOSE_MS);
 }
 
-/** Writes `text` and a line end as it is: what a person is told who just started the program. */
-export function printError(text: string): void {
-  writer.push(`${text}\n`);
+/** What is said outside of the log: to the person who has just started the program, or to what reads its lines. */
+export interface Spoken {
+  /** How much it matters. */
+  readonly level: "info" | "warning" | "fatal";
+  /** The sentence. */
+  readonly text: string;
+  /** What JSON has beside it. */
+  readonly fields?: Readonly<Record<string, unknown>>;
+  /** The same for a person, where more than the sentence is to be said; several lines perhaps. */
+  readonly shown?: string;
+}
+
+/**
+ * Says something whatever the level of the log, and before there is one: a line
+ * as it is, or in JSON like all others.
+ */
+export function say({ level, text, fields = {}, shown = text }: Spoken): void {
+  const record = recordOf(level, text, fields);
+  const [, , priority] = LEVELS[level];
+  const line = spoken.format === "json"
+    ? formatJson(record)
+    : spoken.journal === true
+    // Each line has a priority of its own.
+    ? shown.replaceAll(/^/gm, `<${priority}>`)
+    : shown;
+  writer.push(`${line}\n`);
 }
 
 /** Whether standard error shows colours; the runtime has read NO_COLOR itself. */
@@ -117,14 +171,22 @@ function hasColor(): boolean {
 
 /** The record that tells of `count` lost lines. */
 function droppedRecord(count: number): LogRecord {
-  const message = "log lines dropped";
+  return recordOf("warning", "log lines dropped", { count });
+}
+
+/** A record of now. */
+function recordOf(
+  level: LogLevel,
+  message: string,
+  properties: Readonly<Record<string, unknown>>,
+): LogRecord {
   return {
     category: [LOG_CATEGORY],
-    level: "warning",
+    level,
     message: [message],
     rawMessage: message,
     timestamp: Date.now(),
-    properties: { count },
+    properties: { ...properties },
   };
 }
 
@@ -154,17 +216,28 @@ function textFormatter(color: boolean): Formatter {
   return (record) => {
     const [level, sgr] = LEVELS[record.level];
     const padded = level.toUpperCase().padEnd(5);
-    const parts = [
-      new Date(record.timestamp).toISOString(),
-      color ? `\x1b[${sgr}m${padded}\x1b[0m` : padded,
-      escapeUnsafe(messageText(record)),
-    ];
-    for (const [key, value] of propertiesOf(record)) {
-      const text = toText(value);
-      if (text !== undefined) parts.push(`${bare(key)}=${bare(text)}`);
-    }
-    return parts.join(" ");
+    const time = new Date(record.timestamp).toISOString();
+    const shown = color ? `\x1b[${sgr}m${padded}\x1b[0m` : padded;
+    return `${time} ${shown} ${eventText(record)}`;
   };
+}
+
+/** A record as a line for the journal, which has a time of its own and takes the priority off. */
+function formatForJournal(record: LogRecord): string {
+  const [, , priority] = LEVELS[record.level];
+  return `<${priority}>${eventText(record)}`;
+}
+
+/** What happened: message, key=value. */
+function eventText(record: LogRecord): string {
+  const parts = [escapeUnsafe(messageText(record))];
+  for (const [key, value] of propertiesOf(record)) {
+    const text = key === DURATION && typeof value === "number"
+      ? formatRough(value)
+      : toText(value);
+    if (text !== undefined) parts.push(`${bare(key)}=${bare(text)}`);
+  }
+  return parts.join(" ");
 }
 
 /** The properties, and beside an error that is a fault of ours where it was thrown. */

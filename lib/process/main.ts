@@ -7,6 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type Address, formatAddress } from "../base/address.ts";
 import { type CommandLine, parseCommandLine } from "../config/cli.ts";
+import { asksForJson } from "../config/log_choice.ts";
 import type { ConfigByRole } from "../config/config.ts";
 import type { WayIn } from "../config/ways_in.ts";
 import { systemClock } from "../base/clock.ts";
@@ -15,14 +16,8 @@ import {
   systemSources,
   takeServiceVariables,
 } from "../config/sources.ts";
-import { messageOf, RunError, UsageError } from "../base/errors.ts";
-import {
-  closeLog,
-  configureLog,
-  printError,
-  setLogLevel,
-  stackOf,
-} from "./log.ts";
+import { messageOf, RunError } from "../base/errors.ts";
+import { closeLog, configureLog, say, setLogLevel, speakAs } from "./log.ts";
 import type { Role } from "../wire/subjects.ts";
 import { authReader } from "./auth_reader.ts";
 import { checkFiles } from "./check.ts";
@@ -33,7 +28,9 @@ import {
   planDescriptors,
   workersOf,
 } from "./descriptors.ts";
-import { exposures, modeOf } from "./exposures.ts";
+import { EXIT, explain, logNotices } from "./explain.ts";
+import { type Exposure, ExposureLog, exposures, modeOf } from "./exposures.ts";
+import { isJournal } from "./journal.ts";
 import type { RoleHost } from "./role_host.ts";
 import { runKeyCommand } from "./key_command.ts";
 import { Execution } from "./run_exec.ts";
@@ -54,18 +51,9 @@ import { listenHosts } from "../net/listen.ts";
 import { filesOf, watchConfig } from "./watch.ts";
 import type { Tools } from "./tool.ts";
 import type { RunRole } from "./worker.ts";
+import { startFields } from "./start_line.ts";
 import { checkListenable } from "./ways_in.ts";
 import { runWorkers } from "./workers.ts";
-
-/** What the programs exit with. */
-const EXIT = {
-  /** A clean stop, help, version. */
-  ok: 0,
-  /** A failure at run time. */
-  failure: 1,
-  /** Wrong flags, environment or configuration. */
-  usage: 2,
-} as const;
 
 /**
  * Runs the program of `role` and returns its exit code.
@@ -79,20 +67,25 @@ export async function main<R extends Role>(
   run: RunRole<R>,
   tools: Tools,
 ): Promise<number> {
-  let asJson = false;
   try {
     const files: ReadFiles = new Map();
-    const command = parseCommandLine(role, Deno.args, systemSources(files));
+    const sources = systemSources(files);
+    const { env } = sources;
+    speakAs({
+      format: asksForJson(Deno.args, env) ? "json" : "text",
+      journal: await isJournal(env),
+    });
+    const command = parseCommandLine(role, Deno.args, sources);
     if (command.kind === "key") {
       const { output, note } = runKeyCommand(command.command);
       print(output);
-      if (note !== undefined) printError(note);
+      if (note !== undefined) say({ level: "info", text: note });
       return EXIT.ok;
     }
     if (command.kind === "check") {
       const { config, secretFiles, notices, text } = command;
       for (const note of await checkFiles(config, { secretFiles, notices })) {
-        printError(note);
+        say(note);
       }
       print(text);
       return EXIT.ok;
@@ -100,9 +93,7 @@ export async function main<R extends Role>(
     if (command.kind === "tool") {
       const { config, notices } = command;
       configureLog(config.log);
-      asJson = config.log.format === "json";
-      const log = getLogger(["sproxy", role]);
-      for (const { level, text } of notices) log[level](text);
+      logNotices(role, notices);
       return await callTool(role, command, tools);
     }
     if (command.kind !== "run") {
@@ -111,12 +102,11 @@ export async function main<R extends Role>(
     }
     const { config, configFile, notices } = command;
     configureLog(config.log);
-    asJson = config.log.format === "json";
     const log = getLogger(["sproxy", role]);
     if (configFile !== undefined) {
       log.info("configuration read", { file: configFile });
     }
-    for (const { level, text } of notices) log[level](text);
+    logNotices(role, notices);
     const oneShot = config.role === "client"
       ? config.client.oneShot
       : undefined;
@@ -199,19 +189,13 @@ export async function main<R extends Role>(
         return { ...status, metrics: [...own, ...metrics] };
       },
     });
-    let toldOpen: ReadonlySet<string> = new Set();
-    const tellExposures = (
+    const openNow = (
       config: ConfigByRole[Role],
       listensAt: readonly (readonly string[])[],
-    ): void => {
-      const surroundings = { listensAt, secretFiles, modeOf };
-      const open = new Set(exposures(config, surroundings));
-      for (const text of open) {
-        if (!toldOpen.has(text)) log.warn(text);
-      }
-      // What was closed meanwhile and opens again is news.
-      toldOpen = open;
-    };
+    ): readonly Exposure[] => [
+      ...exposures(config, { listensAt, secretFiles, modeOf }),
+    ];
+    const exposed = new ExposureLog();
     let onTaken = (): void => {};
     using reloading = new LiveReload({
       reloader,
@@ -230,10 +214,8 @@ export async function main<R extends Role>(
       onTaken: async (config) => {
         setLogLevel(config.log.level);
         onTaken();
-        tellExposures(
-          config,
-          config.role === "client" ? await hostsOf(config.client.forwards) : [],
-        );
+        const waysIn = config.role === "client" ? config.client.forwards : [];
+        exposed.tell(openNow(config, await hostsOf(waysIn)));
       },
     });
     onHangup = () => void reloading.request("SIGHUP");
@@ -253,8 +235,13 @@ export async function main<R extends Role>(
       onStarted: () => service?.ready(),
     };
     // Before anything is waited for: a port that is taken is told at once.
-    const listensAt = await checkListenable(waysIn);
-    tellExposures(config, listensAt.map(({ hosts }) => hosts));
+    const places = await checkListenable(waysIn);
+    const listensAt = places.map(({ hosts }) => hosts);
+    const open = openNow(config, listensAt);
+    const { pid, version: { deno } } = Deno;
+    const facts = { workers: count, listensAt, open, deno, pid };
+    log.info(`tcp-sproxy ${role} starts`, startFields(config, facts));
+    exposed.tell(open);
     using watch = config.watchConfig
       ? watchConfig({
         files: () => filesOf(reloader.config, reloader.file),
@@ -276,7 +263,7 @@ export async function main<R extends Role>(
       if (execution === undefined) await work(host);
       else {
         const { code, problem } = await execution.during(host, work);
-        if (problem !== undefined) explain(problem, asJson);
+        if (problem !== undefined) explain(problem);
         return code;
       }
     } catch (error) {
@@ -285,7 +272,7 @@ export async function main<R extends Role>(
     }
     return EXIT.ok;
   } catch (error) {
-    return explain(error, asJson);
+    return explain(error);
   } finally {
     await closeLog();
   }
@@ -365,20 +352,6 @@ async function openStatus(
     address: formatAddress(server.address),
   });
   return server;
-}
-
-/** Says what went wrong, on a line for each problem; a fault of the program shows its stack. */
-function explain(error: unknown, asJson: boolean): number {
-  const log = getLogger(["sproxy"]);
-  if (error instanceof UsageError || error instanceof RunError) {
-    const problems = error instanceof UsageError ? error.problems : [error];
-    for (const text of problems.map(messageOf)) {
-      if (asJson) log.fatal(text);
-      else printError(`error: ${text}`);
-    }
-  } else if (asJson) log.fatal("internal error", { error });
-  else printError(`error: internal error: ${stackOf(error)}`);
-  return error instanceof UsageError ? EXIT.usage : EXIT.failure;
 }
 
 /**

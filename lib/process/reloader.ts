@@ -28,6 +28,7 @@ import {
   serviceChanges,
   summaryOf,
 } from "./config_changes.ts";
+import { logNotices } from "./explain.ts";
 import { type KeyTexts, readKeys } from "./key_files.ts";
 import type { Pipes } from "./login_files.ts";
 import type { ReloadCause, Reloaded } from "./reload.ts";
@@ -144,11 +145,11 @@ export class Reloader {
       reloaded: { config, keys, files },
       taken: (tunnels) => {
         this.#tell(cause, { config, keys, tunnels });
-        for (const { level, text } of notices) {
-          if (!this.#notices.some((told) => told.text === text)) {
-            log[level](text);
-          }
-        }
+        const known = this.#notices;
+        logNotices(
+          role,
+          notices.filter(({ text }) => !known.some((it) => it.text === text)),
+        );
         this.#notices = notices;
         this.#config = config;
         this.#file = configFile;

@@ -17,6 +17,7 @@ import type { Role } from "../wire/subjects.ts";
 import { systemSources } from "../config/sources.ts";
 import { messageOf, RunError, UsageError } from "../base/errors.ts";
 import { authReader } from "./auth_reader.ts";
+import { isJournal } from "./journal.ts";
 import { closeLog, configureLog, stackOf } from "./log.ts";
 import type { Look } from "./look.ts";
 import type { RoleHost } from "./role_host.ts";
@@ -136,6 +137,8 @@ export async function serveAsWorker<R extends Role>(
     configureLog({
       ...config.log,
       level: (latest?.config ?? config).log.level,
+      worker: start.index,
+      journal: await isJournal(systemSources().env),
     });
     const reloads = new Reloads(latest);
     reloads.join(logLevelPart);

@@ -19,9 +19,9 @@ export async function checkConfiguration(
   const step = "configuration";
   try {
     const told = await checkFiles(config, { secretFiles, notices });
-    for (const text of told) {
-      const state = text.startsWith("warning: ") ? "warn" : "ok";
-      report.add({ step, state, found: text.replace(/^\w+: /, "") });
+    for (const { level, text, shown = text } of told) {
+      const state = level === "warning" ? "warn" : "ok";
+      report.add({ step, state, found: shown.replace(/^\w+: /, "") });
     }
     const file = configFile ?? "no config file";
     const found = `${file}; what it names can be read and used`;

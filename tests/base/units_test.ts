@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   formatDuration,
+  formatRough,
   formatSize,
   MAX_DURATION,
   parseDuration,
@@ -111,4 +112,32 @@ Deno.test("durations and sizes are read as people write them elsewhere", () => {
   for (const text of ["8M", "8m", "8Mi", "8MiB", "8mib"]) {
     assert.equal(parseSize(text), 8 * 2 ** 20, text);
   }
+});
+
+Deno.test("formatRough() says how long something took as people do", () => {
+  const [s, m, h, d] = [1_000, 60_000, 3_600_000, 86_400_000];
+  for (
+    const [ms, text] of [
+      [0, "0ms"],
+      [-1, "0ms"],
+      [0.4, "0ms"],
+      [350, "350ms"],
+      [999, "999ms"],
+      [999.6, "1s"],
+      [1_200, "1.2s"],
+      [1_250, "1.3s"],
+      [12_000, "12s"],
+      [59_949, "59.9s"],
+      [59_950, "1m"],
+      [60_400, "1m"],
+      [4 * m + 12 * s, "4m12s"],
+      [h - 501, "59m59s"],
+      [h - 500, "1h"],
+      [4 * h + 12 * m + 20 * s, "4h12m"],
+      [d - 30_001, "23h59m"],
+      [d - 30_000, "1d"],
+      [3 * d + 4 * h, "3d4h"],
+      [400 * d, "400d"],
+    ] as const
+  ) assert.equal(formatRough(ms), text, String(ms));
 });

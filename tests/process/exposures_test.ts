@@ -1,6 +1,6 @@
 /** What is said to stand open, and that it is not said once it is mended. */
 import assert from "node:assert/strict";
-import { exposures, modeOf } from "../../lib/process/exposures.ts";
+import { exposures, modeOf, sentenceOf } from "../../lib/process/exposures.ts";
 import type { Role } from "../../lib/wire/subjects.ts";
 import {
   fakeSources,
@@ -33,7 +33,7 @@ function found(
     listensAt: [listensAt],
     secretFiles,
     modeOf: (path) => modes[path],
-  })];
+  })].map(sentenceOf);
 }
 
 Deno.test("exposures(): a client that listens on every interface, unless it is told from where", () => {
@@ -146,7 +146,7 @@ Deno.test("exposures(): a secret that goes over the network as it is", () => {
     [{ ...login, NATS_URL: "nats://a", NATS_TLS_FIRST: "true" }, undefined],
     [
       { ...login, NATS_URL: "ws://127.0.0.1,wss://a,ws://b/x" },
-      /^password over ws:\/\/ in the clear, to b:80 \(wss:\/\/ has TLS, /,
+      /^password over ws:\/\/ in the clear: b:80 is not this machine \(wss:\/\/ has TLS, /,
     ],
     [{ ...login, NATS_URL: "wss://a" }, undefined],
     [{ NATS_JWT: HIDDEN, NATS_URL: "a" }, /^jwt over nats:\/\/ /],

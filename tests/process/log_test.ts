@@ -199,3 +199,36 @@ Deno.test("the log says where a fault of ours was thrown, on the same line", () 
   );
   assert.deepEqual([json.error, json.stack], [error.message, error.stack]);
 });
+
+Deno.test("the log says durations as people do, and in JSON in ms", () => {
+  const fields = { ms: 15_120_000, sent: 1 };
+  assert.equal(lineOf("m", fields), "m ms=4h12m sent=1");
+  assert.equal(lineOf("m", { ms: 350 }), "m ms=350ms");
+  assert.equal(lineOf("m", { ms: "soon" }), "m ms=soon");
+  const json = logged(() => logger.info("m", fields), { format: "json" });
+  assert.match(json, /"ms":15120000,"sent":1\}/);
+});
+
+Deno.test("the log has the number of the worker in each of its lines, behind what they say", () => {
+  const lines = (format: "text" | "json"): string =>
+    logged(() => {
+      logger.info("m", { id: "a" });
+      logger.warn("n");
+    }, { format, worker: 2 });
+  assert.match(lines("text"), /INFO {2}m id=a worker=2\n.* n worker=2\n$/);
+  assert.match(lines("json"), /"id":"a","worker":2\}\n.*"worker":2\}\n$/);
+});
+
+Deno.test("the log of the journal has priorities and no time of its own", () => {
+  const run = (): void => {
+    for (const level of ["debug", "info", "warn", "error"] as const) {
+      logger[level]("m\nn", { a: 1 });
+    }
+  };
+  assert.equal(
+    logged(run, { journal: true, color: true }),
+    [7, 6, 4, 3].map((priority) => `<${priority}>m\\nn a=1\n`).join(""),
+  );
+  const json = logged(run, { journal: true, format: "json" });
+  assert.match(json, /^\{"time":/);
+});

@@ -94,7 +94,7 @@ for (const role of ["server", "client"] as const) {
       listed.split(",").toSorted(),
       [
         ...wanted,
-        ...["HOME", "NO_COLOR", "XDG_CONFIG_HOME"],
+        ...["HOME", "JOURNAL_STREAM", "NO_COLOR", "XDG_CONFIG_HOME"],
         ...["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"],
       ].toSorted(),
     );
