@@ -37,8 +37,9 @@ async function homeWith(
 
 /** What a role has said of contexts. */
 function told(role: Role): readonly string[] {
-  return role.entries().filter(({ msg }) => msg.startsWith("context "))
-    .map(({ level, msg }) => `${level}: ${msg}`);
+  return role.entries()
+    .filter(({ note }) => String(note).startsWith("context "))
+    .map(({ level, note }) => `${level}: ${note}`);
 }
 
 const USER = makeKeyUser();
@@ -221,7 +222,7 @@ integrationTest(
     const lines = server.lines.join("\n");
     assert.match(
       lines,
-      /"prod" \(selected by the nats command\) is not used by/,
+      /prod\\*" \(selected by the nats command\) is not used by/,
     );
   },
 );

@@ -11,14 +11,27 @@ import type { Clock } from "./clock.ts";
 /** Time between two lines about the same, in ms: whoever watches sees that it goes on, and a day of it is no flood. */
 export const REPEAT_MS = 10_000;
 
-/** Causes told apart at a time: beyond that, as when a text varies, all others count as one. */
+/** Causes told apart at a time, by default: beyond that, as when a text varies, all others count as one. */
 const MAX_CAUSES = 64;
 
 /** What stands for the causes that are not told apart. */
-const OTHERS = "";
+const OTHERS = Symbol("others");
 
-/** Tells of something that has happened so often since it was last told. */
-export type TellRepeats = (count: number) => void;
+/**
+ * Tells of something that has happened so often since it was last told;
+ * `several` of causes that are too many to be told apart, of which it knows the last.
+ */
+export type TellRepeats = (count: number, several: boolean) => void;
+
+/** What may be set. */
+export interface RepeatsOptions {
+  /** Time between two lines about the same, in ms. */
+  readonly interval?: number;
+  /** Causes told apart at a time. */
+  readonly most?: number;
+  /** Nothing is left to be told, and no cause is remembered. */
+  readonly onIdle?: () => void;
+}
 
 /** One cause in the interval since it was last told. */
 interface Known {
@@ -30,18 +43,19 @@ interface Known {
 /** Events that repeat, by their causes. */
 export class Repeats implements Disposable {
   readonly #clock: Pick<Clock, "after">;
-  readonly #interval: number;
-  readonly #known = new Map<string, Known>();
+  readonly #options: RepeatsOptions;
+  readonly #known = new Map<string | typeof OTHERS, Known>();
 
-  /** Nothing has happened; of each cause is told at most every `interval` ms. */
-  constructor(clock: Pick<Clock, "after">, interval: number = REPEAT_MS) {
+  /** Nothing has happened; of each cause is told at most once in an interval. */
+  constructor(clock: Pick<Clock, "after">, options: RepeatsOptions = {}) {
     this.#clock = clock;
-    this.#interval = interval;
+    this.#options = options;
   }
 
   /** It happened for `cause`: calls `tell` now, or later with how often it was; of several the last. */
   note(cause: string, tell: TellRepeats): void {
-    const isTold = this.#known.has(cause) || this.#known.size < MAX_CAUSES;
+    const { most = MAX_CAUSES } = this.#options;
+    const isTold = this.#known.has(cause) || this.#known.size < most;
     const key = isTold ? cause : OTHERS;
     const known = this.#known.get(key);
     if (known !== undefined) {
@@ -50,15 +64,17 @@ export class Repeats implements Disposable {
       return;
     }
     this.#known.set(key, { count: 0, tell, timer: this.#watch(key) });
-    tell(1);
+    tell(1, key === OTHERS);
   }
 
   /** It is over: what was not told yet is told now, and what comes next is the first again. */
   clear(): void {
-    const all = [...this.#known.values()];
+    const all = [...this.#known];
     this.#known.clear();
-    for (const { timer } of all) timer[Symbol.dispose]();
-    for (const { count, tell } of all) if (count > 0) tell(count);
+    for (const [, { timer }] of all) timer[Symbol.dispose]();
+    for (const [key, { count, tell }] of all) {
+      if (count > 0) tell(count, key === OTHERS);
+    }
   }
 
   /** The same; nobody calls it afterwards. */
@@ -66,21 +82,23 @@ export class Repeats implements Disposable {
     this.clear();
   }
 
-  #watch(key: string): Disposable {
-    return this.#clock.after(this.#interval, () => this.#over(key));
+  #watch(key: string | typeof OTHERS): Disposable {
+    const { interval = REPEAT_MS } = this.#options;
+    return this.#clock.after(interval, () => this.#over(key));
   }
 
   /** An interval is over: a cause that did not come again is forgotten. */
-  #over(key: string): void {
+  #over(key: string | typeof OTHERS): void {
     const known = this.#known.get(key);
     if (known === undefined) return;
     const { count, tell } = known;
     if (count === 0) {
       this.#known.delete(key);
+      if (this.#known.size === 0) this.#options.onIdle?.();
       return;
     }
     known.count = 0;
     known.timer = this.#watch(key);
-    tell(count);
+    tell(count, key === OTHERS);
   }
 }

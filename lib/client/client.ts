@@ -14,6 +14,7 @@ import {
   subscribeDenied,
 } from "../base/errors.ts";
 import { type Destination, formatDestination } from "../base/target.ts";
+import { Repeats } from "../base/repeats.ts";
 import {
   peerAttributes,
   targetAttributes,
@@ -88,12 +89,14 @@ export class Ingress implements Disposable {
   readonly #watch: ServerWatch | undefined;
   #saidV1 = false;
   readonly #foreignAnswers = new Throttle(SHARED_ID_WARNING_MS);
+  readonly #failures: Repeats;
 
   /** An ingress on a bus, without a listener yet. */
   constructor(options: IngressOptions) {
     this.#options = options;
     this.#bus = options.bus;
     this.#clock = options.clock;
+    this.#failures = new Repeats(options.clock);
     this.session = new Session({
       ...options,
       role: "client",
@@ -222,6 +225,7 @@ export class Ingress implements Disposable {
     this.#watch?.[Symbol.dispose]();
     this.#prober?.[Symbol.dispose]();
     this.#opens[Symbol.dispose]();
+    this.#failures[Symbol.dispose]();
     this.#servers[Symbol.dispose]();
     this.session[Symbol.dispose]();
   }
@@ -347,15 +351,28 @@ export class Ingress implements Disposable {
     }
     trace?.open.end({ "sproxy.attempts": open?.attempts }, reason);
     trace?.whole.end({}, reason);
-    this.#log[told ? "debug" : "warn"]("open failed", {
-      peer,
+    const { reason: code, ...whose } = blame(by, reason);
+    const about = {
       target: asked,
-      ...(forward === undefined ? {} : { forward }),
-      ...blame(by, reason),
-      ...(open === undefined ? {} : {
+      reason: code,
+      ...(open !== undefined && {
         ms: Math.round(now - open.startedAt),
         attempts: open.attempts,
       }),
+      ...whose,
+    };
+    const from = {
+      ...(forward !== undefined && { forward }),
+      peer,
+    };
+    if (told) {
+      this.#log.debug("open failed", { ...about, ...from });
+      return;
+    }
+    const cause = JSON.stringify([asked, forward, code, whose.why]);
+    this.#failures.note(cause, (count) => {
+      const often = count > 1 && { count };
+      this.#log.warn("open failed", { ...about, ...often, ...from });
     });
   }
 

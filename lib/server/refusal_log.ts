@@ -1,19 +1,17 @@
 /**
- * The log of opens that are refused: some lines for each client, and of a
- * flood its count.
+ * The log of opens that are refused: of each client and cause the first, then
+ * counts, and of a flood of causes one count.
  *
  * @module
  */
 import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../base/clock.ts";
 import type { Reason } from "../base/errors.ts";
+import { Repeats } from "../base/repeats.ts";
 import { formatTarget, type Target } from "../base/target.ts";
 
-/** How long refusals are counted before a line tells how many there were, in ms. */
-const INTERVAL_MS = 5_000;
-
-/** Lines of a client in that time: whoever tries something out sees each. */
-const MAX_LINES = 20;
+/** Causes of one client that have lines of their own at a time: whoever tries something out sees each. */
+const MAX_CAUSES = 20;
 
 /** Clients counted apart at a time: beyond that all others are counted as one. */
 const MAX_CLIENTS = 256;
@@ -29,13 +27,10 @@ export interface Refusal {
   readonly payer: string;
   /** What was asked for; undefined where it was not read. */
   readonly target?: Target | undefined;
+  /** Address of the application, as the client says it. */
+  readonly source?: string | undefined;
   /** Why it is refused. */
   readonly reason: Reason;
-}
-
-interface Count {
-  lines: number;
-  more: number;
 }
 
 /** Writes and counts refusals. */
@@ -43,9 +38,7 @@ export class RefusalLog implements Disposable {
   readonly #clock: Clock;
   readonly #onTold: (refusal: Refusal) => void;
   readonly #log = getLogger(["sproxy", "open"]);
-  readonly #counts = new Map<string, Count>();
-  #timer: Disposable | undefined;
-  #ended = false;
+  readonly #clients = new Map<string, Repeats>();
 
   /** Nothing is refused yet; `onTold` has each that gets a line of its own. */
   constructor(clock: Clock, onTold: (refusal: Refusal) => void = () => {}) {
@@ -55,43 +48,45 @@ export class RefusalLog implements Disposable {
 
   /** An open is refused. */
   note(refusal: Refusal): void {
-    const { client, payer, target, reason } = refusal;
-    const key = this.#counts.has(payer) || this.#counts.size < MAX_CLIENTS
-      ? payer
-      : OTHERS;
-    const count = this.#counts.get(key) ?? { lines: 0, more: 0 };
-    this.#counts.set(key, count);
-    if (!this.#ended) {
-      this.#timer ??= this.#clock.after(INTERVAL_MS, this.#tell);
-    }
-    if (count.lines >= MAX_LINES) {
-      count.more++;
-      return;
-    }
-    count.lines++;
-    this.#onTold(refusal);
-    this.#log.warn("open refused", {
-      client,
-      ...(target === undefined ? {} : { target: formatTarget(target) }),
-      reason: reason.code,
-      why: reason.text,
+    const { client, payer, target, source, reason } = refusal;
+    const isTold = this.#clients.has(payer) || this.#clients.size < MAX_CLIENTS;
+    const key = isTold ? payer : OTHERS;
+    const asked = target && formatTarget(target);
+    const { code, text } = reason;
+    const cause = JSON.stringify([client, asked, code, text]);
+    this.#of(key).note(cause, (count, several) => {
+      if (several) {
+        this.#log.warn("more opens refused", { count, client: key });
+        return;
+      }
+      this.#onTold(refusal);
+      this.#log.warn("open refused", {
+        ...(asked !== undefined && { target: asked }),
+        reason: code,
+        why: text,
+        ...(count > 1 && { count }),
+        client,
+        ...(source !== undefined && { source }),
+      });
     });
   }
 
-  /** Tells what was counted and not told, and counts no more over time. */
+  /** Tells what was counted and not told. */
   [Symbol.dispose](): void {
-    this.#ended = true;
-    this.#timer?.[Symbol.dispose]();
-    this.#tell();
+    const all = [...this.#clients.values()];
+    this.#clients.clear();
+    for (const repeats of all) repeats.clear();
   }
 
-  readonly #tell = (): void => {
-    this.#timer = undefined;
-    for (const [client, { more }] of this.#counts) {
-      if (more > 0) {
-        this.#log.warn("more opens refused", { client, count: more });
-      }
+  #of(key: string): Repeats {
+    let repeats = this.#clients.get(key);
+    if (repeats === undefined) {
+      repeats = new Repeats(this.#clock, {
+        most: MAX_CAUSES,
+        onIdle: () => this.#clients.delete(key),
+      });
+      this.#clients.set(key, repeats);
     }
-    this.#counts.clear();
-  };
+    return repeats;
+  }
 }

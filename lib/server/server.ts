@@ -579,11 +579,11 @@ export class Egress implements Disposable {
     if (native !== undefined) {
       const { codec, window: peerWindow } = native;
       const client = ask.known?.name;
-      const { payer, endpoints } = ask;
-      const source = endpoints && formatAddress(endpoints.source);
+      const { payer, client: asker } = ask;
+      const source = sourceOf(ask);
       const service = "service" in ask.target ? ask.target.service : undefined;
       this.session.addNative({
-        ...{ id, socket, target, source, service, client, payer },
+        ...{ id, socket, target, source, service, client, asker, payer },
         ...{ codec, peerWindow, seal, span },
       });
       void this.#clients.meet(id.client);
@@ -595,6 +595,7 @@ export class Egress implements Disposable {
       number: id.number,
       socket,
       target,
+      asker: ask.client,
       payer: ask.payer,
       span,
       rate: v1Rate,
@@ -613,7 +614,8 @@ export class Egress implements Disposable {
   ): void {
     span?.end({}, reason);
     const { client, payer, target } = ask;
-    this.#requests.refuse({ client, payer, target, reason }, {
+    const source = sourceOf(ask);
+    this.#requests.refuse({ client, payer, target, source, reason }, {
       client: ask.known?.name,
       service: "service" in target ? target.service : undefined,
     });
@@ -638,4 +640,9 @@ export class Egress implements Disposable {
       number: native?.number ?? this.#nextV1Number++,
     };
   }
+}
+
+/** Address of the application, as the client says it. */
+function sourceOf({ endpoints }: Ask): string | undefined {
+  return endpoints && formatAddress(endpoints.source);
 }

@@ -18,6 +18,7 @@ import {
   TunnelError,
 } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
+import { LongTunnels } from "./long_tunnels.ts";
 import { NativeWire } from "./native_wire.ts";
 import { Payers } from "./payers.ts";
 import { Recent } from "./recent.ts";
@@ -116,6 +117,8 @@ export interface TunnelSpec {
   readonly client?: string | undefined;
   /** What traces it; undefined where nothing is traced. */
   readonly span?: Span | undefined;
+  /** Who asked, where no key says who it is. */
+  readonly asker?: string | undefined;
   /** Who pays for it, where what all tunnels share is shared out. */
   readonly payer?: string | undefined;
 }
@@ -171,6 +174,7 @@ export class Session implements Disposable {
   readonly #timers: TunnelTimers<Tunnel>;
   readonly #queue: RunQueue<Tunnel>;
   readonly #stalls: Stalls;
+  readonly #long: LongTunnels;
   readonly #stop = new AbortController();
   #tunnelsByDescriptors = Infinity;
   #sweeper: Disposable;
@@ -188,6 +192,7 @@ export class Session implements Disposable {
     this.#queue = new RunQueue({ bus, clock });
     this.#timers = new TunnelTimers(clock);
     this.#stalls = new Stalls(role);
+    this.#long = new LongTunnels(clock.now());
     this.#payers = new Payers(options.memoryBudget);
     this.#home = {
       ...options,
@@ -366,13 +371,13 @@ export class Session implements Disposable {
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
     const { id, number, socket, target, payer, span } = spec;
-    const { forward, way, service, source, client } = spec;
+    const { forward, way, service, source, client, asker } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
       info: {
-        ...{ id, remote, target, forward, way, service, source, client, payer },
-        ...{ span, openedAt: now },
+        ...{ id, remote, target, forward, way, service, source },
+        ...{ client, asker, payer, span, openedAt: now },
         tallies: this.counters.begun({ way, service, client }),
       },
       number,
@@ -402,6 +407,7 @@ export class Session implements Disposable {
     this.#timers.forget(tunnel);
     this.#queue.forget(tunnel);
     this.#stalls.forget(tunnel);
+    this.#long.forget(tunnel);
     this.#payers.close(tunnel.info.payer);
     const { peer, info, seal, stats } = tunnel;
     const now = this.#options.clock.now();
@@ -668,12 +674,14 @@ export class Session implements Disposable {
   #endPeer(peer: Peer<Tunnel>, reason: Reason, by: Decider): void {
     const now = this.#options.clock.now();
     const [one] = peer.tunnels;
-    this.#log.warn(by === "peer" ? "peer has left" : "peer lost", {
+    const about = {
       process: peer.token,
       client: one?.info.client,
       tunnels: peer.tunnels.size,
       ...blame(by, reason),
-    });
+    };
+    if (by === "peer") this.#log.warn("peer has left", about);
+    else this.#log.warn("peer lost", about);
     const tunnels = [...peer.tunnels];
     peer.tunnels.clear();
     this.#peers.forget(peer);
@@ -689,5 +697,6 @@ export class Session implements Disposable {
     this.#peers.sweep(now, { verdicts: !late });
     this.#closed.sweep(now);
     this.#timers.sweep(this.#table, now);
+    this.#long.sweep(this.#table, now);
   };
 }

@@ -19,9 +19,7 @@ import {
   type Reason,
   TunnelError,
 } from "../base/errors.ts";
-import type { Span } from "../base/tracing.ts";
 import type { Frame } from "../wire/frame.ts";
-import type { CountedWay } from "./counters.ts";
 import type { FrameTraffic } from "./frame_counts.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
@@ -29,37 +27,9 @@ import type { TunnelSeal } from "../seal/frames.ts";
 import type { TunnelState } from "../tunnel/machine.ts";
 import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome, Pause, TunnelStats } from "../tunnel/types.ts";
-import type { Tally } from "./tallies.ts";
 import { localEnd, type Role } from "../wire/subjects.ts";
+import { named, type TunnelInfo } from "./tunnel_info.ts";
 import type { TunnelView } from "./view.ts";
-
-/** The description of a tunnel in logs. */
-export interface TunnelInfo {
-  /** Connection ID. */
-  readonly id: string;
-  /** Address of the local application or target socket. */
-  readonly remote: string;
-  /** Target as it was asked for, `host:port`. */
-  readonly target: string;
-  /** Name of the way in, where it has one. */
-  readonly forward?: string | undefined;
-  /** The way in itself, at a client. */
-  readonly way?: CountedWay | undefined;
-  /** The service that it leads to, at a server. */
-  readonly service?: string | undefined;
-  /** Address of the application, as a client told a server. */
-  readonly source?: string | undefined;
-  /** Name of the client, where its key says who it is. */
-  readonly client?: string | undefined;
-  /** What traces it; undefined where nothing is traced. */
-  readonly span?: Span | undefined;
-  /** Who pays for it; undefined where nothing is shared out. */
-  readonly payer?: string | undefined;
-  /** Time of opening. */
-  readonly openedAt: number;
-  /** Where it is counted beside. */
-  readonly tallies?: readonly Tally[] | undefined;
-}
 
 /** What a process sets for all its tunnels. */
 export interface TunnelSettings {
@@ -220,6 +190,11 @@ export class Tunnel {
   /** The side that takes nothing, if one has not for too long. */
   get stall(): Stall | undefined {
     return this.#machine.stall;
+  }
+
+  /** Bytes held for the other end and for the local socket. */
+  get held(): TunnelView["held"] {
+    return this.#machine.held;
   }
 
   /** What people are shown of it at `now`. */
@@ -476,7 +451,10 @@ export class Tunnel {
   }
 
   #logFault(error: unknown): void {
-    const { id, client } = this.info;
-    log.error("tunnel failed", { id, client, error });
+    log.error("tunnel failed", {
+      target: this.info.target,
+      error,
+      ...named(this.info),
+    });
   }
 }

@@ -1,20 +1,68 @@
 /**
- * The log lines of a tunnel: that it is open, and how it ended.
+ * The log lines of a tunnel: that it is open, that it still is, how it ended,
+ * and that a side of it takes nothing. What matters first stands first, and the
+ * ID, which finds the same tunnel in the log of the other end, last.
  *
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { blame } from "../base/errors.ts";
-import type { Tunnel, TunnelInfo } from "./tunnel.ts";
+import { blame, type ErrorCode } from "../base/errors.ts";
+import type { Tunnel } from "./tunnel.ts";
+import { named } from "./tunnel_info.ts";
 import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome } from "../tunnel/types.ts";
 import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
 
 const log = getLogger(["sproxy", "tunnel"]);
 
+/**
+ * Cuts that somebody has asked for, and that are no cause for a warning: the
+ * operator's own timeouts, and the end of a process that was told to end, which
+ * says itself, on one line, how many tunnels it cuts. All other cuts are one.
+ */
+const ORDINARY: ReadonlySet<ErrorCode> = new Set(
+  ["idle", "half-closed", "draining", "shutdown"] as const,
+);
+
 /** Logs that `tunnel` is open. */
 export function logOpen({ info }: Tunnel): void {
-  log.debug("tunnel open", named(info));
+  log.info("tunnel open", { target: info.target, ...named(info) });
+}
+
+/** What has gone through a tunnel since it was told of last. */
+export interface Moved {
+  readonly sent: number;
+  readonly received: number;
+}
+
+/** Logs that `tunnel` is still open at `now`, and what has `moved` since the last such line. */
+export function logStillOpen(tunnel: Tunnel, moved: Moved, now: number): void {
+  const { info } = tunnel;
+  const { ms, sent, received, held, condition } = tunnel.view(now);
+  log.info("tunnel still open", {
+    target: info.target,
+    condition,
+    ms,
+    sent,
+    received,
+    sentSince: moved.sent,
+    receivedSince: moved.received,
+    held: held.send + held.receive,
+    ...named(info),
+  });
+}
+
+/** Logs that so many more tunnels are, and what has moved through all of them. */
+export function logMoreOpen(
+  tunnels: number,
+  { moved, held }: { readonly moved: Moved; readonly held: number },
+): void {
+  log.info("more tunnels still open", {
+    tunnels,
+    sentSince: moved.sent,
+    receivedSince: moved.received,
+    held,
+  });
 }
 
 /** Logs how `tunnel` ended at `now`: the one line of each tunnel at each end. */
@@ -23,13 +71,19 @@ export function logEnd(
   outcome: Outcome,
   now: number,
 ): void {
-  log.info("tunnel closed", {
-    ...named(info),
+  const { reason, ...whose } = outcome.clean
+    ? { reason: "ok" }
+    : blame(outcome.by, outcome.reason);
+  const isCut = !outcome.clean && !ORDINARY.has(outcome.reason.code);
+  log[isCut ? "warn" : "info"]("tunnel closed", {
+    target: info.target,
+    reason,
+    ms: Math.round(now - info.openedAt),
     sent: stats.bytesSent,
     received: stats.bytesReceived,
-    ms: Math.round(now - info.openedAt),
-    ...(stats.replays > 0 ? { replays: stats.replays } : {}),
-    ...(outcome.clean ? { reason: "ok" } : blame(outcome.by, outcome.reason)),
+    ...whose,
+    ...(stats.replays > 0 && { replays: stats.replays }),
+    ...named(info),
   });
 }
 
@@ -49,12 +103,13 @@ export function logStall(
 ): void {
   const { waiting } = stall;
   log.warn("tunnel stalled", {
-    ...named(info),
+    target: info.target,
     why: `${nameOf(stall, role)} takes nothing, or too little to be seen`,
-    ...(stall.side === "here" || waiting > 0 ? { waiting } : {}),
-    ...(stall.side === "there" ? { sent: stats.bytesSent } : {}),
     ms: Math.round(now - stall.since),
-    ...(times > 1 ? { times } : {}),
+    ...((stall.side === "here" || waiting > 0) && { waiting }),
+    ...(stall.side === "there" && { sent: stats.bytesSent }),
+    ...(times > 1 && { times }),
+    ...named(info),
   });
 }
 
@@ -65,23 +120,11 @@ export function logGoesOn(
   { role, now }: { readonly role: Role; readonly now: number },
 ): void {
   log.info("tunnel goes on again", {
-    ...named(info),
+    target: info.target,
     why: `${nameOf(stall, role)} takes bytes again`,
     ms: Math.round(now - stall.since),
+    ...named(info),
   });
-}
-
-/** Which tunnel it is. */
-function named(
-  { id, remote, target, forward, client }: TunnelInfo,
-): Readonly<Record<string, string>> {
-  return {
-    id,
-    peer: remote,
-    target,
-    ...(forward === undefined ? {} : { forward }),
-    ...(client === undefined ? {} : { client }),
-  };
 }
 
 /** What to call the side of a stall that is seen from `role`. */
