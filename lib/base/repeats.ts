@@ -45,6 +45,7 @@ export class Repeats implements Disposable {
   readonly #clock: Pick<Clock, "after">;
   readonly #options: RepeatsOptions;
   readonly #known = new Map<string | typeof OTHERS, Known>();
+  #ended = false;
 
   /** Nothing has happened; of each cause is told at most once in an interval. */
   constructor(clock: Pick<Clock, "after">, options: RepeatsOptions = {}) {
@@ -54,6 +55,10 @@ export class Repeats implements Disposable {
 
   /** It happened for `cause`: calls `tell` now, or later with how often it was; of several the last. */
   note(cause: string, tell: TellRepeats): void {
+    if (this.#ended) {
+      tell(1, false);
+      return;
+    }
     const { most = MAX_CAUSES } = this.#options;
     const isTold = this.#known.has(cause) || this.#known.size < most;
     const key = isTold ? cause : OTHERS;
@@ -77,8 +82,9 @@ export class Repeats implements Disposable {
     }
   }
 
-  /** The same; nobody calls it afterwards. */
+  /** The same; what still comes is told without being counted. */
   [Symbol.dispose](): void {
+    this.#ended = true;
     this.clear();
   }
 

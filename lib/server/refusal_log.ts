@@ -39,6 +39,7 @@ export class RefusalLog implements Disposable {
   readonly #onTold: (refusal: Refusal) => void;
   readonly #log = getLogger(["sproxy", "open"]);
   readonly #clients = new Map<string, Repeats>();
+  #ended = false;
 
   /** Nothing is refused yet; `onTold` has each that gets a line of its own. */
   constructor(clock: Clock, onTold: (refusal: Refusal) => void = () => {}) {
@@ -71,11 +72,12 @@ export class RefusalLog implements Disposable {
     });
   }
 
-  /** Tells what was counted and not told. */
+  /** Tells what was counted and not told, and counts no more. */
   [Symbol.dispose](): void {
+    this.#ended = true;
     const all = [...this.#clients.values()];
     this.#clients.clear();
-    for (const repeats of all) repeats.clear();
+    for (const repeats of all) repeats[Symbol.dispose]();
   }
 
   #of(key: string): Repeats {
@@ -85,7 +87,8 @@ export class RefusalLog implements Disposable {
         most: MAX_CAUSES,
         onIdle: () => this.#clients.delete(key),
       });
-      this.#clients.set(key, repeats);
+      if (this.#ended) repeats[Symbol.dispose]();
+      else this.#clients.set(key, repeats);
     }
     return repeats;
   }
