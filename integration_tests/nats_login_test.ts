@@ -11,7 +11,8 @@ import {
   CLIENT,
   exercise,
   expectBackAfterRestart,
-  firstFailure,
+  firstAttempt,
+  STRANGER,
   tlsBlock,
 } from "./support/broker_links.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -229,11 +230,13 @@ const TLS_FAILURES: readonly {
   readonly host?: string;
   readonly tls?: NatsOptions["tls"];
   readonly reason: RegExp;
+  readonly hint: RegExp;
 }[] = [
   {
     what: "a certificate of unknown origin, though the broker demands TLS",
     config: tlsBlock(),
     reason: /^TLS failed: .*(UnknownIssuer|unknown issuer)/i,
+    hint: /--nats-tls-ca$/,
   },
   {
     what: "a certificate for another name",
@@ -241,6 +244,7 @@ const TLS_FAILURES: readonly {
     host: "127.0.0.2",
     tls: { ca: CA },
     reason: /^TLS failed: .*not valid for name/i,
+    hint: /^dial the broker by a name/,
   },
   {
     what: "a certificate for another address, by way of node:tls",
@@ -248,34 +252,47 @@ const TLS_FAILURES: readonly {
     host: "127.0.0.2",
     tls: { ca: CA, ...CLIENT },
     reason: /^TLS failed: .*(127\.0\.0\.2|altnames|not valid)/i,
+    hint: /^dial the broker by a name/,
   },
   {
     what: "a broker that wants a certificate we do not have",
     config: tlsBlock("verify: true"),
     tls: { ca: CA },
     reason: /certificate/i,
+    hint: /--nats-tls-cert and --nats-tls-key$/,
+  },
+  {
+    what: "a broker that does not know the authority of our certificate",
+    config: tlsBlock("verify: true"),
+    tls: { ca: CA, ...STRANGER },
+    reason: /fatal alert: \w*certificate/i,
+    hint: /^it does not take our certificate: that of --nats-tls-cert /,
   },
   {
     what: "a certificate of unknown origin, by way of node:tls",
     config: tlsBlock("verify: true"),
     tls: CLIENT,
     reason: /^TLS failed: .*(issuer|certificate|self.signed)/i,
+    hint: /--nats-tls-ca/,
   },
   {
     what: "a broker without TLS where TLS is demanded",
     config: "",
     tls: { ca: CA },
     reason: /does not offer TLS/,
+    hint: /^write nats:\/\/ in place of tls:/,
   },
 ];
 
-for (const { what, config, host, tls, reason } of TLS_FAILURES) {
+for (const { what, config, host, tls, reason, hint } of TLS_FAILURES) {
   integrationTest(`connectNats() refuses ${what}`, async () => {
     await using server = await startNatsServer({
       config: config + (host ? `\nlisten: "127.0.0.2:-1"` : ""),
     });
     const url = `nats://${host ?? "localhost"}:${server.port}`;
-    assert.match(await firstFailure(url, tls && { tls }), reason);
+    const failed = await firstAttempt(url, tls && { tls });
+    assert.match(failed.reason, reason);
+    assert.match(failed.hint ?? "", hint);
   });
 }
 

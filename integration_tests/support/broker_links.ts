@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { Secret } from "../../lib/base/credentials.ts";
 import { connectNats, type NatsBus } from "../../lib/nats/connection.ts";
-import type { NatsOptions } from "../../lib/nats/options.ts";
+import type { FailedAttempt, NatsOptions } from "../../lib/nats/options.ts";
 import { brokers } from "../../tests/support/brokers.ts";
 import { payload } from "../../tests/support/link_log.ts";
 import type { NatsServer } from "./nats_server.ts";
@@ -21,14 +21,24 @@ export const TLS_FOLDER: string =
 export const CA: string = Deno.readTextFileSync(`${TLS_FOLDER}ca.pem`);
 
 /** Options of a connection that shows a certificate. */
-export const CLIENT: {
+interface Shown {
   readonly identity: { readonly cert: string; readonly key: Secret };
-} = {
-  identity: {
-    cert: Deno.readTextFileSync(`${TLS_FOLDER}client.pem`),
-    key: new Secret(Deno.readTextFileSync(`${TLS_FOLDER}client.key`)),
-  },
-};
+}
+
+function shown(name: string): Shown {
+  return {
+    identity: {
+      cert: Deno.readTextFileSync(`${TLS_FOLDER}${name}.pem`),
+      key: new Secret(Deno.readTextFileSync(`${TLS_FOLDER}${name}.key`)),
+    },
+  };
+}
+
+/** One that the authority has signed. */
+export const CLIENT: Shown = shown("client");
+
+/** One of another authority. */
+export const STRANGER: Shown = shown("next-client");
 
 /** The `tls` block of a nats-server that shows its certificate, with `more` in it. */
 export function tlsBlock(more = ""): string {
@@ -71,15 +81,23 @@ export async function firstFailure(
   url: string,
   options: Partial<NatsOptions> = {},
 ): Promise<string> {
-  const failed = Promise.withResolvers<string>();
+  return (await firstAttempt(url, options)).reason;
+}
+
+/** The first attempt at `url`, which fails; there is no second. */
+export async function firstAttempt(
+  url: string,
+  options: Partial<NatsOptions> = {},
+): Promise<FailedAttempt> {
+  const failed = Promise.withResolvers<FailedAttempt>();
   const stop = new AbortController();
   await assert.rejects(
     connectNats({
       ...options,
       servers: brokers(url),
       signal: stop.signal,
-      onAttemptFailed: ({ reason }) => {
-        failed.resolve(reason);
+      onAttemptFailed: (attempt) => {
+        failed.resolve(attempt);
         stop.abort(new Error("failed"));
       },
     }),

@@ -36,6 +36,7 @@ import type {
 import { type Broker, Brokers } from "./brokers.ts";
 import { PublishEncoder } from "./encoder.ts";
 import { greet, type Greeted } from "./greeting.ts";
+import { hintFor, LOGIN_REFUSED, loginText } from "./hints.ts";
 import { guarded, Listeners } from "./listeners.ts";
 import {
   coreOptions,
@@ -92,10 +93,6 @@ const DENIED_LINE_MS = 60_000;
 /** Subjects of refused messages that are remembered for the log. */
 const MAX_DENIED_SUBJECTS = 1024;
 
-/** Refusals of a login that trying again does not change. */
-const LOGIN_REFUSED =
-  /authorization violation|authentication (?:expired|revoked)/i;
-
 /** The user may not have one more subscription (`max_subscriptions`, or a limit of the account). */
 const TOO_MANY_SUBSCRIPTIONS = /maximum subscriptions exceeded/i;
 
@@ -144,6 +141,8 @@ class NatsConnection implements NatsBus, TransportHost {
   readonly #core: ProtocolHandler;
   readonly #brokers: Brokers;
   #login: Login;
+  /** What that was made of. */
+  #dialledWith: Pick<NatsOptions, "credentials" | "tls">;
   readonly #encoder = new PublishEncoder();
   readonly #linkListeners = new Listeners<LinkEvent>();
   readonly #drainListeners = new Listeners<void>();
@@ -179,6 +178,7 @@ class NatsConnection implements NatsBus, TransportHost {
     const random = options.random ?? Math.random;
     this.dialTimeout = options.dialTimeout ?? DEFAULT_DIAL_TIMEOUT;
     this.#brokers = new Brokers(options.servers, random);
+    this.#dialledWith = options;
     this.#login = loginOf(options);
     const core = coreOptions(options, () => this.#login);
     adoptTransports(core, this);
@@ -391,7 +391,8 @@ class NatsConnection implements NatsBus, TransportHost {
   #tlsNow(): NatsTls | undefined {
     const { refresh } = this.#options;
     if (refresh !== undefined) {
-      this.#login = loginOf({ ...this.#options, ...refresh() });
+      this.#dialledWith = { ...this.#options, ...refresh() };
+      this.#login = loginOf(this.#dialledWith);
     }
     return this.#login.tls;
   }
@@ -523,21 +524,27 @@ class NatsConnection implements NatsBus, TransportHost {
   }
 
   #attemptFailed(broker: Broker, reason: string, serverError = ""): void {
-    const { name: server } = broker;
+    const { name: server, address } = broker;
     const failures = ++this.#failures;
-    this.#lastFailure = failureAt(broker, reason);
+    const { credentials, tls } = this.#dialledWith;
+    const websocket = address.websocket !== undefined;
+    const hint = hintFor(reason, { credentials, tls, websocket });
+    const isLogin = LOGIN_REFUSED.test(serverError);
+    const login = isLogin ? loginText(credentials) : undefined;
+    const hinted = hint === undefined ? reason : `${reason} (${hint})`;
+    this.#lastFailure = failureAt(broker, hinted);
     guarded(() =>
-      this.#options.onAttemptFailed?.({ server, reason, failures })
+      this.#options.onAttemptFailed?.({ server, reason, failures, hint, login })
     );
     if (
-      this.#ups === 0 && LOGIN_REFUSED.test(serverError) &&
+      this.#ups === 0 && login !== undefined &&
       this.#brokers.othersFailed(broker)
     ) {
       this.#firstUp.reject(
         new RunError(
-          `NATS at ${server} refuses our login: ${
+          `NATS at ${server} refuses our login, ${login}: ${
             quote(serverError)
-          }. Check the user and password, token, nkey or credentials file`,
+          } (${hint})`,
         ),
       );
     }
@@ -585,7 +592,12 @@ class NatsConnection implements NatsBus, TransportHost {
     }
     const count = throttle.note(performance.now());
     if (count === undefined) return;
-    log.error("NATS refuses our messages", { subject, why: reason, count });
+    log.error("NATS refuses our messages", {
+      subject,
+      why: reason,
+      ...(count > 1 && { count }),
+      server: this.#server,
+    });
   }
 
   async #close(timeout: number, reason?: string): Promise<void> {

@@ -46,17 +46,22 @@ async function startTls(
   return new NodeSocket(secure);
 }
 
+/** What went wrong with sockets, perhaps before there was anybody to read them. */
+const early = new WeakMap<Socket, Error>();
+
 /** Resolves at `event`; fails when the socket or `signal` does before. */
 async function ready(
   socket: Socket,
   event: "connect" | "secureConnect",
   signal: AbortSignal,
 ): Promise<void> {
+  // What comes in the same turn as the event, such as the broker's word about
+  // our certificate, would find nobody to hear it and end the process.
+  socket.on("error", (error) => void early.set(socket, error));
   try {
     await once(socket, event, { signal });
   } catch (error) {
-    // Whatever else goes wrong with it now is of no interest.
-    socket.on("error", () => {}).destroy();
+    socket.destroy();
     throw error;
   }
 }
@@ -77,7 +82,11 @@ class NodeSocket implements BrokerSocket {
   async read(target: Uint8Array): Promise<number | null> {
     while (this.#chunk.length === 0) {
       const next = await this.#chunks.next();
-      if (next.done) return null;
+      if (next.done) {
+        const error = early.get(this.#socket);
+        if (error !== undefined) throw error;
+        return null;
+      }
       this.#chunk = next.value;
     }
     const part = this.#chunk.subarray(0, target.length);

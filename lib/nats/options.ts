@@ -42,6 +42,10 @@ export interface FailedAttempt {
   readonly reason: string;
   /** Attempts that failed since the link was up last, this one included. */
   readonly failures: number;
+  /** What to do about it, where that is known. */
+  readonly hint?: string | undefined;
+  /** With what we wanted to log in, where that is what was refused; never a secret. */
+  readonly login?: string | undefined;
 }
 
 /** Descriptors that are kept for dialling brokers. */
@@ -97,8 +101,8 @@ export interface NatsOptions {
   /** Called for each failed attempt to connect, the first time and later. */
   readonly onAttemptFailed?: (attempt: FailedAttempt) => void;
   /**
-   * Called when the broker refuses a subscription. It is asked for again, with
-   * growing pauses and after each reconnect.
+   * Called each time that the broker refuses a subscription. It is asked for
+   * again, with growing pauses and after each reconnect.
    */
   readonly onSubscriptionError?: (subject: string, reason: string) => void;
   /** A number in [0, 1) for the back-off's jitter. Default `Math.random`. */

@@ -15,7 +15,7 @@ import type { BusMessage, BusSubscription, MessageHandler } from "./bus.ts";
 
 /** What a table tells. */
 export interface SubscriptionEvents {
-  /** The broker refuses `subject`; called once, however often it is asked again. */
+  /** The broker refuses `subject`; called each time that it does. */
   readonly refused: (subject: string, reason: string) => void;
   /** Which subjects are refused has changed. */
   readonly changed: () => void;
@@ -50,8 +50,8 @@ export class SubscriptionTable {
   readonly #random: () => number;
   readonly #entries = new Set<Entry>();
   readonly #bySid = new Map<number, Entry>();
-  /** Subjects that were told to be refused. */
-  readonly #refused = new Set<string>();
+  /** Subjects that are refused, and since when. */
+  readonly #refused = new Map<string, number>();
   /** What was asked for and not confirmed yet, and when, by `performance.now()`. */
   readonly #unconfirmed = new Map<Entry, number>();
   #refusals = 0;
@@ -73,7 +73,7 @@ export class SubscriptionTable {
 
   /** The subjects that the broker refuses; it is asked again now and then. */
   get refused(): readonly string[] {
-    return [...this.#refused];
+    return [...this.#refused.keys()];
   }
 
   /** The subject that has waited longest for the broker to confirm it, and for how many ms; undefined where none does. */
@@ -148,11 +148,14 @@ export class SubscriptionTable {
   /** The broker has taken in all that it was asked for: tells of what it no longer refuses. */
   settled(): void {
     this.#unconfirmed.clear();
-    for (const subject of this.#refused) {
+    for (const [subject, since] of this.#refused) {
       if (this.#lacks(subject)) continue;
       this.#refused.delete(subject);
       this.#refusals = 0;
-      log.info("NATS takes a subscription that it refused", { subject });
+      log.info("NATS takes a subscription that it refused", {
+        subject,
+        ms: Math.round(performance.now() - since),
+      });
       this.#events.changed();
     }
   }
@@ -179,9 +182,9 @@ export class SubscriptionTable {
   }
 
   #refuse(subject: string, reason: string): void {
+    this.#events.refused(subject, reason);
     if (!this.#refused.has(subject)) {
-      this.#refused.add(subject);
-      this.#events.refused(subject, reason);
+      this.#refused.set(subject, performance.now());
       this.#events.changed();
     }
     if (this.#closed) return;

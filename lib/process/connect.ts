@@ -7,9 +7,11 @@
 import { getLogger } from "@logtape/logtape";
 import { untilAborted } from "../base/abort.ts";
 import { formatAddress } from "../base/address.ts";
+import { systemClock } from "../base/clock.ts";
+import { Repeats } from "../base/repeats.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
-import type { LinkReserve } from "../nats/options.ts";
+import type { FailedAttempt, LinkReserve } from "../nats/options.ts";
 import { lookUp } from "../net/dial.ts";
 import type { Role } from "../wire/subjects.ts";
 import { orAsBefore, type ReadAuth } from "./auth_reader.ts";
@@ -54,6 +56,8 @@ export async function openNats(
     readonly reserve: LinkReserve;
     /** Told of each attempt that failed, with the broker's address. */
     readonly onAttemptFailed?: (text: string) => void;
+    /** How many tunnels are open, which wait while NATS is away. */
+    readonly tunnels?: () => number;
   },
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);
@@ -64,6 +68,7 @@ export async function openNats(
     options.pipes,
     orAsBefore(options.readAuth, config.auth),
   );
+  const attempts = new AttemptLog();
   const bus = await connectNats({
     ...options,
     servers,
@@ -74,26 +79,77 @@ export async function openNats(
     refresh,
     connectTimeout,
     pingInterval,
-    onAttemptFailed: ({ server, reason, failures }) => {
-      log.warn("cannot connect to NATS", { server, why: reason, failures });
+    onAttemptFailed: (attempt) => {
+      attempts.failed(attempt);
+      const { server, reason } = attempt;
       options.onAttemptFailed?.(`NATS at ${server}: ${reason}`);
     },
   });
   log.info("connected to NATS", {
     server: bus.server,
+    ...attempts.over(),
     proxy: proxy && formatAddress(proxy.address),
   });
+  let lostAt = 0;
   bus.onLink((event) => {
     switch (event.type) {
       case "up":
-        log.info("connected to NATS again", { server: event.server });
+        log.info("connected to NATS again", {
+          server: event.server,
+          ms: Math.round(performance.now() - lostAt),
+          ...attempts.over(),
+          tunnels: options.tunnels?.(),
+        });
         break;
       case "down":
-        log.warn("connection to NATS lost", { why: event.reason });
+        lostAt = performance.now();
+        log.warn("connection to NATS lost", {
+          server: bus.server,
+          why: event.reason,
+          tunnels: options.tunnels?.(),
+        });
         break;
       case "closed":
-        log.debug("connection to NATS closed", { why: event.reason ?? "" });
+        attempts.over();
+        log.debug("connection to NATS closed", {
+          server: bus.server,
+          why: event.reason ?? "",
+        });
     }
   });
   return bus;
+}
+
+/** The log of attempts to connect: of each broker and cause the first, then counts. */
+class AttemptLog {
+  readonly #log = getLogger(["sproxy", "nats"]);
+  readonly #repeats = new Repeats(systemClock);
+  #failures = 0;
+
+  /** One has failed. */
+  failed({ server, reason, failures, hint, login }: FailedAttempt): void {
+    this.#failures = failures;
+    // Some say what time it is, or how long something took.
+    const cause = `${server} ${reason.replaceAll(/\d+/g, "0")}`;
+    this.#repeats.note(
+      cause,
+      (count) =>
+        this.#log.warn("cannot connect to NATS", {
+          server,
+          why: reason,
+          ...(hint !== undefined && { hint }),
+          ...(login !== undefined && { login }),
+          ...(count > 1 && { count }),
+          failures,
+        }),
+    );
+  }
+
+  /** There are no more: how many it were, if any. */
+  over(): { readonly failures?: number } {
+    const failures = this.#failures;
+    this.#failures = 0;
+    this.#repeats.clear();
+    return failures > 0 ? { failures } : {};
+  }
 }

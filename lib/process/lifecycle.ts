@@ -7,6 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
 import { RunError, subscribeDenied } from "../base/errors.ts";
+import { Repeats } from "../base/repeats.ts";
 import { formatDuration } from "../base/units.ts";
 import type { CommonConfig } from "../config/config.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
@@ -242,24 +243,30 @@ export class RoleFrame implements AsyncDisposable {
       new Reserve(LINK_RESERVE, systemDescriptors()),
     );
     status.reserve = reserve;
+    const refusals = cleanup.use(new Repeats(systemClock));
     const bus = await openNats(config, {
       name: config.name ?? connectionName(role),
       signal: host.stop.drain,
       pipes: host.pipes,
       readAuth: host.readAuth,
       reserve,
-      onSubscriptionError: (subject, why) => {
-        const log = getLogger(["sproxy", role]);
-        if (subject === probePattern) {
-          log.info(
-            "ls does not find this server: NATS refuses a subscription",
-            {
-              subject,
-              why,
-            },
-          );
-        } else log.error("NATS refuses a subscription", { subject, why });
-      },
+      onSubscriptionError: (subject, why) =>
+        refusals.note(`${subject} ${why}`, (count) => {
+          const log = getLogger(["sproxy", role]);
+          const about = {
+            subject,
+            why,
+            ...(count > 1 && { count }),
+            server: status.bus?.server,
+          };
+          if (subject === probePattern) {
+            log.info(
+              "ls does not find this server: NATS refuses a subscription",
+              about,
+            );
+          } else log.error("NATS refuses a subscription", about);
+        }),
+      tunnels: () => status.counted?.session.size ?? 0,
       onAttemptFailed: (text) => status.noteLink(text),
     });
     status.bus = bus;

@@ -32,6 +32,8 @@ export class Hearing implements Disposable {
   readonly #log = getLogger(["sproxy", "open"]);
   #subscriptions: readonly BusSubscription[] = [];
   #takesPart = false;
+  /** When it last left opens to others. */
+  #partedAt: number | undefined;
   #ended = false;
 
   /** Opens are heard from {@linkcode Hearing.takePart} on. */
@@ -51,10 +53,16 @@ export class Hearing implements Disposable {
     if (this.#ended) return;
     const why = this.#options.muteness() ?? this.#deafness;
     if (this.#takesPart === (why === undefined)) return;
+    const now = this.#options.clock.now();
     if (why === undefined) {
+      if (this.#partedAt !== undefined) {
+        const ms = Math.round(now - this.#partedAt);
+        this.#log.info("opens are taken again", { ms });
+      }
       this.#join();
       return;
     }
+    this.#partedAt = now;
     this.#log.warn("opens are left to other servers", { why: why.text });
     this.#part();
   }

@@ -9,6 +9,7 @@ import { Deadline } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
 import type { CheckTimes, Service } from "../base/service.ts";
+import { Repeats } from "../base/repeats.ts";
 import type { Bus, BusSubscription, MessageHandler } from "../nats/bus.ts";
 import type { Random } from "../seal/open.ts";
 import type { Subjects } from "../wire/subjects.ts";
@@ -16,6 +17,12 @@ import { ServiceHealth } from "./service_health.ts";
 
 /** How far the time between checks may be from what it is to be: many servers then do not try one target at once. */
 const JITTER = 0.1;
+
+/**
+ * Time between two lines about checks that fail for the same reason, in ms: they
+ * come every 10 s unless configured, and one line for each would be no count.
+ */
+const FAILURE_LINE_MS = 60_000;
 
 /** What offering a service takes. */
 export interface OfferOptions {
@@ -56,6 +63,9 @@ export class Offer implements Disposable {
   #takesPart = false;
   #started = false;
   #next: Disposable | undefined;
+  /** Checks that failed while it was out of order, and since when it is. */
+  readonly #failures: Repeats;
+  #downSince: number | undefined;
 
   /**
    * It is not offered yet. One that takes the place of another of its name goes
@@ -67,6 +77,9 @@ export class Offer implements Disposable {
     this.subject = subjects.requestPattern({ site, service: service.name });
     this.#health = new ServiceHealth({ presumed: before?.up === true });
     this.#options = options;
+    this.#failures = new Repeats(options.clock, {
+      interval: FAILURE_LINE_MS,
+    });
   }
 
   /** Whether it is in order, as far as it is tried at all. */
@@ -118,6 +131,7 @@ export class Offer implements Disposable {
   #halt(): void {
     this.#stop.abort();
     this.#next?.[Symbol.dispose]();
+    this.#failures[Symbol.dispose]();
   }
 
   #join(): void {
@@ -142,25 +156,48 @@ export class Offer implements Disposable {
     if (this.#stop.signal.aborted) return;
     const failure = await this.#failureOf(check);
     if (this.#stop.signal.aborted) return;
-    const { name: service } = this.service;
     switch (this.#health.note(failure, check.failures)) {
       case "up":
-        this.#log.info("service offered", { service });
+        this.#tellUp();
         if (this.#takesPart) this.#join();
         break;
       case "down":
+        this.#downSince = this.#options.clock.now();
+        void this.#leave();
+    }
+    if (failure !== undefined && !this.up) this.#tellDown(failure);
+    this.#next = this.#options.clock.after(
+      this.#jittered(check.period),
+      () => void this.#try(check),
+    );
+  }
+
+  #tellUp(): void {
+    this.#failures.clear();
+    const since = this.#downSince;
+    this.#downSince = undefined;
+    this.#log.info("service offered", {
+      service: this.service.name,
+      ...(since !== undefined && {
+        ms: Math.round(this.#options.clock.now() - since),
+      }),
+    });
+  }
+
+  /** One line at once, one for each other cause, and counts while it goes on. */
+  #tellDown({ text: why }: Reason): void {
+    const { name: service } = this.service;
+    this.#failures.note(
+      why,
+      (count) =>
         this.#log.warn(
           "service out of order: opens are left to other servers",
           {
             service,
-            why: failure?.text,
+            why,
+            ...(count > 1 && { count }),
           },
-        );
-        void this.#leave();
-    }
-    this.#next = this.#options.clock.after(
-      this.#jittered(check.period),
-      () => void this.#try(check),
+        ),
     );
   }
 

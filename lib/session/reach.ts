@@ -58,6 +58,8 @@ export class Reach implements Disposable {
   /** Peers to which something could be published. */
   readonly #reached = new Set<string>();
   #refusal: Reason | undefined;
+  /** When it was found out. */
+  #refusedAt = 0;
   #asking = false;
   #askedAt = -Infinity;
   #failures = 0;
@@ -126,9 +128,19 @@ export class Reach implements Disposable {
     const before = this.#refusal !== undefined;
     this.#refusal = refused ? publishDenied(pattern) : undefined;
     if (refused !== before) {
-      const about = { subject: pattern };
-      if (before) this.#log.info("NATS takes our messages again", about);
-      else this.#log.error("NATS refuses all of our messages", about);
+      const now = clock.now();
+      if (before) {
+        const ms = Math.round(now - this.#refusedAt);
+        this.#log.info("NATS takes our messages again", {
+          subject: pattern,
+          ms,
+        });
+      } else {
+        this.#refusedAt = now;
+        this.#log.error("NATS refuses all of our messages", {
+          subject: pattern,
+        });
+      }
       onChange();
     }
     if (!refused) {

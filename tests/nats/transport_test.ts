@@ -234,7 +234,7 @@ Deno.test("connectNats() gives up when its time is over, and says why", async ()
     (error: unknown) =>
       error instanceof RunError &&
       error.message ===
-        `Could not connect to NATS within 0.1 s. The last attempt: NATS at ${broker.address}: it closed the connection`,
+        `Could not connect to NATS within 0.1 s. The last attempt: NATS at ${broker.address}: it closed the connection (perhaps not a NATS server; if it is one, its log says why)`,
   );
 });
 
@@ -316,7 +316,8 @@ Deno.test("connectNats() takes a refused login for final, and keeps the password
     }),
     (error: unknown) =>
       error instanceof RunError &&
-      /refuses our login: "Authorization Violation"/.test(error.message) &&
+      /refuses our login, user "eve" and a password: "Authorization Violation" \(check/
+        .test(error.message) &&
       !Deno.inspect(error).includes("hunter2"),
   );
   assert.equal(connections, 1);
