@@ -307,7 +307,10 @@ export class Ingress implements Disposable {
     }
     if (!this.#saidV1) {
       this.#saidV1 = true;
-      this.#log.warn(V1_WARNING, { peer: "server" });
+      this.#log.warn(V1_WARNING, {
+        target: formatDestination(caller),
+        peer: "server",
+      });
     }
     this.#opened(open);
     this.session.addV1({

@@ -205,10 +205,10 @@ export class Fronts {
     const count = refusals.note(this.#options.clock.now());
     if (count === undefined) return;
     this.#log.warn("a request at a front-end is not served", {
-      forward: kind,
-      peer: remote,
       why,
       count,
+      forward: kind,
+      peer: remote,
     });
   }
 }

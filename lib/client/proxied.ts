@@ -148,10 +148,10 @@ export class ProxyHeaders {
     this.#log.warn(
       "connections without a PROXY header are closed (--accept-proxy)",
       {
-        ...(forward === undefined ? {} : { forward }),
-        peer: remote,
         why,
         count,
+        ...(forward === undefined ? {} : { forward }),
+        peer: remote,
       },
     );
   }

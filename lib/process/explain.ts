@@ -93,6 +93,8 @@ function unquoted(text: string): string {
 export function logNotices(role: Role, notices: readonly Notice[]): void {
   const log = getLogger(["sproxy", role]);
   for (const { level, text } of notices) {
-    log[level]("a note on the configuration", { note: text });
+    log[level === "warn" ? "warn" : "info"]("a note on the configuration", {
+      note: text,
+    });
   }
 }

@@ -8,7 +8,6 @@ import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
 import { RunError, subscribeDenied } from "../base/errors.ts";
 import { Repeats } from "../base/repeats.ts";
-import { formatDuration } from "../base/units.ts";
 import type { CommonConfig } from "../config/config.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
 import type { LinkEvent } from "../nats/bus.ts";
@@ -359,7 +358,7 @@ export class RoleFrame implements AsyncDisposable {
     if (session.size > 0) {
       log.info("draining", {
         tunnels: session.size,
-        atMost: formatDuration(timeout),
+        ms: timeout,
       });
     }
     try {

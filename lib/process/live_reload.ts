@@ -78,12 +78,17 @@ export class LiveReload implements Disposable {
         await this.#reload(cause);
       } catch (why) {
         failed = true;
-        log.error(
-          why instanceof UsageError
-            ? `${cause}: the configuration or a key cannot be used; all stays as it is`
-            : `${cause}: the change cannot be made; all stays as it is`,
-          { why },
-        );
+        if (why instanceof UsageError) {
+          log.error(
+            `${cause}: the configuration or a key cannot be used; all stays as it is`,
+            { why },
+          );
+        } else {
+          log.error(
+            `${cause}: the change cannot be made; all stays as it is`,
+            { why },
+          );
+        }
       }
       this.#options.onEnd?.(failed);
     }

@@ -152,9 +152,10 @@ async function listenFor(
   const { place } = way;
   const acceptErrors = new Throttle(ACCEPT_ERROR_MS);
   const refusals = new Throttle(ACCEPT_ERROR_MS);
-  const about = (): { readonly forward?: string } => {
+  const about = (): { readonly address: string; readonly forward?: string } => {
     const name = nameOf(way.wayIn);
-    return name === undefined ? {} : { forward: name };
+    const address = formatPlace(way.place);
+    return name === undefined ? { address } : { address, forward: name };
   };
   const options = {
     clock: systemClock,
@@ -165,7 +166,7 @@ async function listenFor(
       counters.acceptErrors++;
       const count = acceptErrors.note(systemClock.now());
       if (count === undefined) return;
-      log.warn("cannot accept a connection", { ...about(), why, count });
+      log.warn("cannot accept a connection", { why, count, ...about() });
     },
   };
   if ("path" in place) return await listenUnix(place, options);
@@ -185,9 +186,9 @@ async function listenFor(
           const count = refusals.note(systemClock.now());
           if (count === undefined) return;
           log.warn("connections from elsewhere are closed (--allow-from)", {
-            ...about(),
             peer,
             count,
+            ...about(),
           });
         },
       });

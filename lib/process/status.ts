@@ -7,7 +7,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { type Address, parseAddress } from "../base/address.ts";
+import { type Address, formatAddress, parseAddress } from "../base/address.ts";
 import { BufferPool } from "../base/buffer_pool.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Secret } from "../base/credentials.ts";
@@ -97,7 +97,11 @@ export function serveStatus(options: StatusOptions): StatusServer {
     onAcceptError: (why) => {
       const count = acceptErrors.note(clock.now());
       if (count === undefined) return;
-      log.warn("cannot accept a connection", { why, count });
+      log.warn("cannot accept a connection", {
+        why,
+        count,
+        address: formatAddress(address),
+      });
     },
   });
   const followers = new Followers({

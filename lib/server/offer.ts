@@ -8,6 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { Deadline } from "../base/abort.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, type Reason, TunnelError } from "../base/errors.ts";
+import { formatPlace } from "../base/place.ts";
 import type { CheckTimes, Service } from "../base/service.ts";
 import { Repeats } from "../base/repeats.ts";
 import type { Bus, BusSubscription, MessageHandler } from "../nats/bus.ts";
@@ -186,7 +187,7 @@ export class Offer implements Disposable {
 
   /** One line at once, one for each other cause, and counts while it goes on. */
   #tellDown({ text: why }: Reason): void {
-    const { name: service } = this.service;
+    const { name: service, target } = this.service;
     this.#failures.note(
       why,
       (count) =>
@@ -196,6 +197,7 @@ export class Offer implements Disposable {
             service,
             why,
             ...(count > 1 && { count }),
+            target: formatPlace(target),
           },
         ),
     );

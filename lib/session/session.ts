@@ -42,7 +42,6 @@ import {
 import {
   Tunnel,
   type TunnelHome,
-  type TunnelInfo,
   type TunnelSettings,
   type Wire,
 } from "./tunnel.ts";
@@ -50,6 +49,7 @@ import { Stalls } from "./stalls.ts";
 import { type Survey, TunnelSurvey } from "./survey.ts";
 import { TunnelTable } from "./table.ts";
 import { TunnelTimers } from "./timers.ts";
+import type { TunnelInfo } from "./tunnel_info.ts";
 import { logEnd, logOpen } from "./tunnel_log.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { V1Wire } from "./v1_wire.ts";
@@ -675,10 +675,10 @@ export class Session implements Disposable {
     const now = this.#options.clock.now();
     const [one] = peer.tunnels;
     const about = {
-      process: peer.token,
-      client: one?.info.client,
       tunnels: peer.tunnels.size,
       ...blame(by, reason),
+      client: one?.info.client ?? one?.info.asker,
+      process: peer.token,
     };
     if (by === "peer") this.#log.warn("peer has left", about);
     else this.#log.warn("peer lost", about);

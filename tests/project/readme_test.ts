@@ -10,6 +10,7 @@ const readme = await Deno.readTextFile(
 /** The documents whose words a test holds to what there is. */
 const DOCS = [
   "architecture",
+  "log",
   "metrics",
   "operations",
   "protocol",

@@ -31,6 +31,7 @@ const NO_MESSAGES: ReadonlySet<string> = new Set([
   "lib/status/page_tables.ts",
   "lib/tools/top_view.ts", // what `top` shows
   "lib/tools/trace_events.ts", // the list that `ping --trace` shows
+  "lib/process/start_line.ts", // what is served to whom
 ]);
 
 /** Texts elsewhere that look like messages, and that no user meets as one. */
@@ -98,12 +99,12 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   // Parts of texts, or of other programs', and words beside a message.
   "server",
   "checks of services", // who pays for a look-up
-  "peer",
   "here",
   "there",
   "tcp-sproxy … … (protocol … and 1, Deno …) ",
   "default of …", // which is never wrong
   "boolean",
+  "no login", // what a login is called
   "Invalid TOML document: ",
 ]);
 

@@ -1,12 +1,16 @@
-/** What is logged, kept for a test to look at. */
+/** What is logged, kept for a test to look at, and held to what is documented. */
 import { configureSync, type LogRecord, resetSync } from "@logtape/logtape";
+import { expectDocumented } from "./log_table.ts";
 
 /** The log of a test. */
 export interface CapturedLog extends Disposable {
   readonly records: readonly LogRecord[];
 }
 
-/** Keeps everything that is logged from now on, until it is disposed. */
+/**
+ * Keeps everything that is logged from now on, until it is disposed, which
+ * throws where a line is not as docs/log.md has it.
+ */
 export function captureLog(): CapturedLog {
   const records: LogRecord[] = [];
   configureSync({
@@ -17,5 +21,11 @@ export function captureLog(): CapturedLog {
     ],
     reset: true,
   });
-  return { records, [Symbol.dispose]: () => resetSync() };
+  return {
+    records,
+    [Symbol.dispose]: () => {
+      resetSync();
+      expectDocumented(records);
+    },
+  };
 }
