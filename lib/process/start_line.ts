@@ -97,7 +97,7 @@ function ofClient(
 }
 
 function nameOf(wayIn: WayIn): string {
-  const place = formatPlace(wayIn.listen);
+  const place = formatPlace(wayIn.listen).replace(/^:/, "*:");
   if (!("front" in wayIn)) return `${place} to ${formatDestination(wayIn)}`;
   return wayIn.site === undefined
     ? `${place} for ${wayIn.front}`
