@@ -84,6 +84,10 @@ export async function openNats(
       const { server, reason } = attempt;
       options.onAttemptFailed?.(`NATS at ${server}: ${reason}`);
     },
+  }).catch((error) => {
+    // No count is lost at the end, either.
+    attempts.over();
+    throw error;
   });
   log.info("connected to NATS", {
     server: bus.server,
