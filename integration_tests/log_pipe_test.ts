@@ -142,11 +142,11 @@ for (
       // What waits does so in each worker.
       await stage.use(workers * CONNECTIONS);
       const [, lost] = await unread.readUntil(
-        /WARN {2}log lines dropped count=(\d+)\n/,
+        /WARN {2}log lines dropped count=(\d+)(?: worker=[12])?\n/,
       );
       assert.ok(Number(lost) > 0);
       assert.equal(await unread.stop(), 0);
-      assert.match(unread.text, /INFO {2}stopped\n$/);
+      assert.match(unread.text, /INFO {2}stopped(?: worker=[12])?\n$/);
       // Whole lines only.
       const broken = unread.text.trimEnd().split("\n")
         .filter((line) => !/^\S+Z (DEBUG|INFO |WARN |ERROR) \S/.test(line));

@@ -53,6 +53,7 @@ export async function runStdio(
     ...options,
     seal,
     claim,
+    endsAreTold: true,
     onTunnelEnd: (outcome) => {
       if (outcome.clean) ended.resolve();
       else {

@@ -89,6 +89,8 @@ export interface SessionOptions extends TunnelSettings {
   readonly onOther?: (id: ConnectionId, message: BusMessage) => boolean;
   /** A frame came for a tunnel, or from a peer, that is not known: when to `answer` it; default at once. */
   readonly onUnknown?: (id: ConnectionId, answer: () => void) => void;
+  /** Whether a person hears of the ends of tunnels elsewhere, so that the log need not warn. */
+  readonly endsAreTold?: boolean;
   /** Told of the end of each tunnel. */
   readonly onTunnelEnd?: (outcome: Outcome) => void;
 }
@@ -423,7 +425,8 @@ export class Session implements Disposable {
     const code = outcome.clean ? "ok" : outcome.reason.code;
     const { tallies } = info;
     this.counters.closed(code, stats, { tallies, ms: now - info.openedAt });
-    logEnd(tunnel, outcome, now);
+    const { endsAreTold: told = false } = this.#options;
+    logEnd(tunnel, outcome, { now, told });
     this.#remember(tunnel, outcome, now);
     info.span?.end(
       {

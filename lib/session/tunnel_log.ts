@@ -65,16 +65,21 @@ export function logMoreOpen(
   });
 }
 
-/** Logs how `tunnel` ended at `now`: the one line of each tunnel at each end. */
+/**
+ * Logs how `tunnel` ended at `now`: the one line of each tunnel at each end.
+ *
+ * @param told Whether a person hears of it elsewhere, which is warning enough.
+ */
 export function logEnd(
   { info, stats }: Tunnel,
   outcome: Outcome,
-  now: number,
+  { now, told }: { readonly now: number; readonly told: boolean },
 ): void {
   const { reason, ...whose } = outcome.clean
     ? { reason: "ok" }
     : blame(outcome.by, outcome.reason);
-  const isCut = !outcome.clean && !ORDINARY.has(outcome.reason.code);
+  const isCut = !outcome.clean && !told &&
+    !ORDINARY.has(outcome.reason.code);
   log[isCut ? "warn" : "info"]("tunnel closed", {
     target: info.target,
     reason,

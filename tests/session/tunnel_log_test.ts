@@ -190,3 +190,16 @@ Deno.test("an open that fails again and again has a line, and then a count every
   await pair.wait(10_000);
   assert.deepEqual(told(), [[...line, undefined], [...line, 4]]);
 });
+
+Deno.test("a cut of which a person hears elsewhere is no warning", async () => {
+  using log = captureLog();
+  const { pair } = await stage({ client: { endsAreTold: true } });
+  using _pair = pair;
+  const reason = { code: "aborted", text: "so it is" } as const;
+  pair.client.ingress.session.abortAll(reason);
+  await pair.wait(1_000);
+  const levels = linesOf(log, "tunnel closed").map((line) =>
+    line.split(" ")[0]
+  );
+  assert.deepEqual(levels, ["info", "warning"]);
+});
