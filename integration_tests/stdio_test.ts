@@ -218,7 +218,7 @@ integrationTest(
         [
           ["-q", "-W", closed, "--log-format", "json"],
           1,
-          /^\{.*"level":"error","msg":"Cannot connect to .*"\}$/,
+          /^\{.*"level":"error","msg":"Cannot connect to .*","exit_code":1\}$/,
         ],
         [
           ["-W", "nowhere"],
@@ -348,7 +348,7 @@ workers: 2
       `${line} -v --status-addr 127.0.0.1:0 2>&1 >/dev/null`,
     );
     assert.match(output, /INFO {2}status listening address=127/);
-    assert.match(output, /DEBUG tunnel open /);
+    assert.match(output, /INFO {2}tunnel open /);
     assert.doesNotMatch(output, / listening address=\S+ target/);
   },
 );

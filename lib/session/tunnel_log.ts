@@ -31,7 +31,9 @@ export function logOpen({ info }: Tunnel): void {
 
 /** What has gone through a tunnel since it was told of last. */
 export interface Moved {
+  /** Bytes from the local socket. */
   readonly sent: number;
+  /** Bytes from the other end. */
   readonly received: number;
 }
 
