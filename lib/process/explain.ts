@@ -25,6 +25,10 @@ export const EXIT = {
 const ORIGIN =
   /^(?:(?<option>--[\w-]+)|environment variable (?<variable>\w+)|(?<key>[\w.[\]]+) in (?<file>\S+)): /;
 
+/** A file that an option names, which cannot be read or used. */
+const FILE =
+  /^Cannot (?:read|use) the file of (?<option>--[\w-]+), (?<path>"(?:[^"\\]|\\.)*"): /;
+
 /** The value that is wrong, right behind that. */
 const VALUE = /^("(?:[^"\\]|\\.)*")/;
 
@@ -69,8 +73,13 @@ export function takeApart(
   const rest = origin === null ? "" : text.slice(origin[0].length);
   const [, quoted] = VALUE.exec(rest) ?? [];
   const { option, variable, key, file } = origin?.groups ?? {};
+  const named = FILE.exec(text)?.groups;
   return {
     text,
+    ...(named?.path !== undefined && {
+      option: named.option,
+      file: unquoted(named.path),
+    }),
     ...(option !== undefined && { option }),
     ...(variable !== undefined && { variable }),
     ...(key !== undefined && { key, file }),

@@ -195,14 +195,17 @@ export class RoleFrame implements AsyncDisposable {
   readonly reserve: Reserve;
   readonly #stop: StopSignals;
   readonly #status: RoleStatus;
+  /** What NATS refuses, as the log was told. */
+  readonly #refusals: Repeats;
 
   private constructor(
-    { bus, role, reserve, stop, status }: {
+    { bus, role, reserve, stop, status, refusals }: {
       readonly bus: NatsBus;
       readonly role: Role;
       readonly reserve: Reserve;
       readonly stop: StopSignals;
       readonly status: RoleStatus;
+      readonly refusals: Repeats;
     },
   ) {
     this.bus = bus;
@@ -210,6 +213,7 @@ export class RoleFrame implements AsyncDisposable {
     this.reserve = reserve;
     this.#stop = stop;
     this.#status = status;
+    this.#refusals = refusals;
   }
 
   /**
@@ -275,7 +279,8 @@ export class RoleFrame implements AsyncDisposable {
       else status.note();
     });
     cleanup.move();
-    return new RoleFrame({ bus, role, reserve, stop: host.stop, status });
+    const { stop } = host;
+    return new RoleFrame({ bus, role, reserve, stop, status, refusals });
   }
 
   /** A client's ways in are those that `ways` gives from now on. */
@@ -382,6 +387,7 @@ export class RoleFrame implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.bus.close(0);
     this.#status.watch?.[Symbol.dispose]();
+    this.#refusals[Symbol.dispose]();
     this.reserve[Symbol.dispose]();
     this.#status[Symbol.dispose]();
   }

@@ -26,6 +26,11 @@ Deno.test("takeApart() finds where a value stands, the value, and what to do", (
         key: "log.level",
         file: "./a.yaml",
       }],
+      ['Cannot use the file of --nats-tls-key, "a b": it is encrypted', {
+        text: 'Cannot use the file of --nats-tls-key, "a b": it is encrypted',
+        option: "--nats-tls-key",
+        file: "a b",
+      }],
       ["--password: it is empty", {
         text: "--password: it is empty",
         option: "--password",
