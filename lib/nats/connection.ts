@@ -36,7 +36,7 @@ import type {
 import { type Broker, Brokers } from "./brokers.ts";
 import { PublishEncoder } from "./encoder.ts";
 import { greet, type Greeted } from "./greeting.ts";
-import { hintFor, LOGIN_REFUSED, loginText } from "./hints.ts";
+import { hintFor, LOGIN_REFUSED, loginText, PUBLISH_HINT } from "./hints.ts";
 import { guarded, Listeners } from "./listeners.ts";
 import {
   coreOptions,
@@ -595,6 +595,7 @@ class NatsConnection implements NatsBus, TransportHost {
     log.error("NATS refuses our messages", {
       subject,
       why: reason,
+      hint: PUBLISH_HINT,
       ...(count > 1 && { count }),
       server: this.#server,
     });

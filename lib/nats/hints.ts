@@ -97,6 +97,17 @@ const HINTS: readonly (readonly [
   ],
 ];
 
+/** What to do about messages that a broker refuses. */
+export const PUBLISH_HINT =
+  "give this user the permission to publish to it, or another login";
+
+/** What to do about a subscription that a broker refuses with these words. */
+export function subscribeHint(reason: string): string {
+  return /maximum subscriptions/i.test(reason)
+    ? "raise max_subscriptions of the broker, or the limit of the account"
+    : "give this user the permission to subscribe to it, or another login";
+}
+
 /** What to do about `reason`, a clause about a broker; undefined where the words say it, or nothing is known. */
 export function hintFor(reason: string, facts: DialFacts): string | undefined {
   const found = HINTS.find(([pattern]) => pattern.test(reason))?.[1];

@@ -12,6 +12,7 @@ import type { CommonConfig } from "../config/config.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
 import type { LinkEvent } from "../nats/bus.ts";
 import type { NatsBus } from "../nats/connection.ts";
+import { subscribeHint } from "../nats/hints.ts";
 import type { EgressOptions } from "../server/server.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
 import { emptyPart } from "../status/merge.ts";
@@ -259,6 +260,7 @@ export class RoleFrame implements AsyncDisposable {
           const about = {
             subject,
             why,
+            hint: subscribeHint(why),
             ...(count > 1 && { count }),
             server: status.bus?.server,
           };

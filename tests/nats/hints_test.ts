@@ -1,7 +1,7 @@
 /** What people are told to do about a broker. */
 import assert from "node:assert/strict";
 import { type Credentials, Secret } from "../../lib/base/credentials.ts";
-import { hintFor, loginText } from "../../lib/nats/hints.ts";
+import { hintFor, loginText, subscribeHint } from "../../lib/nats/hints.ts";
 
 const SECRET = new Secret("hunter2");
 const PLAIN = { websocket: false };
@@ -119,4 +119,11 @@ Deno.test("a refused login is named, and what to check, without a secret", () =>
     assert.match(told ?? "", hint);
     assert.ok(!`${loginText(credentials)} ${told}`.includes("hunter2"));
   }
+});
+
+Deno.test("subscribeHint() tells a want of permission from one of room", () => {
+  const denied = 'Permissions Violation for Subscription to "a"';
+  assert.match(subscribeHint(denied), /^give this user the permission/);
+  const full = "Maximum Subscriptions Exceeded";
+  assert.match(subscribeHint(full), /^raise max_subscriptions/);
 });
