@@ -289,8 +289,9 @@ integrationTest(
       counted: () => refused(server, "denied", FLOOD),
     });
     const lines = server.entries(mark).filter(({ msg }) => /refused/.test(msg));
-    assert.ok(lines.length >= 20, `${lines.length} lines`);
-    assert.ok(lines.length <= 200, `${lines.length} lines`);
+    // The first, and a count every 10 s.
+    assert.ok(lines.length >= 1, "no line");
+    assert.ok(lines.length <= 20, `${lines.length} lines`);
   },
 );
 

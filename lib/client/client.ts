@@ -372,7 +372,7 @@ export class Ingress implements Disposable {
       this.#log.debug("open failed", { ...about, ...from });
       return;
     }
-    const cause = JSON.stringify([asked, forward, code, whose.why]);
+    const cause = `${asked} ${forward} ${code} ${whose.why}`;
     this.#failures.note(cause, (count) => {
       const often = count > 1 && { count };
       this.#log.warn("open failed", { ...about, ...often, ...from });

@@ -54,7 +54,7 @@ export class RefusalLog implements Disposable {
     const key = isTold ? payer : OTHERS;
     const asked = target && formatTarget(target);
     const { code, text } = reason;
-    const cause = JSON.stringify([client, asked, code, text]);
+    const cause = `${client} ${asked} ${code} ${text}`;
     this.#of(key).note(cause, (count, several) => {
       if (several) {
         this.#log.warn("more opens refused", { count, client: key });
