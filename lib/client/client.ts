@@ -219,6 +219,11 @@ export class Ingress implements Disposable {
     this.#opens.cancel(reason);
   }
 
+  /** Tells the log of failures that were counted and not told; called at the end, before it is said to be one. */
+  tellRest(): void {
+    this.#failures[Symbol.dispose]();
+  }
+
   /** Ends the session. */
   [Symbol.dispose](): void {
     this.#stop.abort();

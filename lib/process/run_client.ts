@@ -106,6 +106,7 @@ export async function runClient(
       });
       claim?.leave();
       await frame.leave(session, tunnel.drainTimeout);
+      ingress.tellRest();
       log.info("stopped");
       return;
     }

@@ -96,5 +96,6 @@ export async function runServer(
   await frame.untilStopped();
   await frame.atMostGoodbye(egress.drain());
   await frame.leave(session, tunnel.drainTimeout);
+  egress.tellRest();
   log.info("stopped");
 }

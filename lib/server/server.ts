@@ -314,6 +314,11 @@ export class Egress implements Disposable {
     await this.#hearing.drain();
   }
 
+  /** Tells the log of refusals that were counted and not told; called at the end, before it is said to be one. */
+  tellRest(): void {
+    this.#refusals[Symbol.dispose]();
+  }
+
   /** Gives up dials under way and ends the session. */
   [Symbol.dispose](): void {
     this.#stop.abort(DRAINING);
