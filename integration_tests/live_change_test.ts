@@ -17,7 +17,7 @@ import {
 } from "./support/roles.ts";
 import { startEcho, Target } from "./support/targets.ts";
 import { close, dial, readToEnd, writeAll } from "./support/transfer.ts";
-import { comes, soon, whenReady } from "./support/waits.ts";
+import { comes, connectAndReset, soon, whenReady } from "./support/waits.ts";
 
 /** Connections whose bytes are under way while forwards change; others are open beside them. */
 const FLOWS = 4;
@@ -552,6 +552,7 @@ integrationTest(
     assert.deepEqual([...await readToEnd(asked)], [5, 255]);
     using late = await dial({ hostname: "127.0.0.1", port });
     await roundTrip(late);
+    await connectAndReset({ hostname: "127.0.0.1", port: socks });
     await client.entry(({ level }) => level === "debug", { since });
     assert.ok(!client.process.lines.some((line) => line.includes("secret")));
     assert.equal(a.accepted, 0);
