@@ -104,7 +104,6 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "tcp-sproxy … … (protocol … and 1, Deno …) ",
   "default of …", // which is never wrong
   "boolean",
-  "no login", // what a login is called
   "Invalid TOML document: ",
 ]);
 
