@@ -197,7 +197,9 @@ export function openServiceManager(
   options: Pick<ServiceManagerOptions, "read" | "drainTimeout">,
 ): ServiceManager | undefined {
   const { supervision, problems } = parseSupervision(environment, Deno.pid);
-  for (const problem of problems) log.warn(problem);
+  for (const why of problems) {
+    log.warn("the service manager is not understood", { why });
+  }
   if (supervision === undefined) return undefined;
   try {
     const sender = new DatagramSender(supervision.path);
