@@ -8,7 +8,7 @@ import {
   UNSHARE,
   withHosts,
 } from "./support/surroundings.ts";
-import { soon, whenReady } from "./support/waits.ts";
+import { soon } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { owned } from "./support/owned.ts";
@@ -367,7 +367,11 @@ for (const name of ROLES) {
       const { nats } = stage;
       await using role = await start(name, nats.url);
       await bounce(nats, role);
-      await whenReady(role, 200, { limit: PROMPT });
+      await soon(
+        "it is back",
+        role.entry(({ msg }) => msg === "connected to NATS again"),
+        PROMPT,
+      );
     },
   );
 
@@ -386,7 +390,11 @@ for (const name of ROLES) {
       const { nats, nowhere } = stage;
       await using role = await start(name, nats.url, [flag]);
       await bounce(nats, role);
-      await whenReady(role, 200, { limit: PROMPT });
+      await soon(
+        "it is back",
+        role.entry(({ msg }) => msg === "connected to NATS again"),
+        PROMPT,
+      );
       for (const { accepted } of nowhere) assert.equal(accepted, 0);
     },
   );

@@ -1,5 +1,6 @@
 /** The front of the programs: examples of the help as they are printed, `check`, and completion in real shells. */
 import assert from "node:assert/strict";
+import { commandsOf } from "../lib/config/commands.ts";
 import { Folder } from "./support/folder.ts";
 import { Installed, quoted } from "./support/installed.ts";
 import { integrationTest } from "./support/integration_test.ts";
@@ -178,7 +179,7 @@ const COMPLETED:
     ["nats-proxy-client --log-level ", ["debug", "error", "info", "warn"]],
     ["nats-proxy-client -q --log-format j", ["json"]],
     ["nats-proxy-client ch", ["check"]],
-    ["nats-proxy-client ", ["check", "completion", "exec", "key"]],
+    ["nats-proxy-client ", commandsOf("client").map(({ word }) => word).sort()],
     ["nats-proxy-client key ", ["generate", "psk", "show"]],
     ["nats-proxy-client completion z", ["zsh"]],
     ["nats-proxy-client exec a:1 --nats-ur", ["--nats-url"]],

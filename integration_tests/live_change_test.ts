@@ -17,7 +17,7 @@ import {
 } from "./support/roles.ts";
 import { startEcho, Target } from "./support/targets.ts";
 import { close, dial, readToEnd, writeAll } from "./support/transfer.ts";
-import { comes, connectAndReset, soon, whenReady } from "./support/waits.ts";
+import { comes, soon, whenReady } from "./support/waits.ts";
 
 /** Connections whose bytes are under way while forwards change; others are open beside them. */
 const FLOWS = 4;
@@ -552,7 +552,17 @@ integrationTest(
     assert.deepEqual([...await readToEnd(asked)], [5, 255]);
     using late = await dial({ hostname: "127.0.0.1", port });
     await roundTrip(late);
-    await connectAndReset({ hostname: "127.0.0.1", port: socks });
+    // Who says so gets in, and is told that port 1 takes no connection.
+    using known = await dial({ hostname: "127.0.0.1", port: socks });
+    const user = [..."ann"].map((one) => one.charCodeAt(0));
+    const secret = [..."secret"].map((one) => one.charCodeAt(0));
+    await writeAll(known, Uint8Array.of(5, 1, 2, 1, 3, ...user, 6, ...secret));
+    await writeAll(known, Uint8Array.of(5, 1, 0, 1, 127, 0, 0, 1, 0, 1));
+    assert.deepEqual([...(await readToEnd(known)).subarray(0, 6)], [
+      ...[5, 2],
+      ...[1, 0],
+      ...[5, 5],
+    ]);
     await client.entry(({ level }) => level === "debug", { since });
     assert.ok(!client.process.lines.some((line) => line.includes("secret")));
     assert.equal(a.accepted, 0);

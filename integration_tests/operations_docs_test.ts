@@ -189,8 +189,9 @@ integrationTest(
       await role.entry(({ msg, reason }) =>
         msg === "tunnel closed" && reason === "peer-gone"
       );
-      await whenReady(role, 200);
     }
+    await whenReady(server, 200);
+    await whenReady(client, 503, { matching: /no server/ });
   },
 );
 

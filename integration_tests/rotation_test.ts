@@ -380,11 +380,13 @@ for (const workers of ["1", "2"]) {
       }
       // What cannot be read says nothing of the login, and keeps nobody out.
       await folder.write("a.yaml", "nats: {");
+      const before = server.process.mark();
       await nats.restart();
       await server.entry(({ msg }) =>
         msg === "the config file cannot be used; the login stays as it was"
       );
-      await whenReady(server, 200);
+      // Ready is a server with the first of them that is back.
+      await comesBack(server, Number(workers), before);
 
       await folder.write("a.yaml", configFile("two"));
       const since = server.process.mark();
@@ -396,14 +398,23 @@ for (const workers of ["1", "2"]) {
       assert.equal(said.level, "info", JSON.stringify(said));
       assert.equal(said.files, path);
       await nats.reload(passwordConfig("two"));
-      await comes(() => {
-        const { length } = server.entries(since).filter(({ msg }) =>
-          msg === "connected to NATS again"
-        );
-        return Promise.resolve(
-          length === Number(workers) ? undefined : `${length} came back`,
-        );
-      });
+      await comesBack(server, Number(workers), since);
     },
   );
+}
+
+/** Waits until so many threads of `role` have said since then that they are back. */
+async function comesBack(
+  role: Role,
+  threads: number,
+  since: number,
+): Promise<void> {
+  await comes(() => {
+    const { length } = role.entries(since).filter(({ msg }) =>
+      msg === "connected to NATS again"
+    );
+    return Promise.resolve(
+      length === threads ? undefined : `${length} came back`,
+    );
+  });
 }

@@ -175,7 +175,7 @@ for (const role of ROLES) {
       await limitFiles(pid, FEW);
       await failed(first.address, /authorization/i);
       await other.resume();
-      await whenReady(starting, 200);
+      await starting.entry(({ msg }) => msg === "connected to NATS");
     },
     { ignore: PRLIMIT === undefined },
   );
