@@ -52,6 +52,17 @@ export interface PublishOptions {
   readonly lane?: "control" | "data";
 }
 
+/** What of a subscription beside its subject. */
+export interface SubscribeOptions {
+  /** The queue group. */
+  readonly queue?: string;
+  /**
+   * For a subscription that can be done without: called, in place of all else,
+   * when the broker refuses it. It is asked for again after a reconnect only.
+   */
+  readonly onRefused?: (reason: string) => void;
+}
+
 /** A standing subscription; `[Symbol.dispose]` unsubscribes. */
 export interface BusSubscription extends Disposable {
   /** The subject or pattern subscribed to. */
@@ -123,7 +134,7 @@ export interface Bus {
   subscribe(
     subject: string,
     handler: MessageHandler,
-    options?: { readonly queue?: string },
+    options?: SubscribeOptions,
   ): BusSubscription;
   /**
    * Calls `listener` on each {@linkcode LinkEvent} until `signal` aborts; with

@@ -32,6 +32,7 @@ import type {
   LinkEvent,
   MessageHandler,
   PublishOptions,
+  SubscribeOptions,
 } from "./bus.ts";
 import { type Broker, Brokers } from "./brokers.ts";
 import { PublishEncoder } from "./encoder.ts";
@@ -288,7 +289,7 @@ class NatsConnection implements NatsBus, TransportHost {
   subscribe(
     subject: string,
     handler: MessageHandler,
-    options: { readonly queue?: string } = {},
+    options: SubscribeOptions = {},
   ): BusSubscription {
     return this.subscriptions.add(subject, handler, options);
   }

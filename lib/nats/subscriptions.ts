@@ -11,7 +11,13 @@ import {
   SubscriptionImpl,
 } from "@nats-io/nats-core/internal";
 import { backoffDelay } from "../base/backoff.ts";
-import type { BusMessage, BusSubscription, MessageHandler } from "./bus.ts";
+import type {
+  BusMessage,
+  BusSubscription,
+  MessageHandler,
+  SubscribeOptions,
+} from "./bus.ts";
+import { guarded } from "./listeners.ts";
 
 /** What a table tells. */
 export interface SubscriptionEvents {
@@ -39,6 +45,8 @@ interface Entry {
   readonly subject: string;
   readonly queue: string | undefined;
   readonly handler: MessageHandler;
+  /** Told of a refusal, where it can be done without. */
+  readonly onRefused: SubscribeOptions["onRefused"];
   /** What nats-core keeps of it; undefined while the broker refuses it. */
   core: SubscriptionImpl | undefined;
 }
@@ -89,9 +97,12 @@ export class SubscriptionTable {
   add(
     subject: string,
     handler: MessageHandler,
-    { queue }: { readonly queue?: string } = {},
+    { queue, onRefused }: SubscribeOptions = {},
   ): BusSubscription {
-    const entry: Entry = { subject, handler, queue, core: undefined };
+    const entry: Entry = {
+      ...{ subject, handler, queue, onRefused },
+      core: undefined,
+    };
     this.#entries.add(entry);
     this.#subscribe(entry);
     return {
@@ -138,7 +149,7 @@ export class SubscriptionTable {
     if (last !== undefined) this.#leaveOut(last, reason);
   }
 
-  /** Asks again for what the broker refused: its rules may have changed. */
+  /** Asks again, on a new connection, for what the broker refused: its rules may have changed. */
   restore(): void {
     for (const entry of this.#entries) {
       if (entry.core === undefined) this.#subscribe(entry);
@@ -167,16 +178,17 @@ export class SubscriptionTable {
   }
 
   #leaveOut(entry: Entry, reason: string): void {
-    const { core, subject } = entry;
+    const { core, subject, onRefused } = entry;
     if (core === undefined) return;
     this.#forget(entry);
     core.unsubscribe();
-    this.#refuse(subject, reason);
+    if (onRefused === undefined) this.#refuse(subject, reason);
+    else guarded(() => onRefused(reason));
   }
 
   #lacks(subject: string): boolean {
     for (const entry of this.#entries) {
-      if (entry.subject === subject && entry.core === undefined) return true;
+      if (entry.subject === subject && isMissed(entry)) return true;
     }
     return false;
   }
@@ -197,7 +209,9 @@ export class SubscriptionTable {
   }
 
   async #retry(): Promise<void> {
-    this.restore();
+    for (const entry of this.#entries) {
+      if (isMissed(entry)) this.#subscribe(entry);
+    }
     try {
       await this.#core.flush();
     } catch (error) {
@@ -246,4 +260,9 @@ export class SubscriptionTable {
     entry.core = undefined;
     this.#unconfirmed.delete(entry);
   }
+}
+
+/** Whether the broker refuses it, and it cannot be done without. */
+function isMissed({ core, onRefused }: Entry): boolean {
+  return core === undefined && onRefused === undefined;
 }

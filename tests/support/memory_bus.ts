@@ -15,6 +15,7 @@ import type {
   LinkEvent,
   MessageHandler,
   PublishOptions,
+  SubscribeOptions,
 } from "../../lib/nats/bus.ts";
 
 /** One copy, in the next turn. */
@@ -143,6 +144,8 @@ export class MemoryBus implements Bus {
   refusedSubjects: readonly string[] = [];
   /** Which subjects the broker lets nothing be published to. */
   forbidden: (subject: string) => boolean = () => false;
+  /** Which subscriptions it refuses of those that can be done without. */
+  unheard: (subject: string) => boolean = () => false;
   readonly #broker: MemoryBroker;
   readonly #links = new Set<(event: LinkEvent) => void>();
   readonly #drains = new Set<() => void>();
@@ -190,8 +193,17 @@ export class MemoryBus implements Bus {
   subscribe(
     subject: string,
     handler: MessageHandler,
-    options: { readonly queue?: string } = {},
+    options: SubscribeOptions = {},
   ): BusSubscription {
+    const { onRefused } = options;
+    if (onRefused !== undefined && this.unheard(subject)) {
+      this.#enqueue(() => onRefused("Permissions Violation"));
+      return {
+        subject,
+        drain: () => Promise.resolve(),
+        [Symbol.dispose]: () => {},
+      };
+    }
     const entry = this.#broker.add({
       bus: this,
       tokens: subject.split("."),
