@@ -357,6 +357,10 @@ export class Ingress implements Disposable {
     if (UNANSWERED.includes(reason.code) && by === "local") {
       this.#watch?.doubt({ target, site }, reason.text);
     }
+    this.#options.observer?.refused({
+      ...{ reason, by, forward, source: peer, target: asked },
+      clientId: this.#options.token,
+    });
     trace?.open.end({ "sproxy.attempts": open?.attempts }, reason);
     trace?.whole.end({}, reason);
     const { reason: code, ...whose } = blame(by, reason);

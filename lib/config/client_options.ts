@@ -77,6 +77,20 @@ export const CLIENT_OPTIONS = {
     help:
       "Whether each local connection has to begin with a PROXY protocol header (version 1 or 2), whose source counts as the application's address; a forward of the config file may say otherwise for itself",
   },
+  "client.nats_service": {
+    flag: "nats-service",
+    type: types.boolean,
+    default: "false",
+    help:
+      "Whether this process is seen as a service of NATS ('nats service ls', stats and the like): who it is and what it counts, no targets",
+  },
+  "client.control": {
+    flag: "control",
+    type: types.boolean,
+    default: "false",
+    help:
+      "Whether whoever may publish to REQUEST_SUBJECT.ctl.> may see and end tunnels, and have the process drain (commands status, tunnels, kill, drain); it is a service of NATS then, too",
+  },
   "client.remote_addr": {
     flag: "remote-addr",
     daily: true,

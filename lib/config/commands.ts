@@ -52,6 +52,25 @@ export function commandsOf(role: Role): readonly Command[] {
   );
 }
 
+/** The flags of commands that ask processes over NATS. */
+const INSTANCE_FLAGS: readonly OwnFlag[] = [
+  {
+    flag: "id",
+    placeholder: "ID",
+    help:
+      "The process, or worker of one, whose ID begins so ('status' has them)",
+  },
+  {
+    flag: "timeout",
+    placeholder: "DURATION",
+    help: "How long answers are waited for, instead of 2s",
+  },
+  { flag: "json", help: "Print JSON, as it was answered" },
+];
+
+/** Most tunnels that one command ends. */
+const MAX_KILLED = 1_000;
+
 const COMMANDS: readonly Command[] = [
   {
     word: EXEC_WORD,
@@ -111,6 +130,38 @@ const COMMANDS: readonly Command[] = [
       ],
       notes: [
         "It is nats-server's configuration unless a flag says otherwise.",
+      ],
+    },
+  },
+  {
+    word: "status",
+    usage: "[--id ID] [--json]",
+    help: "Tell how each process does that runs with --control",
+    tool: { most: 0, flags: INSTANCE_FLAGS },
+  },
+  {
+    word: "tunnels",
+    usage: "[--id ID] [--json]",
+    help:
+      "List the tunnels that are open there: who, to what, since when, how much",
+    tool: { most: 0, flags: INSTANCE_FLAGS },
+  },
+  {
+    word: "kill",
+    usage: "TUNNEL... [--id ID]",
+    help: "End tunnels there, by the IDs that 'tunnels' and logs have",
+    tool: { most: MAX_KILLED, flags: INSTANCE_FLAGS },
+  },
+  {
+    word: "drain",
+    usage: "[--id ID | --all]",
+    help:
+      "Have a process there stop as at SIGTERM: no new tunnels, and those open may end",
+    tool: {
+      most: 0,
+      flags: [
+        ...INSTANCE_FLAGS,
+        { flag: "all", help: "All processes that answer" },
       ],
     },
   },

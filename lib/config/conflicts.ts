@@ -86,6 +86,17 @@ export function* conflictsIn(
     ) continue;
     yield `The inbox prefix "${inboxes}" and the ${key} "${taken}" lie one under the other: they must be apart`;
   }
+  const audit = values["nats.audit_subject"];
+  for (
+    const [name, taken] of [
+      ["data prefix", prefix],
+      ["request subject", request],
+      ["inbox prefix", inboxes],
+    ] as const
+  ) {
+    if (audit === undefined || !`${audit}.`.startsWith(`${taken}.`)) continue;
+    yield `The audit subject "${audit}" lies under the ${name} "${taken}": they must be apart`;
+  }
   const window = values["tunnel.window"];
   const budget = values["tunnel.memory_budget"];
   if (window > budget) {

@@ -61,11 +61,6 @@ const HABITS: readonly Habit[] = [
   { flags: ["trace"], instead: "use -v" },
   { flags: ["connection-name"], instead: "use --nats-name" },
   { flags: ["no-context"], instead: "use --context=" },
-  {
-    flags: ["inbox-prefix"],
-    role: "client",
-    instead: "leave it out: a client has no inboxes",
-  },
 ];
 
 /** What to do in place of `arg`, an unknown flag; undefined where no habit is known. */

@@ -87,8 +87,9 @@ function hintFor(role: Role, flag: string): string {
     return ` (only the ${otherRole(role)} has it)`;
   }
   // It without its dashes, or the first word of one, as people remember it.
+  const beginning = flags.filter(({ name }) => name.startsWith(`${wanted}-`));
   const begun = flags.find(({ name }) => name === wanted) ??
-    flags.find(({ name }) => name.startsWith(`${wanted}-`));
+    beginning.find(({ option }) => option?.daily === true) ?? beginning[0];
   if (begun !== undefined) return ` (did you mean --${begun.name}?)`;
   // As the nats command calls it, which is about NATS alone.
   const bare = wanted.replaceAll("-", "");

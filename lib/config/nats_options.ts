@@ -147,12 +147,17 @@ export const NATS_OPTIONS = {
     default: "tcp-sproxy",
     help: "Queue group in which servers share the open requests",
   },
+  "nats.audit_subject": {
+    flag: "audit-subject",
+    type: types.subject,
+    help:
+      "Start of the subjects where each tunnel that opens, ends or is refused is told for the record (SUBJECT.open, .end, .refused); without it nowhere",
+  },
   "nats.inbox_prefix": {
-    role: "server",
     flag: "inbox-prefix",
     type: types.subject,
     default: DEFAULT_INBOX_PREFIX,
     help:
-      "Start of the inboxes in which version 1 clients are answered, and nowhere else; version 2 uses none",
+      "Start of the inboxes in which version 1 clients, and those who ask a service of NATS, are answered, and nowhere else, and in which the commands are; version 2 uses none",
   },
 } as const satisfies Record<`nats.${string}`, OptionSpec>;

@@ -34,6 +34,20 @@ export const SERVER_OPTIONS = {
     help:
       "The place that this server answers for: it hears opens for TARGET@SITE, and no others",
   },
+  "server.nats_service": {
+    flag: "nats-service",
+    type: types.boolean,
+    default: "true",
+    help:
+      "Whether this process is seen as a service of NATS ('nats service ls', stats and the like): who it is and what it counts, no targets",
+  },
+  "server.control": {
+    flag: "control",
+    type: types.boolean,
+    default: "false",
+    help:
+      "Whether whoever may publish to REQUEST_SUBJECT.ctl.> may see and end tunnels, and have the process drain (commands status, tunnels, kill, drain); it is a service of NATS then, too",
+  },
   "server.dial_timeout": {
     flag: "dial-timeout",
     type: types.duration({ min: types.MIN_INTERVAL }),

@@ -15,6 +15,7 @@ import { makeToken } from "../wire/subjects.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { random, roleOptions } from "./lifecycle.ts";
 import type { RoleHost } from "./role_host.ts";
+import { openAudit } from "./open_audit.ts";
 import { openTracing } from "./otel.ts";
 import { loadAead } from "./sodium.ts";
 
@@ -33,6 +34,7 @@ export async function ingressOptions(
     token: client.id ?? makeToken(random),
     codec: tunnel.codec,
     openTimeout: client.openTimeout,
+    observer: await openAudit(config, bus),
     tracing: await openTracing(),
     aead: host.keys && await loadAead(),
   };

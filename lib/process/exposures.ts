@@ -64,6 +64,24 @@ export function* exposures(
       hint: "--allow-target says what may be reached",
     };
   }
+  const { control } = config.role === "server" ? config.server : config.client;
+  const { auth, tls, auditSubject } = config.nats;
+  if (control && auth.kind === "none" && tls.cert === undefined) {
+    yield {
+      what: "--control stands open",
+      why:
+        "NATS asks for no login, so whoever reaches the broker may end tunnels and have this process stop",
+      hint: "a login with permissions says who may",
+    };
+  }
+  if (auditSubject !== undefined && config.security.secretKey !== undefined) {
+    yield {
+      what: "--audit-subject tells in the clear what is sealed else",
+      why:
+        "the broker, and whoever may subscribe there, learn who reached what",
+      hint: "the log tells it on this machine alone",
+    };
+  }
   yield* loginExposures(config.nats);
   for (const path of new Set([...secretFiles, ...loginSecrets(config.nats)])) {
     const mode = modeOf(path) ?? 0;

@@ -24,6 +24,7 @@ import { connectionName, openNats } from "./connect.ts";
 import { LINK_RESERVE } from "./descriptors.ts";
 import type { CollectMetrics, Counted } from "./metrics.ts";
 import { Readiness } from "./readiness.ts";
+import type { ProcessState } from "./report.ts";
 import type { RoleHost } from "./role_host.ts";
 import { isStop, type StopSignals } from "./signals.ts";
 import type { Status } from "./status.ts";
@@ -55,6 +56,13 @@ export function random(bytes: Uint8Array): Uint8Array {
   return crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
 }
 
+/** The subjects that the configuration says. */
+export function subjectsOf(
+  { requestSubject, dataPrefix }: CommonConfig["nats"],
+): Subjects {
+  return new Subjects({ request: requestSubject, prefix: dataPrefix });
+}
+
 /** What both roles are told by the configuration, and by what they run in. */
 export function roleOptions(
   config: CommonConfig,
@@ -65,10 +73,7 @@ export function roleOptions(
   const { nats, tunnel } = config;
   return {
     clock: systemClock,
-    subjects: new Subjects({
-      request: nats.requestSubject,
-      prefix: nats.dataPrefix,
-    }),
+    subjects: subjectsOf(nats),
     times: {
       pingInterval: tunnel.peerPingInterval,
       peerTimeout: tunnel.peerTimeout,
@@ -112,7 +117,7 @@ class RoleStatus implements Disposable {
   /** Looks how it is, so that it is known since when, also where nobody asks. */
   note(): string | undefined {
     const now = systemClock.wallTime();
-    const reason = this.#notReadyReason();
+    const reason = this.notReadyReason;
     this.readiness.note(reason, now);
     if (reason !== undefined && !PASSING.includes(reason)) {
       this.readiness.noteError(reason, now);
@@ -160,7 +165,7 @@ class RoleStatus implements Disposable {
   }
 
   async look(): Promise<Part> {
-    const reason = this.#notReadyReason();
+    const reason = this.notReadyReason;
     return await this.watch?.look(reason) ?? emptyPart(reason ?? "starting");
   }
 
@@ -172,7 +177,8 @@ class RoleStatus implements Disposable {
       : this.counted.missing(refused);
   }
 
-  #notReadyReason(): string | undefined {
+  /** Why the role cannot do its work now; undefined when it can. */
+  get notReadyReason(): string | undefined {
     if (this.#drain.aborted) return "draining";
     if (this.bus?.connected !== true) return "not connected to NATS";
     const refused = this.missing;
@@ -288,6 +294,17 @@ export class RoleFrame implements AsyncDisposable {
   /** A client's ways in are those that `ways` gives from now on. */
   showWays(ways: () => readonly OpenWayView[]): void {
     if (this.#status.watch !== undefined) this.#status.watch.ways = ways;
+  }
+
+  /** Why the role cannot do its work now; undefined when it can. */
+  get notReadyReason(): string | undefined {
+    return this.#status.notReadyReason;
+  }
+
+  /** How it does, in a word. */
+  get state(): ProcessState {
+    if (this.#stop.drain.aborted) return "draining";
+    return this.notReadyReason === undefined ? "ready" : "not-ready";
   }
 
   /** The role begins (again): `why` says what it waits for until it is ready. */

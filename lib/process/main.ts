@@ -227,6 +227,7 @@ export async function main<R extends Role>(
       readAuth,
       keys,
       reloads,
+      askDrain: stop.askDrain,
       collect,
       showStatus: (shown, look) => {
         read = shown;

@@ -236,6 +236,11 @@ const WIRE = {
     type: "counter",
     help: "Frames for tunnels that do not exist",
   },
+  sproxy_audit_events_lost_total: {
+    type: "counter",
+    help:
+      "Events of --audit-subject that could not be published, as far as is known; 0 where there is none",
+  },
 } as const satisfies Specs;
 
 /** What is the most there may be. */

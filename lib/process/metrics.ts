@@ -139,6 +139,7 @@ function roleMetrics(
     metric("sproxy_messages_malformed_total", counters.malformed),
     metric("sproxy_messages_rejected_total", counters.rejected),
     metric("sproxy_messages_stray_total", counters.unknownTunnel),
+    metric("sproxy_audit_events_lost_total", session.unrecorded ?? 0),
     metric("sproxy_tunnels_limit", limits.maxTunnels),
     metric("sproxy_tunnels_allowed", session.allowed),
     metric("sproxy_tunnels_opening_limit", limits.maxOpening),

@@ -32,6 +32,8 @@ export interface RoleHost {
   readonly keys: KeyTexts | undefined;
   /** What takes over what is read anew; the role joins before it waits for anything. */
   readonly reloads: Pick<Reloads, "join" | "latest">;
+  /** Does what SIGTERM does, to the process as a whole. */
+  askDrain(): void;
   /** Collects its metrics; undefined where nobody is shown them. */
   readonly collect?: CollectMetrics | undefined;
   /** Shows the status that `read` gives from now on, and what `look` finds to whoever looks closer. */

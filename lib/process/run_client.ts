@@ -13,6 +13,7 @@ import { ProxyHeaders } from "../client/proxied.ts";
 import { Strangers } from "../client/strangers.ts";
 import type { ClientSeal } from "../client/sealer.ts";
 import { HoldSeal } from "../seal/hold.ts";
+import type { DeskOptions } from "./desk.ts";
 import { ClientWays } from "./client_ways.ts";
 import { claimOf, idLost, ingressOptions, sealOf } from "./client_parts.ts";
 import { RoleFrame } from "./lifecycle.ts";
@@ -89,6 +90,7 @@ export async function runClient(
       const accepting = open.serve();
       if (!lost?.aborted) {
         host.onStarted(open.places);
+        using _desk = await deskOf(config, { host, frame, counted: ingress });
         open.logListening();
         await frame.untilStopped(lost);
         if (client.oneShot !== undefined && !lost?.aborted) {
@@ -112,6 +114,18 @@ export async function runClient(
     }
     await cutAll(ingress, { token: options.token, now: host.stop.now });
   }
+}
+
+/** Where it is seen and asked over NATS, if at all; what is done once needs none. */
+async function deskOf(
+  config: ClientConfig,
+  parts: Pick<DeskOptions, "host" | "frame" | "counted">,
+): Promise<Disposable | undefined> {
+  const { oneShot, natsService, control } = config.client;
+  if (oneShot !== undefined || !(natsService || control)) return undefined;
+  // Few clients have one: others start without it.
+  const { openDesk } = await import("./desk.ts");
+  return openDesk({ ...parts, config });
 }
 
 /** What opens are sealed with, which a reload may change. */

@@ -9,6 +9,8 @@ import { VERSION } from "../config/cli.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { Lookups } from "../server/lookups.ts";
 import { Egress } from "../server/server.ts";
+import { openAudit } from "./open_audit.ts";
+import { openDesk, wantsDesk } from "./desk.ts";
 import { ServerOffer } from "./server_offer.ts";
 import { instanceId } from "./instance.ts";
 import { hostname } from "./connect.ts";
@@ -51,6 +53,7 @@ export async function runServer(
     seal: offer.seal,
     aead,
     services: offer.services,
+    observer: await openAudit(config, bus),
     tracing: await openTracing(),
     site: server.site,
     identity: {
@@ -83,6 +86,12 @@ export async function runServer(
   const { session } = egress;
   await frame.ready(egress);
   host.onStarted();
+  using _desk = wantsDesk(config)
+    ? openDesk({
+      ...{ config, host, frame, counted: egress },
+      endpoints: () => egress.endpoints,
+    })
+    : undefined;
   offer.logLimits();
   const names = offer.services.map(({ name }) => name);
   log.info("ready", {

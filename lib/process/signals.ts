@@ -68,9 +68,14 @@ export interface OtherSignals {
 export function watchSignals(
   { onHangup, onUser1, pass }: OtherSignals,
   source: SignalSource = Deno,
-): StopSignals & Disposable {
+): StopSignals & Disposable & {
+  /** Does what a first SIGTERM does; nothing where one has come. */
+  readonly askDrain: () => void;
+} {
   const drain = new AbortController();
   const now = new AbortController();
+  // An operator who has it drain is none: what follows may be part of one plan.
+  let signalled = false;
   using listeners = new DisposableStack();
   const hasTerminal = source.stdin.isTerminal() || source.stderr.isTerminal();
   for (const signal of ["SIGUSR1", "SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -84,7 +89,8 @@ export function watchSignals(
         return;
       }
       if (pass?.(signal)) return;
-      const next = drain.signal.aborted ? now : drain;
+      const next = signalled ? now : drain;
+      signalled = true;
       next.abort(new Stopped(signal));
     };
     try {
@@ -100,6 +106,7 @@ export function watchSignals(
   return {
     drain: drain.signal,
     now: now.signal,
+    askDrain: () => drain.abort(new Stopped("SIGTERM")),
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -157,6 +157,7 @@ export async function serveAsWorker<R extends Role>(
       reloads,
       tunnelsByDescriptors: start.tunnelsByDescriptors,
       maxStrangers: start.maxStrangers,
+      askDrain: () => post({ type: "drain" }),
       collect,
       showStatus: (shown, look) => {
         read = shown;

@@ -73,6 +73,8 @@ export type FromWorker =
     /** What went wrong, on one line. */
     readonly text: string;
   }
+  /** An operator wants the process to drain. */
+  | { readonly type: "drain" }
   | { readonly type: "stopped" }
   | WorkerFailure & { readonly type: "failed" };
 

@@ -277,6 +277,9 @@ class Slot implements ReloadingWorker {
       case "done":
         this.#onAnswer?.(message);
         break;
+      case "drain":
+        this.#options.host.askDrain();
+        break;
       case "stopped":
         this.#finish();
         break;

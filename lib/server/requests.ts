@@ -23,6 +23,7 @@ import {
   type Subjects,
 } from "../wire/subjects.ts";
 import type { KnownClient } from "./clients.ts";
+import type { Ask } from "./reception.ts";
 import { Rates, type Verdict } from "./rates.ts";
 import type { Refusal, RefusalLog } from "./refusal_log.ts";
 
@@ -46,6 +47,18 @@ export interface Received {
   readonly answerTo: string;
 }
 
+/** A request that is refused. */
+export interface RefusedRequest extends Refusal {
+  /** The subject that it came on. */
+  readonly subject: string;
+  /** When it came; undefined where it was refused at once. */
+  readonly since?: number | undefined;
+  /** What was understood of it; undefined where it was not looked at. */
+  readonly ask?:
+    | Pick<Ask, "known" | "key" | "endpoints" | "native">
+    | undefined;
+}
+
 /** What requests are taken by. */
 export interface RequestsOptions {
   /** Token of the server. */
@@ -67,6 +80,8 @@ export interface RequestsOptions {
   readonly counters: Counters;
   /** Where it is told. */
   readonly refusals: RefusalLog;
+  /** Told of each open that is refused. */
+  readonly onRefused: (refusal: RefusedRequest) => void;
   /** Why nothing can be published to inboxes; undefined when it can. */
   readonly inboxRefusal: () => Reason | undefined;
   /** Answers a request. */
@@ -99,11 +114,11 @@ export class Requests {
       this.drop(subject, answerTo.why);
       return undefined;
     }
-    if (!this.#isWithinRate(sender, answerTo)) return undefined;
+    if (!this.#isWithinRate(sender, { subject, answerTo })) return undefined;
     const refusal = this.#objection(header, asker, reply);
     if (refusal !== undefined) {
       const client = asker?.client ?? "version 1";
-      this.refuse({ client, payer: sender, reason: refusal });
+      this.refuse({ client, payer: sender, reason: refusal, subject });
       return undefined;
     }
     try {
@@ -113,6 +128,9 @@ export class Requests {
       if (!(error instanceof TunnelError)) throw error;
       this.drop(subject, error.text);
       counters.refused(error.code);
+      const client = asker?.client ?? "version 1";
+      const refused = { client, payer: sender, reason: error, subject };
+      this.#options.onRefused(refused);
       send(answerTo, encodeRefusal(error, token));
       return undefined;
     }
@@ -134,9 +152,10 @@ export class Requests {
   }
 
   /** Counts and tells that an open is refused, of this client and for this service where those are known. */
-  refuse(refusal: Refusal, by: CountedBy = {}): void {
+  refuse(refusal: RefusedRequest, by: CountedBy = {}): void {
     this.#options.counters.refused(refusal.reason.code, by);
     this.#options.refusals.note(refusal);
+    this.#options.onRefused(refusal);
   }
 
   /** Counts a request that nobody is answered. */
@@ -177,13 +196,17 @@ export class Requests {
   }
 
   /** Whether the sender of a request may make one now; if not, it is told as long as that is cheap. */
-  #isWithinRate(sender: string, answerTo: string): boolean {
+  #isWithinRate(
+    sender: string,
+    { subject, answerTo }: Pick<Received, "subject" | "answerTo">,
+  ): boolean {
     const { maxOpenRate, token, send } = this.#options;
     const verdict = this.#senders.ask(sender, maxOpenRate, this.#now);
     const over = overRate(verdict, ofAnyClient(maxOpenRate));
     if (over === undefined) return true;
-    this.refuse({ client: sender, payer: sender, reason: over.reason });
-    if (over.tell) send(answerTo, encodeRefusal(over.reason, token));
+    const { reason } = over;
+    this.refuse({ client: sender, payer: sender, reason, subject });
+    if (over.tell) send(answerTo, encodeRefusal(reason, token));
     return false;
   }
 

@@ -36,9 +36,10 @@ import { Dials } from "./dials.ts";
 import { Hearing } from "./hearing.ts";
 import type { Aim, ServiceState, ServiceView } from "./offers.ts";
 import { introduced } from "./introduce.ts";
+import { HeardCounts, type HeardEndpoint } from "./heard_counts.ts";
 import { isProbe, Probes } from "./probes.ts";
 import { RefusalLog } from "./refusal_log.ts";
-import { Requests } from "./requests.ts";
+import { type RefusedRequest, Requests } from "./requests.ts";
 import { Reach, type ReachOptions } from "../session/reach.ts";
 import { type Ask, Reception, type ServerSeal } from "./reception.ts";
 import type { Dialled, Dialler } from "./targets.ts";
@@ -71,6 +72,11 @@ const NATS_DOWN = new TunnelError(
 
 /** Who pays for the look-ups of checks: no client has a blank in its name. */
 const CHECKS = "checks of services";
+
+/** Where and when an open came. */
+interface Came extends Pick<RefusedRequest, "subject"> {
+  readonly since: number;
+}
 
 /** What a server's egress is made of. */
 export interface EgressOptions
@@ -146,6 +152,8 @@ export class Egress implements Disposable {
   readonly #dials: Dials;
   readonly #requests: Requests;
   readonly #refusals: RefusalLog;
+  /** What was counted on each subject where opens are heard. */
+  readonly #heard: HeardCounts;
   readonly #v1Peers = new Set<string>();
   #nextV1Number: number;
 
@@ -164,6 +172,7 @@ export class Egress implements Disposable {
           client,
         }, { by: "local", reason }),
     );
+    this.#heard = new HeardCounts(options.subjects);
     this.#nextV1Number = firstNumber(options.random);
     this.session = new Session({
       ...options,
@@ -194,6 +203,7 @@ export class Egress implements Disposable {
       counters,
       refusals: this.#refusals,
       inboxRefusal: () => this.#inboxes.refusal,
+      onRefused: (refusal) => this.#onRefused(refusal),
       send: (subject, message) => void this.#send(subject, message),
     });
     this.#hearing = new Hearing({
@@ -294,6 +304,15 @@ export class Egress implements Disposable {
       ...view,
       opened: services.find(view.name)?.opened ?? 0,
     }));
+  }
+
+  /** Where opens are heard, and what was counted there. */
+  get endpoints(): readonly HeardEndpoint[] {
+    const { services } = this.session.counters;
+    return this.#heard.endpoints(
+      this.#hearing,
+      (service) => services.find(service)?.opened ?? 0,
+    );
   }
 
   /** Offers these services from now on, and no others; open tunnels to any stay. */
@@ -416,9 +435,11 @@ export class Egress implements Disposable {
           ? this.#aim(ask, scope)
           : { refusal: over.reason };
         const span = this.#spanOf(ask);
+        const came = { subject, since: this.#clock.now() };
         if ("refusal" in aim) {
-          this.#refuse(reply, aim.refusal, ask, { tell: over?.tell, span });
-        } else void this.#open(ask, aim, { id, reply, span });
+          const { refusal } = aim;
+          this.#refuse(reply, refusal, ask, { tell: over?.tell, span, came });
+        } else void this.#open(ask, aim, { id, reply, span, came });
         return;
       }
       case "answer": {
@@ -427,7 +448,7 @@ export class Egress implements Disposable {
         const payer = known?.name ?? sender;
         const asker = client ?? request.native?.client ?? "version 1";
         const by = { client: known?.name };
-        this.#requests.refuse({ client: asker, payer, reason }, by);
+        this.#requests.refuse({ client: asker, payer, reason, subject }, by);
         this.#send(reply, answer);
         return;
       }
@@ -447,6 +468,25 @@ export class Egress implements Disposable {
         ...peerAttributes("client", source ?? ""),
         "sproxy.client": client,
       },
+    });
+  }
+
+  /** Counts and tells an open that is refused. */
+  #onRefused(
+    { payer, target, reason, subject, since, ask }: RefusedRequest,
+  ): void {
+    const now = this.#clock.now();
+    this.#heard.answered(subject, now - (since ?? now), reason.code);
+    const { observer, subjects } = this.#options;
+    if (observer === undefined) return;
+    const owner = subjects.requestOn(subject)?.client;
+    const source = ask?.endpoints && formatAddress(ask.endpoints.source);
+    observer.refused({
+      ...{ reason, by: "local", source, key: ask?.key },
+      target: target && formatTarget(target),
+      client: ask?.known?.name,
+      clientId: owner ?? ask?.native?.client,
+      vouched: owner !== undefined || ask?.known?.name === payer,
     });
   }
 
@@ -512,10 +552,11 @@ export class Egress implements Disposable {
   async #open(
     ask: Ask,
     { target, service }: Exclude<Aim, { readonly refusal: Reason }>,
-    { id, reply, span }: {
+    { id, reply, span, came }: {
       readonly id: ConnectionId;
       readonly reply: string;
       readonly span: Span | undefined;
+      readonly came: Came;
     },
   ): Promise<void> {
     using dial = this.#dials.begin(formatId(id), ask.payer);
@@ -539,13 +580,13 @@ export class Egress implements Disposable {
       const socket = await introduced(dialled, facts, options);
       dial.succeeded();
       dialling?.end(peerAttributes("network.peer", socket.remote));
-      this.#accept(ask, { id, socket, reply, span });
+      this.#accept(ask, { id, socket, reply, span, came });
     } catch (error) {
       const reason = error instanceof TunnelError
         ? error
         : new TunnelError("internal", messageOf(error));
       dialling?.end({}, reason);
-      this.#refuse(reply, reason, ask, { span });
+      this.#refuse(reply, reason, ask, { span, came });
     } finally {
       notice?.[Symbol.dispose]();
     }
@@ -554,11 +595,12 @@ export class Egress implements Disposable {
   /** Answers that `socket` is connected, and opens the tunnel if the answer could be sent. */
   #accept(
     ask: Ask,
-    { id, socket, reply, span }: {
+    { id, socket, reply, span, came }: {
       readonly id: ConnectionId;
       readonly socket: Socket;
       readonly reply: string;
       readonly span: Span | undefined;
+      readonly came: Came;
     },
   ): void {
     const { v1Rate, listenTimeout } = this.#options;
@@ -567,7 +609,7 @@ export class Egress implements Disposable {
     if (this.#draining || !this.#bus.connected) {
       closeSocket(socket);
       const reason = this.#draining ? DRAINING : NATS_DOWN;
-      this.#refuse(reply, reason, ask, { span });
+      this.#refuse(reply, reason, ask, { span, came });
       return;
     }
     const target = formatTarget(ask.target);
@@ -576,11 +618,12 @@ export class Egress implements Disposable {
     const objection = this.#objectionTo(ask.key, { target, remote });
     if (objection !== undefined) {
       closeSocket(socket);
-      this.#refuse(reply, objection, ask, { span });
+      this.#refuse(reply, objection, ask, { span, came });
       return;
     }
     const { message, seal } = ask.accept(text, this.session.initialWindow);
     this.#send(reply, message);
+    this.#heard.answered(came.subject, this.#clock.now() - came.since);
     if (native !== undefined) {
       const { codec, window: peerWindow } = native;
       const client = ask.known?.name;
@@ -589,7 +632,7 @@ export class Egress implements Disposable {
       const service = "service" in ask.target ? ask.target.service : undefined;
       this.session.addNative({
         ...{ id, socket, target, source, service, client, asker, payer },
-        ...{ codec, peerWindow, seal, span },
+        ...{ codec, peerWindow, seal, span, key: ask.key },
       });
       void this.#clients.meet(id.client);
       return;
@@ -612,15 +655,24 @@ export class Egress implements Disposable {
     reply: string,
     reason: Reason,
     ask: Ask,
-    { tell = true, span }: {
+    { tell = true, span, came }: {
       readonly tell?: boolean | undefined;
-      readonly span?: Span | undefined;
-    } = {},
+      readonly span: Span | undefined;
+      readonly came: Came;
+    },
   ): void {
     span?.end({}, reason);
     const { client, payer, target } = ask;
     const source = sourceOf(ask);
-    this.#requests.refuse({ client, payer, target, source, reason }, {
+    this.#requests.refuse({
+      client,
+      payer,
+      target,
+      source,
+      reason,
+      ...came,
+      ask,
+    }, {
       client: ask.known?.name,
       service: "service" in target ? target.service : undefined,
     });

@@ -45,6 +45,7 @@ import {
   type TunnelSettings,
   type Wire,
 } from "./tunnel.ts";
+import type { TunnelObserver } from "./observer.ts";
 import { Stalls } from "./stalls.ts";
 import { type Survey, TunnelSurvey } from "./survey.ts";
 import { TunnelTable } from "./table.ts";
@@ -93,6 +94,8 @@ export interface SessionOptions extends TunnelSettings {
   readonly endsAreTold?: boolean;
   /** Told of the end of each tunnel. */
   readonly onTunnelEnd?: (outcome: Outcome) => void;
+  /** Who keeps a record of tunnels; nobody by default. */
+  readonly observer?: TunnelObserver | undefined;
 }
 
 /** What the configuration limits. */
@@ -117,6 +120,8 @@ export interface TunnelSpec {
   readonly source?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
+  /** The key that says so. */
+  readonly key?: string | undefined;
   /** What traces it; undefined where nothing is traced. */
   readonly span?: Span | undefined;
   /** Who asked, where no key says who it is. */
@@ -238,6 +243,11 @@ export class Session implements Disposable {
   /** Tunnels of which one side has taken nothing for too long. */
   get stalled(): number {
     return this.#stalls.size;
+  }
+
+  /** What is not on the record of tunnels that should be; undefined where none is kept. */
+  get unrecorded(): number | undefined {
+    return this.#options.observer?.lost;
   }
 
   /** Most tunnels that may be open. */
@@ -373,13 +383,13 @@ export class Session implements Disposable {
   ): Tunnel {
     const { bus, clock, role, subjects } = this.#options;
     const { id, number, socket, target, payer, span } = spec;
-    const { forward, way, service, source, client, asker } = spec;
+    const { forward, way, service, source, client, asker, key } = spec;
     const now = clock.now();
     const { remote } = socket;
     const tunnel = new Tunnel({
       info: {
         ...{ id, remote, target, forward, way, service, source },
-        ...{ client, asker, payer, span, openedAt: now },
+        ...{ client, asker, key, payer, span, openedAt: now },
         tallies: this.counters.begun({ way, service, client }),
       },
       number,
@@ -392,6 +402,7 @@ export class Session implements Disposable {
     this.#table.add(tunnel);
     if (tunnel.peer !== undefined) this.#peers.add(tunnel.peer, tunnel, now);
     logOpen(tunnel);
+    this.#options.observer?.opened(tunnel);
     if (bus.connected) this.#queue.schedule(tunnel);
     else tunnel.linkDown(now);
     return tunnel;
@@ -428,6 +439,7 @@ export class Session implements Disposable {
     const { endsAreTold: told = false } = this.#options;
     logEnd(tunnel, outcome, { now, told });
     this.#remember(tunnel, outcome, now);
+    this.#options.observer?.ended(tunnel, outcome, now);
     info.span?.end(
       {
         "sproxy.tunnel.id": info.id,
@@ -488,6 +500,11 @@ export class Session implements Disposable {
       if (kind !== undefined) counts.set(kind, (counts.get(kind) ?? 0) + 1);
     }
     return counts;
+  }
+
+  /** What people are shown of the tunnel of this ID; undefined where none is open. */
+  view(id: string): TunnelView | undefined {
+    return this.#find(id)?.view(this.#options.clock.now());
   }
 
   /** Tunnels open now that came by one of these ways in. */

@@ -26,6 +26,8 @@ export interface TunnelInfo {
   readonly source?: string | undefined;
   /** Name of the client, where its key says who it is. */
   readonly client?: string | undefined;
+  /** The key that says so. */
+  readonly key?: string | undefined;
   /** Who asked for it, as a client that no key vouches for calls itself; at a server. */
   readonly asker?: string | undefined;
   /** What traces it; undefined where nothing is traced. */

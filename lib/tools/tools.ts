@@ -16,4 +16,8 @@ export const TOOLS: Tools = new Map<string, () => Promise<Tool>>([
   ["top", async () => (await import("./top.ts")).top],
   ["ls", async () => (await import("./ls.ts")).runLs],
   ["ping", async () => (await import("./ping.ts")).runPing],
+  ["status", async () => (await import("./status.ts")).runStatus],
+  ["tunnels", async () => (await import("./tunnels.ts")).runTunnels],
+  ["kill", async () => (await import("./kill.ts")).runKill],
+  ["drain", async () => (await import("./drain.ts")).runDrain],
 ]);

@@ -56,6 +56,9 @@ const SITE_TOKEN = "at";
 /** Before the name of a service in a request subject. */
 const SERVICE_TOKEN = "svc";
 
+/** Before the ID of an instance where an operator asks something of it. */
+const CONTROL_TOKEN = "ctl";
+
 const DOT = 46;
 
 /** The parts of a version 2 connection ID. */
@@ -157,6 +160,11 @@ export class Subjects {
     };
   }
 
+  /** Where the instance of this ID is asked for what an operator may want. */
+  control(id: string, verb: string): string {
+    return [this.request, CONTROL_TOKEN, id, verb].join(".");
+  }
+
   /** Where the client with this token has its open of this number answered. */
   answerTo(client: string, number: number): string {
     return this.data(
@@ -216,6 +224,18 @@ export class Subjects {
 /** Whether a message may be published to `subject`: visible ASCII, no wildcard, not empty. */
 export function isSubject(subject: string): boolean {
   return /^[!-)+-=?-~]+$/.test(subject);
+}
+
+/**
+ * Whether a reply subject is an inbox, of those that begin with `prefix`, so
+ * that nobody is answered where he might not publish himself. Brokers put
+ * something before it (`_GR_.CLUSTER.SERVER.`) or in its place (`_R_.`) where
+ * the asker is in another cluster, or account.
+ */
+export function isInbox(reply: string, prefix: string): boolean {
+  if (!isSubject(reply)) return false;
+  const own = reply.replace(/^_GR_\.[^.]+\.[^.]+\./, "");
+  return own.startsWith(`${prefix}.`) || reply.startsWith("_R_.");
 }
 
 /** Whether `token` may stand in a connection ID: it has the safe part of what NATS allows. */

@@ -79,7 +79,7 @@ for (const role of ROLES) {
           [`--${option.flag}=${second}`, `--${option.flag}=${first}`],
           // What may stand without a value takes none from the next word.
           ...(option.type.fileType === "boolean"
-            ? [[`--${option.flag}`]]
+            ? option.default === "true" ? [] : [[`--${option.flag}`]]
             : [[`--${option.flag}`, first]]),
         ]
       ) {
@@ -258,6 +258,8 @@ Deno.test("the defaults are those of the original, for what it had", () => {
     openTimeout: 15_000,
     statusAddr: undefined,
     id: undefined,
+    natsService: false,
+    control: false,
     oneShot: undefined,
   });
   assert.equal(client.config.nats.requestSubject, "proxy.request");
@@ -284,6 +286,14 @@ Deno.test("--allow-target, --deny-target and --allow-from add up, and take lists
 
 Deno.test("values that do not go together are refused by their names", () => {
   const table: [env: Readonly<Record<string, string>>, part: string][] = [
+    [
+      { AUDIT_SUBJECT: "p.data.audit" },
+      'The audit subject "p.data.audit" lies under the data prefix "p.data"',
+    ],
+    [
+      { AUDIT_SUBJECT: "proxy.request" },
+      'The audit subject "proxy.request" lies under the request subject',
+    ],
     [{ NATS_PASSWORD: HIDDEN }, "nats.password is set but nats.user is not"],
     [{ NATS_SEED: HIDDEN }, "nats.seed is set but nats.jwt (NATS_JWT) is not"],
     [

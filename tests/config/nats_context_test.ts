@@ -232,7 +232,7 @@ Deno.test("what a context says beside that is named in one warning", () => {
   assert.deepEqual(notices[1], {
     level: "warn",
     text:
-      'context "dev" sets what is not used here: jetstream_domain, inbox_prefix, color_scheme, windows_cert_store, windows_ca_certs_match, typo',
+      'context "dev" sets what is not used here: jetstream_domain, color_scheme, windows_cert_store, windows_ca_certs_match, typo',
   });
   assert.equal(notices.length, 2);
   assert.deepEqual(secretFiles, []);

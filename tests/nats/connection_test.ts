@@ -490,6 +490,44 @@ Deno.test("a subscription is unconfirmed until the broker has answered what came
   assert.equal(waiting(), undefined);
 });
 
+Deno.test("a refused subscription that can be done without is told to who asked, once for each connection, and to nobody else", async () => {
+  const asked: string[] = [];
+  const told: string[] = [];
+  const first = Promise.withResolvers<void>();
+  const second = Promise.withResolvers<void>();
+  await using broker = new ScriptedBroker(async (connection) => {
+    await connection.login();
+    const serving = connection.serve((line) => {
+      if (!line.startsWith("SUB extra")) return;
+      asked.push(`${connection.number} ${line.split(" ")[1]}`);
+      return connection.send(
+        `-ERR 'Permissions Violation for Subscription to "extra"'\r\n`,
+      );
+    });
+    if (connection.number === 1) {
+      await first.promise;
+      connection.close();
+    }
+    await serving;
+  });
+  await using bus = await connect(broker, {
+    onSubscriptionError: (subject) => void told.push(`bus ${subject}`),
+  });
+  const log = new LinkLog(bus);
+  using _extra = bus.subscribe("extra", () => {}, {
+    onRefused: (reason) => {
+      told.push(reason);
+      (told.length === 1 ? first : second).resolve();
+    },
+  });
+  await second.promise;
+  const reason = 'Permissions Violation for Subscription to "extra"';
+  assert.deepEqual(told, [reason, reason]);
+  assert.deepEqual(asked, ["1 extra", "2 extra"]);
+  assert.deepEqual(bus.refusedSubjects, []);
+  assert.ok(!log.types.includes("subscriptions"), log.types.join());
+});
+
 Deno.test("a refused publish leaves the link up", async () => {
   await using broker = new ScriptedBroker(afterLogin(async (connection) => {
     await connection.until("PUB");

@@ -194,3 +194,28 @@ Deno.test("modeOf() follows links, and knows no mode of what is no file", async 
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("exposures(): control without a login, and a record of what is sealed", () => {
+  const control = /^--control stands open: /;
+  const told = (role: Role, env: Readonly<Record<string, string>>): number =>
+    found(role, { env, args: ["--control"] }).filter((text) =>
+      control.test(text)
+    ).length;
+  for (const role of ["server", "client"] as const) {
+    assert.equal(told(role, {}), 1);
+    assert.equal(told(role, { NATS_CREDS: "a.creds" }), 0);
+    assert.equal(
+      told(role, { NATS_TLS_CERT: "a.pem", NATS_TLS_KEY: "a.key" }),
+      0,
+    );
+  }
+  const audit = ["--audit-subject", "audit"];
+  const sealed = [
+    ...["--secret-key", "a.key", "--server-key", PUBLIC_KEYS[0], ...audit],
+  ];
+  const clear = /^--audit-subject tells in the clear /;
+  const says = (args: readonly string[]): boolean =>
+    found("client", { args }).some((text) => clear.test(text));
+  assert.ok(says(sealed));
+  assert.ok(!says(audit));
+});

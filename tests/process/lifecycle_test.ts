@@ -22,6 +22,7 @@ async function connected(broker: ScriptedBroker): Promise<RoleFrame> {
       readAuth: () => command.config.nats.auth,
       keys: undefined,
       reloads: new Reloads(),
+      askDrain: () => {},
       showStatus: () => {},
       onStarted: () => {},
     },

@@ -59,6 +59,18 @@ Deno.test("watchSignals() drains on the first signal and ends on the second", ()
   }
 });
 
+Deno.test("watchSignals(): an operator has it drain, and a signal after that is the first one", () => {
+  const signals = new FakeSignals();
+  using shutdown = watchSignals(IGNORED, signals);
+  shutdown.askDrain();
+  shutdown.askDrain();
+  assert.ok(shutdown.drain.aborted);
+  signals.send("SIGTERM");
+  assert.ok(!shutdown.now.aborted);
+  signals.send("SIGTERM");
+  assert.ok(shutdown.now.aborted);
+});
+
 Deno.test("watchSignals() stops listening when disposed, once", () => {
   const signals = new FakeSignals();
   const shutdown = watchSignals(IGNORED, signals);

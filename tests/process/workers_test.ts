@@ -62,6 +62,7 @@ class Stage {
   readonly now = new AbortController();
   readonly reloads = new Reloads();
   readonly clock = new FakeClock();
+  asksToDrain = 0;
   #read: (() => Status) | undefined;
   #look: Look | undefined;
   readonly ended: Promise<void>;
@@ -82,6 +83,7 @@ class Stage {
         keys: KEYS,
         reloads: this.reloads,
         tunnelsByDescriptors: 101,
+        askDrain: () => void this.asksToDrain++,
         showStatus: (read, look) => {
           this.#read = read;
           this.#look = look;
@@ -518,5 +520,13 @@ Deno.test("runWorkers() tells of a worker that says nothing, which hangs, and of
   stage.thread(1).crash("out of luck");
   assert.equal(stage.status().hung, undefined);
   assert.equal(stage.status().tunnels, 2);
+  await stage.stop();
+});
+
+Deno.test("workers: one that an operator has drain asks for the whole process", async () => {
+  const stage = await Stage.started();
+  stage.thread(1).say(STARTED);
+  stage.thread(1).say({ type: "drain" });
+  assert.equal(stage.asksToDrain, 1);
   await stage.stop();
 });

@@ -96,6 +96,10 @@ const NOT_TOLD: ReadonlySet<string> = new Set([
   "and closes it, dials each service of a server, and sends 8 MiB through NATS,",
   "to nobody but itself.",
   "tcp-sproxy … …, protocol … and 1, Deno …",
+  // What NATS is told of a service, and who asks one.
+  "INFO",
+  "TCP connections through NATS",
+  "pid …",
   // Parts of texts, or of other programs', and words beside a message.
   "server",
   "checks of services", // who pays for a look-up

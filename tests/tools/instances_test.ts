@@ -1,0 +1,67 @@
+/** Which instances an operator means, and what is shown of them. */
+import assert from "node:assert/strict";
+import { isFailure, oneOf } from "../../lib/tools/instances.ts";
+import {
+  ageText,
+  at,
+  bytesText,
+  numberAt,
+  textAt,
+} from "../../lib/tools/values.ts";
+import type { FoundInstance } from "../../lib/wire/micro.ts";
+import type { ToolCall } from "../../lib/process/tool.ts";
+
+function instance(id: string, pid: string, worker?: string): FoundInstance {
+  const metadata = {
+    ...{ role: "server", host: "vm", pid },
+    ...(worker !== undefined && { worker }),
+  };
+  return { id, version: "0.1.0", metadata, subjects: [] };
+}
+
+function chosen(
+  found: readonly FoundInstance[],
+  ...flags: readonly string[]
+): readonly string[] {
+  const call = {
+    word: "drain",
+    flags: new Map(flags.map((flag) => [flag, "true"])),
+  } as Pick<ToolCall, "word" | "flags"> as ToolCall;
+  return oneOf(found, call).map(({ id }) => id);
+}
+
+Deno.test("what may be done to one process is done to the only one; of several one is to be chosen, or all", () => {
+  const one = [instance("a", "1", "1"), instance("b", "1", "2")];
+  const two = [...one, instance("c", "2")];
+  assert.deepEqual(chosen(one), ["a"]);
+  assert.deepEqual(chosen(two, "all"), ["a", "c"]);
+  assert.throws(
+    () => chosen(two),
+    /there are 2 processes \(a server@vm\/1\/1, c server@vm\/2\): say which to drain with --id, or --all/,
+  );
+  assert.throws(() => chosen(two, "all", "id"), /do not go together/);
+});
+
+Deno.test("an answer of another process is read as far as it is what it should be", () => {
+  const answer = { a: { b: 7, c: "x", d: [1] }, e: null };
+  assert.equal(at(answer, "a", "b"), 7);
+  assert.equal(at(answer, "e", "b"), undefined);
+  assert.equal(at("text", "length"), undefined);
+  assert.equal(textAt(answer, "a", "c"), "x");
+  assert.equal(textAt(answer, "a", "b"), "");
+  assert.equal(numberAt(answer, "a", "b"), 7);
+  assert.equal(numberAt(answer, "a", "c"), 0);
+  assert.ok(isFailure({ failed: "no" }));
+  assert.ok(!isFailure({ failed: "no", more: 1 }));
+  assert.ok(!isFailure({}));
+});
+
+Deno.test("sizes and ages are short", () => {
+  assert.deepEqual([0, 1023, 1024, 1536 * 1024, 3 * 2 ** 50].map(bytesText), [
+    ...["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "3072.0 TiB"],
+  ]);
+  assert.deepEqual(
+    [0, 999, 61_000, 3_600_000, 90_061_000].map(ageText),
+    ["0s", "0s", "1m1s", "1h", "1d1h"],
+  );
+});
