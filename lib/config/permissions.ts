@@ -5,6 +5,7 @@
  * @module
  */
 import type { Destination } from "../base/target.ts";
+import { SERVICE_SUBJECTS } from "../wire/micro.ts";
 import { DEFAULT_INBOX_PREFIX, Subjects } from "../wire/subjects.ts";
 import type { ClientConfig, CommonConfig, ServerConfig } from "./config.ts";
 
@@ -61,7 +62,7 @@ export function permissionsOf(
   config: ClientConfig | ServerConfig,
   cores = 1,
 ): Grant {
-  return config.role === "client"
+  const grant = config.role === "client"
     ? clientGrant({
       subjects: subjectsOf(config),
       name: config.client.id ?? "client",
@@ -75,6 +76,45 @@ export function permissionsOf(
       services: config.server.services.map(({ name }) => name),
       inboxPrefix: config.tunnel.refuseV1 ? undefined : config.nats.inboxPrefix,
     });
+  return withMore(grant, config);
+}
+
+/** A grant with what was asked for beside tunnels. Who is a service of NATS unasked can do without. */
+function withMore(
+  { publish, subscribe, ...grant }: Grant,
+  config: ClientConfig | ServerConfig,
+): Grant {
+  const { auditSubject, inboxPrefix, requestSubject } = config.nats;
+  const { control, natsService } = config.role === "client"
+    ? config.client
+    : config.server;
+  const seen = control || config.role === "client" && natsService;
+  const inboxes = `${inboxPrefix}.>`;
+  return {
+    ...grant,
+    publish: [
+      ...publish,
+      ...(seen && publish.every(({ subject }) => subject !== inboxes)
+        ? [{ subject: inboxes, why: "to answer who asks this process" }]
+        : []),
+      ...(auditSubject === undefined ? [] : [{
+        subject: `${auditSubject}.*`,
+        why: "for the record of tunnels (--audit-subject)",
+      }]),
+    ],
+    subscribe: [
+      ...subscribe,
+      ...(seen
+        ? [{
+          subject: SERVICE_SUBJECTS,
+          why: "to be seen as a service of NATS",
+        }]
+        : []),
+      ...(control
+        ? [{ subject: `${requestSubject}.ctl.>`, why: "to be controlled" }]
+        : []),
+    ],
+  };
 }
 
 /**

@@ -168,3 +168,22 @@ Deno.test("permissions of the other end: a server for each site of a client, cli
     ["proxy.request.at.x.edge7", "proxy.request.at.x.svc.db.edge7"],
   );
 });
+
+Deno.test("permissions of what is asked for beside tunnels: control, a service of NATS, a record", () => {
+  const [publish, subscribe] = SERVER;
+  assert.deepEqual(lists(needs("server", "--control")), [publish, [
+    ...subscribe,
+    ...["$SRV.>", "proxy.request.ctl.>"],
+  ]]);
+  assert.deepEqual(
+    lists(needs("server", "--control", "--refuse-v1"))[0],
+    publish,
+  );
+  assert.deepEqual(lists(needs("server", "--audit-subject", "a.b")), [
+    [...publish, "a.b.*"],
+    subscribe,
+  ]);
+  const [asks, hears] = CLIENT;
+  const seen = needs("client", "--client-id", "edge7", "--nats-service");
+  assert.deepEqual(lists(seen), [[...asks, "_INBOX.>"], [...hears, "$SRV.>"]]);
+});

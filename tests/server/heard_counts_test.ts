@@ -7,7 +7,7 @@ import { Pair } from "../support/shell_pair.ts";
 
 Deno.test("opens are counted where they came, refusals as errors, with the time to the answer", async () => {
   using _log = captureLog();
-  let clock: Pair["clock"] | undefined;
+  let clock: Pair["clock"] | undefined = undefined;
   using pair = new Pair({
     server: {
       services: [{ name: "db", target: { host: "db", port: 5432 } }],
