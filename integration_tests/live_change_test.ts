@@ -563,6 +563,8 @@ integrationTest(
       ...[1, 0],
       ...[5, 5],
     ]);
+    client.process.signal("SIGTERM");
+    client.process.signal("SIGINT");
     await client.entry(({ level }) => level === "debug", { since });
     assert.ok(!client.process.lines.some((line) => line.includes("secret")));
     assert.equal(a.accepted, 0);
