@@ -12,6 +12,7 @@ import {
 } from "./support/roles.ts";
 import { startEcho } from "./support/targets.ts";
 import { dial, readToEnd } from "./support/transfer.ts";
+import { HeldPort } from "./support/addresses.ts";
 import { soon } from "./support/waits.ts";
 
 /** Whether a connection through `client` reaches the echo. */
@@ -46,9 +47,8 @@ integrationTest(
   async () => {
     await using nats = await startNatsServer();
     const subjects = ownSubjects();
-    const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const target = `127.0.0.1:${closed.addr.port}`;
-    closed.close();
+    using held = HeldPort.take();
+    const target = `127.0.0.1:${held.port}`;
     await using _may = await startServer(nats.url, { args: subjects });
     await using _mayNot = await startServer(nats.url, {
       args: [...subjects, "--allow-target", "127.0.0.1:1"],
@@ -57,10 +57,17 @@ integrationTest(
       target,
       args: subjects,
     });
-    for (let i = 0; i < 6; i++) {
-      const { reason } = await failedOpen(client, client);
-      assert.equal(reason, "refused");
+    assert.equal((await failedOpen(client, client)).reason, "refused");
+    for (let i = 0; i < 5; i++) {
+      using conn = await dial(client.endpoint);
+      assert.equal((await readToEnd(conn)).length, 0);
     }
+    // Another cause is told at once, the same one now and then.
+    assert.deepEqual(
+      client.entries().filter(({ msg }) => msg === "open failed")
+        .map(({ reason }) => reason),
+      ["refused"],
+    );
   },
 );
 

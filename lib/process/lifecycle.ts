@@ -245,10 +245,6 @@ export class RoleFrame implements AsyncDisposable {
     );
     using cleanup = new DisposableStack();
     cleanup.use(status);
-    const { probePattern } = new Subjects({
-      request: config.requestSubject,
-      prefix: config.dataPrefix,
-    });
     const reserve = cleanup.use(
       new Reserve(LINK_RESERVE, systemDescriptors()),
     );
@@ -262,20 +258,13 @@ export class RoleFrame implements AsyncDisposable {
       reserve,
       onSubscriptionError: (subject, why) =>
         refusals.note(`${subject} ${why}`, (count) => {
-          const log = getLogger(["sproxy", role]);
-          const about = {
+          getLogger(["sproxy", role]).error("NATS refuses a subscription", {
             subject,
             why,
             hint: subscribeHint(why),
             ...(count > 1 && { count }),
             server: status.bus?.server,
-          };
-          if (subject === probePattern) {
-            log.info(
-              "ls does not find this server: NATS refuses a subscription",
-              about,
-            );
-          } else log.error("NATS refuses a subscription", about);
+          });
         }),
       tunnels: () => status.counted?.session.size ?? 0,
       onAttemptFailed: (text) => status.noteLink(text),

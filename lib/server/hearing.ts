@@ -72,11 +72,7 @@ export class Hearing implements Disposable {
     // A service that is out of order has no subscription that could be refused.
     const ways = [...this.general, ...this.offers.subjects];
     const deaf = ways.every((subject) => refused.includes(subject));
-    return refused.find((subject) =>
-      // Who cannot be found by those who list servers works all the same.
-      subject !== this.#options.subjects.probePattern &&
-      (deaf || !ways.includes(subject))
-    );
+    return refused.find((subject) => deaf || !ways.includes(subject));
   }
 
   /** Hears no more; resolves when no more opens can come. */

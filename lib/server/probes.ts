@@ -62,6 +62,7 @@ export class Probes implements Disposable {
     this.#subscription = bus.subscribe(
       subjects.probePattern,
       (message) => this.receive(message),
+      { onRefused: (why) => this.#noteRefused(why) },
     );
   }
 
@@ -77,6 +78,18 @@ export class Probes implements Disposable {
       if (why !== undefined) this.#drop(subject, why);
       else this.#answer(probe, subject);
     }
+  }
+
+  /** Who cannot be found by those who list servers works all the same. */
+  #noteRefused(why: string): void {
+    this.#log.info(
+      "ls does not find this server: NATS refuses a subscription",
+      {
+        subject: this.#options.subjects.probePattern,
+        why,
+        hint: "'permissions' of this program prints what it needs",
+      },
+    );
   }
 
   /** Is not found any more. */
