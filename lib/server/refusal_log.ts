@@ -36,13 +36,16 @@ export interface Refusal {
 /** Writes and counts refusals. */
 export class RefusalLog implements Disposable {
   readonly #clock: Clock;
-  readonly #onTold: (refusal: Refusal) => void;
+  readonly #onTold: (refusal: Refusal, at: number) => void;
   readonly #log = getLogger(["sproxy", "open"]);
   readonly #clients = new Map<string, Repeats>();
   #ended = false;
 
-  /** Nothing is refused yet; `onTold` has each that gets a line of its own. */
-  constructor(clock: Clock, onTold: (refusal: Refusal) => void = () => {}) {
+  /** Nothing is refused yet; `onTold` has each that gets a line of its own, and when it was refused, on the clock. */
+  constructor(
+    clock: Clock,
+    onTold: (refusal: Refusal, at: number) => void = () => {},
+  ) {
     this.#clock = clock;
     this.#onTold = onTold;
   }
@@ -54,13 +57,15 @@ export class RefusalLog implements Disposable {
     const key = isTold ? payer : OTHERS;
     const asked = target && formatTarget(target);
     const { code, text } = reason;
+    // Its line may come seconds later.
+    const at = this.#clock.now();
     const cause = `${client} ${asked} ${code} ${text}`;
     this.#of(key).note(cause, (count, several) => {
       if (several) {
         this.#log.warn("more opens refused", { count, client: key });
         return;
       }
-      this.#onTold(refusal);
+      this.#onTold(refusal, at);
       this.#log.warn("open refused", {
         ...(asked !== undefined && { target: asked }),
         reason: code,

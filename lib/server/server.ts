@@ -165,11 +165,10 @@ export class Egress implements Disposable {
     this.#reception = new Reception(options);
     this.#refusals = new RefusalLog(
       options.clock,
-      ({ client, target, reason }) =>
+      ({ client, source, target, reason }, at) =>
         this.session.recent.refused({
-          at: this.#clock.now(),
+          ...{ at, client, source },
           target: target && formatTarget(target),
-          client,
         }, { by: "local", reason }),
     );
     this.#heard = new HeardCounts(options.subjects);

@@ -84,14 +84,18 @@ export class Recent {
 
   /** An open came to nothing. */
   refused(
-    open: Pick<Ending, "at" | "target" | "peer" | "client" | "forward">,
+    open: Pick<
+      Ending,
+      "at" | "target" | "peer" | "source" | "client" | "forward"
+    >,
     outcome: { readonly by: Decider; readonly reason: Reason },
   ): void {
-    const { target, client } = open;
+    const { target, client, source } = open;
     this.#refusals.add({
       ...open,
       target: target?.slice(0, MAX_TEXT),
       client: client?.slice(0, MAX_TEXT),
+      source: source?.slice(0, MAX_TEXT),
       kind: "refusal",
       ...told(outcome),
     });

@@ -13,13 +13,13 @@ function stage(): Disposable & {
   readonly clock: FakeClock;
   readonly refusals: RefusalLog;
   /** What others were told of. */
-  readonly shown: readonly Refusal[];
+  readonly shown: readonly (readonly [Refusal, number])[];
   readonly lines: () => string[];
 } {
   const log = captureLog();
   const clock = new FakeClock();
-  const shown: Refusal[] = [];
-  const refusals = new RefusalLog(clock, (refusal) => shown.push(refusal));
+  const shown: (readonly [Refusal, number])[] = [];
+  const refusals = new RefusalLog(clock, (...told) => shown.push(told));
   let read = 0;
   return {
     clock,
@@ -73,8 +73,10 @@ Deno.test("RefusalLog writes the first of each client and cause, then counts eve
   ]);
   // A flood does not push out what others were refused.
   assert.equal(shown.length, 3);
+  const refusedAt = clock.now();
   await clock.advance(10_000);
   assert.deepEqual(lines(), ["open refused a 999"]);
+  assert.equal(shown.at(-1)?.[1], refusedAt, "not when it was told");
   await clock.advance(10_000);
   assert.deepEqual(lines(), []);
   assert.equal(clock.timers, 0);
