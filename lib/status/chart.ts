@@ -83,8 +83,11 @@ export function throughputChart({ points, at }: Snapshot): Html {
   `;
 }
 
-/** The last hour of a link: a bar, with its outages. */
-export function outageLine({ outages, connected }: LinkView, at: number): Html {
+/** The last hour of a link, or what there is of it since the start: a bar, with its outages. */
+export function outageLine(
+  { outages, connected }: LinkView,
+  { at, started }: { readonly at: number; readonly started: number },
+): Html {
   const begin = at - OUTAGE_SPAN_MS;
   const x = (time: number): number =>
     round(Math.max(0, (time - begin) / OUTAGE_SPAN_MS) * WIDTH);
@@ -101,6 +104,7 @@ export function outageLine({ outages, connected }: LinkView, at: number): Html {
       </rect>
     `;
   });
+  const first = Math.min(x(started), WIDTH - 6);
   const count = outages.length;
   const told = count === 0
     ? "no outage in the last hour"
@@ -110,7 +114,9 @@ export function outageLine({ outages, connected }: LinkView, at: number): Html {
       role="img"
       aria-label="${connected
         ? told
-        : `not connected; ${told}`}"><rect class="up" x="0" y="0" width="${WIDTH}" height="20"/>${bars}</svg>
+        : `not connected; ${told}`}"><rect class="before" x="0" y="0" width="${WIDTH}" height="20"/><rect class="up" x="${first}" y="0" width="${round(
+          WIDTH - first,
+        )}" height="20"/>${bars}</svg>
     <div class="x"
       aria-hidden="true"><span>1 h ago</span><span>30 min</span><span>now</span></div>
   `;

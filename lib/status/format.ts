@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
 import type { TunnelRow } from "./snapshot.ts";
 
 /** Stands where nothing is known. */
@@ -58,9 +59,15 @@ export function whoseOf({ client, source, peer }: TunnelRow): string {
   return client === undefined ? from : `${client} (${from})`;
 }
 
-/** How a tunnel does, with for how long where that matters. */
-export function conditionOf({ condition, stalled }: TunnelRow): string {
-  if (stalled === undefined) return condition;
-  const side = stalled.side === "here" ? "here" : "there";
-  return `stalled ${side} ${formatAge(stalled.ms)}`;
+/** How a tunnel of a process of this role does, with for how long who does not read. */
+export function conditionOf(
+  { condition, stalled }: TunnelRow,
+  role: Role,
+): string {
+  if (stalled !== undefined) {
+    const end = localEnd(stalled.side === "here" ? role : otherRole(role));
+    const who = end.replace(/^the /, "");
+    return `stalled ${formatAge(stalled.ms)}: ${who} does not read`;
+  }
+  return condition === "silent" ? "other end silent" : condition;
 }

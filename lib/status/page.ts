@@ -68,8 +68,8 @@ export function page(snapshot: Snapshot, nonce: string): string {
             <div class="scroll">
               <table id="tunnels">
                 <thead>
-                  <tr>${TUNNEL_COLUMNS.map(([label, kind]) =>
-                    html`<th scope="col" class="${kind}">${label}</th>`
+                  <tr>${TUNNEL_COLUMNS.map(([label, kind, about]) =>
+                    html`<th scope="col" class="${kind}" title="${about}">${label}</th>`
                   )}</tr>
                 </thead>
                 <tbody data-live="tunnels">${live.tunnels}</tbody>

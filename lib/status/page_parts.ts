@@ -42,13 +42,13 @@ export function partsOf(snapshot: Snapshot): Readonly<
     Html
   >
 > {
-  const { at, links, services, ways, process: { role } } = snapshot;
+  const { at, links, services, ways, process: { role, started } } = snapshot;
   return {
     state: state(snapshot),
     about: about(snapshot),
     tiles: tiles(snapshot),
     chart: throughputChart(snapshot),
-    link: html`${links.map((link) => linkOf(link, at))}`,
+    link: html`${links.map((link) => linkOf(link, { at, started }))}`,
     more: more(snapshot),
     tunnels: tunnelRows(snapshot),
     places: role === "client" ? wayTable(ways) : serviceTable(services),
@@ -133,7 +133,11 @@ function tile(label: string, value: string, under: readonly Part[]): Html {
   `;
 }
 
-function linkOf(link: LinkView, at: number): Html {
+function linkOf(
+  link: LinkView,
+  when: { readonly at: number; readonly started: number },
+): Html {
+  const { at } = when;
   const { worker, connected, server, roundTrip, reconnects, outages } = link;
   const told = outages.slice(-MAX_TOLD_OUTAGES).toReversed();
   return html`
@@ -143,14 +147,14 @@ function linkOf(link: LinkView, at: number): Html {
         ? "good"
         : "bad"}"></span> ${connected
         ? "connected to"
-        : "not connected; last to"} <b>${server === ""
-        ? "no broker yet"
-        : server}</b>${roundTrip !== undefined &&
+        : server === ""
+        ? "not connected to any broker yet"
+        : "not connected; last to"} <b>${server}</b>${roundTrip !== undefined &&
         `, round trip ${formatTrip(roundTrip)}`}${reconnects > 0 &&
-        `, back ${
+        `, reconnected ${
           reconnects === 1 ? "once" : `${formatCount(reconnects)} times`
-        }`}</p>
-    ${outageLine(link, at)}${told.length > 0 &&
+        } since the start`}</p>
+    ${outageLine(link, when)}${told.length > 0 &&
       html`<ul class="outages">${
         told.map(({ from, to, why }) =>
           html`<li><time datetime="${iso(from)}" title="${iso(from)}">${

@@ -73,6 +73,7 @@ section { background: var(--card); border: 1px solid var(--rule); border-radius:
 .link { margin-top: 8px; }
 .link p { margin-bottom: 8px; overflow-wrap: anywhere; }
 .hour { display: block; width: 100%; height: 14px; border-radius: 4px; }
+.hour .before { fill: var(--rule); }
 .hour .up { fill: var(--good); opacity: 0.3; }
 .hour .out { fill: var(--bad); }
 .outages { margin: 8px 0 0; padding: 0; list-style: none; font-size: 14px; color: var(--soft); }

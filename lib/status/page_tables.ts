@@ -20,22 +20,29 @@ import type {
   TunnelRow,
   WayView,
 } from "./snapshot.ts";
+import type { Role } from "../wire/subjects.ts";
 
-/** The columns of the tunnels, each with how it is set. */
+/** The columns of the tunnels, each with how it is set, and what it tells. */
 export const TUNNEL_COLUMNS = [
-  ["Who", ""],
-  ["Target", ""],
-  ["Age", "number"],
-  ["Sent", "number"],
-  ["Received", "number"],
-  ["Held", "number"],
-  ["State", ""],
+  ["Who", "", "The client, where its key says which, and the application"],
+  ["Target", "", "As it was asked for"],
+  ["Age", "number", "Since the tunnel was opened"],
+  ["Sent", "number", "From the socket here to NATS: a second, and in all"],
+  ["Received", "number", "From NATS to the socket here: a second, and in all"],
+  ["Held", "number", "Bytes that wait in this process for either side"],
+  [
+    "State",
+    "",
+    "half-closed: one direction has ended; silent: nothing is heard of the other process, or NATS is away; stalled: who is named has taken nothing for 10 s",
+  ],
 ] as const;
 
 /** A row for each tunnel. */
-export function tunnelRows({ tunnels: { rows } }: Snapshot): Html {
+export function tunnelRows(
+  { tunnels: { rows }, process: { role } }: Snapshot,
+): Html {
   return rowsOr(
-    rows.map(tunnelRow),
+    rows.map((row) => tunnelRow(row, role)),
     TUNNEL_COLUMNS.length,
     "No tunnel is open.",
   );
@@ -57,7 +64,7 @@ export function more({ tunnels: { open, rows } }: Snapshot): Html {
     : html``;
 }
 
-function tunnelRow(row: TunnelRow): Html {
+function tunnelRow(row: TunnelRow, role: Role): Html {
   const { id, target, forward, service, ms, rate, sent, received, held } = row;
   // A service that was asked for by its name stands there already.
   const by = forward ?? (target.startsWith("svc:") ? undefined : service);
@@ -75,7 +82,7 @@ function tunnelRow(row: TunnelRow): Html {
   }${
     number("Held", waiting, waiting === 0 ? "0" : formatBytes(waiting))
   }<td data-label="State" class="is-${row.condition}">${
-    conditionOf(row)
+    conditionOf(row, role)
   }</td></tr>`;
 }
 

@@ -15,6 +15,7 @@ import {
   whoseOf,
 } from "../status/format.ts";
 import type { EndingRow, Snapshot, TunnelRow } from "../status/snapshot.ts";
+import type { Role } from "../wire/subjects.ts";
 
 /** What rows may be sorted by, in the order of the key that changes it. */
 export const ORDERS = ["rate", "age", "held", "target"] as const;
@@ -60,7 +61,11 @@ export function topLines(snapshot: Snapshot, screen: Screen): string[] {
   const isAll = open <= rows.length && rows.length <= room;
   const shown = rows.toSorted(COMPARE[screen.order])
     .slice(0, isAll ? rows.length : room - 1);
-  const [heading = "", ...table] = tableLines(shown, columns).map(cut);
+  const [heading = "", ...table] = tableLines(shown, {
+    columns,
+    role: snapshot.process.role,
+  })
+    .map(cut);
   const hidden = open - shown.length;
   const body = [
     ...table,
@@ -148,7 +153,10 @@ function linkLine(link: Snapshot["links"][number], at: number): string {
 }
 
 /** The headings and a line for each row. */
-function tableLines(rows: readonly TunnelRow[], columns: number): string[] {
+function tableLines(
+  rows: readonly TunnelRow[],
+  { columns, role }: { readonly columns: number; readonly role: Role },
+): string[] {
   const cells = rows.map((row) =>
     [
       whoseOf(row),
@@ -157,7 +165,7 @@ function tableLines(rows: readonly TunnelRow[], columns: number): string[] {
       formatRate(row.rate?.sent),
       formatRate(row.rate?.received),
       formatBytes(heldOf(row)),
-      conditionOf(row),
+      conditionOf(row, role),
     ].map(escapeUnsafe)
   );
   const all = [

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { tunnel } from "../support/snapshots.ts";
 import {
+  conditionOf,
   formatAge,
   formatBytes,
   formatCount,
@@ -31,4 +33,20 @@ Deno.test("numbers and times are short, with no more digits than tell something"
     [formatCount(1_234_567), "1,234,567"],
   ];
   for (const [text, wanted] of table) assert.equal(text, wanted);
+});
+
+Deno.test("conditionOf() names who does not read, at either end", () => {
+  const stalled = (side: "here" | "there") =>
+    tunnel({ condition: "stalled", stalled: { side, ms: 12_000 } });
+  const table = [
+    [stalled("here"), "client", "stalled 12s: application does not read"],
+    [stalled("there"), "client", "stalled 12s: target does not read"],
+    [stalled("here"), "server", "stalled 12s: target does not read"],
+    [stalled("there"), "server", "stalled 12s: application does not read"],
+    [tunnel({ condition: "silent" }), "client", "other end silent"],
+    [tunnel(), "server", "open"],
+  ] as const;
+  for (const [row, role, wanted] of table) {
+    assert.equal(conditionOf(row, role), wanted);
+  }
 });

@@ -96,7 +96,13 @@ Deno.test("page() is whole without its script, and loads nothing", () => {
   for (
     const shown of [
       ...["gw1 · client", "edge7 (127.0.0.1:40000)", "2.0 KiB/s"],
-      ...["stalled here 12s", "no byte for 1m", "up", "1h 00m", "n1:4222"],
+      ...[
+        "stalled 12s: application does not read",
+        "no byte for 1m",
+        "up",
+        "1h 00m",
+        "n1:4222",
+      ],
       ...["0.50 ms", "1.0 MiB in all", 'http-equiv="refresh"', "7 tunnels"],
       "1.0 KiB/s",
     ]
@@ -111,6 +117,16 @@ Deno.test("page() is whole without its script, and loads nothing", () => {
   assert.ok(!/ style=| on[a-z]+=/.test(text), "the policy forbids both");
   assert.ok(text.match(/<th scope="(?:col|row)"/g));
   assert.ok(!/<th(?! scope)[ >]/.test(text));
+});
+
+Deno.test("page() tells no hour before the start, and no broker where there was none", () => {
+  const bar = /class="up" x="(\d+)"/;
+  const young = page(snapshot([part()], { started: NOON - 1_800_000 }), "n");
+  assert.equal(bar.exec(young)?.[1], "600");
+  const old = page(snapshot([part()], { started: NOON - 9e6 }), "n");
+  assert.equal(bar.exec(old)?.[1], "0");
+  const link = { connected: false, server: "", reconnects: 0, outages: [] };
+  assert.match(page(snapshot([part({ link })]), "n"), /to any broker yet/);
 });
 
 Deno.test("page() of a process without anything says so, and of many tunnels how many there are", () => {
