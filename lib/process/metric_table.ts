@@ -269,8 +269,7 @@ const LIMITS = {
   },
   sproxy_window_limit_bytes: {
     type: "gauge",
-    help:
-      "Most bytes under way in one direction of a tunnel, as --tunnel-window says",
+    help: "Most bytes under way in one direction of a tunnel, as --window says",
     of: "most",
   },
 } as const satisfies Specs;

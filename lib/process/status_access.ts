@@ -47,7 +47,12 @@ const OF_BROWSERS = ["accept-language", "origin", "sec-fetch-site"] as const;
 const OF_PROXIES = [
   "forwarded",
   "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
   "x-real-ip",
+  "x-client-ip",
+  "true-client-ip",
+  "cf-connecting-ip",
   "via",
 ] as const;
 

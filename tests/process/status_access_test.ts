@@ -33,7 +33,11 @@ Deno.test("without a token this machine alone sees the details, for itself", () 
   for (
     const peer of ["10.0.0.1", "192.168.1.7", "2001:db8::1", "fe80::1", "", "x"]
   ) assert.equal(refused({}, { peer }), 403, peer);
-  for (const header of ["x-forwarded-for", "forwarded", "via", "x-real-ip"]) {
+  const ofProxies = [
+    ...["x-forwarded-for", "forwarded", "via", "x-real-ip", "x-client-ip"],
+    ...["x-forwarded-host", "x-forwarded-proto", "cf-connecting-ip"],
+  ];
+  for (const header of ofProxies) {
     assert.equal(refused({ [header]: "127.0.0.1" }), 403, header);
   }
   assert.equal(refused({ authorization: `Bearer ${TOKEN}` }), undefined);

@@ -1,6 +1,7 @@
 /** The reference of metrics, and what names them: documents, dashboard, alerts. */
 import assert from "node:assert/strict";
 import { load } from "js-yaml";
+import { ALL_OPTIONS } from "../../lib/config/options.ts";
 import type { MetricSpec } from "../../lib/process/metric.ts";
 import { METRICS } from "../../lib/process/metric_table.ts";
 import { readAlerts, withTables } from "../../tools/update_metrics.ts";
@@ -90,6 +91,17 @@ Deno.test("docs/metrics.md has the tables of metrics and alerts (tools/update_me
   for (const name of Object.keys(METRICS)) {
     assert.match(reference, new RegExp(`^\\| \`${name}\` +\\|`, "m"));
   }
+});
+
+Deno.test("metrics and alerts name flags that there are", () => {
+  const flags = new Set(ALL_OPTIONS.map(({ flag }) => `--${flag}`));
+  const texts = [
+    ...Object.values(SPECS).map(({ help }) => help),
+    ...alerts.map(({ annotations }) => annotations.description),
+  ];
+  const named = texts.flatMap((text) => text.match(/--[a-z][a-z0-9-]+/g) ?? []);
+  assert.ok(named.length > 10);
+  assert.deepEqual(named.filter((flag) => !flags.has(flag)), []);
 });
 
 Deno.test("documents name metrics that there are", async () => {
