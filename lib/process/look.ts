@@ -13,6 +13,7 @@ import type { Part, ProcessView, Snapshot } from "../status/snapshot.ts";
 import { PROTOCOL_VERSION } from "../wire/open.ts";
 import type { Role } from "../wire/subjects.ts";
 import { hostname } from "./connect.ts";
+import type { Status } from "./status.ts";
 
 /** What never changes of this process, which runs `config` in so many threads. */
 export function processView(
@@ -54,6 +55,8 @@ const SHARED_MS = 200;
 export class Looks {
   /** Asks the threads. */
   look: Look = () => Promise.resolve({ parts: [] });
+  /** Since when it is as it is, and what went wrong last. */
+  status: () => Pick<Status, "since" | "lastError"> = () => ({});
   readonly #process: ProcessView;
   readonly #clock: Clock;
   readonly #rates = new Rates();
@@ -81,6 +84,11 @@ export class Looks {
     const { parts, silentWorkers } = await this.look();
     const at = this.#clock.wallTime();
     const snapshot = merge(this.#process, parts, { at, silentWorkers });
-    return this.#rates.of(snapshot);
+    const { since, lastError } = this.status();
+    return this.#rates.of({
+      ...snapshot,
+      ...(since !== undefined && { since }),
+      ...(lastError !== undefined && { lastError }),
+    });
   }
 }

@@ -232,6 +232,7 @@ export async function main<R extends Role>(
       showStatus: (shown, look) => {
         read = shown;
         looks.look = look;
+        looks.status = shown;
       },
       onStarted: () => service?.ready(),
     };

@@ -5,13 +5,7 @@
  * @module
  */
 
-/** Something that went wrong. */
-export interface LastError {
-  /** What, on one line. */
-  readonly text: string;
-  /** When it was noted last, in ms since 1970. */
-  readonly at: number;
-}
+import type { LastError } from "../status/snapshot.ts";
 
 /** What is told beside whether it is ready. */
 export interface Since {

@@ -13,14 +13,13 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import type { Secret } from "../base/credentials.ts";
 import { Throttle } from "../base/throttle.ts";
 import { listenFor, type WhereToListen } from "../net/listen.ts";
-import type { Snapshot } from "../status/snapshot.ts";
+import type { LastError, Snapshot } from "../status/snapshot.ts";
 import { Followers } from "./followers.ts";
 import { type HttpRequest, type HttpResponse, serveHttp } from "./http.ts";
 import type { Metric } from "./metric.ts";
 import { formatMetrics, PAGE_TYPES, pageFormatFor } from "./metrics_page.ts";
 import { challenge, policyFor, PRIVATE } from "./status_headers.ts";
 import { objection, type Refused, type Shown } from "./status_access.ts";
-import type { LastError } from "./readiness.ts";
 
 /** How many workers a process has. */
 export interface WorkerNumbers {

@@ -5,7 +5,7 @@
  * @module
  */
 import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
-import type { TunnelRow } from "./snapshot.ts";
+import type { Snapshot, TunnelRow } from "./snapshot.ts";
 
 /** Stands where nothing is known. */
 export const UNKNOWN = "–";
@@ -70,4 +70,13 @@ export function conditionOf(
     return `stalled ${formatAge(stalled.ms)}: ${who} does not read`;
   }
   return condition === "silent" ? "other end silent" : condition;
+}
+
+/** What went wrong last with a process that is not ready, where that tells more than why it is not. */
+export function lastErrorOf(
+  { at, ready, notReady, lastError }: Snapshot,
+): string | undefined {
+  return ready || lastError === undefined || lastError.text === notReady
+    ? undefined
+    : `last error, ${formatAge(at - lastError.at)} ago: ${lastError.text}`;
 }

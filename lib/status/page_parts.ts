@@ -11,6 +11,7 @@ import {
   formatCount,
   formatRate,
   formatTrip,
+  lastErrorOf,
   UNKNOWN,
 } from "./format.ts";
 import { type Html, html, type Part } from "./html.ts";
@@ -31,6 +32,7 @@ const MAX_TOLD_OUTAGES = 5;
 export function partsOf(snapshot: Snapshot): Readonly<
   Record<
     | "state"
+    | "trouble"
     | "about"
     | "tiles"
     | "chart"
@@ -45,10 +47,13 @@ export function partsOf(snapshot: Snapshot): Readonly<
   const { at, links, services, ways, process: { role, started } } = snapshot;
   return {
     state: state(snapshot),
+    trouble: trouble(snapshot),
     about: about(snapshot),
     tiles: tiles(snapshot),
     chart: throughputChart(snapshot),
-    link: html`${links.map((link) => linkOf(link, { at, started }))}`,
+    link: links.length === 0
+      ? html`<p>There was no connection to a broker yet.</p>`
+      : html`${links.map((link) => linkOf(link, { at, started }))}`,
     more: more(snapshot),
     tunnels: tunnelRows(snapshot),
     places: role === "client" ? wayTable(ways) : serviceTable(services),
@@ -65,6 +70,16 @@ function state({ ready, notReady, silentWorkers = [] }: Snapshot): Html {
     <span class="pill bad">not ready</span> <span
       class="why">${notReady}</span>${silent}
   `;
+}
+
+/** Apart from the state, which is read out when it changes: this does each second. */
+function trouble(snapshot: Snapshot): Html {
+  const { at, ready, since } = snapshot;
+  if (ready) return html``;
+  const last = lastErrorOf(snapshot);
+  return html`${since !== undefined && `for ${formatAge(at - since)}`}${
+    since !== undefined && last !== undefined && "; "
+  }${last}`;
 }
 
 function about({ process, at }: Snapshot): Html {
@@ -94,7 +109,8 @@ function tiles(snapshot: Snapshot): Html {
   const { tunnels, rate, links } = snapshot;
   const { open, opening, stalled, allowed } = tunnels;
   const under: Part[] = [
-    `of ${formatCount(allowed)}`,
+    // Before the first connection it is not known.
+    allowed > 0 ? `of ${formatCount(allowed)}` : "",
     opening > 0 && `, ${formatCount(opening)} opening`,
     stalled > 0 && html`, <b class="warn">${formatCount(stalled)} stalled</b>`,
   ];

@@ -39,6 +39,7 @@ a { color: var(--sent); }
 .good { color: var(--good); }
 .bad { color: var(--bad); }
 .warn { color: var(--warn); font-weight: 600; }
+.trouble { font-size: 14px; color: var(--soft); overflow-wrap: anywhere; }
 .why { color: var(--bad); overflow-wrap: anywhere; }
 .lost { flex-basis: 100%; color: var(--warn); }
 .about { flex-basis: 100%; display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 0; font-size: 14px; }

@@ -154,6 +154,14 @@ export interface ProcessView {
   readonly workers: number;
 }
 
+/** Something that went wrong. */
+export interface LastError {
+  /** What, on one line. */
+  readonly text: string;
+  /** When it was noted last, in ms since 1970. */
+  readonly at: number;
+}
+
 /** A process at one moment. */
 export interface Snapshot extends Omit<Part, "link"> {
   /** When that was, in ms since 1970. */
@@ -162,6 +170,10 @@ export interface Snapshot extends Omit<Part, "link"> {
   readonly process: ProcessView;
   /** Whether it can do its work. */
   readonly ready: boolean;
+  /** Since when it can, or cannot, in ms since 1970; undefined where that is not known. */
+  readonly since?: number;
+  /** What went wrong last, also where it is over. */
+  readonly lastError?: LastError;
   /** Its connections to NATS, one of each worker. */
   readonly links: readonly LinkView[];
   /** Workers that did not answer in time, and are not counted here. */

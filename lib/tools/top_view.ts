@@ -11,6 +11,7 @@ import {
   formatCount,
   formatRate,
   formatTrip,
+  lastErrorOf,
   UNKNOWN,
   whoseOf,
 } from "../status/format.ts";
@@ -114,8 +115,11 @@ function headLines(snapshot: Snapshot): string[] {
     ready ? "ready" : `NOT READY: ${notReady ?? ""}`,
   ];
   const { open, allowed, opening, stalled } = tunnels;
+  const last = lastErrorOf(snapshot);
   const counts = [
-    `${formatCount(open)} tunnels of ${formatCount(allowed)}`,
+    `${formatCount(open)} tunnels${
+      allowed > 0 ? ` of ${formatCount(allowed)}` : ""
+    }`,
     ...(opening > 0 ? [`${formatCount(opening)} opening`] : []),
     ...(stalled > 0 ? [`${formatCount(stalled)} stalled`] : []),
     `sent ${formatRate(rate?.sent)}`,
@@ -123,6 +127,7 @@ function headLines(snapshot: Snapshot): string[] {
   ];
   return [
     about.join(GAP),
+    ...(last === undefined ? [] : [last]),
     counts.join(GAP),
     ...links.map((link) => linkLine(link, at)),
     ...(silentWorkers.length > 0

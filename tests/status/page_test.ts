@@ -127,6 +127,16 @@ Deno.test("page() tells no hour before the start, and no broker where there was 
   assert.equal(bar.exec(old)?.[1], "0");
   const link = { connected: false, server: "", reconnects: 0, outages: [] };
   assert.match(page(snapshot([part({ link })]), "n"), /to any broker yet/);
+  const starting = {
+    ...snapshot([]),
+    since: NOON - 9_000,
+    lastError: { text: "NATS at n1: <b>wrong</b>", at: NOON - 2_000 },
+  };
+  const text = page(starting, "n");
+  assert.match(text, />for 9s; last error/);
+  assert.match(text, /last error, 2s ago: NATS at n1: &lt;b&gt;wrong/);
+  assert.match(text, /no connection to a broker yet/);
+  assert.ok(!text.includes("of 0"));
 });
 
 Deno.test("page() of a process without anything says so, and of many tunnels how many there are", () => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Secret } from "../../lib/base/credentials.ts";
+import type { Snapshot } from "../../lib/status/snapshot.ts";
 import { askSnapshot } from "../../lib/tools/status_client.ts";
 import { type Screen, topLines } from "../../lib/tools/top_view.ts";
 import { serveStatus, type StatusServer } from "../../lib/process/status.ts";
@@ -63,6 +64,17 @@ Deno.test("topLines() has the page's table, sorted as it is asked for", () => {
   assert.deepEqual(targets({ ...PIPE, order: "held" })[0], "stalled");
   assert.deepEqual(targets({ ...PIPE, order: "age" })[2], "quiet");
   assert.deepEqual(targets({ ...PIPE, order: "target" })[0], "stalled");
+});
+
+Deno.test("topLines() says of a process that is not ready what went wrong last", () => {
+  const lastError = { text: "NATS at n1: wrong password", at: NOON - 3_000 };
+  const told = (about: Partial<Snapshot>): string =>
+    topLines({ ...snapshot(), lastError, ...about }, PIPE).join("\n");
+  const away = told({ ready: false, notReady: "not connected to NATS" });
+  assert.match(away, /NOT READY: not connected.*\nlast error, 3s ago: NATS at/);
+  assert.doesNotMatch(told({}), /last error/, "it is over");
+  const same = told({ ready: false, notReady: lastError.text });
+  assert.doesNotMatch(same, /last error/);
 });
 
 Deno.test("topLines() fits a screen of any size, and says what it leaves out", () => {
