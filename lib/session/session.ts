@@ -54,6 +54,7 @@ import type { TunnelInfo } from "./tunnel_info.ts";
 import { logEnd, logOpen } from "./tunnel_log.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { V1Wire } from "./v1_wire.ts";
+import { worthShowing } from "./worth_showing.ts";
 import type { TunnelView } from "./view.ts";
 
 /** Time between two sweeps over peers and closed tunnels, in ms. */
@@ -481,15 +482,14 @@ export class Session implements Disposable {
     }
   }
 
-  /** What people are shown of the tunnels open now, the oldest first, at most so many. */
+  /** What people are shown of the tunnels open now, the oldest first, at most so many: see {@linkcode worthShowing}. */
   views(most: number): TunnelView[] {
     const now = this.#options.clock.now();
-    const views: TunnelView[] = [];
-    for (const tunnel of this.#table) {
-      if (views.length >= most) break;
-      views.push(tunnel.view(now));
-    }
-    return views;
+    const shown = worthShowing([...this.#table], most, ({ stall, stats }) => ({
+      stalled: stall?.certain === true,
+      bytes: stats.bytesSent + stats.bytesReceived,
+    }));
+    return shown.map((tunnel) => tunnel.view(now));
   }
 
   /** How many tunnels are open of each kind that `of` tells apart; undefined is none of them. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { worthShowing } from "../session/worth_showing.ts";
 import {
   type Flow,
   MAX_ROWS,
@@ -64,9 +65,15 @@ export function merge(
       opening: sum(({ tunnels }) => tunnels.opening),
       stalled: sum(({ tunnels }) => tunnels.stalled),
       allowed: sum(({ tunnels }) => tunnels.allowed),
-      rows: parts.flatMap(({ tunnels }) => tunnels.rows)
-        .toSorted((one, other) => other.ms - one.ms)
-        .slice(0, MAX_ROWS),
+      rows: worthShowing(
+        parts.flatMap(({ tunnels }) => tunnels.rows)
+          .toSorted((one, other) => other.ms - one.ms),
+        MAX_ROWS,
+        ({ condition, sent, received }) => ({
+          stalled: condition === "stalled",
+          bytes: sent + received,
+        }),
+      ),
     },
     total: {
       sent: sum(({ total }) => total.sent),

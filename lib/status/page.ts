@@ -66,6 +66,8 @@ export function page(snapshot: Snapshot, nonce: string): string {
             <div class="bar"><h2 id="h-tunnels">Tunnels</h2>
     <input id="filter" type="search" placeholder="Filter" aria-label="Filter the tunnels" autocomplete="off" spellcheck="false" hidden></div>
             <p class="note" data-live="more">${live.more}</p>
+            <p class="note" id="unmatched"
+              hidden>No tunnel that is listed matches the filter.</p>
             <div class="scroll">
               <table id="tunnels">
                 <thead>

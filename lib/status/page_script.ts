@@ -44,6 +44,7 @@ export const SCRIPT = `
       row.hidden = !row.classList.contains("none") &&
         !wanted.every((word) => text.includes(word));
     }
+    byId("unmatched").hidden = rows.length === 0 || rows.some((row) => !row.hidden);
   };
   heads.forEach((head, column) => {
     const button = document.createElement("button");

@@ -60,7 +60,9 @@ export function endingRows({ endings, at }: Snapshot): Html {
 /** That there are more tunnels than rows. */
 export function more({ tunnels: { open, rows } }: Snapshot): Html {
   return open > rows.length
-    ? html`The ${formatCount(rows.length)} oldest of ${formatCount(open)}.`
+    ? html`${formatCount(rows.length)} of ${
+      formatCount(open)
+    }: those that stall, that have carried most, and the oldest.`
     : html``;
 }
 

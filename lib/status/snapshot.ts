@@ -10,7 +10,7 @@ import type { TunnelView } from "../session/view.ts";
 import type { Role } from "../wire/subjects.ts";
 
 /**
- * Most tunnels that are told one by one, the oldest; of the others the number.
+ * Most tunnels that are told one by one; of the others the number.
  * A page of 250 rows is 100 KiB a second, and longer than anybody reads.
  */
 export const MAX_ROWS = 250;
@@ -115,7 +115,7 @@ export interface Part {
     readonly stalled: number;
     /** Most that may be open. */
     readonly allowed: number;
-    /** The oldest of the open ones, {@linkcode MAX_ROWS} at most. */
+    /** Open ones, the oldest first, {@linkcode MAX_ROWS} at most: those that stall or have carried most, and the oldest. */
     readonly rows: readonly TunnelRow[];
   };
   /** Bytes of all tunnels since the start. */

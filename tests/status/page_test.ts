@@ -150,7 +150,7 @@ Deno.test("page() of a process without anything says so, and of many tunnels how
     snapshot([{ ...many, tunnels: { ...tunnels, open: 12_034 } }]),
     "n",
   );
-  assert.ok(more.includes("The 1 oldest of 12,034."));
+  assert.ok(more.includes("1 of 12,034: those that stall"));
 });
 
 Deno.test("the page's script is one, its style sheet closes what it opens, and text on either ground can be read", () => {
