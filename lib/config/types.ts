@@ -149,8 +149,12 @@ export const path: OptionType<string> = {
 export const secretPath: OptionType<string> = {
   placeholder: "PATH",
   parse(text): string {
-    // The path is told in messages and seen in lists of processes.
-    if (/^S[A-Z][A-Z2-7]{40,}$|^[A-Za-z0-9+/]{43}=$/.test(text)) {
+    // The path is told in messages and seen in lists of processes. A seed, what
+    // `key psk` makes, and what `openssl rand -hex` does.
+    if (
+      /^S[A-Z][A-Z2-7]{40,}$|^[A-Za-z0-9+/]{43}=$|^[0-9a-fA-F]{32,}$/
+        .test(text)
+    ) {
       throw new SyntaxError(
         "it is the secret itself, which is secret no more: make another, and give the path of its file",
       );

@@ -246,6 +246,11 @@ Deno.test("keys that are nothing without others are refused by what to add", () 
       ],
       ["client", [`--secret-key=${SEED}`], "it is the secret itself"],
       ["client", [`--psk=${btoa("0".repeat(32))}`], "it is the secret itself"],
+      [
+        "server",
+        [`--status-token=${"d8bb5b86".repeat(6)}`],
+        "it is the secret itself",
+      ],
     ] as const
   ) {
     assert.throws(() => parseRun(role, args), (error: unknown) => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { commandsOf } from "../../lib/config/commands.ts";
 import { optionsOf } from "../../lib/config/options.ts";
 import { withOptionTables } from "../../tools/update_readme.ts";
 import denoJson from "../../deno.json" with { type: "json" };
@@ -116,7 +117,10 @@ Deno.test("docs/operations.md names flags that the programs have", async () => {
   );
   const ours = new Set(
     (["server", "client"] as const).flatMap((role) =>
-      optionsOf(role).map(({ flag }) => flag)
+      [
+        ...optionsOf(role),
+        ...commandsOf(role).flatMap(({ tool }) => tool?.flags ?? []),
+      ].map(({ flag }) => flag)
     ),
   );
   const named = new Set(
