@@ -88,7 +88,9 @@ export async function openProber(call: ToolCall): Promise<ToolProber> {
   const refused = bus.refusedSubjects.find((one) => heard.includes(one));
   if (refused !== undefined) {
     throw new RunError(
-      `No answer can be heard: ${subscribeDenied(refused).text}`,
+      `No answer can be heard: ${
+        subscribeDenied(refused).text
+      } ('permissions' prints what it has to allow)`,
     );
   }
   const requests = new RequestSubjects(subjects, token);
