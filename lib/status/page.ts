@@ -46,7 +46,7 @@ export function page(snapshot: Snapshot, nonce: string): string {
           <p class="state" role="status" data-live="state">${live.state}</p>
           <p class="trouble" data-live="trouble">${live.trouble}</p>
           <p class="lost" id="lost"
-            hidden>No news from the process; this is what it said last.</p>
+            hidden>No news from the process: it has gone, or too many follow it already. This is what it said last.</p>
           <dl class="about" data-live="about">${live.about}</dl>
         </header>
         <main>
