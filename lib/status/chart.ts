@@ -114,7 +114,7 @@ export function outageLine(
       role="img"
       aria-label="${connected
         ? told
-        : `not connected; ${told}`}"><rect class="before" x="0" y="0" width="${WIDTH}" height="20"/><rect class="up" x="${first}" y="0" width="${round(
+        : `not connected; ${told}`}"><rect class="before" x="0" y="0" width="${WIDTH}" height="20"><title>before the start</title></rect><rect class="up" x="${first}" y="0" width="${round(
           WIDTH - first,
         )}" height="20"/>${bars}</svg>
     <div class="x"

@@ -5,7 +5,7 @@
  * @module
  */
 import { localEnd, otherRole, type Role } from "../wire/subjects.ts";
-import type { Snapshot, TunnelRow } from "./snapshot.ts";
+import type { EndingRow, Snapshot, TunnelRow } from "./snapshot.ts";
 
 /** Stands where nothing is known. */
 export const UNKNOWN = "–";
@@ -53,10 +53,13 @@ export function formatCount(count: number): string {
   return String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-/** Whose tunnel it is: the client that its key names, or the application, or who is at the socket. */
-export function whoseOf({ client, source, peer }: TunnelRow): string {
+/** Whose it is: the client, where that is known, and the application, or who is at the socket. */
+export function whoseOf(
+  { client, source, peer }: Pick<EndingRow, "client" | "source" | "peer">,
+): string {
   const from = source ?? peer;
-  return client === undefined ? from : `${client} (${from})`;
+  if (client === undefined) return from ?? UNKNOWN;
+  return from === undefined ? client : `${client} (${from})`;
 }
 
 /** How a tunnel of a process of this role does, with for how long who does not read. */

@@ -133,6 +133,7 @@ footer { padding-top: 14px; padding-bottom: 32px; font-size: 13px; color: var(--
   tbody tr.none { display: block; }
   [data-label="Who"], [data-label="Target"], [data-label="Reason"] { grid-column: 1 / 3; }
   [data-label="State"], [data-label="When"] { grid-column: 3; grid-row: 1; text-align: right; }
+  td.is-stalled, td.is-silent { grid-column: 1 / -1; grid-row: auto; text-align: left; }
   [data-label="Reason"] { grid-row: 1; }
   [data-label="Target"], [data-label="Listens at"], [data-label="Leads to"], [data-label="Where it is"], [data-label="Health"] { grid-column: 1 / -1; }
   th[data-label="Name"] { grid-column: 1 / -1; }

@@ -179,10 +179,6 @@ function healthOf(
 
 function endingRow(row: EndingRow, now: number): Html {
   const { at, kind, code, why, byPeer, target, ms, bytes } = row;
-  const from = row.source ?? row.peer;
-  const who = row.client === undefined || from === undefined
-    ? row.client ?? from
-    : `${row.client} (${from})`;
   return html`
     <tr>
       <td
@@ -195,7 +191,7 @@ function endingRow(row: EndingRow, now: number): Html {
           <small>by the other end</small>
         `}${why !== undefined && html`<small>${why}</small>`}</td>
       <td data-label="Target">${target ?? UNKNOWN}</td>
-      <td data-label="Who">${who ?? UNKNOWN}${row.worker !== undefined && html`
+      <td data-label="Who">${whoseOf(row)}${row.worker !== undefined && html`
         <small>worker ${row.worker}</small>
       `}</td>
       <td class="number" data-label="Open for">${ms === undefined

@@ -204,14 +204,15 @@ function shrink(widths: number[], room: number): void {
 }
 
 function endingLine(
-  { at, kind, code, why, target, source, peer, client, ms }: EndingRow,
+  row: EndingRow,
   now: number,
 ): string {
+  const { at, kind, code, why, target, ms } = row;
   return [
     `${formatAge(now - at)} ago`.padEnd(12),
     kind === "refusal" ? `not opened: ${code}` : code,
     target ?? UNKNOWN,
-    client ?? source ?? peer ?? UNKNOWN,
+    whoseOf(row),
     ...(ms === undefined ? [] : [`after ${formatAge(ms)}`]),
     ...(why === undefined ? [] : [why]),
   ].join(GAP);

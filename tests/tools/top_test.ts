@@ -19,7 +19,9 @@ const BUSY = snapshot([part({
     ...{ name: "db", target: "db:1", checked: true, up: false, why: "refused" },
     ...{ opened: 0, open: 0 },
   }],
-  endings: [ending({ code: "idle", why: "no byte for 1m" })],
+  endings: [
+    ending({ code: "idle", why: "no byte for 1m", client: "edge7" }),
+  ],
 }, [
   tunnel({ id: "1", target: "quiet:1", ms: 3_000 }),
   tunnel({ id: "2", target: "busy:1", rate: { sent: 4096, received: 1 } }),
@@ -59,7 +61,10 @@ Deno.test("topLines() has the page's table, sorted as it is asked for", () => {
     /NOT CONNECTED +1 outage in the last hour, the last 5s ago/,
   );
   assert.match(all, /service db is out of order: refused/);
-  assert.match(all, /ENDED LATELY\n1m 00s ago +idle .*no byte for 1m/);
+  assert.match(
+    all,
+    /ENDED LATELY\n1m 00s ago +idle .* edge7 \(127\.0\.0\.1:39999\) .*no byte for 1m/,
+  );
   assert.deepEqual(targets(PIPE), ["busy", "stalled", "quiet"]);
   assert.deepEqual(targets({ ...PIPE, order: "held" })[0], "stalled");
   assert.deepEqual(targets({ ...PIPE, order: "age" })[2], "quiet");
