@@ -84,14 +84,15 @@ export async function runServer(
   });
   offer.egress = egress;
   const { session } = egress;
-  await frame.ready(egress);
-  host.onStarted();
+  // Before it is ready: what it subscribes to is there by then.
   using _desk = wantsDesk(config)
     ? openDesk({
       ...{ config, host, frame, counted: egress },
       endpoints: () => egress.endpoints,
     })
     : undefined;
+  await frame.ready(egress);
+  host.onStarted();
   offer.logLimits();
   const names = offer.services.map(({ name }) => name);
   log.info("ready", {
