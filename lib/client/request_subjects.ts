@@ -154,7 +154,7 @@ export class RequestSubjects {
     const { own, shared } = this;
     const text = isDenied(shared)
       ? `no server listens on ${own}, and NATS refuses what is published to ${shared}; start a server, or check its --nats-url and --request-subject`
-      : `no server listens on ${shared}; start one, or check its --nats-url and --request-subject`;
+      : `no server listens on ${shared}; start one, or check its /ready, --nats-url and --request-subject`;
     return { code: "no-server", text };
   }
 

@@ -108,6 +108,15 @@ export function subscribeHint(reason: string): string {
     : "give this user the permission to subscribe to it, or another login";
 }
 
+/**
+ * `reason` without what differs between refusals of the same subject: one that
+ * is taken away has the number of the subscription, one that is asked for its
+ * queue group.
+ */
+export function refusalOf(reason: string): string {
+  return reason.replace(/ (?:\(sid "\d+"\)|using queue ".*")$/, "");
+}
+
 /** What to do about `reason`, a clause about a broker; undefined where the words say it, or nothing is known. */
 export function hintFor(reason: string, facts: DialFacts): string | undefined {
   const found = HINTS.find(([pattern]) => pattern.test(reason))?.[1];

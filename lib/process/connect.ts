@@ -124,6 +124,16 @@ export async function openNats(
   return bus;
 }
 
+/**
+ * What counts as the same cause as `reason`: some say what time it is, or how
+ * long something took, and what a broker said last is told with or without that
+ * it then closed the connection, as the one or the other is seen first.
+ */
+export function causeOf(reason: string): string {
+  return reason.replace(/^it closed the connection: "(.*)"$/, "$1")
+    .replaceAll(/\d+/g, "0");
+}
+
 /** The log of attempts to connect: of each broker and cause the first, then counts. */
 class AttemptLog {
   readonly #log = getLogger(["sproxy", "nats"]);
@@ -133,8 +143,7 @@ class AttemptLog {
   /** One has failed. */
   failed({ server, reason, failures, hint, login }: FailedAttempt): void {
     this.#failures = failures;
-    // Some say what time it is, or how long something took.
-    const cause = `${server} ${reason.replaceAll(/\d+/g, "0")}`;
+    const cause = `${server} ${causeOf(reason)}`;
     this.#repeats.note(
       cause,
       (count) =>

@@ -12,7 +12,7 @@ import type { CommonConfig } from "../config/config.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
 import type { LinkEvent } from "../nats/bus.ts";
 import type { NatsBus } from "../nats/connection.ts";
-import { subscribeHint } from "../nats/hints.ts";
+import { refusalOf, subscribeHint } from "../nats/hints.ts";
 import type { EgressOptions } from "../server/server.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
 import { emptyPart } from "../status/merge.ts";
@@ -257,7 +257,7 @@ export class RoleFrame implements AsyncDisposable {
       readAuth: host.readAuth,
       reserve,
       onSubscriptionError: (subject, why) =>
-        refusals.note(`${subject} ${why}`, (count) => {
+        refusals.note(`${subject} ${refusalOf(why)}`, (count) => {
           getLogger(["sproxy", role]).error("NATS refuses a subscription", {
             subject,
             why,

@@ -667,7 +667,7 @@ const FAILURES: Readonly<
       bench.stopServers();
       await bench.start();
     },
-    "no-server by local after 1: no server listens on proxy.request; start one, or check its --nats-url and --request-subject",
+    "no-server by local after 1: no server listens on proxy.request; start one, or check its /ready, --nats-url and --request-subject",
   ],
   "NATS is away all the time": [
     async (bench) => {

@@ -1,7 +1,12 @@
 /** What people are told to do about a broker. */
 import assert from "node:assert/strict";
 import { type Credentials, Secret } from "../../lib/base/credentials.ts";
-import { hintFor, loginText, subscribeHint } from "../../lib/nats/hints.ts";
+import {
+  hintFor,
+  loginText,
+  refusalOf,
+  subscribeHint,
+} from "../../lib/nats/hints.ts";
 
 const SECRET = new Secret("hunter2");
 const PLAIN = { websocket: false };
@@ -126,4 +131,15 @@ Deno.test("subscribeHint() tells a want of permission from one of room", () => {
   assert.match(subscribeHint(denied), /^give this user the permission/);
   const full = "Maximum Subscriptions Exceeded";
   assert.match(subscribeHint(full), /^raise max_subscriptions/);
+});
+
+Deno.test("two refusals of a subject are one cause, taken away or asked for", () => {
+  const refused = 'Permissions Violation for Subscription to "proxy.request"';
+  assert.equal(refusalOf(`${refused} (sid "4")`), refused);
+  assert.equal(refusalOf(`${refused} using queue "tcp-sproxy"`), refused);
+  assert.equal(refusalOf(refused), refused);
+  assert.equal(
+    refusalOf("maximum subscriptions exceeded"),
+    "maximum subscriptions exceeded",
+  );
 });
