@@ -26,7 +26,7 @@ export function codeRemedy({ code, text }: Reason): string {
   if (code === "no-server") {
     return text.includes("right key")
       ? "compare --server-key with what 'key show' says of the server's key, and --psk at both ends"
-      : "start a server; where one runs, see its /ready, or compare --nats-url, --request-subject and --site at both ends";
+      : "start a server; where one runs and its /ready says so, compare --nats-url, --request-subject, --site and the account at both ends, and see whether its broker is linked to this one (leaf nodes, gateways)";
   }
   if (code === "denied") {
     if (text.startsWith("NATS refuses")) {
