@@ -143,17 +143,17 @@ export class RequestSubjects {
         : {
           code: "no-server",
           text:
-            `no server${at} listens on ${general}, nor for the service ${service} on ${own}; start one with${ofSite} --service ${service}=…, or check its --nats-url and --request-subject`,
+            `no server${at} listens on ${general}, nor for the service ${service} on ${own}; start one with${ofSite} --service ${service}=…, or check its /ready, --nats-url and --request-subject`,
         };
     }
     if (site !== undefined) {
       const text =
-        `no server${at} listens on ${general}; start one with${ofSite}, or check its --nats-url and --request-subject`;
+        `no server${at} listens on ${general}; start one with${ofSite}, or check its /ready, --nats-url and --request-subject`;
       return { code: "no-server", text };
     }
     const { own, shared } = this;
     const text = isDenied(shared)
-      ? `no server listens on ${own}, and NATS refuses what is published to ${shared}; start a server, or check its --nats-url and --request-subject`
+      ? `no server listens on ${own}, and NATS refuses what is published to ${shared}; start a server, or check its /ready, --nats-url and --request-subject`
       : `no server listens on ${shared}; start one, or check its /ready, --nats-url and --request-subject`;
     return { code: "no-server", text };
   }

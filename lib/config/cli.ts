@@ -103,6 +103,7 @@ export function parseCommandLine<R extends Role>(
 ): CommandLine<ConfigByRole[R]> {
   const program = sources.program ?? `${role}.ts`;
   const problems = new Problems();
+  let asked = program;
   try {
     const { word, rest } = splitCommand(role, args);
     const wantsHelp = rest.some((arg) => arg === "-h" || arg === "--help");
@@ -118,6 +119,8 @@ export function parseCommandLine<R extends Role>(
       return { kind: "completion", text };
     }
     const tool = toolOf(role, word);
+    // Its help has its own flags, and says where the others are told.
+    if (tool !== undefined) asked = `${program} ${tool.word}`;
     if (tool !== undefined && wantsHelp) {
       return { kind: "help", text: renderToolHelp(program, tool) };
     }
@@ -199,7 +202,7 @@ export function parseCommandLine<R extends Role>(
     if (!(error instanceof UsageError)) throw error;
     // Values are quoted where they are named; this catches file names.
     const told = error.problems.map(escapeUnsafe);
-    const last = `${told.pop()}; run '${program} --help' for usage`;
+    const last = `${told.pop()}; run '${asked} --help' for usage`;
     throw new UsageError([...told, last], { cause: error });
   }
 }
@@ -306,7 +309,7 @@ function readFlags(
   const take = (token: FlagToken, arg: string): void => {
     const flag = known.get(token.name);
     if (flag === undefined || !arg.startsWith("--")) {
-      throw unknownFlag(role, arg);
+      throw unknownFlag(role, arg, extra);
     }
     const value = valueOf(token, flag);
     const { own, option } = flag;

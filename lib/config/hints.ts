@@ -12,6 +12,7 @@ import { asLong, flagsOf } from "./flags.ts";
 import { parseForward, parseLeading } from "./forward.ts";
 import { habitFor } from "./habits.ts";
 import { type Option, optionsOf } from "./options.ts";
+import type { OwnFlag } from "./own_flags.ts";
 
 /** What is said of a word that is no flag, `before` which stands the flag of an option. */
 export function strayWord(
@@ -58,16 +59,24 @@ function isSwitch(option: Option): boolean {
   return option.type.fileType === "boolean";
 }
 
-/** The error for a flag that the role does not have; its value is not shown. */
-export function unknownFlag(role: Role, arg: string): UsageError {
+/** The error for a flag that neither the role nor the `extra` ones of a tool have; its value is not shown. */
+export function unknownFlag(
+  role: Role,
+  arg: string,
+  extra?: readonly OwnFlag[],
+): UsageError {
   const flag = arg.split("=")[0] ?? arg;
   return new UsageError(
-    `Unknown flag ${quote(redactUrl(flag))}${hintFor(role, flag)}`,
+    `Unknown flag ${quote(redactUrl(flag))}${hintFor(role, flag, extra)}`,
   );
 }
 
 /** What the person who wrote the unknown `flag` may have wanted. */
-function hintFor(role: Role, flag: string): string {
+function hintFor(
+  role: Role,
+  flag: string,
+  extra?: readonly OwnFlag[],
+): string {
   const wanted = flag.replace(/^-+/, "");
   const secret = optionsOf(role).find(({ env, secret }) =>
     secret === true && env.toLowerCase().replaceAll("_", "-") === wanted
@@ -77,7 +86,7 @@ function hintFor(role: Role, flag: string): string {
   }
   const habit = habitFor(role, flag);
   if (habit !== undefined) return ` (${habit})`;
-  const flags = flagsOf(role);
+  const flags = flagsOf(role, extra);
   const others = flagsOf(otherRole(role));
   if (
     !flags.some(({ name }) => name === wanted) &&

@@ -454,7 +454,8 @@ export class Session implements Disposable {
   };
 
   #remember({ info, stats }: Tunnel, outcome: Outcome, at: number): void {
-    const { id, target, remote, source, client, forward, openedAt } = info;
+    const { id, target, remote, source, forward, openedAt } = info;
+    const client = info.client ?? info.asker;
     const ms = Math.round(at - openedAt);
     const { bytesSent: sent, bytesReceived: received } = stats;
     this.recent.ended(

@@ -199,8 +199,9 @@ export class Tunnel {
 
   /** What people are shown of it at `now`. */
   view(now: number): TunnelView {
-    const { id, target, remote, forward, service, source, client, openedAt } =
+    const { id, target, remote, forward, service, source, openedAt } =
       this.info;
+    const client = this.info.client ?? this.info.asker;
     const { stats, held, stall, silent, halfClosed } = this.#machine;
     const isStalled = stall?.certain === true;
     return {

@@ -27,7 +27,7 @@ export interface TunnelView {
   readonly forward?: string;
   /** The service that it leads to, at a server. */
   readonly service?: string;
-  /** Name of the client, where its key says who it is. */
+  /** Name of the client, where its key says who it is, else what it calls itself. */
   readonly client?: string;
   /** How long it has been open, in ms. */
   readonly ms: number;

@@ -117,7 +117,7 @@ function headLines(snapshot: Snapshot): string[] {
   const { open, allowed, opening, stalled } = tunnels;
   const last = lastErrorOf(snapshot);
   const counts = [
-    `${formatCount(open)} tunnels${
+    `${formatCount(open)} tunnel${open === 1 ? "" : "s"}${
       allowed > 0 ? ` of ${formatCount(allowed)}` : ""
     }`,
     ...(opening > 0 ? [`${formatCount(opening)} opening`] : []),

@@ -564,3 +564,17 @@ Deno.test("optionsMarkdown() has every option once, in the table of who has it",
     }
   }
 });
+
+Deno.test("what is wrong with a tool's words leads to its own help and flags", () => {
+  const sources = fakeSources();
+  for (
+    const [words, told] of [
+      [["top", "--onc"], 'Unknown flag "--onc" (did you mean --once?)'],
+      [["top", "a:1", "b:2"], 'Unexpected argument "b:2" of top'],
+    ] as const
+  ) {
+    assert.throws(() => parseCommandLine("client", words, sources), {
+      message: `${told}; run 'client.ts top --help' for usage`,
+    });
+  }
+});
