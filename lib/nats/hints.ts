@@ -92,6 +92,10 @@ const HINTS: readonly (readonly [
     "no broker listens there: check host and port, and whether it runs",
   ],
   [
+    /temporary failure in name resolution|EAI_AGAIN|try again/i,
+    "no name server answers this machine: mend its resolver; the name may be right",
+  ],
+  [
     /failed to lookup address|name or service not known|ENOTFOUND/i,
     "the name is not known to this machine: check it, and the name servers",
   ],

@@ -131,7 +131,21 @@ function resolveError(
     const hint = `Deno gives it with --allow-net=${host}`;
     return make("denied", `not permitted (${hint})`);
   }
-  return make("no-such-host", messageOf(cause));
+  return make("no-such-host", lookupProblem(cause));
+}
+
+/** What a failed lookup says, for people: whether the name is wrong, or the way to the name servers. */
+export function lookupProblem(cause: unknown): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : "";
+  switch (code) {
+    case "ENOTFOUND":
+    case "ENODATA":
+      return `the name is not known (${code})`;
+    case "EAI_AGAIN":
+      return `no name server answers (${code})`;
+    default:
+      return messageOf(cause);
+  }
 }
 
 /** Finds the code for a failed `Deno.connect`, where often only its words tell. */

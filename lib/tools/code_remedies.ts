@@ -36,5 +36,8 @@ export function codeRemedy({ code, text }: Reason): string {
       ? "list this client's public key at the server (clients, --client-key)"
       : "let the server dial it: --allow-target, --deny-target, or its entry of this client (clients)";
   }
+  if (code === "no-such-host" && text.includes("EAI_AGAIN")) {
+    return "mend the resolver of the server's machine (/etc/resolv.conf, getent hosts NAME); the name may be right";
+  }
   return BY_CODE[code] ?? "read the server's log of this moment";
 }

@@ -40,6 +40,11 @@ Deno.test("hintFor() leads each reason to what can be changed", () => {
         PLAIN,
         /give --nats-tls-cert and --nats-tls-key$/,
       ],
+      [
+        "failed to lookup address information: Temporary failure in name resolution",
+        PLAIN,
+        /^no name server answers this machine/,
+      ],
       ["reading failed: received fatal alert: UnknownCA", {
         ...PLAIN,
         tls: IDENTITY,

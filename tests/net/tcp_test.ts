@@ -5,7 +5,7 @@ import { connect as connectTcp } from "node:net";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { RunError, TunnelError } from "../../lib/base/errors.ts";
 import { closeSocket, type SocketListener } from "../../lib/net/socket.ts";
-import { dial, lookUp } from "../../lib/net/dial.ts";
+import { dial, lookUp, lookupProblem } from "../../lib/net/dial.ts";
 import { Reserve } from "../../lib/net/descriptors.ts";
 import { listen, occupy } from "../../lib/net/listen.ts";
 import { SystemSocket } from "../../lib/net/system_socket.ts";
@@ -499,6 +499,20 @@ Deno.test("lookUp() gives the addresses of a name, or says that there is none", 
     lookUp("no-such-host.invalid"),
     (error) => error instanceof TunnelError && error.code === "no-such-host",
   );
+});
+
+Deno.test("lookupProblem() tells a wrong name from name servers that are gone", () => {
+  const failed = (code: string): Error =>
+    Object.assign(new Error(`getaddrinfo ${code} db`), { code });
+  assert.equal(
+    lookupProblem(failed("ENOTFOUND")),
+    "the name is not known (ENOTFOUND)",
+  );
+  assert.equal(
+    lookupProblem(failed("EAI_AGAIN")),
+    "no name server answers (EAI_AGAIN)",
+  );
+  assert.equal(lookupProblem(failed("EAI_FAIL")), "getaddrinfo EAI_FAIL db");
 });
 
 Deno.test({
