@@ -27,6 +27,7 @@ import { Readiness } from "./readiness.ts";
 import type { ProcessState } from "./report.ts";
 import type { RoleHost } from "./role_host.ts";
 import { isStop, type StopSignals } from "./signals.ts";
+import { Standstill } from "./standstill.ts";
 import type { Status } from "./status.ts";
 
 /** How long the last frames may take to reach NATS at the end, in ms. */
@@ -204,15 +205,17 @@ export class RoleFrame implements AsyncDisposable {
   readonly #status: RoleStatus;
   /** What NATS refuses, as the log was told. */
   readonly #refusals: Repeats;
+  readonly #standstill: Standstill | undefined;
 
   private constructor(
-    { bus, role, reserve, stop, status, refusals }: {
+    { bus, role, reserve, stop, status, refusals, standstill }: {
       readonly bus: NatsBus;
       readonly role: Role;
       readonly reserve: Reserve;
       readonly stop: StopSignals;
       readonly status: RoleStatus;
       readonly refusals: Repeats;
+      readonly standstill: Standstill | undefined;
     },
   ) {
     this.bus = bus;
@@ -221,6 +224,7 @@ export class RoleFrame implements AsyncDisposable {
     this.#stop = stop;
     this.#status = status;
     this.#refusals = refusals;
+    this.#standstill = standstill;
   }
 
   /**
@@ -250,6 +254,10 @@ export class RoleFrame implements AsyncDisposable {
     );
     status.reserve = reserve;
     const refusals = cleanup.use(new Repeats(systemClock));
+    // What is another program's connection may be suspended with it.
+    const standstill = isWatched
+      ? cleanup.use(new Standstill(systemClock))
+      : undefined;
     const bus = await openNats(config, {
       name: config.name ?? connectionName(role),
       signal: host.stop.drain,
@@ -277,7 +285,9 @@ export class RoleFrame implements AsyncDisposable {
     });
     cleanup.move();
     const { stop } = host;
-    return new RoleFrame({ bus, role, reserve, stop, status, refusals });
+    return new RoleFrame({
+      ...{ bus, role, reserve, stop, status, refusals, standstill },
+    });
   }
 
   /** A client's ways in are those that `ways` gives from now on. */
@@ -396,6 +406,7 @@ export class RoleFrame implements AsyncDisposable {
     await this.bus.close(0);
     this.#status.watch?.[Symbol.dispose]();
     this.#refusals[Symbol.dispose]();
+    this.#standstill?.[Symbol.dispose]();
     this.reserve[Symbol.dispose]();
     this.#status[Symbol.dispose]();
   }

@@ -43,7 +43,7 @@ import type { ProcessFacts } from "./process_metrics.ts";
 import { LiveReload } from "./live_reload.ts";
 import { Reloads } from "./reload.ts";
 import { Reloader } from "./reloader.ts";
-import { exitCodeOf, isStop, watchSignals } from "./signals.ts";
+import { exitCodeOf, isStop, logStops, watchSignals } from "./signals.ts";
 import type { Status, StatusOptions, StatusServer } from "./status.ts";
 import { StatusToken } from "./status_token.ts";
 import { systemDescriptors, toldDescriptors } from "../net/descriptors.ts";
@@ -125,6 +125,7 @@ export async function main<R extends Role>(
       pass: (signal) => execution?.pass(signal) ?? false,
       onUser1: () => guard.onSignal(),
     });
+    logStops(stop);
     // For all workers: each for itself could not read a pipe.
     const pipes: Pipes = new Map();
     const readAuth = authReader(role, { args: Deno.args, files, command });

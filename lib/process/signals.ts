@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { getLogger } from "@logtape/logtape";
 
 /** How a process or a worker is told to end. */
 export interface StopSignals {
@@ -33,6 +34,21 @@ class Stopped extends Error {
 export function exitCodeOf({ drain }: StopSignals): number {
   const { reason } = drain;
   return 128 + (reason instanceof Stopped ? ENDS[reason.signal] : 0);
+}
+
+/** Tells of each signal that is to end the process, so that its log says who ended it. */
+export function logStops({ drain, now }: StopSignals): void {
+  const log = getLogger(["sproxy", "drain"]);
+  const tell = (signal: AbortSignal, how: "drain" | "now"): void => {
+    signal.addEventListener("abort", () => {
+      const { reason } = signal;
+      if (reason instanceof Stopped) {
+        log.info("told to stop", { signal: reason.signal, how });
+      }
+    }, { once: true });
+  };
+  tell(drain, "drain");
+  tell(now, "now");
 }
 
 /** Whether `error` is only the word that the process is to end. */

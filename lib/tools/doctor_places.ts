@@ -16,6 +16,7 @@ import { checkListenable } from "../process/ways_in.ts";
 import { tryService } from "../process/trial.ts";
 import { codeRemedy } from "./code_remedies.ts";
 import { inMs, type Surgery } from "./doctor_context.ts";
+import { remedyFor } from "./remedies.ts";
 
 /** With more places than that one line tells of all that are free: a range of ports has hundreds. */
 const MOST_PLACES = 8;
@@ -105,6 +106,8 @@ export async function checkListening(
 ): Promise<void> {
   const { forwards } = config.client;
   const step = "listening";
+  const todo =
+    "if that is a client that runs already, all is well (with --status-addr it says so itself)";
   let free = 0;
   for (const way of forwards) {
     const about = formatPlace(way.listen);
@@ -121,8 +124,7 @@ export async function checkListening(
           ? { step, about, state: "ok", found: "taken, as a client runs here" }
           : {
             ...{ step, about, state: "warn", found },
-            todo:
-              "if that is a client that runs already, all is well (with --status-addr it says so itself)",
+            todo: remedyFor(found) ?? todo,
           },
       );
     }
@@ -143,12 +145,13 @@ export async function checkStatus(
     return false;
   }
   const about = formatAddress(address);
+  const option = role === "server" ? "--listen-addr" : "--status-addr";
   if (address.port === 0) {
     report.add({ step, about, state: "ok", found: "any port that is free" });
     return false;
   }
   try {
-    using _held = holdAddress(address, { origin: "" });
+    using _held = holdAddress(address, { origin: option });
     report.add({
       ...{ step, about, state: "ok" },
       found: `the port is free, so no ${role} runs here`,
@@ -158,10 +161,11 @@ export async function checkStatus(
     if (!(error instanceof RunError)) throw error;
     const answer = await askStatus(address, timeout, signal);
     if (answer === undefined) {
+      const found = messageOf(error);
+      const todo = `stop what has it, or choose another with ${option}`;
       report.add({
-        ...{ step, about, state: "fail", found: messageOf(error) },
-        todo: "stop what has it, or choose another with --" +
-          (role === "server" ? "listen-addr" : "status-addr"),
+        ...{ step, about, state: "fail", found },
+        todo: remedyFor(found) ?? todo,
       });
       return false;
     }

@@ -8,6 +8,10 @@
 /** Remedies by what is said; the first that fits counts. */
 const REMEDIES: readonly (readonly [said: RegExp, todo: string])[] = [
   [
+    /Requires \w+ access/,
+    "give Deno that permission, or all with -A (README.md has what each role needs)",
+  ],
+  [
     /UnknownIssuer|unable to (?:verify|get)/i,
     "give the certificate of the authority that has signed it with --nats-tls-ca",
   ],

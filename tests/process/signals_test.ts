@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { type SignalSource, watchSignals } from "../../lib/process/signals.ts";
+import {
+  logStops,
+  type SignalSource,
+  watchSignals,
+} from "../../lib/process/signals.ts";
+import { captureLog } from "../support/capture_log.ts";
 
 /** Signals that a test sends itself. */
 class FakeSignals implements SignalSource {
@@ -169,4 +174,18 @@ Deno.test({
     ]);
     assert.equal(exitCode, 0);
   },
+});
+
+Deno.test("logStops() says which signal ended the process, and how", () => {
+  using log = captureLog();
+  const source = new FakeSignals();
+  using stop = watchSignals(IGNORED, source);
+  logStops(stop);
+  source.send("SIGTERM");
+  source.send("SIGINT");
+  source.send("SIGINT");
+  assert.deepEqual(
+    log.records.map(({ properties }) => [properties.signal, properties.how]),
+    [["SIGTERM", "drain"], ["SIGINT", "now"]],
+  );
 });

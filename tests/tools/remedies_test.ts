@@ -6,6 +6,10 @@ import { remedyFor } from "../../lib/tools/remedies.ts";
 
 Deno.test("remedies: by what brokers and libraries say", () => {
   const table: readonly (readonly [said: string, todo: RegExp])[] = [
+    [
+      'Requires net access to "127.0.0.1:9", run again with the --allow-net flag',
+      /-A/,
+    ],
     ["TLS failed: invalid peer certificate: UnknownIssuer", /--nats-tls-ca/],
     [
       "TLS failed: invalid peer certificate: certificate not valid for name",
