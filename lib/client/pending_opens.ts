@@ -458,7 +458,7 @@ export class PendingOpens implements Disposable {
     this.#giveUp(entry, {
       code: "timeout",
       text:
-        `the server that took the open fell silent, ${MAX_TRIES} times: 'ls' lists those that answer; its log says why if it has another --data-prefix`,
+        `the server that took the open fell silent, ${MAX_TRIES} times: 'ls' lists those that answer; its log says why if it has another --data-prefix or this client asks too much`,
     });
   }
 

@@ -25,6 +25,7 @@ export class Standstill implements Disposable {
     this.#timer = this.#next();
   }
 
+  /** Looks no more. */
   [Symbol.dispose](): void {
     this.#timer[Symbol.dispose]();
   }

@@ -700,7 +700,7 @@ const FAILURES: Readonly<
       await bench.start();
       await bench.wait(12_000);
     },
-    "timeout by local after 3: the server that took the open fell silent, 3 times: 'ls' lists those that answer; its log says why if it has another --data-prefix",
+    "timeout by local after 3: the server that took the open fell silent, 3 times: 'ls' lists those that answer; its log says why if it has another --data-prefix or this client asks too much",
   ],
   "the link comes back too late for an answer": [
     async (bench) => {
