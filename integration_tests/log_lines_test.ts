@@ -92,6 +92,7 @@ integrationTest(
     await using tunnel = await startTunnel({ nats });
     using conn = await dial(tunnel.endpoint);
     await roundTrip(conn);
+    await tunnel.client.entry(({ msg }) => msg === "tunnel open");
     const mark = tunnel.client.process.mark();
     await nats.kill();
     await tunnel.client.entry(({ msg }) => msg === "cannot connect to NATS", {

@@ -87,7 +87,12 @@ integrationTest(
           "denied",
           /^the client has the data prefix "edge\.data", the server "[^"]+": give both the same --data-prefix$/,
         ],
-        [tunnel.client, "open failed", "timeout", /another --data-prefix$/],
+        [
+          tunnel.client,
+          "open failed",
+          "timeout",
+          /another --data-prefix or this client asks too much$/,
+        ],
       ] as const
     ) {
       const { reason, why } = await soon(
