@@ -266,7 +266,8 @@ for (const { file, role } of MANIFESTS) {
     assert.ok(probes.length >= 2);
     for (const [field, probe] of probes) {
       assert.deepEqual(at(probe, "httpGet"), {
-        path: field === "livenessProbe" ? "/health" : "/ready",
+        // A start waits for the process, traffic for what it can do.
+        path: field === "readinessProbe" ? "/ready" : "/health",
         port: port.name,
       });
     }
