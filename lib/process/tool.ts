@@ -49,6 +49,9 @@ export interface ToolCall {
  */
 export type Tool = (call: ToolCall) => Promise<number>;
 
+/** Longest wait for a broker, in ms: somebody looks on, and is told of each failed attempt. */
+const MAX_CONNECT_MS = 10_000;
+
 /** Tools by their words; each is loaded when it is called. */
 export type Tools = ReadonlyMap<string, () => Promise<Tool>>;
 
@@ -61,7 +64,8 @@ export async function connectTool(
   { role, word, config: { nats }, signal }: ToolCall,
   onSubscriptionError: (subject: string, reason: string) => void = () => {},
 ): Promise<NatsBus> {
-  return await openNats(nats, {
+  const connectTimeout = Math.min(nats.connectTimeout, MAX_CONNECT_MS);
+  return await openNats({ ...nats, connectTimeout }, {
     name: nats.name ?? connectionName(role, word),
     signal,
     pipes: new Map(),

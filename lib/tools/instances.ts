@@ -130,10 +130,10 @@ export function isFailure(
 }
 
 /**
- * The instances of one process among `found`, for what may be done to one alone;
- * or all of them where that is wanted.
+ * The instance that `--id` has chosen of `found`, or with `--all` one of each
+ * process: what ends something is done to nobody who was not named.
  *
- * @throws {UsageError} when there are several processes, and none was chosen.
+ * @throws {UsageError} when neither is given.
  */
 export function oneOf(
   found: readonly FoundInstance[],
@@ -146,11 +146,11 @@ export function oneOf(
   const processes = Map.groupBy(found, processOf);
   // Of workers of one process each speaks for all.
   const firsts = [...processes.values()].flatMap(([first]) => first ?? []);
-  if (all || firsts.length === 1) return firsts;
+  if (all || flags.has("id")) return firsts;
   throw new UsageError(
-    `there are ${firsts.length} processes (${
+    `say which to ${word} with --id, or --all: ${
       joined(firsts.map(nameOf), MAX_NAMES)
-    }): say which to ${word} with --id, or --all`,
+    }`,
   );
 }
 
