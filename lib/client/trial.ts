@@ -7,13 +7,19 @@
  */
 import type { Decider, Reason } from "../base/errors.ts";
 import type { Destination } from "../base/target.ts";
+import type { BusMessage } from "../nats/bus.ts";
 import type { Socket } from "../net/socket.ts";
 import { TunnelSeal } from "../seal/frames.ts";
 import type { SessionOptions } from "../session/session.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import { JsonMessage } from "../wire/json.ts";
 import { encodeMessage } from "../wire/message.ts";
-import { firstToolNumber, OPEN_TOKEN, parseId } from "../wire/subjects.ts";
+import {
+  type ConnectionId,
+  firstToolNumber,
+  OPEN_TOKEN,
+  parseId,
+} from "../wire/subjects.ts";
 import type { OpenedReply } from "./pending_open.ts";
 import { type OpenOptions, PendingOpens } from "./pending_opens.ts";
 import { type ClientSeal, Sealer } from "./sealer.ts";
@@ -38,6 +44,12 @@ export type TrialOutcome =
     }
   );
 
+/** Takes a message for this ID; false where it is for somebody else. */
+export type Take = (id: ConnectionId, message: BusMessage) => boolean;
+
+/** Hands in what comes until the result is disposed of. */
+export type Listen = (take: Take) => Disposable;
+
 /** What trials are made with. */
 export interface TrialOptions
   extends
@@ -45,6 +57,11 @@ export interface TrialOptions
     Pick<SessionOptions, "bus" | "clock" | "subjects" | "token"> {
   /** What opens are sealed with; undefined where they are not. */
   readonly seal?: ClientSeal | undefined;
+  /**
+   * Hands in what comes for the client, where there is a subscription to it on
+   * this connection already: of two, NATS tells one that nobody listens.
+   */
+  readonly listen?: Listen | undefined;
   /** Fills with bytes that nobody can guess. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
 }
@@ -95,14 +112,18 @@ export class Trials implements Disposable {
       onUnwanted: () => {},
       onDuplicateClientId: () => {},
     });
-    this.#answers = bus.subscribe(
-      subjects.pattern("client", token),
-      (message) => {
-        const id = parseId(subjects.idOf("client", message.subject) ?? "");
-        if (id?.server !== OPEN_TOKEN || !this.#opens.has(id.number)) return;
-        this.#opens.onReply(id.number, message);
-      },
-    );
+    const {
+      listen = (take: Take) =>
+        bus.subscribe(subjects.pattern("client", token), (message) => {
+          const id = parseId(subjects.idOf("client", message.subject) ?? "");
+          if (id !== undefined) take(id, message);
+        }),
+    } = options;
+    this.#answers = listen(({ server, number }, message) => {
+      const mine = server === OPEN_TOKEN && this.#opens.has(number);
+      if (mine) this.#opens.onReply(number, message);
+      return mine;
+    });
   }
 
   /** How far the servers' clock is ahead of ours, in ms, where one has said so; undefined where none has. */

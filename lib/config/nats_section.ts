@@ -8,6 +8,7 @@ import type { BrokerAddress } from "../base/broker_address.ts";
 import { type Credentials, Secret } from "../base/credentials.ts";
 import { type ConfigInputs, userIsToken } from "./given.ts";
 import type { OptionValues } from "./options.ts";
+import { Subjects } from "../wire/subjects.ts";
 import { type Section, section } from "./sections.ts";
 
 /** The keys of section `nats` that say where the brokers are and how to log in. */
@@ -36,6 +37,16 @@ export interface NatsConfig extends Omit<Section<"nats">, LoginKey> {
   readonly auth: Credentials<string | Secret>;
   /** How to speak TLS. */
   readonly tls: NatsTlsConfig;
+}
+
+/** The subjects of the deployment. */
+export function subjectsOf(
+  { requestSubject: request, dataPrefix: prefix }: Pick<
+    NatsConfig,
+    "requestSubject" | "dataPrefix"
+  >,
+): Subjects {
+  return new Subjects({ request, prefix });
 }
 
 /** Ways to log in, by what gives them. */

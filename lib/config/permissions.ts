@@ -6,8 +6,9 @@
  */
 import type { Destination } from "../base/target.ts";
 import { SERVICE_SUBJECTS } from "../wire/micro.ts";
-import { DEFAULT_INBOX_PREFIX, Subjects } from "../wire/subjects.ts";
-import type { ClientConfig, CommonConfig, ServerConfig } from "./config.ts";
+import { DEFAULT_INBOX_PREFIX, type Subjects } from "../wire/subjects.ts";
+import type { ClientConfig, ServerConfig } from "./config.ts";
+import { subjectsOf } from "./nats_section.ts";
 
 /** A subject, perhaps with wildcards, and what it is for. */
 export interface Permission {
@@ -64,14 +65,14 @@ export function permissionsOf(
 ): Grant {
   const grant = config.role === "client"
     ? clientGrant({
-      subjects: subjectsOf(config),
+      subjects: subjectsOf(config.nats),
       name: config.client.id ?? "client",
       ids: tokensOf(config, cores),
       scopes: scopesOf(config),
       refuseV1: config.tunnel.refuseV1,
     })
     : serverGrant({
-      subjects: subjectsOf(config),
+      subjects: subjectsOf(config.nats),
       site: config.server.site,
       services: config.server.services.map(({ name }) => name),
       inboxPrefix: config.tunnel.refuseV1 ? undefined : config.nats.inboxPrefix,
@@ -125,7 +126,7 @@ export function counterpartsOf(
   config: ClientConfig | ServerConfig,
   ids: readonly string[] = [],
 ): readonly Grant[] {
-  const subjects = subjectsOf(config);
+  const subjects = subjectsOf(config.nats);
   const { refuseV1 } = config.tunnel;
   if (config.role === "client") {
     const sites = Map.groupBy(scopesOf(config), ({ site }) => site);
@@ -146,13 +147,6 @@ export function counterpartsOf(
   return ids.length === 0
     ? [clientGrant({ ...client, name: "client" })]
     : ids.map((id) => clientGrant({ ...client, name: id, ids: [id] }));
-}
-
-function subjectsOf({ nats }: CommonConfig): Subjects {
-  return new Subjects({
-    request: nats.requestSubject,
-    prefix: nats.dataPrefix,
-  });
 }
 
 /** The tokens of a client: with several workers each adds its number. */

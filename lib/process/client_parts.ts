@@ -12,12 +12,20 @@ import type { NatsBus } from "../nats/connection.ts";
 import { HoldSeal } from "../seal/hold.ts";
 import { parsePublicKey } from "../seal/keys.ts";
 import { makeToken } from "../wire/subjects.ts";
+import { workersOf } from "./descriptors.ts";
 import { type KeyTexts, ownKeys } from "./key_files.ts";
 import { random, roleOptions } from "./lifecycle.ts";
 import type { RoleHost } from "./role_host.ts";
 import { openAudit } from "./open_audit.ts";
 import { openTracing } from "./otel.ts";
 import { loadAead } from "./sodium.ts";
+
+/** The token of a client as `config` says it: with several workers that of the first; random where it has none. */
+export function tokenOf(config: ClientConfig): string {
+  const { id } = config.client;
+  if (id === undefined) return makeToken(random);
+  return workersOf(config) === 1 ? id : `${id}-1`;
+}
 
 /** What an ingress on `bus` is told, but for what it seals with and its claim. */
 export async function ingressOptions(

@@ -8,6 +8,7 @@ import { systemClock } from "../base/clock.ts";
 import { BufferPool } from "../base/buffer_pool.ts";
 import type { Service } from "../base/service.ts";
 import type { ClientConfig, ServerConfig } from "../config/config.ts";
+import { subjectsOf } from "../config/nats_section.ts";
 import { Trials } from "../client/trial.ts";
 import { Claim } from "../client/claim.ts";
 import type { NatsBus } from "../nats/connection.ts";
@@ -15,53 +16,30 @@ import { dial, dialUnix, lookUp } from "../net/dial.ts";
 import { closeSocket } from "../net/socket.ts";
 import { dialPath, dialTarget } from "../server/targets.ts";
 import { HoldSeal } from "../seal/hold.ts";
-import { makeToken, Subjects } from "../wire/subjects.ts";
 import { sealOf } from "./client_parts.ts";
-import { workersOf } from "./descriptors.ts";
 import type { KeyTexts } from "./key_files.ts";
 import { random } from "./lifecycle.ts";
+import type { Asker } from "./prober.ts";
 import { Reloads } from "./reload.ts";
 import { ServerOffer } from "./server_offer.ts";
 
 export type { TrialOutcome, Trials } from "../client/trial.ts";
 
-/** The token of a client as `config` says it: with several workers that of the first; random where it has none. */
-export function tokenOf(config: ClientConfig): string {
-  const { id } = config.client;
-  if (id === undefined) return makeToken(random);
-  return workersOf(config) === 1 ? id : `${id}-1`;
-}
-
-/** The subjects of the deployment. */
-export function subjectsOf(
-  { nats }: Pick<ClientConfig | ServerConfig, "nats">,
-): Subjects {
-  return new Subjects({
-    request: nats.requestSubject,
-    prefix: nats.dataPrefix,
-  });
-}
-
-/** Opens as the client of `config` would ask for them, on `bus`. */
+/** Opens as the client of `config` would ask for them, on the connection of `asker`. */
 export function trialsOf(
   config: ClientConfig,
-  { bus, token, keys, openTimeout }: {
-    readonly bus: NatsBus;
-    readonly token: string;
-    readonly keys: KeyTexts | undefined;
-    /** How long one may take, in ms. */
-    readonly openTimeout: number;
-  },
+  { bus, token, keys, subjects, listen }: Pick<
+    Asker,
+    "bus" | "token" | "keys" | "subjects" | "listen"
+  >,
+  /** How long one may take, in ms. */
+  openTimeout: number,
 ): Trials {
   return new Trials({
-    bus,
-    token,
-    openTimeout,
+    ...{ bus, token, subjects, listen, openTimeout, random },
     seal: keys && sealOf(keys, config),
     clock: systemClock,
-    subjects: subjectsOf(config),
     refuseV1: config.tunnel.refuseV1,
-    random,
   });
 }
 
@@ -86,7 +64,7 @@ export async function askForId(
     bus,
     token,
     clock: systemClock,
-    subjects: subjectsOf(config),
+    subjects: subjectsOf(config.nats),
     times: {
       peerTimeout: tunnel.peerTimeout,
       resumeTimeout: tunnel.resumeTimeout,

@@ -8,6 +8,7 @@
 import { messageOf, UsageError } from "../base/errors.ts";
 import { formatDuration, parseDuration } from "../base/units.ts";
 import { VERSION } from "../config/cli.ts";
+import { tokenOf } from "../process/client_parts.ts";
 import { readKeys } from "../process/key_files.ts";
 import {
   loginReader,
@@ -16,7 +17,6 @@ import {
 } from "../process/login_files.ts";
 import { setLogLevel } from "../process/log.ts";
 import { random } from "../process/lifecycle.ts";
-import { tokenOf } from "../process/trial.ts";
 import type { ToolCall } from "../process/tool.ts";
 import { PROTOCOL_VERSION } from "../wire/open.ts";
 import { firstToolNumber, makeToken } from "../wire/subjects.ts";
@@ -38,6 +38,7 @@ import {
   checkServices,
   checkStatus,
 } from "./doctor_places.ts";
+import { checkOthers } from "./doctor_servers.ts";
 import { Report } from "./report.ts";
 
 /** How long a step may wait for an answer unless told otherwise, in ms. */
@@ -114,6 +115,7 @@ async function checkBehindLogin(
     await checkRoundTrip(patient, surgery);
     if (config.role === "server") {
       await checkRate(patient, surgery);
+      await checkOthers(config, patient, surgery);
       return;
     }
     if (!hears) {

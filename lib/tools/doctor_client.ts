@@ -5,28 +5,24 @@
  * @module
  */
 import { untilAborted } from "../base/abort.ts";
-import { blame, type Decider, type Reason, RunError } from "../base/errors.ts";
+import { blame, RunError } from "../base/errors.ts";
 import { type Destination, formatDestination } from "../base/target.ts";
-import { formatDuration } from "../base/units.ts";
 import type { ClientConfig } from "../config/config.ts";
-import {
-  askForId,
-  type TrialOutcome,
-  type Trials,
-  trialsOf,
-} from "../process/trial.ts";
+import { askerOn } from "../process/prober.ts";
+import { askForId, type Trials, trialsOf } from "../process/trial.ts";
 import { inMs, type Surgery } from "./doctor_context.ts";
 import type { Patient } from "./doctor_nats.ts";
-import { codeRemedy } from "./code_remedies.ts";
+import {
+  checkClock,
+  checkServer,
+  checkVersions,
+  countServers,
+  failure,
+  type Roll,
+} from "./doctor_servers.ts";
 
 /** Most targets that are tried: those of a range of ports are mostly of one kind. */
 const MOST_TARGETS = 32;
-
-/** What no rules of a server let it dial, so that it says so without a dial. */
-const NOWHERE = { host: "0.0.0.0", port: 1 };
-
-/** Clocks that differ by less are as good as one, in ms: what sealed opens allow. */
-const CLOCK_MS = 60_000;
 
 /** Whether another process has the ID. */
 export async function checkId(
@@ -64,7 +60,9 @@ export async function checkTunnels(
     return;
   }
   const openTimeout = Math.min(config.client.openTimeout, timeout);
-  using trials = trialsOf(config, { bus, token, keys, openTimeout });
+  using asker = await askerOn(bus, { config, token, keys });
+  using trials = trialsOf(config, asker, openTimeout);
+  const roll: Roll = new Map();
   const asked = waysOf(config);
   const targets = destinationsOf(asked);
   // Who asks for services alone may not be allowed to ask for anything else:
@@ -76,27 +74,30 @@ export async function checkTunnels(
   const silent = new Set<string | undefined>();
   let answered = false;
   for (const site of sites) {
-    if (await checkServer(trials, site, surgery)) answered = true;
+    const ask = { asker, site, roll, timeout: openTimeout };
+    if (await checkServer(config, ask, surgery)) answered = true;
     else silent.add(site);
   }
-  await Promise.all(
-    targets.slice(0, MOST_TARGETS).map(async (target) => {
+  await Promise.all([
+    countServers(asker, roll, surgery),
+    ...targets.slice(0, MOST_TARGETS).map(async (target) => {
       if (!silent.has(target.site)) {
         if (await checkTarget(trials, target, surgery)) answered = true;
         return;
       }
       const about = formatDestination(target);
-      const found = "no server answers, as said above";
+      const found = "no server takes opens, as said above";
       report.add({ step: "target", about, state: "skipped", found });
     }),
-  );
+  ]);
   if (targets.length > MOST_TARGETS) {
     report.add({
       ...{ step: "target", state: "skipped" },
       found: `${targets.length - MOST_TARGETS} more targets were not tried`,
     });
   }
-  checkClock(trials, surgery, answered);
+  checkVersions(roll, surgery);
+  checkClock(roll, { sealed: trials.clockAhead, answered }, surgery);
 }
 
 /** What the client asks for; a front-end names no target. */
@@ -118,36 +119,6 @@ function destinationsOf(
   return [...found.values()];
 }
 
-/** Whether a server of a site answers at all. */
-async function checkServer(
-  trials: Trials,
-  site: string | undefined,
-  { report, call: { signal } }: Surgery,
-): Promise<boolean> {
-  const outcome = await untilAborted(
-    trials.open({ target: NOWHERE, site }),
-    signal,
-  );
-  const step = "server";
-  const about = site === undefined ? undefined : `of ${site}`;
-  if (outcome.type === "open" && outcome.v1) {
-    report.add({
-      ...{ step, about, state: "warn" },
-      found: `one of version 1 answers (${inMs(outcome.ms)})`,
-      todo:
-        "start a version 2 server: with this one nothing survives a break of NATS, and it does not say whether a target can be reached",
-    });
-    return true;
-  }
-  if (outcome.type === "open" || outcome.by === "peer") {
-    const found = `it answers (${inMs(outcome.ms)})`;
-    report.add({ step, about, state: "ok", found });
-    return true;
-  }
-  report.add({ step, about, ...failure(outcome) });
-  return false;
-}
-
 /** Whether the servers reach a target; true where one of them has said anything. */
 async function checkTarget(
   trials: Trials,
@@ -158,7 +129,8 @@ async function checkTarget(
   const step = "service" in target.target ? "service" : "target";
   const about = formatDestination(target);
   if (outcome.type === "failed") {
-    report.add({ step, about, ...failure(outcome) });
+    const { why } = blame(outcome.by, outcome.reason);
+    report.add({ step, about, ...failure(outcome.reason, outcome.ms, why) });
     return outcome.by === "peer";
   }
   report.add({
@@ -168,48 +140,4 @@ async function checkTarget(
       : `a tunnel was opened and closed (${inMs(outcome.ms)})`,
   });
   return true;
-}
-
-function failure(
-  { reason, by, ms }: TrialOutcome & {
-    readonly reason: Reason;
-    readonly by: Decider;
-  },
-): { readonly state: "fail"; readonly found: string; readonly todo: string } {
-  const { why, reason: code } = blame(by, reason);
-  return {
-    state: "fail",
-    found: `${why} (${code}, ${inMs(ms)})`,
-    todo: codeRemedy(reason),
-  };
-}
-
-/** How far the clocks are apart, as far as anybody says. */
-function checkClock(
-  { clockAhead }: Trials,
-  { report, keys }: Surgery,
-  answered: boolean,
-): void {
-  const step = "clock";
-  if (keys === undefined || !answered) {
-    const found = keys === undefined
-      ? "nothing that is not sealed tells another's time"
-      : "no server answered";
-    report.add({ step, state: "skipped", found });
-    return;
-  }
-  if (clockAhead === undefined) {
-    const found = `it is within ${formatDuration(CLOCK_MS)} of the server's`;
-    report.add({ step, state: "ok", found });
-    return;
-  }
-  const apart = formatDuration(
-    Math.round(Math.abs(clockAhead) / 1_000) * 1_000,
-  );
-  report.add({
-    ...{ step, state: "warn" },
-    found: `the server's is ${apart} ${clockAhead > 0 ? "ahead" : "behind"}`,
-    todo:
-      "set both clocks by NTP: each first open takes a round trip more, and lines of both logs are hard to put together",
-  });
 }

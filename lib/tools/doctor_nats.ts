@@ -7,9 +7,9 @@
 import { messageOf } from "../base/errors.ts";
 import { formatSize } from "../base/units.ts";
 import { permissionsOf } from "../config/permissions.ts";
+import { subjectsOf } from "../config/nats_section.ts";
 import type { BrokerFacts } from "../nats/first_words.ts";
 import type { NatsBus } from "../nats/connection.ts";
-import { subjectsOf } from "../process/trial.ts";
 import { FRAME_PAYLOAD_BYTES } from "../wire/frame.ts";
 import { formatId, HOLD_TOKEN } from "../wire/subjects.ts";
 import { binaryCodec } from "../wire/binary.ts";
@@ -77,7 +77,7 @@ export async function checkAllowed(
   const grant = permissionsOf(config, navigator.hardwareConcurrency);
   const trials = mustBeAllowed(role, grant, {
     ...tokens,
-    subjects: subjectsOf(config),
+    subjects: subjectsOf(config.nats),
   });
   const refused: PermissionTrial[] = [];
   for (const trial of trials) {
@@ -120,7 +120,7 @@ export async function checkFence(
   }
   const trials = mustBeRefused(role, {
     ...tokens,
-    subjects: subjectsOf(config),
+    subjects: subjectsOf(config.nats),
   });
   const open: PermissionTrial[] = [];
   for (const trial of trials) {
@@ -179,7 +179,7 @@ export async function checkRate(
   { report, call, timeout }: Surgery,
 ): Promise<void> {
   const { config } = call;
-  const subjects = subjectsOf(config);
+  const subjects = subjectsOf(config.nats);
   const isClient = config.role === "client";
   const step = "rate";
   try {

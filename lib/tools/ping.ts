@@ -5,7 +5,7 @@
  * @module
  */
 import { wakefulClock } from "../base/clock.ts";
-import { messageOf, UsageError } from "../base/errors.ts";
+import { blame, messageOf, UsageError } from "../base/errors.ts";
 import { parseAddress } from "../base/address.ts";
 import {
   type Destination,
@@ -14,19 +14,13 @@ import {
   splitSite,
 } from "../base/target.ts";
 import { escapeUnsafe, quote } from "../base/text.ts";
-import { formatRough } from "../base/units.ts";
-import type { Opened, Opener } from "../process/opener.ts";
-import {
-  type Heard,
-  openProber,
-  serviceProblem,
-  type ToolProber,
-} from "../process/prober.ts";
+import { type Heard, openProber, type ToolProber } from "../process/prober.ts";
 import type { ToolCall } from "../process/tool.ts";
-import type { ServerReport } from "../wire/probe.ts";
+import type { TrialOutcome, Trials } from "../process/trial.ts";
+import { ANY_TARGET, askOne, nameOf } from "./asking.ts";
 import { countFlag, durationFlag } from "./flags.ts";
 import { type Answer, PingStatistics } from "./ping_statistics.ts";
-import { formatMs } from "./table.ts";
+import { formatMs, rounded } from "./table.ts";
 import { traceOf } from "./trace.ts";
 
 /** Pause between two questions, in ms, unless told otherwise, and the shortest. */
@@ -34,9 +28,6 @@ const INTERVAL_MS = { otherwise: 1_000, least: 10 } as const;
 
 /** How long an answer may take, in ms, unless told otherwise, and the shortest. */
 const TIMEOUT_MS = { otherwise: 2_000, least: 10 } as const;
-
-/** Stands for any address: where the target is not said, the servers of all are asked. */
-const ANY = { host: "0.0.0.0", port: 0 } as const;
 
 /** What is to be done. */
 interface Plan {
@@ -62,17 +53,18 @@ export async function runPing(call: ToolCall): Promise<number> {
   const plan = planOf(call);
   await using asker = await openProber(call);
   const { config, signal, print } = call;
-  using opener = plan.open && config.role === "client"
-    ? await (await import("../process/opener.ts")).openOpener(config, {
-      bus: asker.bus,
-      signal,
-    })
+  using trials = plan.open && config.role === "client"
+    ? (await import("../process/trial.ts")).trialsOf(
+      config,
+      asker,
+      config.client.openTimeout,
+    )
     : undefined;
   const statistics = new PingStatistics();
   if (!plan.asJson) print(headline(plan, asker));
   for (let seq = 1; seq <= plan.count && !signal.aborted; seq++) {
     if (seq > 1 && !await pause(plan.interval, signal)) break;
-    const outcome = await ask(asker, { plan, opener, signal });
+    const outcome = await ask(asker, { plan, trials, signal });
     // What a signal ends is neither an answer nor a loss.
     if (outcome === undefined) break;
     statistics.note(outcome);
@@ -101,8 +93,8 @@ export async function runPing(call: ToolCall): Promise<number> {
 function planOf({ words: [word], flags }: ToolCall): Plan {
   const trace = flags.has("trace");
   const open = flags.has("open");
-  const destination = word === undefined ? { target: ANY } : parse(word);
-  if (open && destination.target === ANY) {
+  const destination = word === undefined ? { target: ANY_TARGET } : parse(word);
+  if (open && destination.target === ANY_TARGET) {
     throw new UsageError(
       "ping --open opens a tunnel: say the target, such as db:5432 or svc:db",
     );
@@ -125,7 +117,7 @@ function planOf({ words: [word], flags }: ToolCall): Plan {
 function parse(word: string): Destination {
   try {
     const { rest, site } = splitSite(word);
-    if (rest === "" && site !== undefined) return { target: ANY, site };
+    if (rest === "" && site !== undefined) return { target: ANY_TARGET, site };
     return parseDestination(word, (text) => parseAddress(text));
   } catch (error) {
     throw new UsageError(
@@ -150,22 +142,22 @@ function headline(
 /** Asks once; undefined when a signal ends it. */
 async function ask(
   asker: ToolProber,
-  { plan, opener, signal }: {
+  { plan, trials, signal }: {
     readonly plan: Plan;
-    readonly opener: Opener | undefined;
+    readonly trials: Trials | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<Outcome & { readonly trace?: string } | undefined> {
-  if (opener !== undefined) {
+  if (trials !== undefined) {
     const stopped = Promise.withResolvers<undefined>();
     const onStop = (): void => stopped.resolve(undefined);
     signal.addEventListener("abort", onStop, { once: true });
-    const opened = await Promise.race([
-      opener.open(plan.destination),
+    const outcome = await Promise.race([
+      trials.open(plan.destination),
       stopped.promise,
     ]);
     signal.removeEventListener("abort", onStop);
-    return opened && ofOpen(opened, plan);
+    return outcome && ofOpen(outcome, plan);
   }
   if (!plan.trace) return await probe(asker, { plan, signal });
   const { bus, prober } = asker;
@@ -180,74 +172,37 @@ async function ask(
   return { ...outcome, about: { ...outcome.about, trace: json }, trace: text };
 }
 
-function ofOpen(opened: Opened, { destination }: Plan): Outcome {
-  const { ms } = opened;
+function ofOpen(outcome: TrialOutcome, { destination }: Plan): Outcome {
+  const { ms } = outcome;
   const target = formatDestination(destination);
-  if (!("code" in opened)) {
+  if (outcome.type === "open") {
     return {
       ...{ answered: true, ms, line: `${target} is open` },
       about: { open: true, ms: rounded(ms) },
     };
   }
-  const { code, why } = opened;
+  const { why, reason: code } = blame(outcome.by, outcome.reason);
   return {
     ...{ answered: false, ms, line: `${target} does not open: ${why}` },
     about: { open: false, ms: rounded(ms), code, why },
   };
 }
 
-/** Asks on each subject where an open would be answered, until one answers. */
 async function probe(
-  { bus, prober, subjectsTo, whyNobody }: ToolProber,
-  { plan: { destination, timeout }, signal, onTrace }: {
+  asker: ToolProber,
+  { plan: { destination, timeout }, ...how }: {
     readonly plan: Plan;
     readonly signal: AbortSignal;
     readonly onTrace?: ((event: Uint8Array) => void) | undefined;
   },
 ): Promise<Outcome | undefined> {
-  const startedAt = wakefulClock.now();
-  const ends = new Map<string, Heard["type"]>();
-  const lost = (why: string): Outcome => {
-    const ms = wakefulClock.now() - startedAt;
-    return {
-      ...{ answered: false, ms, line: `no answer: ${why}` },
-      about: { answered: false, ms: rounded(ms), why },
-    };
+  const asked = await askOne(asker, destination, { ...how, timeout });
+  if (asked?.type !== "lost") return asked && ofHeard(asked.heard);
+  const { ms, reason: { text: why } } = asked;
+  return {
+    ...{ answered: false, ms, line: `no answer: ${why}` },
+    about: { answered: false, ms: rounded(ms), why },
   };
-  let foreign: string | undefined;
-  for (const subject of subjectsTo(destination)) {
-    const { promise, resolve } = Promise.withResolvers<Heard | undefined>();
-    const onStop = (): void => resolve(undefined);
-    signal.addEventListener("abort", onStop, { once: true });
-    using _timer = wakefulClock.after(timeout, onStop);
-    using asking = prober.ask(subject, (heard) => {
-      if (heard.type === "foreign") foreign = heard.what;
-      else resolve(heard);
-    }, { onTrace });
-    const heard = await promise;
-    signal.removeEventListener("abort", onStop);
-    if (signal.aborted) return undefined;
-    if (!bus.connected) return lost("NATS is not connected");
-    if (heard === undefined) {
-      asking.tryNextKey();
-      return lost(
-        foreign ??
-          `whoever listens on ${subject} is silent for ${formatRough(timeout)}`,
-      );
-    }
-    if (heard.type === "nobody" || heard.type === "denied") {
-      ends.set(subject, heard.type);
-      continue;
-    }
-    const { target } = destination;
-    const why = ends.size > 0 && "service" in target
-      ? serviceProblem(target.service, heard)
-      : undefined;
-    return why === undefined ? ofHeard(heard) : lost(why);
-  }
-  return lost(
-    whyNobody(destination, (subject) => ends.get(subject) === "denied"),
-  );
 }
 
 /** What a server's answer says. */
@@ -295,14 +250,6 @@ function ofHeard(heard: Heard): Outcome {
   }
 }
 
-/** A server as people tell it from others: its host, its thread and its ID. */
-function nameOf({ id, facts }: ServerReport): string {
-  if (facts?.host === undefined) return id;
-  const number = facts.worker === undefined ? "" : `#${facts.worker}`;
-  const site = facts.site === undefined ? "" : ` @${facts.site}`;
-  return `${facts.host}${number}${site} (${id})`;
-}
-
 /** Waits; false when a signal ends it. */
 async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -312,8 +259,4 @@ async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
   await promise;
   signal.removeEventListener("abort", onStop);
   return !signal.aborted;
-}
-
-function rounded(ms: number): number {
-  return Math.round(ms * 1_000) / 1_000;
 }

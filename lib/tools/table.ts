@@ -62,6 +62,11 @@ export function formatMs(ms: number): string {
   return ms >= 10 ? ms.toFixed(1) : ms.toFixed(2);
 }
 
+/** Milliseconds to the microsecond. */
+export function rounded(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
+}
+
 function cut(text: string, most = Infinity): string {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
