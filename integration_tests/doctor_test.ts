@@ -64,15 +64,15 @@ integrationTest(
       ]);
     wrong.expectFailures([
       /^login/,
-      /Authorization Violation.* \(tried with the user "field" and a password\)/,
-      /check the user and password/,
+      /Authorization Violation.* \(tried with user "field" and a password\)/,
+      /check the user and the password/,
     ]);
     assert.ok(!wrong.text.includes("secret-"), wrong.text);
     none.expectFailures([/^login/, /no login/, /it wants a login: give/]);
     two.expectFailures([
       new RegExp(`^connection 127.0.0.1:${closed}`),
       /refused/,
-      /nothing listens at that port/,
+      /no broker listens there/,
     ]);
     assert.equal(two.step("round trip").state, "ok");
     nameless.expectFailures([
@@ -80,13 +80,13 @@ integrationTest(
       /ENOTFOUND/,
       /check the name in --nats-url/,
     ]);
-    refused.expectFailures([/^connection/, /refused/, /nothing listens/]);
+    refused.expectFailures([/^connection/, /refused/, /no broker listens/]);
     other.expectFailures([/^connection/, /an HTTP server/, /check the port/]);
     mute.expectFailures([/^connection/, /says nothing within 500 ms/, /check/]);
     file.expectFailures(
       [/^configuration/, /it holds no certificate in PEM text/, /^/],
       [/^configuration/, /Cannot read .*--nats-tls-key/, /mind the user/],
-      [/^TLS/, /does not offer TLS/, /leave out tls/],
+      [/^TLS/, /does not offer TLS/, /in place of tls:/],
     );
     for (const { code } of [wrong, none, two, nameless]) assert.equal(code, 1);
   },

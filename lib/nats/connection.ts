@@ -37,7 +37,7 @@ import type {
 import { type Broker, Brokers } from "./brokers.ts";
 import { PublishEncoder } from "./encoder.ts";
 import { greet, type Greeted } from "./greeting.ts";
-import { hintFor, LOGIN_REFUSED, loginText, PUBLISH_HINT } from "./hints.ts";
+import { GRANT_HINT, hintFor, LOGIN_REFUSED, loginText } from "./hints.ts";
 import { guarded, Listeners } from "./listeners.ts";
 import {
   coreOptions,
@@ -531,7 +531,7 @@ class NatsConnection implements NatsBus, TransportHost {
     const websocket = address.websocket !== undefined;
     const hint = hintFor(reason, { credentials, tls, websocket });
     const isLogin = LOGIN_REFUSED.test(serverError);
-    const login = isLogin ? loginText(credentials) : undefined;
+    const login = isLogin ? loginText(this.#dialledWith) : undefined;
     const hinted = hint === undefined ? reason : `${reason} (${hint})`;
     this.#lastFailure = failureAt(broker, hinted);
     guarded(() =>
@@ -596,7 +596,7 @@ class NatsConnection implements NatsBus, TransportHost {
     log.error("NATS refuses our messages", {
       subject,
       why: reason,
-      hint: PUBLISH_HINT,
+      hint: GRANT_HINT,
       ...(count > 1 && { count }),
       server: this.#server,
     });

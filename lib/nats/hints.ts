@@ -1,12 +1,13 @@
 /**
  * What to do about a broker that cannot be reached or does not let us in: the
  * words of the system, of TLS libraries and of brokers, led to the flag that
- * changes something.
+ * changes something. The log and `doctor` say the same.
  *
  * @module
  */
-import type { Credentials } from "../base/credentials.ts";
+import type { Credentials, Secret } from "../base/credentials.ts";
 import { quote } from "../base/text.ts";
+import { publicNkey } from "./nkey.ts";
 import type { NatsTls } from "./options.ts";
 
 /** How a broker was dialled. */
@@ -88,6 +89,11 @@ const HINTS: readonly (readonly [
     "raise max_connections of the broker, or of the account",
   ],
   [
+    /max_payload/,
+    "raise max_payload in the broker's configuration, or that of the account",
+  ],
+  [/older than NATS/, "use a later nats-server: it knows no headers"],
+  [
     /connection refused|ECONNREFUSED/i,
     "no broker listens there: check host and port, and whether it runs",
   ],
@@ -96,20 +102,31 @@ const HINTS: readonly (readonly [
     "no name server answers this machine: mend its resolver; the name may be right",
   ],
   [
-    /failed to lookup address|name or service not known|ENOTFOUND/i,
-    "the name is not known to this machine: check it, and the name servers",
+    /lookup|name or service not known|no such host|ENOTFOUND|EAI_|^Resolve /i,
+    "the name is not known to this machine: check it, and the name servers (getent hosts NAME)",
+  ],
+  [
+    /unreachable|no route|timed out|no answer/i,
+    "a firewall or a wrong address: try from this machine with nc -vz HOST PORT",
   ],
 ];
 
-/** What to do about messages that a broker refuses. */
-export const PUBLISH_HINT =
-  "give this user the permission to publish to it, or another login";
+/** What to do about what the runtime does not let this program do; undefined where it is something else. */
+export function runtimeHint(reason: string): string | undefined {
+  return /Requires \w+ access/.test(reason)
+    ? "give Deno that permission, or all with -A (README.md has what each role needs)"
+    : undefined;
+}
+
+/** What to do about anything that the permissions of a login do not let it do. */
+export const GRANT_HINT =
+  "grant it to this login ('permissions' prints all that it needs), or take another login";
 
 /** What to do about a subscription that a broker refuses with these words. */
 export function subscribeHint(reason: string): string {
   return /maximum subscriptions/i.test(reason)
     ? "raise max_subscriptions of the broker, or the limit of the account"
-    : "give this user the permission to subscribe to it, or another login";
+    : GRANT_HINT;
 }
 
 /**
@@ -124,11 +141,21 @@ export function refusalOf(reason: string): string {
 /** What to do about `reason`, a clause about a broker; undefined where the words say it, or nothing is known. */
 export function hintFor(reason: string, facts: DialFacts): string | undefined {
   const found = HINTS.find(([pattern]) => pattern.test(reason))?.[1];
-  return typeof found === "function" ? found(facts) : found;
+  return runtimeHint(reason) ??
+    (typeof found === "function" ? found(facts) : found);
 }
 
 /** What a login is, for people: who, by what, and never the secret. */
-export function loginText(credentials: Credentials | undefined): string {
+export function loginText(
+  { credentials, tls }: Pick<DialFacts, "credentials" | "tls">,
+): string {
+  const certificate = tls?.identity === undefined
+    ? ""
+    : ", and a certificate (--nats-tls-cert)";
+  return credentialsText(credentials) + certificate;
+}
+
+function credentialsText(credentials: Credentials | undefined): string {
   switch (credentials?.kind) {
     case undefined:
     case "none":
@@ -142,10 +169,16 @@ export function loginText(credentials: Credentials | undefined): string {
         ? "a bearer's JWT"
         : "a JWT and its seed";
     case "nkey":
-      return `an nkey${of(credentials.path)}`;
+      return `${nkeyText(credentials.file)}${of(credentials.path)}`;
     case "creds":
       return `credentials${of(credentials.path)}`;
   }
+}
+
+/** By its public half, which is what the broker's configuration has. */
+function nkeyText(seed: Secret): string {
+  const nkey = publicNkey(seed.reveal());
+  return nkey === undefined ? "an nkey" : `the nkey ${nkey}`;
 }
 
 function of(path: string | undefined): string {

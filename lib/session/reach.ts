@@ -9,7 +9,7 @@ import { getLogger } from "@logtape/logtape";
 import { backoffDelay } from "../base/backoff.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, publishDenied, type Reason } from "../base/errors.ts";
-import { PUBLISH_HINT } from "../nats/hints.ts";
+import { GRANT_HINT } from "../nats/hints.ts";
 import type { Bus, LinkEvent } from "../nats/bus.ts";
 import { binaryCodec } from "../wire/binary.ts";
 import { makeToken } from "../wire/subjects.ts";
@@ -140,7 +140,7 @@ export class Reach implements Disposable {
         this.#refusedAt = now;
         this.#log.error("NATS refuses all of our messages", {
           subject: pattern,
-          hint: PUBLISH_HINT,
+          hint: GRANT_HINT,
         });
       }
       onChange();

@@ -20,6 +20,12 @@ export const ANY_TARGET = { host: "0.0.0.0", port: 0 } as const;
 /** How long silence on one subject may last before the next one is asked, too, in ms: as of opens. */
 const DOUBT_MS = 1_000;
 
+/** What it takes to ask where an open goes. */
+export interface Line extends Pick<Asker, "subjectsTo" | "whyNobody"> {
+  readonly bus: Pick<Asker["bus"], "connected">;
+  readonly prober: Pick<Asker["prober"], "ask">;
+}
+
 /** What one question came to. */
 export type Asked =
   | { readonly type: "heard"; readonly heard: Heard }
@@ -52,10 +58,7 @@ export interface Listing {
  * undefined when a signal ends it.
  */
 export async function askOne(
-  { bus, prober, subjectsTo, whyNobody }: Pick<
-    Asker,
-    "bus" | "prober" | "subjectsTo" | "whyNobody"
-  >,
+  { bus, prober, subjectsTo, whyNobody }: Line,
   destination: Destination,
   { timeout, signal, onTrace }: {
     /** How long an answer may take, in ms. */

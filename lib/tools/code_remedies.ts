@@ -5,6 +5,7 @@
  * @module
  */
 import type { ErrorCode, Reason } from "../base/errors.ts";
+import { GRANT_HINT } from "../nats/hints.ts";
 
 /** What to do, by the code. */
 const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -30,7 +31,7 @@ export function codeRemedy({ code, text }: Reason): string {
   }
   if (code === "denied") {
     if (text.startsWith("NATS refuses")) {
-      return "grant it to this login ('permissions' prints all that it needs)";
+      return GRANT_HINT;
     }
     return text.includes("knows no client with the key")
       ? "list this client's public key at the server (clients, --client-key)"

@@ -18,11 +18,11 @@ import {
   listenTo,
 } from "../nats/first_words.ts";
 import { greet } from "../nats/greeting.ts";
+import { hintFor } from "../nats/hints.ts";
 import { lookUp } from "../net/dial.ts";
 import { inMs, type Surgery } from "./doctor_context.ts";
 import { checkLogin } from "./doctor_login.ts";
 import { checkTls } from "./doctor_tls.ts";
-import { remedyFor } from "./remedies.ts";
 import { type Finding, Report } from "./report.ts";
 
 /** How long a broker may take to greet before it is asked what else it may be, in ms. */
@@ -143,7 +143,7 @@ async function checkAddress(
     const found = late
       ? `no answer within ${inMs(performance.now() - began)}`
       : messageOf(error);
-    const todo = remedyFor(found);
+    const todo = hintFor(late ? "timed out" : found, { websocket: false });
     report.add({
       ...{ step: "connection", about, state: "fail", found, todo },
     });
@@ -259,7 +259,10 @@ async function checkGreeting(
     const found = late.aborted
       ? `no answer within ${timeout} ms`
       : messageOf(error);
-    const todo = remedyFor(found);
+    const todo = hintFor(found, {
+      ...readLogin?.(),
+      websocket: websocket !== undefined,
+    });
     report.add({ step: "connection", about, state: "fail", found, todo });
     return undefined;
   }

@@ -13,9 +13,8 @@ import { askForId, type Trials, trialsOf } from "../process/trial.ts";
 import { inMs, type Surgery } from "./doctor_context.ts";
 import type { Patient } from "./doctor_nats.ts";
 import {
-  checkClock,
+  checkLikeness,
   checkServer,
-  checkVersions,
   countServers,
   failure,
   type Roll,
@@ -96,8 +95,9 @@ export async function checkTunnels(
       found: `${targets.length - MOST_TARGETS} more targets were not tried`,
     });
   }
-  checkVersions(roll, surgery);
-  checkClock(roll, { sealed: trials.clockAhead, answered }, surgery);
+  const isSealed = keys !== undefined;
+  const clock = { ahead: trials.clockAhead, answered, isSealed };
+  checkLikeness(roll, clock, surgery);
 }
 
 /** What the client asks for; a front-end names no target. */

@@ -14,9 +14,9 @@ import { holdAddress } from "../net/listen.ts";
 import { lookUp } from "../net/dial.ts";
 import { checkListenable } from "../process/ways_in.ts";
 import { tryService } from "../process/trial.ts";
+import { runtimeHint } from "../nats/hints.ts";
 import { codeRemedy } from "./code_remedies.ts";
 import { inMs, type Surgery } from "./doctor_context.ts";
-import { remedyFor } from "./remedies.ts";
 
 /** With more places than that one line tells of all that are free: a range of ports has hundreds. */
 const MOST_PLACES = 8;
@@ -124,7 +124,7 @@ export async function checkListening(
           ? { step, about, state: "ok", found: "taken, as a client runs here" }
           : {
             ...{ step, about, state: "warn", found },
-            todo: remedyFor(found) ?? todo,
+            todo: runtimeHint(found) ?? todo,
           },
       );
     }
@@ -165,7 +165,7 @@ export async function checkStatus(
       const todo = `stop what has it, or choose another with ${option}`;
       report.add({
         ...{ step, about, state: "fail", found },
-        todo: remedyFor(found) ?? todo,
+        todo: runtimeHint(found) ?? todo,
       });
       return false;
     }

@@ -11,6 +11,7 @@ import { VERSION } from "../config/cli.ts";
 import type { ClientConfig, ServerConfig } from "../config/config.ts";
 import { type Asker, askerOn, type Heard } from "../process/prober.ts";
 import type { ServerReport } from "../wire/probe.ts";
+import type { Role } from "../wire/subjects.ts";
 import {
   ANY_TARGET,
   askAll,
@@ -171,85 +172,84 @@ function named(roll: Roll): string {
   }`;
 }
 
-/** Whether both ends are of one version, as far as servers say theirs. */
-export function checkVersions(roll: Roll, { report, call }: Surgery): void {
-  const told = [...roll.values()].flatMap(({ report }) =>
+/** Whether both ends are of one version, and how far their clocks are apart. */
+export function checkLikeness(
+  roll: Roll,
+  clock: Parameters<typeof judgeClocks>[1],
+  { report, call: { role } }: Surgery,
+): void {
+  const servers = [...roll.values()];
+  const versions = judgeVersions(servers, role);
+  if (versions !== undefined) {
+    report.add({ step: "versions", about: "of both ends", ...versions });
+  }
+  report.add({ step: "clock", ...judgeClocks(servers, clock) });
+}
+
+/** What the versions that servers tell mean for a process of `role`; undefined where none is told. */
+export function judgeVersions(
+  servers: readonly Listed[],
+  role: Role,
+): Verdict | undefined {
+  const told = servers.flatMap(({ report }) =>
     report.facts === undefined ? [] : [{
       name: nameOf(report),
       version: report.facts.version,
     }]
   );
-  if (told.length === 0) return;
+  if (told.length === 0) return undefined;
   const others = told.filter(({ version }) => version !== VERSION);
-  const step = "versions";
-  const about = "of both ends";
-  if (others.length === 0) {
-    report.add({ step, about, state: "ok", found: `all have ${VERSION}` });
-    return;
-  }
+  if (others.length === 0) return { state: "ok", found: `all have ${VERSION}` };
   const listed = others.slice(0, MOST_NAMED)
     .map(({ name, version }) => `${name} has ${version}`).join(", ");
-  report.add({
-    ...{ step, about, state: "warn" },
-    found: `this ${call.role} has ${VERSION}, ${listed}`,
+  return {
+    state: "warn",
+    found: `this ${role} has ${VERSION}, ${listed}`,
     todo:
       "tunnels work; bring them to one version when you can, as what is newer than the older end does not",
-  });
+  };
 }
 
-/**
- * How far clocks are apart; `sealed` is what sealed opens have told of it, in
- * ms, where no server has said what time it is.
- */
-export function checkClock(
-  roll: Roll,
-  { sealed, answered }: {
-    readonly sealed: number | undefined;
-    /** Whether a server has answered a sealed open. */
+/** What the clocks of servers mean. */
+export function judgeClocks(
+  servers: readonly Listed[],
+  { ahead, isSealed, answered }: {
+    /** How far, in ms, a server's is ahead as sealed opens were told, which is not said below a minute. */
+    readonly ahead: number | undefined;
+    /** Whether tunnels are sealed. */
+    readonly isSealed: boolean;
+    /** Whether a server has answered an open. */
     readonly answered: boolean;
   },
-  { report, keys }: Surgery,
-): void {
-  const step = "clock";
-  const known = [...roll.values()].flatMap(({ report, ahead }) =>
+): Verdict {
+  const known = servers.flatMap(({ report, ahead }) =>
     ahead === undefined ? [] : [{ name: nameOf(report), ahead }]
   );
-  if (sealed !== undefined) known.push({ name: "the server", ahead: sealed });
+  if (ahead !== undefined) known.push({ name: "the server", ahead });
   const [worst] = known.toSorted((a, b) =>
     Math.abs(b.ahead) - Math.abs(a.ahead)
   );
-  const isSealed = keys !== undefined;
   if (worst === undefined) {
-    report.add(
-      isSealed && answered
-        ? {
-          ...{ step, state: "ok" },
-          found: `it is within ${
-            formatDuration(SEALED_CLOCK_MS)
-          } of the server's`,
-        }
-        : { step, state: "skipped", found: "no server has told its time" },
-    );
-    return;
+    const most = formatDuration(SEALED_CLOCK_MS);
+    return isSealed && answered
+      ? { state: "ok", found: `it is within ${most} of the server's` }
+      : { state: "skipped", found: "no server has told its time" };
   }
   const apart = Math.abs(worst.ahead);
   if (apart <= CLOCKS_APART_MS) {
     const found = `it is within ${formatDuration(CLOCKS_APART_MS)} of ${
       known.length === 1 ? "the server's" : `those of ${known.length} servers`
     }`;
-    report.add({ step, state: "ok", found });
-    return;
+    return { state: "ok", found };
   }
-  const cost = isSealed && apart >= SEALED_CLOCK_MS
-    ? "each first open takes a round trip more, and "
-    : "";
-  report.add({
-    ...{ step, state: "warn" },
+  return {
+    state: "warn",
     found: `that of ${worst.name} is ${formatRough(apart)} ${
       worst.ahead > 0 ? "ahead of" : "behind"
     } this one`,
-    todo: `set both by NTP: ${cost}lines of both logs are hard to put together`,
-  });
+    todo:
+      "set both clocks by NTP: lines of both logs are hard to put together, and from a minute on each first sealed open takes a round trip more",
+  };
 }
 
 /** At a server: who else takes the opens that it would hear. */
@@ -258,7 +258,7 @@ export async function checkOthers(
   { bus, token }: Patient,
   surgery: Surgery,
 ): Promise<void> {
-  const { report, timeout, keysFailed, call: { signal } } = surgery;
+  const { report, timeout, keys, keysFailed, call: { signal } } = surgery;
   const step = "other servers";
   if (keysFailed) {
     const found = "the files of keys cannot be used, as said above";
@@ -286,14 +286,14 @@ export async function checkOthers(
     report.add({ step, state: "skipped", found });
     return;
   }
-  report.add({ step, ...judgeOthers(config, listing, surgery) });
+  report.add({ step, ...judgeOthers(config, listing, keys !== undefined) });
 }
 
 /** What it means for a server of `config` that these answer. */
 export function judgeOthers(
   { server: { site } }: ServerConfig,
   { servers, older }: Pick<Listing, "servers" | "older">,
-  { keys }: Pick<Surgery, "keys">,
+  isSealed: boolean,
 ): Verdict {
   // Who tells nothing of itself may be anywhere.
   const beside = servers.filter(({ report: { facts } }) =>
@@ -315,7 +315,6 @@ export function judgeOthers(
         : "an older one answers for the same opens, which tells no more",
     };
   }
-  const isSealed = keys !== undefined;
   const roll = (some: readonly Listed[]): Roll =>
     new Map(some.map((one) => [one.report.id, one]));
   const unlike = beside.filter(({ report }) => report.sealed !== isSealed);

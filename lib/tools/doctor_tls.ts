@@ -10,10 +10,10 @@ import { messageOf } from "../base/errors.ts";
 import { joined, quote } from "../base/text.ts";
 import type { BrokerFacts } from "../nats/first_words.ts";
 import { greet } from "../nats/greeting.ts";
+import { type DialFacts, hintFor } from "../nats/hints.ts";
 import type { NatsTls } from "../nats/options.ts";
 import type { PeerCertificate } from "../nats/peer_certificate.ts";
 import type { Surgery } from "./doctor_context.ts";
-import { remedyFor } from "./remedies.ts";
 import type { Finding } from "./report.ts";
 
 /** A certificate that runs out sooner is warned of: time enough to renew it, in ms. */
@@ -58,7 +58,7 @@ export async function checkTls(
       state: "fail",
       found:
         "it does not offer TLS, which tls:// or a --nats-tls-... option asks for",
-      todo: remedyFor("it does not offer TLS"),
+      todo: hintFor("it does not offer TLS", { websocket: false }),
     });
   }
   if (readLogin === undefined) {
@@ -93,7 +93,13 @@ export async function checkTls(
       : messageOf(error);
   }
   const shown = await certificateOf({ hostname, port, tlsName, tls, signal });
-  return tell(judge({ failure, shown, tlsName, now: Date.now() }));
+  return tell(
+    judge({
+      ...{ failure, shown, tlsName },
+      dialled: { tls, websocket: address.websocket !== undefined },
+      now: Date.now(),
+    }),
+  );
 }
 
 /** The certificate of a broker; undefined where it cannot be had. */
@@ -121,8 +127,10 @@ async function certificateOf(
 
 /** What to say of a handshake, by the `failure` it ended with, if any, and the certificate that was shown. */
 export function judge(
-  { failure, shown, tlsName, now }: {
+  { failure, shown, dialled, tlsName, now }: {
     readonly failure: string | undefined;
+    /** How the broker was dialled. */
+    readonly dialled: DialFacts;
     readonly shown: PeerCertificate | undefined;
     readonly tlsName: string;
     /** In ms since 1970. */
@@ -141,9 +149,9 @@ export function judge(
       : { state: "ok", found: `the certificate is good${about}` };
   }
   const found = `${failure}${about}`;
-  const todo = shown === undefined
-    ? remedyFor(failure)
-    : remedyOf(shown, { tlsName, now }) ?? remedyFor(failure);
+  // What the certificate itself shows goes before the words about it.
+  const todo = (shown && remedyOf(shown, { tlsName, now })) ??
+    hintFor(failure, dialled);
   return { state: "fail", found, todo };
 }
 

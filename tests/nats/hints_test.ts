@@ -1,5 +1,6 @@
 /** What people are told to do about a broker. */
 import assert from "node:assert/strict";
+import { nkeys } from "@nats-io/nats-core";
 import { type Credentials, Secret } from "../../lib/base/credentials.ts";
 import {
   hintFor,
@@ -93,8 +94,16 @@ Deno.test("hintFor() leads each reason to what can be changed", () => {
       ],
       ["Connection refused (os error 111)", PLAIN, /^no broker listens there/],
       ["connect ECONNREFUSED 127.0.0.1:1", PLAIN, /^no broker listens there/],
-      ["failed to lookup address information: …", PLAIN, /name servers$/],
-      ["it is older than NATS 2.2", PLAIN, /^$/],
+      ["failed to lookup address information: …", PLAIN, /name servers/],
+      ["getaddrinfo ENOTFOUND nats", PLAIN, /getent hosts NAME/],
+      ["No route to host (os error 113)", PLAIN, /^a firewall/],
+      ["it is older than NATS 2.2", PLAIN, /^use a later nats-server/],
+      [
+        "its max_payload of 100 bytes is below the 4096 that are needed",
+        PLAIN,
+        /^raise max_payload/,
+      ],
+      ["something new", PLAIN, /^$/],
     ] as const
   ) assert.match(hintFor(reason, facts) ?? "", hint, reason);
 });
@@ -124,16 +133,29 @@ Deno.test("a refused login is named, and what to check, without a secret", () =>
       [{ kind: "creds", file: SECRET }, "credentials", /expired or revoked$/],
     ];
   for (const [credentials, text, hint] of logins) {
-    assert.equal(loginText(credentials), text);
+    assert.equal(loginText({ credentials }), text);
     const told = hintFor(REFUSED, { ...PLAIN, credentials });
     assert.match(told ?? "", hint);
-    assert.ok(!`${loginText(credentials)} ${told}`.includes("hunter2"));
+    assert.ok(!`${loginText({ credentials })} ${told}`.includes("hunter2"));
   }
+});
+
+Deno.test("loginText() names a key by its public half, and a certificate", () => {
+  const user = nkeys.createUser();
+  const seed = new TextDecoder().decode(user.getSeed());
+  const credentials = {
+    ...{ kind: "nkey", path: "/n" } as const,
+    file: new Secret(seed),
+  };
+  assert.equal(
+    loginText({ credentials, tls: IDENTITY }),
+    `the nkey ${user.getPublicKey()} in "/n", and a certificate (--nats-tls-cert)`,
+  );
 });
 
 Deno.test("subscribeHint() tells a want of permission from one of room", () => {
   const denied = 'Permissions Violation for Subscription to "a"';
-  assert.match(subscribeHint(denied), /^give this user the permission/);
+  assert.match(subscribeHint(denied), /^grant it to this login/);
   const full = "Maximum Subscriptions Exceeded";
   assert.match(subscribeHint(full), /^raise max_subscriptions/);
 });

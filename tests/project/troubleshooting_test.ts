@@ -21,7 +21,6 @@ const NO_MESSAGES: ReadonlySet<string> = new Set([
   "lib/process/metrics_page.ts", // the formats of their page
   "lib/tools/code_remedies.ts", // what to do about a message
   "lib/tools/permissions_text.ts", // what `permissions` prints
-  "lib/tools/remedies.ts", // what to do about a message
   "lib/process/status_headers.ts", // the protocol of the status port
   "lib/status/chart.ts", // what the page shows
   "lib/status/page.ts",

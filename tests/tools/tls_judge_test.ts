@@ -23,6 +23,7 @@ function judged(
   const { state, found, todo } = judge({
     failure,
     shown: shown && { ...GOOD, ...shown },
+    dialled: { websocket: false },
     tlsName: "nats.example.com",
     now: NOW,
   });
