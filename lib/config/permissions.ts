@@ -6,7 +6,11 @@
  */
 import type { Destination } from "../base/target.ts";
 import { SERVICE_SUBJECTS } from "../wire/micro.ts";
-import { DEFAULT_INBOX_PREFIX, type Subjects } from "../wire/subjects.ts";
+import {
+  DEFAULT_INBOX_PREFIX,
+  PROBE_TOKEN,
+  type Subjects,
+} from "../wire/subjects.ts";
 import type { ClientConfig, ServerConfig } from "./config.ts";
 import { subjectsOf } from "./nats_section.ts";
 
@@ -16,6 +20,8 @@ export interface Permission {
   readonly subject: string;
   /** What would not work without it. */
   readonly why: string;
+  /** Whether tunnels do without it. */
+  readonly optional?: true;
 }
 
 /** What one login has to be allowed. */
@@ -210,6 +216,16 @@ function clientGrant(
         subject: subjects.data("client", `${id}.hold.>`),
         why: "finds out whether another process has its ID",
       })),
+      ...each((id): Permission => ({
+        subject: subjects.probeOf(id),
+        why: "asks all servers how they do, for 'ls'",
+        optional: true,
+      })),
+      ...each((id): Permission => ({
+        subject: subjects.data("client", `${id}.${PROBE_TOKEN}.*`),
+        why: "lets brokers tell of the way of a probe, for 'ping --trace'",
+        optional: true,
+      })),
     ],
     subscribe: each((id) => ({
       subject: subjects.data("client", own(id)),
@@ -249,6 +265,11 @@ function serverGrant(
       {
         subject: subjects.data("server", ">"),
         why: "hears the bytes of tunnels",
+      },
+      {
+        subject: subjects.probePattern,
+        why: "is found by 'ls' of a client",
+        optional: true,
       },
     ],
     notes: [],

@@ -5,7 +5,12 @@
  * @module
  */
 import type { Grant } from "../config/permissions.ts";
-import { HOLD_TOKEN, type Role, type Subjects } from "../wire/subjects.ts";
+import {
+  HOLD_TOKEN,
+  PROBE_TOKEN,
+  type Role,
+  type Subjects,
+} from "../wire/subjects.ts";
 
 /** Something to publish or to subscribe to, to see whether the broker lets us. */
 export interface PermissionTrial {
@@ -17,6 +22,8 @@ export interface PermissionTrial {
   readonly pattern: string;
   /** What it is for, or what harm it could do. */
   readonly why: string;
+  /** Whether tunnels do without it. */
+  readonly optional?: true;
 }
 
 /** What a subject is made of beside the pattern. */
@@ -37,18 +44,28 @@ export function mustBeAllowed(
   { publish, subscribe }: Grant,
   { subjects, token, nobody, number }: TrialTokens,
 ): readonly PermissionTrial[] {
+  // Under a number of tools, for which who has the token does not answer.
+  const answers = `.${PROBE_TOKEN}.${number.toString(36)}`;
   const fill = (pattern: string): string =>
-    pattern.replace(/^(\S+)\.\*$/, `$1.${nobody}`)
+    pattern.replace(
+      subjects.data("client", `*.${PROBE_TOKEN}.*`),
+      () => subjects.data("client", `${nobody}${answers}`),
+    )
+      .replace(
+        subjects.data("client", `${token}.${PROBE_TOKEN}.*`),
+        () => subjects.data("client", `${token}${answers}`),
+      )
+      .replace(/^(\S+)\.\*$/, `$1.${nobody}`)
       .replace(`.${HOLD_TOKEN}.>`, `.${HOLD_TOKEN}.${number.toString(36)}`)
       .replace(/\.>$/, `.${nobody}.${nobody}.0`);
   const standing = subjects.data(role, ">");
   return [
-    ...publish.map(({ subject, why }) => ({
-      ...{ verb: "publish", pattern: subject, why } as const,
+    ...publish.map(({ subject, ...rest }) => ({
+      ...{ verb: "publish", pattern: subject, ...rest } as const,
       subject: fill(subject),
     })),
-    ...subscribe.map(({ subject, why }) => ({
-      ...{ verb: "subscribe", pattern: subject, why } as const,
+    ...subscribe.map(({ subject, ...rest }) => ({
+      ...{ verb: "subscribe", pattern: subject, ...rest } as const,
       // The one subscription that a process really makes below it.
       subject: subject === standing ? subjects.pattern(role, token) : subject,
     })),

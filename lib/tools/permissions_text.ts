@@ -61,8 +61,9 @@ function renderUser(login: Login): readonly string[] {
   ];
 }
 
-function renderPermission({ subject, why }: Permission): string {
-  return `          ${JSON.stringify(subject)} # ${why}`;
+function renderPermission({ subject, why, optional }: Permission): string {
+  const how = optional === true ? "optional: " : "";
+  return `          ${JSON.stringify(subject)} # ${how}${why}`;
 }
 
 /** The commands of `nsc` that make these logins in `account`. */
@@ -74,6 +75,10 @@ export function renderNsc(
     ...new Set(logins.flatMap(({ notes }) => notes)),
   ].map((note) => `# ${note}\n`).join("") +
     `# of a user that is there already: 'nsc edit user' with the same flags\n` +
+    logins.flatMap(({ publish, subscribe }) => [...publish, ...subscribe])
+      .filter(({ optional }) => optional === true)
+      .map(({ subject, why }) => `# ${subject} is optional: ${why}\n`)
+      .join("") +
     logins.map(({ name, publish, subscribe }) =>
       [
         `nsc add user --account ${shellWord(account)} --name ${

@@ -13,9 +13,11 @@ type Lists = readonly [
   subscribe: readonly string[],
 ];
 
-function lists({ publish, subscribe }: Grant): Lists {
+/** What is needed, or what tunnels do without. */
+function lists({ publish, subscribe }: Grant, optional?: true): Lists {
   const subjects = (of: Grant["publish"]): readonly string[] =>
-    of.map(({ subject }) => subject);
+    of.filter((one) => one.optional === optional)
+      .map(({ subject }) => subject);
   return [subjects(publish), subjects(subscribe)];
 }
 
@@ -130,6 +132,44 @@ Deno.test("permissions of a client without an ID are those of all clients, and s
   assert.match(v2.notes.join(), /give it an ID/);
 });
 
+Deno.test("what tools take beside: for ls at both ends, for traces at a client's own answers", () => {
+  const server = needs("server", "--site", "x", "--request-subject", "r");
+  assert.deepEqual(lists(server, true), [[], ["r.probe.*"]]);
+  const of = (...args: readonly string[]): Lists =>
+    lists(needs("client", ...args), true);
+  assert.deepEqual(of("--client-id", "edge7", "-L", "1:svc:db@x"), [
+    ["proxy.request.probe.edge7", "p.data.to_client.edge7.probe.*"],
+    [],
+  ]);
+  assert.deepEqual(of("--client-id", "e", "--workers", "2")[0], [
+    ...["proxy.request.probe.e-1", "proxy.request.probe.e-2"],
+    ...["p.data.to_client.e-1.probe.*", "p.data.to_client.e-2.probe.*"],
+  ]);
+  assert.deepEqual(of()[0], [
+    ...["proxy.request.probe.*", "p.data.to_client.*.probe.*"],
+  ]);
+});
+
+Deno.test("the fences of docs/security.md are what permissions prints, in its order", async () => {
+  const guide = await Deno.readTextFile(
+    new URL("../../docs/security.md", import.meta.url),
+  );
+  const wanted = new Map([
+    ["server", needs("server", "--refuse-v1")],
+    ...["edge7", "edge8"].map((id) =>
+      [id, needs("client", "--client-id", id, "--refuse-v1")] as const
+    ),
+  ]);
+  for (const [name, { publish, subscribe }] of wanted) {
+    const text = guide.split(`{ nkey: $${name}, permissions: {`)[1]
+      ?.split("} }")[0] ?? "";
+    const [published, subscribed] = text.split("subscribe:")
+      .map((part) => [...part.matchAll(/"(.+?)"/g)].map(([, one]) => one));
+    assert.deepEqual(published, publish.map(({ subject }) => subject));
+    assert.deepEqual(subscribed, subscribe.map(({ subject }) => subject));
+  }
+});
+
 Deno.test("permissions of the other end: a server for each site of a client, clients by their IDs", () => {
   const client = parseRun("client", [
     ...["-L", "1:h:1", "-L", "2:svc:db", "-L", "3:svc:ssh@berlin"],
@@ -140,7 +180,7 @@ Deno.test("permissions of the other end: a server for each site of a client, cli
     "server",
     "server-berlin",
   ]);
-  assert.deepEqual(servers.map(lists), [
+  assert.deepEqual(servers.map((one) => lists(one)), [
     [["p.data.to_client.>"], [
       ...["proxy.request", "proxy.request.*", "proxy.request.svc.db.*"],
       "p.data.to_server.>",

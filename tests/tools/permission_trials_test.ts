@@ -61,12 +61,24 @@ Deno.test("what must be allowed: who holds the ID is not asked, and a client tha
   assert.ok(id !== undefined && isToolNumber(id.number), hold?.subject);
 });
 
+Deno.test("what may be allowed: where probes are answered, under a number of nobody's", () => {
+  for (const args of [["--client-id", "edge7"], []]) {
+    const trials = trialsOf("client", ...args);
+    const optional = trials.filter((one) => one.optional === true);
+    assert.equal(optional.length, 2);
+    const { subject = "" } = optional[1] ?? {};
+    const id = parseId(SUBJECTS.idOf("client", subject) ?? "");
+    assert.ok(id !== undefined && isToolNumber(id.number), subject);
+  }
+});
+
 Deno.test("what must be allowed: a server's one subscription below all of its data", () => {
   const subscribed = trialsOf("server").filter(({ verb }) =>
     verb === "subscribe"
   );
   assert.deepEqual(subscribed.map(({ subject }) => subject), [
     ...["proxy.request", "proxy.request.*", "p.data.to_server.*.edge7.*"],
+    "proxy.request.probe.*",
   ]);
 });
 

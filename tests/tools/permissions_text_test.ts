@@ -13,7 +13,10 @@ const LOGIN: Login = {
     subject: "it's.>",
     why: "sends",
   }],
-  subscribe: [{ subject: "b.>", why: "hears" }],
+  subscribe: [
+    { subject: "b.>", why: "hears" },
+    { subject: "c", why: "tells", optional: true },
+  ],
   notes: ["mind this"],
 };
 
@@ -22,6 +25,7 @@ Deno.test("permissions as nats-server's text: the login as far as it is known, e
   assert.ok(text.startsWith("# mind this\naccounts {\n  ACC {"), text);
   assert.match(text, /\{ nkey: \$edge_7, permissions: \{/);
   assert.match(text, /"a\.edge-7" # asks\n +"it's\.>" # sends\n/);
+  assert.match(text, /"c" # optional: tells\n/);
   const known = renderAccounts([
     { ...LOGIN, known: { kind: "nkey", nkey: "UABC" } },
   ], "ACC");
@@ -41,9 +45,10 @@ ${text}`;
     args: ["-c", script],
   }).output();
   assert.equal(code, 0);
+  assert.match(text, /^# c is optional: tells$/m);
   assert.deepEqual(new TextDecoder().decode(stdout).trim().split("\n"), [
     ...["add", "user", "--account", "ACC", "--name", "edge-7"],
-    ...["--allow-pub", "a.edge-7,it's.>", "--allow-sub", "b.>"],
+    ...["--allow-pub", "a.edge-7,it's.>", "--allow-sub", "b.>,c"],
     ...["generate", "creds", "--account", "ACC", "--name", "edge-7"],
     ...["--output-file", "edge-7.creds"],
   ]);
