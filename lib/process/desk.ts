@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { subjectsOf } from "../config/nats_section.ts";
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
 import { VERSION } from "../config/cli.ts";
@@ -14,7 +15,7 @@ import type { Role } from "../wire/subjects.ts";
 import { hostname } from "./connect.ts";
 import { Control } from "./control.ts";
 import { instanceId } from "./instance.ts";
-import { type RoleFrame, subjectsOf } from "./lifecycle.ts";
+import type { RoleFrame } from "./lifecycle.ts";
 import type { Counted } from "./metrics.ts";
 import { NatsService } from "./nats_service.ts";
 import { type ProcessReport, reportOf } from "./report.ts";

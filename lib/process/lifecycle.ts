@@ -57,13 +57,6 @@ export function random(bytes: Uint8Array): Uint8Array {
   return crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
 }
 
-/** The subjects that the configuration says. */
-export function subjectsOf(
-  { requestSubject, dataPrefix }: CommonConfig["nats"],
-): Subjects {
-  return new Subjects({ request: requestSubject, prefix: dataPrefix });
-}
-
 /** What both roles are told by the configuration, and by what they run in. */
 export function roleOptions(
   config: CommonConfig,

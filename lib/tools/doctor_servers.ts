@@ -21,7 +21,7 @@ import {
   listedAs,
   type Listing,
   nameOf,
-} from "./asking.ts";
+} from "./probing.ts";
 import { codeRemedy } from "./code_remedies.ts";
 import { inMs, type Surgery } from "./doctor_context.ts";
 import type { Patient } from "./doctor_nats.ts";

@@ -7,7 +7,7 @@ import { RunError, UsageError } from "../base/errors.ts";
 import { joined, quote } from "../base/text.ts";
 import { parseDuration } from "../base/units.ts";
 import { connectTool, type ToolCall } from "../process/tool.ts";
-import { subjectsOf } from "../process/lifecycle.ts";
+import { subjectsOf } from "../config/nats_section.ts";
 import type { NatsBus } from "../nats/connection.ts";
 import { controlType, type ControlVerb, errorOn } from "../wire/control.ts";
 import {

@@ -12,7 +12,7 @@ import {
   CLOCKS_APART_MS,
   type Listed,
   type Listing,
-} from "./asking.ts";
+} from "./probing.ts";
 import { durationFlag } from "./flags.ts";
 import { formatMs, renderTable, rounded } from "./table.ts";
 

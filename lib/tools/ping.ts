@@ -17,7 +17,7 @@ import { escapeUnsafe, quote } from "../base/text.ts";
 import { type Heard, openProber, type ToolProber } from "../process/prober.ts";
 import type { ToolCall } from "../process/tool.ts";
 import type { TrialOutcome, Trials } from "../process/trial.ts";
-import { ANY_TARGET, askOne, nameOf } from "./asking.ts";
+import { ANY_TARGET, askOne, nameOf } from "./probing.ts";
 import { countFlag, durationFlag } from "./flags.ts";
 import { type Answer, PingStatistics } from "./ping_statistics.ts";
 import { formatMs, rounded } from "./table.ts";

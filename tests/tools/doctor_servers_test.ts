@@ -1,6 +1,6 @@
 /** What `doctor` makes of what servers say: each kind of answer, other versions, clocks, and who shares the opens. */
 import assert from "node:assert/strict";
-import { type Listed, listedAs } from "../../lib/tools/asking.ts";
+import { type Listed, listedAs } from "../../lib/tools/probing.ts";
 import { VERSION } from "../../lib/config/cli.ts";
 import type { Heard } from "../../lib/client/prober.ts";
 import {

@@ -1,6 +1,6 @@
 /** What `ls` shows of what it has heard. */
 import assert from "node:assert/strict";
-import { endNotes, type Listed } from "../../lib/tools/asking.ts";
+import { endNotes, type Listed } from "../../lib/tools/probing.ts";
 import { listingJson, renderListing } from "../../lib/tools/ls.ts";
 import type { ServerFacts } from "../../lib/wire/probe.ts";
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { OnHeard } from "../../lib/client/prober.ts";
 import { RequestSubjects } from "../../lib/client/request_subjects.ts";
-import { askOne } from "../../lib/tools/asking.ts";
+import { askOne } from "../../lib/tools/probing.ts";
 import { SUBJECTS } from "../support/shell_pair.ts";
 
 type Answer =
