@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { subjectsOf } from "../config/nats_section.ts";
 import { getLogger } from "@logtape/logtape";
 import { systemClock } from "../base/clock.ts";
 import { VERSION } from "../config/cli.ts";
 import type { ConfigByRole } from "../config/config.ts";
+import { subjectsOf } from "../config/nats_section.ts";
 import type { HeardEndpoint } from "../server/heard_counts.ts";
 import type { ServiceEndpoint, ServiceFacts } from "../wire/micro.ts";
 import type { Role } from "../wire/subjects.ts";

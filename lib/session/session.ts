@@ -8,7 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
-import { type CountedWay, Counters } from "./counters.ts";
+import { Counters } from "./counters.ts";
 import {
   blame,
   type Decider,
@@ -29,7 +29,6 @@ import { isSealed, type SealKeys, TunnelSeal } from "../seal/frames.ts";
 import { RunQueue } from "./run_queue.ts";
 import { INITIAL_WINDOW_BYTES } from "../tunnel/receive_buffer.ts";
 import type { Socket } from "../net/socket.ts";
-import type { Span } from "../base/tracing.ts";
 import { ClosedTunnels } from "./closed_tunnels.ts";
 import {
   type ConnectionId,
@@ -50,7 +49,7 @@ import { Stalls } from "./stalls.ts";
 import { type Survey, TunnelSurvey } from "./survey.ts";
 import { TunnelTable } from "./table.ts";
 import { TunnelTimers } from "./timers.ts";
-import type { TunnelInfo } from "./tunnel_info.ts";
+import type { TunnelInfo, TunnelOrigin } from "./tunnel_info.ts";
 import { logEnd, logOpen } from "./tunnel_log.ts";
 import type { Outcome, TunnelStats } from "../tunnel/types.ts";
 import { V1Wire } from "./v1_wire.ts";
@@ -106,29 +105,9 @@ export type SessionLimits = Pick<
 >;
 
 /** A tunnel to be added. */
-export interface TunnelSpec {
+export interface TunnelSpec extends TunnelOrigin {
   /** The local connection. */
   readonly socket: Socket;
-  /** Target as it was asked for, `host:port`. */
-  readonly target: string;
-  /** Name of the way in, where it has one. */
-  readonly forward?: string | undefined;
-  /** The way in itself, to find its tunnels by, and to count them by. */
-  readonly way?: CountedWay | undefined;
-  /** The service that it leads to, at a server. */
-  readonly service?: string | undefined;
-  /** Address of the application, as a client told a server. */
-  readonly source?: string | undefined;
-  /** Name of the client, where its key says who it is. */
-  readonly client?: string | undefined;
-  /** The key that says so. */
-  readonly key?: string | undefined;
-  /** What traces it; undefined where nothing is traced. */
-  readonly span?: Span | undefined;
-  /** Who asked, where no key says who it is. */
-  readonly asker?: string | undefined;
-  /** Who pays for it, where what all tunnels share is shared out. */
-  readonly payer?: string | undefined;
 }
 
 /** What the tunnel of an open that was sealed is sealed with. */

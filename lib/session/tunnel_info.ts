@@ -8,17 +8,13 @@ import type { Span } from "../base/tracing.ts";
 import type { CountedWay } from "./counters.ts";
 import type { Tally } from "./tallies.ts";
 
-/** The description of a tunnel in logs. */
-export interface TunnelInfo {
-  /** Connection ID. */
-  readonly id: string;
-  /** Address of the local application or target socket. */
-  readonly remote: string;
+/** What is known of a tunnel before it is one. */
+export interface TunnelOrigin {
   /** Target as it was asked for, `host:port`. */
   readonly target: string;
   /** Name of the way in, where it has one. */
   readonly forward?: string | undefined;
-  /** The way in itself, at a client. */
+  /** The way in itself, at a client: to find its tunnels by, and to count them by. */
   readonly way?: CountedWay | undefined;
   /** The service that it leads to, at a server. */
   readonly service?: string | undefined;
@@ -32,8 +28,16 @@ export interface TunnelInfo {
   readonly asker?: string | undefined;
   /** What traces it; undefined where nothing is traced. */
   readonly span?: Span | undefined;
-  /** Who pays for it; undefined where nothing is shared out. */
+  /** Who pays for it, where what all tunnels share is shared out. */
   readonly payer?: string | undefined;
+}
+
+/** The description of a tunnel in logs. */
+export interface TunnelInfo extends TunnelOrigin {
+  /** Connection ID. */
+  readonly id: string;
+  /** Address of the local application or target socket. */
+  readonly remote: string;
   /** Time of opening. */
   readonly openedAt: number;
   /** Where it is counted beside. */

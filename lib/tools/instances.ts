@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { parse, recordOf } from "../base/foreign_json.ts";
 import { RunError, UsageError } from "../base/errors.ts";
 import { joined, quote } from "../base/text.ts";
 import { parseDuration } from "../base/units.ts";
@@ -12,9 +13,7 @@ import type { NatsBus } from "../nats/connection.ts";
 import { controlType, type ControlVerb, errorOn } from "../wire/control.ts";
 import {
   type FoundInstance,
-  parse,
   readInfo,
-  recordOf,
   SERVICE_NAME,
   serviceSubject,
 } from "../wire/micro.ts";

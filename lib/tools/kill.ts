@@ -7,9 +7,10 @@ import { UsageError } from "../base/errors.ts";
 import { escapeUnsafe, quote } from "../base/text.ts";
 import { say } from "../process/log.ts";
 import type { ToolCall } from "../process/tool.ts";
+import { formatBytes } from "../status/format.ts";
 import type { FoundInstance } from "../wire/micro.ts";
 import { isFailure, nameOf, Operator } from "./instances.ts";
-import { at, bytesText, numberAt, textAt } from "./values.ts";
+import { at, numberAt, textAt } from "./values.ts";
 
 /** Does it; 1 where one of them was nowhere. */
 export async function runKill(call: ToolCall): Promise<number> {
@@ -37,8 +38,8 @@ export async function runKill(call: ToolCall): Promise<number> {
     call.print(
       escapeUnsafe(
         `ended ${id} to ${target} at ${nameOf(one)}, after ${
-          bytesText(numberAt(tunnel, "sent"))
-        } sent and ${bytesText(numberAt(tunnel, "received"))} received`,
+          formatBytes(numberAt(tunnel, "sent"))
+        } sent and ${formatBytes(numberAt(tunnel, "received"))} received`,
       ) + "\n",
     );
   }

@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { formatRough } from "../base/units.ts";
 import type { ToolCall } from "../process/tool.ts";
+import { formatBytes } from "../status/format.ts";
 import type { FoundInstance } from "../wire/micro.ts";
 import {
   type InstanceAnswer,
@@ -12,7 +14,7 @@ import {
   placeOf,
 } from "./instances.ts";
 import { type Column, renderTable } from "./table.ts";
-import { ageText, bytesText, numberAt, textAt } from "./values.ts";
+import { numberAt, textAt } from "./values.ts";
 
 /** Does it; 1 where one is not ready, or did not answer. */
 export async function runStatus(call: ToolCall): Promise<number> {
@@ -61,13 +63,13 @@ function row(
   const state = textAt(answer, "state");
   return [
     ...who,
-    Number.isNaN(started) ? "" : ageText(Date.now() - started),
+    Number.isNaN(started) ? "" : formatRough(Date.now() - started),
     String(numberAt(answer, "tunnels", "open")),
     String(numberAt(answer, "tunnels", "opening")),
     String(numberAt(answer, "tunnels", "stalled")),
-    bytesText(numberAt(answer, "bytes", "sent")),
-    bytesText(numberAt(answer, "bytes", "received")),
-    bytesText(
+    formatBytes(numberAt(answer, "bytes", "sent")),
+    formatBytes(numberAt(answer, "bytes", "received")),
+    formatBytes(
       numberAt(answer, "held", "send") + numberAt(answer, "held", "receive"),
     ),
     why === "" || why === state ? state : `${state}: ${why}`,

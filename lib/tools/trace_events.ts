@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { parse, recordOf } from "../base/foreign_json.ts";
 import { escapeUnsafe } from "../base/text.ts";
 import { formatMs } from "./table.ts";
 
@@ -66,18 +67,12 @@ export interface TraceEvent {
 
 /** The event in `data`; undefined where it is none. */
 export function parseTraceEvent(data: Uint8Array): TraceEvent | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder().decode(data));
-  } catch {
-    return undefined; // anything else that came there
-  }
-  const event = recordOf(value);
-  const server = recordOf(event.server);
+  const event = recordOf(parse(new TextDecoder().decode(data))) ?? {};
+  const server = recordOf(event.server) ?? {};
   if (!Array.isArray(event.events) || typeof server.name !== "string") {
     return undefined;
   }
-  const headers = recordOf(recordOf(event.request).header);
+  const headers = recordOf(recordOf(event.request)?.header) ?? {};
   const [hop] = Object.entries(headers)
     .filter(([name]) => name.toLowerCase() === "nats-trace-hop")
     .flatMap(([, values]) => Array.isArray(values) ? values : []);
@@ -88,7 +83,7 @@ export function parseTraceEvent(data: Uint8Array): TraceEvent | undefined {
     hop: textOf(hop),
     hops: typeof event.hops === "number" ? event.hops : 0,
     steps: event.events.slice(0, MAX_EVENTS).map((step: unknown) =>
-      stepOf(recordOf(step))
+      stepOf(recordOf(step) ?? {})
     ),
   };
 }
@@ -202,10 +197,6 @@ function timeOf(text: string): number {
     /^(.*T[\d:]+)(\.\d+)?(Z|[+-]\d\d:\d\d)?$/.exec(text) ?? [];
   const whole = Date.parse(`${seconds}${zone}`);
   return Number.isNaN(whole) ? 0 : whole + Number(fraction || 0) * 1_000;
-}
-
-function recordOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null ? { ...value } : {};
 }
 
 function textOf(value: unknown): string {

@@ -3,12 +3,14 @@
  *
  * @module
  */
+import { formatRough } from "../base/units.ts";
 import { say } from "../process/log.ts";
 import type { ToolCall } from "../process/tool.ts";
+import { formatBytes } from "../status/format.ts";
 import { isFailure, nameOf, Operator } from "./instances.ts";
 import { jsonOf } from "./status.ts";
 import { type Column, renderTable } from "./table.ts";
-import { ageText, at, bytesText, numberAt, textAt } from "./values.ts";
+import { at, numberAt, textAt } from "./values.ts";
 
 /** Does it; 1 where an instance did not answer. */
 export async function runTunnels(call: ToolCall): Promise<number> {
@@ -61,16 +63,16 @@ function row(instance: string, tunnel: unknown): readonly string[] {
     instance,
     whoOf(tunnel),
     target,
-    ageText(numberAt(tunnel, "ms")),
-    bytesText(numberAt(tunnel, "sent")),
-    bytesText(numberAt(tunnel, "received")),
-    bytesText(
+    formatRough(numberAt(tunnel, "ms")),
+    formatBytes(numberAt(tunnel, "sent")),
+    formatBytes(numberAt(tunnel, "received")),
+    formatBytes(
       numberAt(tunnel, "held", "send") + numberAt(tunnel, "held", "receive"),
     ),
     stalled === undefined
       ? textAt(tunnel, "condition")
       : `stalled ${textAt(stalled, "side")} ${
-        ageText(numberAt(stalled, "ms"))
+        formatRough(numberAt(stalled, "ms"))
       }`,
     textAt(tunnel, "id"),
   ];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { recordOf } from "../wire/micro.ts";
+import { recordOf } from "../base/foreign_json.ts";
 
 /** The member `path` of `value`; undefined where there is none. */
 export function at(value: unknown, ...path: readonly string[]): unknown {
@@ -20,32 +20,4 @@ export function textAt(value: unknown, ...path: readonly string[]): string {
 export function numberAt(value: unknown, ...path: readonly string[]): number {
   const found = at(value, ...path);
   return typeof found === "number" && Number.isFinite(found) ? found : 0;
-}
-
-/** A number of bytes, short. */
-export function bytesText(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ""}`;
-}
-
-/** How long something is, in ms, in its two largest units. */
-export function ageText(ms: number): string {
-  const seconds = Math.floor(ms / 1000);
-  const parts: readonly (readonly [number, string])[] = [
-    [Math.floor(seconds / 86_400), "d"],
-    [Math.floor(seconds / 3_600) % 24, "h"],
-    [Math.floor(seconds / 60) % 60, "m"],
-    [seconds % 60, "s"],
-  ];
-  const first = parts.findIndex(([count]) => count > 0);
-  if (first < 0) return "0s";
-  return parts.slice(first, first + 2)
-    .filter(([count]) => count > 0)
-    .map(([count, unit]) => `${count}${unit}`).join("");
 }

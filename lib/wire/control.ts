@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { parse, recordOf } from "./micro.ts";
+import { parse, recordOf } from "../base/foreign_json.ts";
 import type { HeaderReader } from "./open.ts";
 
 /** What may be asked. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { listOf, parse, recordOf } from "../base/foreign_json.ts";
 
 /** What the service is called, in subjects and answers. */
 export const SERVICE_NAME = "tcp-sproxy";
@@ -159,33 +160,13 @@ export function readInfo(text: string): FoundInstance | undefined {
   const metadata = Object.entries(recordOf(info.metadata) ?? {}).flatMap(
     ([key, text]) => typeof text === "string" ? [[key, text] as const] : [],
   );
-  const list: readonly unknown[] = Array.isArray(endpoints) ? endpoints : [];
   return {
     id,
     version: typeof version === "string" ? version : "",
     metadata: Object.fromEntries(metadata),
-    subjects: list.flatMap((endpoint) => {
+    subjects: listOf(endpoints).flatMap((endpoint) => {
       const subject = recordOf(endpoint)?.subject;
       return typeof subject === "string" ? [subject] : [];
     }),
   };
-}
-
-/** The JSON in `text`; undefined where it has none. */
-export function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Whoever wrote it has not written an answer.
-    return undefined;
-  }
-}
-
-/** `value` where it is an object of JSON, and no list. */
-export function recordOf(
-  value: unknown,
-): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? { ...value }
-    : undefined;
 }

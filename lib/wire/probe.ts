@@ -5,6 +5,7 @@
  * @module
  */
 import { type Reason, TunnelError } from "../base/errors.ts";
+import { listOf, recordOf } from "../base/foreign_json.ts";
 import { decodeMessage, encodeMessage } from "./message.ts";
 import {
   type Asker,
@@ -308,18 +309,6 @@ function serviceOf(value: unknown): ToldService | undefined {
   if (record === undefined || name === undefined) return undefined;
   const why = textOf(record.why, MAX_TEXT);
   return { name, up: record.up === true, ...(why !== undefined && { why }) };
-}
-
-function recordOf(
-  value: unknown,
-): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? { ...value }
-    : undefined;
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }
 
 function textOf(value: unknown, most: number): string | undefined {

@@ -1,13 +1,7 @@
 /** Which instances an operator means, and what is shown of them. */
 import assert from "node:assert/strict";
 import { isFailure, oneOf } from "../../lib/tools/instances.ts";
-import {
-  ageText,
-  at,
-  bytesText,
-  numberAt,
-  textAt,
-} from "../../lib/tools/values.ts";
+import { at, numberAt, textAt } from "../../lib/tools/values.ts";
 import type { FoundInstance } from "../../lib/wire/micro.ts";
 import type { ToolCall } from "../../lib/process/tool.ts";
 
@@ -54,14 +48,4 @@ Deno.test("an answer of another process is read as far as it is what it should b
   assert.ok(isFailure({ failed: "no" }));
   assert.ok(!isFailure({ failed: "no", more: 1 }));
   assert.ok(!isFailure({}));
-});
-
-Deno.test("sizes and ages are short", () => {
-  assert.deepEqual([0, 1023, 1024, 1536 * 1024, 3 * 2 ** 50].map(bytesText), [
-    ...["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "3072.0 TiB"],
-  ]);
-  assert.deepEqual(
-    [0, 999, 61_000, 3_600_000, 90_061_000].map(ageText),
-    ["0s", "0s", "1m1s", "1h", "1d1h"],
-  );
 });
