@@ -22,7 +22,9 @@ const DOUBT_MS = 1_000;
 
 /** What it takes to ask where an open goes. */
 export interface Line extends Pick<Asker, "subjectsTo" | "whyNobody"> {
+  /** Whether it is connected. */
   readonly bus: Pick<Asker["bus"], "connected">;
+  /** What asks. */
   readonly prober: Pick<Asker["prober"], "ask">;
 }
 
