@@ -24,14 +24,15 @@ function chosen(
   return oneOf(found, call).map(({ id }) => id);
 }
 
-Deno.test("what may be done to one process is done to the only one; of several one is to be chosen, or all", () => {
+Deno.test("what ends something is done to the process that was chosen, or to all, and never for want of others", () => {
   const one = [instance("a", "1", "1"), instance("b", "1", "2")];
   const two = [...one, instance("c", "2")];
-  assert.deepEqual(chosen(one), ["a"]);
+  assert.deepEqual(chosen(one, "id"), ["a"]);
+  assert.throws(() => chosen(one), /--all: a server@vm\/1\/1$/);
   assert.deepEqual(chosen(two, "all"), ["a", "c"]);
   assert.throws(
     () => chosen(two),
-    /there are 2 processes \(a server@vm\/1\/1, c server@vm\/2\): say which to drain with --id, or --all/,
+    /^UsageError: say which to drain with --id, or --all: a server@vm\/1\/1, c server@vm\/2$/,
   );
   assert.throws(() => chosen(two, "all", "id"), /do not go together/);
 });
