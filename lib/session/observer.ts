@@ -6,28 +6,19 @@
  */
 import type { Decider, Reason } from "../base/errors.ts";
 import type { Outcome } from "../tunnel/types.ts";
+import type { AuditFacts } from "../wire/audit.ts";
 import type { Tunnel } from "./tunnel.ts";
 
-/** An open that came to nothing. */
-export interface RefusedOpen {
+/** An open that came to nothing, as far as it was read. */
+export interface RefusedOpen extends
+  Pick<
+    AuditFacts,
+    "target" | "client" | "key" | "clientId" | "vouched" | "source" | "forward"
+  > {
   /** Why. */
   readonly reason: Reason;
   /** Who decided it. */
   readonly by: Decider;
-  /** What was asked for; undefined where it was not read. */
-  readonly target?: string | undefined;
-  /** Name of the client, where its key says who it is. */
-  readonly client?: string | undefined;
-  /** That public key. */
-  readonly key?: string | undefined;
-  /** The client's ID in subjects. */
-  readonly clientId?: string | undefined;
-  /** Whether the broker, or its key, vouches for the client. */
-  readonly vouched?: boolean | undefined;
-  /** Address of the application. */
-  readonly source?: string | undefined;
-  /** The way in, where it has a name. */
-  readonly forward?: string | undefined;
 }
 
 /** Who keeps a record. */
