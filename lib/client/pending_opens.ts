@@ -231,8 +231,8 @@ export class PendingOpens implements Disposable {
     number: number,
     reply: BelievedReply,
   ): void {
-    this.#servers.note(reply);
     const subject = entry?.asked.get(number)?.subject;
+    this.#servers.note(reply, subject);
     const native = isNative(reply);
     if (
       subject !== undefined && (native || subject === this.#requests.shared)
@@ -260,13 +260,14 @@ export class PendingOpens implements Disposable {
       entry.dialing = true;
       this.#awaitAnswer(entry);
     } else if (reply.type === "again") {
-      const refused = entry.refusals.noteAgain(this.#servers.alone);
+      const there = this.#servers.on(subject ?? entry.subject);
+      const refused = entry.refusals.noteAgain(there);
       if (refused === undefined) return;
       entry.attempts--;
       this.#onRefused(entry, refused);
     } else if (reply.type === "refused") {
-      const alone = this.#servers.alone;
-      this.#onRefused(entry, entry.refusals.note(reply, alone));
+      const there = this.#servers.on(subject ?? entry.subject);
+      this.#onRefused(entry, entry.refusals.note(reply, there));
     }
   }
 

@@ -6,13 +6,20 @@
  */
 import type { ErrorCode, Reason } from "../base/errors.ts";
 import { MAX_SERVERS } from "../wire/open.ts";
+import type { ServersThere } from "./answering_servers.ts";
 
 /**
  * Times in a row that servers which refused an open may get it again before
- * there counts as no other: with two servers of which either is picked, one
- * open in 64 is not asked of the second.
+ * there counts as no other, as long as none is known: with two servers of which
+ * either is picked, one open in 64 is not asked of the second.
  */
 const MAX_AGAIN = 6;
+
+/**
+ * The same where another is known, which is only to be picked: of four servers
+ * of which any is, one open in 1,000 is not asked of the fourth.
+ */
+const MAX_AGAIN_KNOWN = 24;
 
 /** Refusals that depend on where the server is and what it may reach. */
 const DEPENDS_ON_SERVER: readonly ErrorCode[] = [
@@ -64,13 +71,13 @@ export class Refusals {
     return [...this.#by.keys()];
   }
 
-  /** One more came, of `server` where it says who it is; `alone`, no other seems to answer. */
+  /** One more came, of `server` where it says who it is; `there` are those that may be asked. */
   note(
     { reason, server }: {
       readonly reason: Reason;
       readonly server: string | undefined;
     },
-    alone: boolean,
+    there: ServersThere,
   ): AfterRefusal {
     const telling = moreTelling(this.#reason, reason);
     this.#reason = telling;
@@ -83,12 +90,12 @@ export class Refusals {
     }
     if (!this.#by.has(server)) this.#again = -1;
     this.#by.set(server, { passing });
-    return this.#next(telling, alone);
+    return this.#next(telling, there);
   }
 
   /** A server says that it has refused it before; undefined where nobody has, so that it lies. */
-  noteAgain(alone: boolean): AfterRefusal | undefined {
-    return this.#reason && this.#next(this.#reason, alone);
+  noteAgain(there: ServersThere): AfterRefusal | undefined {
+    return this.#reason && this.#next(this.#reason, there);
   }
 
   /** Those that were only busy are asked anew. */
@@ -99,9 +106,12 @@ export class Refusals {
     }
   }
 
-  #next(reason: Reason, alone: boolean): AfterRefusal {
+  #next(reason: Reason, there: ServersThere): AfterRefusal {
+    const most = there.knowsOtherThan(this.servers)
+      ? MAX_AGAIN_KNOWN
+      : MAX_AGAIN;
     if (
-      !alone && this.#by.size < MAX_SERVERS && ++this.#again < MAX_AGAIN
+      !there.alone && this.#by.size < MAX_SERVERS && ++this.#again < most
     ) return { next: "another", reason };
     const busy = [...this.#by.values()].some(({ passing }) => passing);
     return { next: busy ? "later" : "none", reason };

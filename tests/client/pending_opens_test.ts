@@ -302,6 +302,18 @@ Deno.test("PendingOpens does not go on asking the only server there is", async (
   assert.equal(bench.asked.length, before + 1);
 });
 
+Deno.test("PendingOpens goes on asking where another server has answered other opens", async () => {
+  const bench = new OpensBench();
+  await bench.start();
+  await bench.accept(0);
+  await bench.start();
+  await bench.answer(1, encodeRefusal({ code: "denied", text: "no" }, "a"));
+  // The one that can is picked at last.
+  for (let at = 2; at < 20; at++) await bench.answer(at, encodeAgain("a"));
+  await bench.accept(20);
+  assert.deepEqual([bench.opened.length, bench.codes], [2, []]);
+});
+
 Deno.test("PendingOpens asks nobody else because of servers that have not refused an open and say that they have", async () => {
   const bench = new OpensBench();
   await bench.start();
