@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { metricValue } from "./support/chaos_stage.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startTunnel, type Tunnel } from "./support/roles.ts";
-import { comes, soon } from "./support/waits.ts";
+import { comes, soon, told } from "./support/waits.ts";
 
 const REFUSED = "connections from elsewhere are closed (--allow-from)";
 
@@ -87,8 +87,7 @@ for (const workers of ["1", "2"]) {
       const flood = new Array<string>(MANY).fill("127.0.0.1");
       assert.deepEqual(await served(tunnel, ...flood), []);
       assert.deepEqual(await served(tunnel, "127.0.0.2"), ["127.0.0.2"]);
-      await client.entry(({ msg }) => msg === REFUSED);
-      const lines = client.entries().filter(({ msg }) => msg === REFUSED);
+      const lines = await told(client, REFUSED);
       assert.ok(lines.length >= 1 && lines.length <= Number(workers));
       for (const { level, peer, count } of lines) {
         assert.deepEqual([level, count], ["warn", 1]);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { parseAddress } from "./support/addresses.ts";
 import { roundTrip } from "./support/chaos_flow.ts";
 import { limitFiles, PRLIMIT } from "./support/surroundings.ts";
-import { soon, whenReady } from "./support/waits.ts";
+import { soon, told, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { openFiles } from "./support/proc_stats.ts";
 import { startServer } from "./support/roles.ts";
@@ -59,9 +59,8 @@ for (const role of ROLES) {
         assert.equal(status, 200);
       }
       assert.equal(all.left, 0, `${all.left} connections wait`);
-      const reasons = client.entries()
-        .filter(({ msg }) => msg === "open failed")
-        .map(({ reason }) => reason);
+      const failed = await told(client, "open failed");
+      const reasons = failed.map(({ reason }) => reason);
       assert.deepEqual([...new Set(reasons)], ["limit"]);
       // The log tells the first of each cause, and then how many they were.
       const { text } = await client.status("/metrics");

@@ -1,14 +1,13 @@
 /** A path that carries small messages only, as through a leaf node whose hub takes less: found out, or ended. */
 import assert from "node:assert/strict";
 import { expectEcho } from "./support/chaos_flow.ts";
-import { soon } from "./support/waits.ts";
+import { soon, told } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { startLeafAndHub } from "./support/leaf_nodes.ts";
 import { startNatsServer } from "./support/nats_server.ts";
 import { RawNats } from "./support/raw_nats.ts";
 import {
   type LogEntry,
-  type Role,
   type RoleName,
   startTunnel,
   type Tunnel,
@@ -27,14 +26,10 @@ const MAX_CUTS = 8;
 
 const STATUS = ["--status-addr", "127.0.0.1:0"];
 
-/** The lines of a role's log that speak of a size in bytes. */
-function saidOfSize(role: Role): readonly LogEntry[] {
-  return role.entries().filter(({ level, msg, ...rest }) =>
-    /warn|error/.test(level) &&
-    /payload|large|frame/i.test(
-      JSON.stringify([msg, rest]),
-    )
-  );
+/** Whether a line complains of a size in bytes. */
+function isOfSize({ level, msg, ...rest }: LogEntry): boolean {
+  return /warn|error/.test(level) &&
+    /payload|large|frame/i.test(JSON.stringify([msg, rest]));
 }
 
 /** All bytes arrive with the role `at` on the leaf and a hub that takes `most` bytes a message, and the log says why once. */
@@ -55,8 +50,8 @@ async function learns(at: RoleName, most: number): Promise<void> {
   );
   assert.ok(link.cuts > 0, "nothing was too large");
   assert.ok(link.cuts <= MAX_CUTS, `the link was cut ${link.cuts} times`);
-  assert.equal(saidOfSize(tunnel[at]).length, 1);
-  assert.equal(saidOfSize(tunnel[small]).length, 0);
+  assert.equal((await told(tunnel[at], isOfSize)).length, 1);
+  assert.ok(!tunnel[small].entries().some(isOfSize));
   // It is remembered for the peer: the next tunnel has nothing to learn.
   const learnt = link.cuts;
   using next = await dial(tunnel.endpoint);

@@ -15,7 +15,7 @@ import {
 } from "./support/roles.ts";
 import { writeSecret } from "./support/sealed_stage.ts";
 import { startEcho } from "./support/targets.ts";
-import { soon, whenReady } from "./support/waits.ts";
+import { soon, told, whenReady } from "./support/waits.ts";
 
 /** What `permissions` of a role prints, with these flags. */
 async function printed(
@@ -95,8 +95,10 @@ integrationTest(
       args: roles.client,
     });
     await whenReady(running, 200);
-    const listening = running.entries().filter(({ msg, target }) =>
-      msg === "listening" && target !== "redis:6379"
+    const listening = await told(
+      running,
+      ({ msg, target }) => msg === "listening" && target !== "redis:6379",
+      { count: 3 },
     );
     assert.equal(listening.length, 3);
     for (const { address } of listening) {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { expectTunnel, failedOpen, roundTrip } from "./support/chaos_flow.ts";
 import { freePort } from "./support/addresses.ts";
 import { metricValue } from "./support/chaos_stage.ts";
-import { comes, soon, whenReady } from "./support/waits.ts";
+import { comes, soon, told, whenReady } from "./support/waits.ts";
 import { integrationTest } from "./support/integration_test.ts";
 import { type NatsServer, startNatsServer } from "./support/nats_server.ts";
 import { RawNats } from "./support/raw_nats.ts";
@@ -105,14 +105,15 @@ async function reconnects(role: Role): Promise<number> {
 /** Lines that each connection may have of its own. */
 const OF_ONE_CONNECTION = ["open failed", "open refused", "tunnel closed"];
 
-/** Expects that the log of a role complains of `subject`, or subjects that begin so, and of none twice but with a count. */
-function expectSaidOnce(role: Role, subject: string): void {
-  const said = role.entries().filter(({ level, msg, count, ...rest }) =>
-    /warn|error/.test(level) && !OF_ONE_CONNECTION.includes(msg) &&
-    count === undefined &&
-    JSON.stringify([msg, rest]).includes(subject)
+/** Waits until the log of a role complains of `subject`, or subjects that begin so, and expects that of none twice but with a count. */
+async function expectSaidOnce(role: Role, subject: string): Promise<void> {
+  const said = await told(
+    role,
+    ({ level, msg, count, ...rest }) =>
+      /warn|error/.test(level) && !OF_ONE_CONNECTION.includes(msg) &&
+      count === undefined &&
+      JSON.stringify([msg, rest]).includes(subject),
   );
-  assert.ok(said.length > 0, `no line names ${subject}`);
   const subjects = said.map((entry) => JSON.stringify(entry.subject));
   assert.deepEqual(subjects, [...new Set(subjects)]);
 }
@@ -258,9 +259,8 @@ integrationTest(
       for (let i = 0; i < 8; i++) await expectTunnel(client);
       await other.process.stop();
     }
-    const left = ({ msg }: LogEntry): boolean =>
-      msg === "opens are left to other servers";
-    assert.equal(server.entries().filter(left).length, 1);
+    const left = await told(server, "opens are left to other servers");
+    assert.equal(left.length, 1);
     await nats.reload(rulesConfig(ALL));
     await whenReady(server, 200, { limit: ASKED_AGAIN });
     await expectTunnel(client);
@@ -302,17 +302,18 @@ integrationTest(
     await using server = await launchRole("server", nats.url);
     const text = await whenReady(server, 503, { matching: /subscription/ });
     assert.match(text, /proxy\.request/);
-    const named = (said: string): unknown[] =>
-      server.entries().filter(({ msg }) => msg === said)
-        .map(({ subject }) => subject);
-    assert.deepEqual(named("ready"), []);
-    assert.deepEqual(named("NATS refuses a subscription").sort(), [
+    // It is not ready as of the first; NATS refuses both.
+    const refused = await told(server, "NATS refuses a subscription", {
+      count: 2,
+    });
+    assert.deepEqual(refused.map(({ subject }) => subject).toSorted(), [
       "proxy.request",
       "proxy.request.*",
     ]);
+    assert.ok(!server.entries().some(({ msg }) => msg === "ready"));
     await nats.restart({ config: "max_subscriptions: 3" });
     await whenReady(server, 200, { limit: ASKED_AGAIN });
-    assert.equal(named("ready").length, 1);
+    assert.equal((await told(server, "ready")).length, 1);
   },
 );
 
@@ -345,7 +346,7 @@ integrationTest(
       assert.equal((await readToEnd(conn)).length, 0);
     }
     assert.equal(echo.accepted, 0);
-    expectSaidOnce(client, subject);
+    await expectSaidOnce(client, subject);
     const text = await whenReady(client, 503);
     assert.ok(text.includes(subject), text);
     await nats.reload(rulesConfig(ALL));
@@ -390,7 +391,7 @@ for (
       if (name === "client") {
         await soon("the applications are told", Promise.all(ends), 30_000);
       } else await soon("the target is told", echo.whenOpenAtMost(0), 30_000);
-      expectSaidOnce(role, prefix);
+      await expectSaidOnce(role, prefix);
       const text = await whenReady(role, 503);
       assert.ok(text.includes(subject), text);
       const dialled = echo.accepted;
@@ -422,7 +423,7 @@ integrationTest(
     await soon("the first open fails", readToEnd(first), 15_000);
     assert.equal(echo.accepted, 1);
     await soon("its target is told", echo.whenOpenAtMost(0), AT_ONCE);
-    expectSaidOnce(server, "p.data.to_client");
+    await expectSaidOnce(server, "p.data.to_client");
     await using other = await startServer(nats.url, {
       env: loginAs("other"),
     });
@@ -510,12 +511,11 @@ integrationTest(
     const { client, nats, echo } = stage;
     await expectTunnel(client);
     await whenReady(client, 200);
-    assert.ok(!client.entries().some(({ level }) => /warn|error/.test(level)));
-    assert.ok(
-      client.entries().some(({ subject }) =>
-        subject === "p.data.to_client.edge7.hold.0"
-      ),
+    await told(
+      client,
+      ({ subject }) => subject === "p.data.to_client.edge7.hold.0",
     );
+    assert.ok(!client.entries().some(({ level }) => /warn|error/.test(level)));
     await using _second = await startClient(nats.url, {
       env: loginAs("client"),
       target: echo.address,

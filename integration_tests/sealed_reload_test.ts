@@ -16,7 +16,7 @@ import {
 } from "./support/sealed_stage.ts";
 import { startEcho } from "./support/targets.ts";
 import { close, dial, readEnding } from "./support/transfer.ts";
-import { comes, soon } from "./support/waits.ts";
+import { comes, soon, told } from "./support/waits.ts";
 
 for (const workers of ["1", "2"]) {
   integrationTest(
@@ -226,8 +226,10 @@ for (const workers of ["1", "2"]) {
       await expectTunnel(staying);
       assert.match(await refusal(going), /knows no client with the key X/);
       assert.match(await refusal(fencing), /^denied: .*clients: fenced\)$/);
-      const ends = role.entries(mark).filter(({ msg, reason }) =>
-        msg === "tunnel closed" && reason === "denied"
+      const ends = await told(
+        role,
+        ({ msg, reason }) => msg === "tunnel closed" && reason === "denied",
+        { since: mark, count: cut.length + gone.length },
       );
       assert.deepEqual(
         ends.map(({ client }) => client).toSorted(),

@@ -19,7 +19,7 @@ import {
 } from "./support/roles.ts";
 import { startEcho } from "./support/targets.ts";
 import { dial } from "./support/transfer.ts";
-import { comes, soon } from "./support/waits.ts";
+import { comes, soon, told } from "./support/waits.ts";
 
 const ROLES = ["client", "server"] as const;
 
@@ -54,12 +54,10 @@ for (const name of ROLES) {
           await comes(async () =>
             await isOpen() ? "the debugger stays open" : undefined
           );
-          const entries = stage.role(name).entries(mark);
-          assert.ok(
-            entries.some(({ msg, level }) =>
-              level === "warn" && msg.startsWith("SIGUSR1")
-            ),
-            JSON.stringify(entries),
+          await told(
+            stage.role(name),
+            ({ msg, level }) => level === "warn" && msg.startsWith("SIGUSR1"),
+            { since: mark },
           );
           await roundTrip(conn);
         }

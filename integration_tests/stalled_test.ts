@@ -18,7 +18,7 @@ import {
   receiveAll,
   writeAll,
 } from "./support/transfer.ts";
-import { comes, soon } from "./support/waits.ts";
+import { comes, soon, told } from "./support/waits.ts";
 
 const MIB = 1024 * 1024;
 
@@ -45,9 +45,14 @@ async function whenStalled(
   }
 }
 
-/** What the log of a role says of stalled tunnels. */
+/** Whether a line is of a stalled tunnel. */
+function isOfStall({ msg }: LogEntry): boolean {
+  return /stalled|goes on/.test(msg);
+}
+
+/** What the log of a role says of stalled tunnels, so far. */
 function lines(role: Role): LogEntry[] {
-  return role.entries().filter(({ msg }) => /stalled|goes on/.test(msg));
+  return role.entries().filter(isOfStall);
 }
 
 /** Writes until nothing more is taken. */
@@ -79,7 +84,7 @@ async function targetStalls(): Promise<void> {
       [server, "the target takes nothing, or too little to be seen"],
     ] as const
   ) {
-    const [line, ...more] = lines(role);
+    const [line, ...more] = await told(role, isOfStall);
     assert.deepEqual(more, []);
     assert.equal(line?.level, "warn");
     assert.equal(line.why, why);
@@ -107,7 +112,11 @@ async function applicationStalls(): Promise<void> {
   using conn = await dial(tunnel.endpoint);
   await whenStalled([client, server], 1);
   assert.deepEqual(
-    [client, server].map((role) => lines(role).map(({ why }) => why)),
+    await Promise.all(
+      [client, server].map(async (role) =>
+        (await told(role, isOfStall)).map(({ why }) => why)
+      ),
+    ),
     [
       ["the application takes nothing, or too little to be seen"],
       [

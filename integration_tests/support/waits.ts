@@ -10,7 +10,7 @@ import type { Endpoint } from "./addresses.ts";
 import { pause, within } from "./changes.ts";
 import { currentSignal } from "./integration_test.ts";
 import { openFiles } from "./proc_stats.ts";
-import type { Role } from "./roles.ts";
+import type { LogEntry, Role } from "./roles.ts";
 
 /** How long what comes by itself may take on a busy machine, in ms. */
 const SOON = 30_000;
@@ -67,6 +67,34 @@ export async function comes(
     () => `${complaint}, after ${limit / 1000} s`,
     limit,
   );
+}
+
+/** Which lines {@linkcode told} waits for. */
+export interface TellingOptions {
+  /** How many of them; default 1. */
+  readonly count?: number;
+  /** Only those after this mark of the process. */
+  readonly since?: number;
+}
+
+/**
+ * All lines of a role's log that say `what`, once there are `count` of them:
+ * what it has done is seen elsewhere before its line is read here.
+ *
+ * @throws {Error} saying what was not told.
+ */
+export async function told(
+  role: Role,
+  what: string | ((entry: LogEntry) => boolean),
+  { count = 1, since = 0 }: TellingOptions = {},
+): Promise<LogEntry[]> {
+  const says = typeof what === "string"
+    ? ({ msg }: LogEntry): boolean => msg === what
+    : what;
+  let left = count;
+  const last = role.entry((entry) => says(entry) && --left === 0, { since });
+  await soon(`${role.process.name} says ${what} ${count} times`, last);
+  return role.entries(since).filter(says);
 }
 
 /** Waits until a role has no more open files than it had `before`. */
