@@ -66,6 +66,11 @@ Deno.test("a port that is held is nobody else's, whether or not it is listened a
   assert.equal(listener.addr.port, held.port);
 });
 
+Deno.test("a port that was let go is not handed out again soon", () => {
+  const ports = Array.from({ length: 400 }, () => freePort());
+  assert.equal(new Set(ports).size, 400);
+});
+
 Deno.test("sideBySide() runs all at once, waits for each, and names those that failed", async () => {
   const met = Promise.withResolvers<void>();
   const ended: string[] = [];

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { tmpdir } from "node:os";
+
 /** A host and a port. */
 export interface Endpoint {
   /** Name or address, without brackets. */
@@ -52,6 +54,26 @@ const PASSING_PORTS = { first: 21_000, count: 11_000 };
 /** The address at which a port is held, so that tests beside this one choose others. */
 const HOLDER = "127.255.255.254";
 
+/**
+ * How many ports of the range that begins at `first` were handed out before, by
+ * all test processes of this user. In turn, so that one that is let go comes to
+ * nobody else soon: who had it may still try it, or expect that nothing listens.
+ */
+function turnOf(first: number): number {
+  const path = `${tmpdir()}/tcp-sproxy-test-ports-${Deno.uid()}-${first}`;
+  using file = Deno.openSync(path, { read: true, write: true, create: true });
+  file.lockSync(true);
+  const bytes = new Uint8Array(16);
+  const length = file.readSync(bytes) ?? 0;
+  const text = new TextDecoder().decode(bytes.subarray(0, length));
+  // Nothing is there at first; what is no number begins anew.
+  const turn = /^\d+$/.test(text) ? Number(text) : 0;
+  file.truncateSync();
+  file.seekSync(0, Deno.SeekMode.Start);
+  file.writeSync(new TextEncoder().encode(String((turn + 1) % 1_000_000)));
+  return turn;
+}
+
 /** A port that no other test is given until it is let go. Nothing listens there yet. */
 export class HeldPort implements Disposable {
   /** Its number. */
@@ -63,13 +85,13 @@ export class HeldPort implements Disposable {
     this.#holder = holder;
   }
 
-  /** Holds one of a range that is free at `hostname`. */
+  /** Holds the next one of a range that is free at `hostname`. */
   static take(
     hostname = "127.0.0.1",
     { first, count }: typeof OWN_PORTS = OWN_PORTS,
   ): HeldPort {
     for (;;) {
-      const port = first + Math.floor(Math.random() * count);
+      const port = first + turnOf(first) % count;
       const holder = listenIfFree(HOLDER, port);
       if (holder === undefined) continue;
       const listener = listenIfFree(hostname, port);
@@ -87,8 +109,8 @@ export class HeldPort implements Disposable {
 
 /**
  * A port of `hostname` that was free a moment ago. Another process can take
- * it meanwhile, though none that lets the system choose: callers retry, or use
- * it for what must not listen.
+ * it meanwhile, though none that lets the system choose, and no test beside this
+ * one before 11,000 others: callers retry, or use it for what must not listen.
  */
 export function freePort(hostname = "127.0.0.1"): number {
   using held = HeldPort.take(hostname, PASSING_PORTS);
