@@ -2,10 +2,19 @@
  * Runs the integration tests: `deno task test:integration [FILE...] [FLAG...]`,
  * with flags of `deno test`. They wait more than they work, for processes, for
  * time limits and for silence, so that several files run side by side; what
- * needs the machine to itself runs alone, after the others.
+ * needs the machine to itself runs alone, after the others. Of those side by
+ * side a few that failed get a second chance, alone, at the end: what then passes
+ * is named, and has passed.
  *
  * @module
  */
+
+import {
+  conclude,
+  outcomeOf,
+  type RunOutcome,
+  secondChances,
+} from "./test_outcome.ts";
 
 /** Files that run alone, each for a reason. Others run side by side. */
 export const ALONE: readonly { readonly file: string; readonly why: string }[] =
@@ -72,24 +81,36 @@ function jobs(): string {
   return String(Math.min(fitting, MAX_JOBS));
 }
 
-/** Runs `deno test` on `files`; whether all is well. */
+/** Runs `deno test` on `files`; what came of it. */
 async function test(
   files: readonly string[],
   { flags, env = {} }: {
     readonly flags: readonly string[];
     readonly env?: Readonly<Record<string, string>>;
   },
-): Promise<boolean> {
-  const paths = files.map((file) => `${FOLDER}/${file}`);
-  const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--frozen", ...flags, ...paths],
-    cwd: PROJECT,
-    env: { ...env },
-    stdin: "null",
-    stdout: "inherit",
-    stderr: "inherit",
-  }).output();
-  return success;
+): Promise<RunOutcome> {
+  const report = await Deno.makeTempFile({ suffix: ".xml" });
+  try {
+    const paths = files.map((file) => `${FOLDER}/${file}`);
+    const { success } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["test", "-A", "--frozen", `--junit-path=${report}`],
+        ...flags,
+        ...paths,
+      ],
+      cwd: PROJECT,
+      env: { ...env },
+      stdin: "null",
+      stdout: "inherit",
+      stderr: "inherit",
+    }).output();
+    return outcomeOf(files, {
+      success,
+      report: await Deno.readTextFile(report),
+    });
+  } finally {
+    await Deno.remove(report);
+  }
 }
 
 function say(line: string): void {
@@ -103,32 +124,37 @@ async function main(args: readonly string[]): Promise<number> {
   const flags = args.filter((arg) => !isFile(arg));
   const named = args.filter(isFile).map((path) => path.replace(/^.*\//, ""));
   const passes = passesOf(named.length > 0 ? named : await integrationTests());
-  let good = true;
   const pass = async (
     how: string,
     files: readonly string[],
-    run: () => Promise<boolean>,
-  ): Promise<void> => {
-    if (files.length === 0) return;
+    options: Parameters<typeof test>[1],
+  ): Promise<RunOutcome> => {
+    if (files.length === 0) return { files: new Map(), elsewhere: 0 };
     say(`== integration tests, ${how}: ${files.length} files`);
     const started = performance.now();
-    if (!await run()) good = false;
+    const outcome = await test(files, options);
     const seconds = Math.round((performance.now() - started) / 1000);
     say(`== integration tests, ${how}: ${seconds} s`);
+    return outcome;
   };
   const env = { DENO_JOBS: jobs() };
-  await pass(
+  const together = await pass(
     `${env.DENO_JOBS} files side by side`,
     passes.together,
-    () => test(passes.together, { flags: ["--parallel", ...flags], env }),
+    { flags: ["--parallel", ...flags], env },
   );
   // Also after a failure: it tells what else there is.
-  await pass(
-    "one file at a time",
-    passes.alone,
-    () => test(passes.alone, { flags }),
+  const alone = await pass("one file at a time", passes.alone, { flags });
+  const again = await pass(
+    "once more, one file at a time",
+    secondChances(together),
+    { flags },
   );
-  return good ? 0 : 1;
+  const { passed, failed, flaky } = conclude({ together, alone, again });
+  for (const file of flaky) say(`flaky beside others: ${file}`);
+  // .ci/run reads it.
+  say(`== integration tests: ${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
