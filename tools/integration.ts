@@ -89,27 +89,29 @@ async function test(
     readonly env?: Readonly<Record<string, string>>;
   },
 ): Promise<RunOutcome> {
-  const report = await Deno.makeTempFile({ suffix: ".xml" });
-  try {
-    const paths = files.map((file) => `${FOLDER}/${file}`);
-    const { success } = await new Deno.Command(Deno.execPath(), {
-      args: [
-        ...["test", "-A", "--frozen", `--junit-path=${report}`],
-        ...flags,
-        ...paths,
-      ],
-      cwd: PROJECT,
-      env: { ...env },
-      stdin: "null",
-      stdout: "inherit",
-      stderr: "inherit",
-    }).output();
-    return outcomeOf(files, {
-      success,
-      report: await Deno.readTextFile(report),
-    });
-  } finally {
-    await Deno.remove(report);
+  const paths = files.map((file) => `${FOLDER}/${file}`);
+  await using child = new Deno.Command(Deno.execPath(), {
+    args: ["test", "-A", "--frozen", ...flags, ...paths],
+    cwd: PROJECT,
+    env: { ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const decoder = new TextDecoder();
+  let output = "";
+  for await (const bytes of child.stdout) {
+    output += decoder.decode(bytes, { stream: true });
+    await writeAll(bytes);
+  }
+  const { success } = await child.status;
+  return outcomeOf(files, { success, output });
+}
+
+/** Shows it as it comes. */
+async function writeAll(bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) {
+    at += await Deno.stdout.write(bytes.subarray(at));
   }
 }
 

@@ -29,38 +29,66 @@ export interface Conclusion extends Counts {
 }
 
 /**
- * What came of a run of `files`, which ended with success or not, by its report
- * in JUnit's form, if it wrote one. Of a run that failed each file without a
- * report has failed: it could not be loaded, or was not come to.
+ * What came of a run of `files`, which ended with success or not, by what it
+ * printed (its report in JUnit's form counts a test as of the file that calls
+ * `Deno.test`, which is the same for all). Of a run that failed each file of
+ * which it says nothing has failed: it was not come to.
  */
 export function outcomeOf(
   files: readonly string[],
-  { success, report }: {
-    readonly success: boolean;
-    readonly report: string | undefined;
-  },
+  { success, output }: { readonly success: boolean; readonly output: string },
 ): RunOutcome {
-  const reported = new Map(suitesOf(report ?? ""));
-  const unreported = { passed: 0, failed: success ? 0 : 1 };
+  const lines = output.replace(COLOURS, "").split("\n");
+  const told = countsIn(lines);
+  const untold = { passed: 0, failed: success ? 0 : 1 };
   const outcomes = new Map(
-    files.map((file) => [file, reported.get(file) ?? unreported] as const),
+    files.map((file) => [file, told.get(file) ?? untold] as const),
   );
+  if (success) return { files: outcomes, elsewhere: 0 };
   const blamed = [...outcomes.values()].some(({ failed }) => failed > 0);
-  return { files: outcomes, elsewhere: success || blamed ? 0 : 1 };
+  // It says how many failed: none of them may be overlooked.
+  const summed = lines.findLast((line) => SUMMARY.test(line));
+  const all = Number(SUMMARY.exec(summed ?? "")?.[1] ?? Infinity);
+  const found = [...told.values()].reduce((sum, { failed }) => sum + failed, 0);
+  return { files: outcomes, elsewhere: blamed && found >= all ? 0 : 1 };
 }
 
-/** The counts of each file in a report; quotes and brackets in its texts are escaped. */
-function* suitesOf(report: string): Generator<[string, Counts]> {
-  for (const [, attributes = ""] of report.matchAll(/<testsuite (.*?)>/g)) {
-    const value = (name: string): string =>
-      new RegExp(`\\b${name}="([^"]*)"`).exec(attributes)?.[1] ?? "";
-    const [tests, disabled, errors, failures] = [
-      ...["tests", "disabled", "errors", "failures"],
-    ].map((name) => Number(value(name)));
-    const failed = (errors ?? 0) + (failures ?? 0);
-    const passed = (tests ?? 0) - (disabled ?? 0) - failed;
-    yield [value("name").replace(/^.*\//, ""), { passed, failed }];
+/** What a terminal makes colours of. */
+// deno-lint-ignore no-control-regex -- they begin with ESC
+const COLOURS = /\x1b\[[0-9;]*m/g;
+
+/** Before the tests of a file, where files run one at a time. */
+const BEGINS = /^running \d+ tests? from \S*?([^/]+)$/;
+
+/** A test that ended, not a step of one; side by side with its file before it. */
+const ENDED =
+  /^(?:\.\/\S*?([^/\s]+) => )?(?!\s)(?:(?! \.\.\. ).)* \.\.\. (ok|FAILED|cancelled)(?: \(|$)/;
+
+/** A file that failed outside of its tests. */
+const UNCAUGHT = /^Uncaught error from \S*?([^/\s]+) FAILED$/;
+
+/** The end of a run. */
+const SUMMARY = /^(?:ok|FAILED) \| \d+ passed.* \| (\d+) failed/;
+
+/** How many tests passed and failed in each file, by the lines that `deno test` prints. */
+function countsIn(lines: readonly string[]): ReadonlyMap<string, Counts> {
+  const counts = new Map<string, Counts>();
+  let current = "";
+  for (const line of lines) {
+    current = BEGINS.exec(line)?.[1] ?? current;
+    const [, beside, how] = ENDED.exec(line) ?? [];
+    const broken = UNCAUGHT.exec(line)?.[1];
+    if (how === undefined && broken === undefined) continue;
+    const file = broken ?? beside ?? current;
+    const { passed, failed } = counts.get(file) ?? { passed: 0, failed: 0 };
+    counts.set(
+      file,
+      how === "ok"
+        ? { passed: passed + 1, failed }
+        : { passed, failed: failed + 1 },
+    );
   }
+  return counts;
 }
 
 /** The files that are run once more, alone, after this run side by side. */
