@@ -11,7 +11,8 @@ import { type Figure, type Parts, turnOrder, type WayName } from "./measure.ts";
 import { openWay, type Way, type WayOptions } from "./ways.ts";
 
 /** How the bench runs, and where it puts what it finds. */
-export interface Bench extends Omit<WayOptions, "target" | "delay"> {
+export interface Bench
+  extends Pick<WayOptions, "roleArgs" | "ssh" | "against"> {
   /** Rounds of the main figures. */
   readonly rounds: number;
   /** The ways to measure. */
@@ -59,7 +60,7 @@ export async function openWays(
   bench: Bench,
   names: readonly WayName[],
   target: Endpoint,
-  options: Pick<WayOptions, "delay" | "serverArgs"> = {},
+  options: Omit<WayOptions, keyof Bench | "target"> = {},
 ): Promise<OpenWays> {
   await using cleanup = new AsyncDisposableStack();
   const list: Way[] = [];

@@ -35,7 +35,7 @@ export async function runLoad<T extends LoadTask>(
   return result;
 }
 
-/** Starts a task that goes on after its answer ("serve", "hold"); dispose the process to end it. */
+/** Starts a task that goes on after its answer ("serve", "flows", "hold"); dispose the process to end it. */
 export async function startLoad<T extends LoadTask>(
   task: T,
   options: LoadOptions = {},

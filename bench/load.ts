@@ -11,13 +11,14 @@
 import { messageOf } from "../lib/base/errors.ts";
 import type { Endpoint } from "../integration_tests/support/addresses.ts";
 import { pause } from "../integration_tests/support/changes.ts";
+import { ByteSource } from "../integration_tests/support/hash.ts";
 import {
   dial,
   isDisconnect,
   readExactly,
   writeAll,
 } from "../integration_tests/support/transfer.ts";
-import { MODE, READ_SIZE, startLoadTarget } from "./load_target.ts";
+import { MODE, READ_SIZE, SINK_UNIT, startLoadTarget } from "./load_target.ts";
 import { quantile } from "./measure.ts";
 
 /**
@@ -48,6 +49,9 @@ const MIN_WINDOW = 64 * 1024;
 /** How long the first bytes of all streams may take, in ms. */
 const START_LIMIT = 30_000;
 
+/** How often "flows" says how far it is, in ms. */
+const TELL_EVERY = 50;
+
 /** Failed connections after which "connections" gives up. */
 const MAX_FAILURES = 100;
 
@@ -60,6 +64,7 @@ interface Tasks {
   readonly "ping-pong": typeof pingPong;
   readonly connections: typeof connections;
   readonly streams: typeof streams;
+  readonly flows: typeof flows;
   readonly hold: typeof hold;
 }
 
@@ -80,14 +85,31 @@ function serve(_task: unknown): { readonly port: number } {
   return { port: target.endpoint.port };
 }
 
-/** One connection, a message to and fro at a time; answers with quantiles in µs. */
+/** What {@linkcode pingPong} found. */
+interface RoundTrips {
+  /** Half of the round trips took no longer, in µs. */
+  readonly p50: number;
+  /** 99 % of them took no longer, in µs. */
+  readonly p99: number;
+  /** When they were timed, in ms since 1970. */
+  readonly from: number;
+  /** Until when. */
+  readonly until: number;
+}
+
+/**
+ * One connection, a message to and fro at a time: the next goes when the last
+ * has come back, and not before `every` seconds are over since that went.
+ */
 async function pingPong(
-  { to, bytes, seconds }: {
+  { to, bytes, seconds, warmUp = WARM_UP / 1000, every = 0 }: {
     readonly to: Endpoint;
     readonly bytes: number;
     readonly seconds: number;
+    readonly warmUp?: number;
+    readonly every?: number;
   },
-): Promise<{ readonly p50: number; readonly p99: number }> {
+): Promise<RoundTrips> {
   using conn = await dial(to);
   const message = new Uint8Array(bytes).fill(MODE.echo);
   const buffer = new Uint8Array(bytes);
@@ -99,20 +121,26 @@ async function pingPong(
       at += count;
     }
   };
-  const warm = performance.now() + WARM_UP;
-  while (performance.now() < warm) await roundTrip();
+  const warm = performance.now() + warmUp * 1000;
+  while (performance.now() < warm) {
+    await roundTrip();
+    await pause(every * 1000);
+  }
   const times: number[] = [];
   const start = performance.now();
   for (let now = start; now < start + seconds * 1000;) {
     await roundTrip();
     const end = performance.now();
     times.push((end - now) * 1000);
-    now = end;
+    if (every > 0) await pause(every * 1000 - (end - now));
+    now = every > 0 ? performance.now() : end;
     if (times.length === MAX_ROUND_TRIPS) break;
   }
   return {
     p50: quantile(times, 0.5) ?? NaN,
     p99: quantile(times, 0.99) ?? NaN,
+    from: performance.timeOrigin + start,
+    until: performance.timeOrigin + performance.now(),
   };
 }
 
@@ -197,6 +225,81 @@ async function drink(
   }
 }
 
+/** Sends all that can be sent, and counts what the target says it took. */
+async function fill(
+  conn: Deno.TcpConn,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const bytes = new ByteSource(1, READ_SIZE).rest();
+  const write = async (): Promise<void> => {
+    for (;;) await writeAll(conn, bytes);
+  };
+  const listen = async (): Promise<void> => {
+    const taken = new Uint8Array(64);
+    for (;;) {
+      const count = await conn.read(taken);
+      if (count === null) throw new Deno.errors.UnexpectedEof();
+      onBytes(count * SINK_UNIT);
+    }
+  };
+  await Promise.race([listen(), write()]);
+}
+
+/** Streams that run until they are disposed. */
+interface Flows extends AsyncDisposable {
+  /** Bytes that have arrived, of all streams together. */
+  readonly bytes: number;
+}
+
+/** Starts streams from the target to us and from us to it; all of them flow when this resolves. */
+async function openFlows(
+  to: Endpoint,
+  { down, up }: { readonly down: number; readonly up: number },
+): Promise<Flows> {
+  const count = down + up;
+  using open = new DisposableStack();
+  let bytes = 0;
+  let silent = count;
+  const started = Promise.withResolvers<void>();
+  const flows: Promise<void>[] = [];
+  const half = Math.floor(Math.max(MIN_WINDOW, UNDER_WAY / down) / 2);
+  const window = down === 1 ? UNBOUNDED : 2 * half;
+  const request = new Uint8Array(5);
+  request[0] = MODE.source;
+  new DataView(request.buffer).setUint32(1, window, true);
+  const tap = (): (more: number) => void => {
+    let first = true;
+    return (more) => {
+      bytes += more;
+      if (first && --silent === 0) started.resolve();
+      first = false;
+    };
+  };
+  // All are open before any runs: those that run would hold the others up.
+  for (const [index, conn] of (await dialAll(to, count)).entries()) {
+    open.use(conn);
+    const isDown = index < down;
+    await writeAll(conn, isDown ? request : new Uint8Array([MODE.sink]));
+    const flow = isDown ? drink(conn, window, tap()) : fill(conn, tap());
+    flows.push(flow.catch((error: unknown) => {
+      // We close the connections ourselves at the end.
+      if (!isDisconnect(error)) throw error;
+    }));
+  }
+  await Promise.race([started.promise, pause(START_LIMIT)]);
+  if (silent > 0) throw new Error(`${silent} of ${count} streams are silent`);
+  const owned = open.move();
+  return {
+    get bytes() {
+      return bytes;
+    },
+    [Symbol.asyncDispose]: async () => {
+      owned.dispose();
+      await Promise.all(flows);
+    },
+  };
+}
+
 /** As many streams as said, from the target to us; the first `skip` seconds do not count. */
 async function streams(
   { to, streams, seconds, skip }: {
@@ -206,41 +309,43 @@ async function streams(
     readonly skip: number;
   },
 ): Promise<{ readonly bytesPerSecond: number }> {
-  using open = new DisposableStack();
-  let bytes = 0;
-  let silent = streams;
-  const started = Promise.withResolvers<void>();
-  const flows: Promise<void>[] = [];
-  const half = Math.floor(Math.max(MIN_WINDOW, UNDER_WAY / streams) / 2);
-  const window = streams === 1 ? UNBOUNDED : 2 * half;
-  const request = new Uint8Array(5);
-  request[0] = MODE.source;
-  new DataView(request.buffer).setUint32(1, window, true);
-  // All are open before any runs: those that run would hold the others up.
-  for (const conn of await dialAll(to, streams)) {
-    open.use(conn);
-    await writeAll(conn, request);
-    let first = true;
-    const flow = drink(conn, window, (more) => {
-      bytes += more;
-      if (first && --silent === 0) started.resolve();
-      first = false;
-    });
-    flows.push(flow.catch((error: unknown) => {
-      // We close the connections ourselves at the end.
-      if (!isDisconnect(error)) throw error;
-    }));
-  }
-  await Promise.race([started.promise, pause(START_LIMIT)]);
-  if (silent > 0) throw new Error(`${silent} of ${streams} streams are silent`);
+  await using flows = await openFlows(to, { down: streams, up: 0 });
   await pause(skip * 1000);
-  const from = { bytes, at: performance.now() };
+  const from = { bytes: flows.bytes, at: performance.now() };
   await pause(seconds * 1000);
-  const bytesPerSecond = (bytes - from.bytes) * 1000 /
-    (performance.now() - from.at);
-  open.dispose();
-  await Promise.all(flows);
-  return { bytesPerSecond };
+  return {
+    bytesPerSecond: (flows.bytes - from.bytes) * 1000 /
+      (performance.now() - from.at),
+  };
+}
+
+/** How far streams are: when, in ms since 1970, and bytes that have arrived by then. */
+export interface Progress {
+  /** Ms since 1970. */
+  readonly at: number;
+  /** Bytes of all streams together. */
+  readonly bytes: number;
+}
+
+/**
+ * Streams in both directions: answers when all of them flow, says how far they
+ * are from then on, and runs until it is killed.
+ */
+async function flows(
+  { to, down, up }: {
+    readonly to: Endpoint;
+    readonly down: number;
+    readonly up: number;
+  },
+): Promise<Progress> {
+  const flows = await openFlows(to, { down, up });
+  held.push(flows);
+  const progress = (): Progress => ({
+    at: performance.timeOrigin + performance.now(),
+    bytes: flows.bytes,
+  });
+  setInterval(() => answer(progress()), TELL_EVERY);
+  return progress();
 }
 
 /** Opens connections and holds them: answers when all are open, and runs until it is killed. */
@@ -263,16 +368,21 @@ async function perform(task: LoadTask): Promise<unknown> {
       return await connections(task);
     case "streams":
       return await streams(task);
+    case "flows":
+      return await flows(task);
     case "hold":
       return await hold(task);
   }
 }
 
+function answer(what: unknown): void {
+  // deno-lint-ignore no-console -- how this process answers
+  console.log(JSON.stringify(what));
+}
+
 if (import.meta.main) {
   try {
-    const answer = await perform(JSON.parse(Deno.args[0] ?? ""));
-    // deno-lint-ignore no-console -- how this process answers
-    console.log(JSON.stringify(answer));
+    answer(await perform(JSON.parse(Deno.args[0] ?? "")));
   } catch (error) {
     // One line: the bench shows the last one.
     // deno-lint-ignore no-console -- how this process complains

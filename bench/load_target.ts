@@ -24,7 +24,12 @@ export const MODE = {
    * bytes (little-endian), and half a window more for each byte it gets.
    */
   source: 0x52,
+  /** Takes all that comes, and sends a byte for each {@linkcode SINK_UNIT} taken. */
+  sink: 0x53,
 } as const;
+
+/** Bytes for which a sink sends one back: few enough to time, too many to cost. */
+export const SINK_UNIT = 256 * 1024;
 
 /** Bytes per read of an echo; small, because thousands of them wait. */
 const ECHO_SIZE = 4 * 1024;
@@ -34,6 +39,7 @@ export function startLoadTarget(): Target {
   return new Target(async (conn) => {
     const [mode] = await readExactly(conn, 1);
     if (mode === MODE.source) return await pour(conn);
+    if (mode === MODE.sink) return await swallow(conn);
     const buffer = new Uint8Array(ECHO_SIZE).fill(MODE.echo);
     for (let count: number | null = 1; count !== null;) {
       await writeAll(conn, buffer.subarray(0, count));
@@ -69,4 +75,17 @@ async function pour(conn: Deno.TcpConn): Promise<void> {
     }
   };
   await Promise.race([listen(), write()]);
+}
+
+/** Takes all that comes, and says so. */
+async function swallow(conn: Deno.TcpConn): Promise<void> {
+  const buffer = new Uint8Array(READ_SIZE);
+  const told = new Uint8Array(1);
+  for (let taken = 0;;) {
+    const count = await conn.read(buffer);
+    if (count === null) return;
+    for (taken += count; taken >= SINK_UNIT; taken -= SINK_UNIT) {
+      await writeAll(conn, told);
+    }
+  }
 }

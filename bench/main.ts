@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
 import { findOrInstall, locateAll, TOOLS } from "../tools/find_or_install.ts";
 import type { Group } from "./bench.ts";
+import { beside } from "./beside.ts";
 import { bulk } from "./bulk.ts";
 import { connections } from "./connections.ts";
 import { growth } from "./growth.ts";
@@ -29,10 +30,19 @@ import { resume } from "./resume.ts";
 import { SshKit } from "./ssh.ts";
 
 /** All groups, in the order in which they run. */
-const GROUPS = [bulk, latency, redis, connections, memory, growth, resume];
+const GROUPS = [
+  bulk,
+  latency,
+  beside,
+  redis,
+  connections,
+  memory,
+  growth,
+  resume,
+];
 
 /** What is compared with another checkout unless told otherwise. */
-const PAIRED = [bulk, latency, redis, connections];
+const PAIRED = [bulk, latency, beside, redis, connections];
 
 const HELP = `Measures the tunnel beside plain TCP and ssh -L, in turn.
 

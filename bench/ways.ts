@@ -16,13 +16,16 @@ import {
   startNatsServer,
 } from "../integration_tests/support/nats_server.ts";
 import { type Process, spawn } from "../integration_tests/support/processes.ts";
-import { startTunnel } from "../integration_tests/support/roles.ts";
+import {
+  startClient,
+  startTunnel,
+} from "../integration_tests/support/roles.ts";
 import {
   type KeyFile,
   makeKey,
 } from "../integration_tests/support/sealed_stage.ts";
 import type { WayName } from "./measure.ts";
-import type { SshKit } from "./ssh.ts";
+import type { Sshd, SshKit } from "./ssh.ts";
 
 /** A running way to a target. */
 export interface Way extends AsyncDisposable {
@@ -30,6 +33,8 @@ export interface Way extends AsyncDisposable {
   readonly name: WayName;
   /** Where to connect in order to reach the target. */
   readonly endpoint: Endpoint;
+  /** The same through another client process of the same server, where one was asked for. */
+  readonly otherClient?: Endpoint;
   /** The processes between us and the target, by name; each with its children. */
   readonly processes: Readonly<Record<string, Process>>;
   /** The broker, where there is one. */
@@ -42,6 +47,8 @@ export interface WayOptions {
   readonly target: Endpoint;
   /** Delay added each way to the long leg, in ms; default none, and then no relay. */
   readonly delay?: number;
+  /** Whether another client process of the same server is started; default false. */
+  readonly twoClients?: boolean;
   /** Flags for both roles of a tunnel. */
   readonly roleArgs?: readonly string[];
   /** Further flags of the server role. */
@@ -92,19 +99,29 @@ async function openSsh(
   options: WayOptions,
   cleanup: AsyncDisposableStack,
 ): Promise<Opened> {
-  const { ssh: kit, target, signal } = options;
+  const { ssh: kit, target, twoClients = false, signal } = options;
   if (!kit) throw new Error("ssh, sshd or ssh-keygen is missing");
   const sshd = await kit.startSshd(signal);
   cleanup.use(sshd.process);
   const server = delayed(sshd.endpoint, options, cleanup);
-  const ssh = await kit.forward(server, {
-    target,
-    ...(signal ? { signal } : {}),
-  });
-  cleanup.use(ssh.process);
+  const forward = async (): Promise<Sshd> => {
+    const ssh = await kit.forward(server, {
+      target,
+      ...(signal ? { signal } : {}),
+    });
+    cleanup.use(ssh.process);
+    return ssh;
+  };
+  const ssh = await forward();
+  const other = twoClients ? await forward() : undefined;
   return {
     endpoint: ssh.endpoint,
-    processes: { ssh: ssh.process, sshd: sshd.process },
+    ...(other && { otherClient: other.endpoint }),
+    processes: {
+      ssh: ssh.process,
+      ...(other && { "other ssh": other.process }),
+      sshd: sshd.process,
+    },
   };
 }
 
@@ -114,6 +131,7 @@ async function openTunnel(
   cleanup: AsyncDisposableStack,
 ): Promise<Opened> {
   const { target, roleArgs = [], serverArgs = [], signal } = options;
+  const { twoClients = false } = options;
   if (name === "other" && !options.against) {
     throw new Error("no other checkout was named");
   }
@@ -124,27 +142,39 @@ async function openTunnel(
     options,
     cleanup,
   );
+  const common = {
+    target: formatAddress(target),
+    env: keys?.env ?? {},
+    project: name === "other" ? options.against : undefined,
+    signal,
+  };
+  const clientNats = `nats://${formatAddress(near)}`;
+  const clientArgs = [
+    ...roleArgs,
+    ...(name === "json" ? ["--codec", "json"] : []),
+    ...keys?.clientArgs ?? [],
+  ];
   const tunnel = cleanup.use(
     await startTunnel({
+      ...common,
       nats,
-      target: formatAddress(target),
-      clientNats: `nats://${formatAddress(near)}`,
-      clientArgs: [
-        ...roleArgs,
-        ...(name === "json" ? ["--codec", "json"] : []),
-        ...keys?.clientArgs ?? [],
-      ],
+      clientNats,
+      clientArgs,
       serverArgs: [...roleArgs, ...serverArgs, ...keys?.serverArgs ?? []],
-      env: keys?.env,
-      project: name === "other" ? options.against : undefined,
-      signal,
     }),
   );
+  const other = twoClients
+    ? cleanup.use(
+      await startClient(clientNats, { ...common, args: clientArgs }),
+    )
+    : undefined;
   return {
     endpoint: tunnel.endpoint,
+    ...(other && { otherClient: other.endpoint }),
     nats,
     processes: {
       client: tunnel.client.process,
+      ...(other && { "other client": other.process }),
       "nats-server": nats.process,
       server: tunnel.server.process,
     },
