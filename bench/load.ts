@@ -159,15 +159,16 @@ async function openEcho(to: Endpoint): Promise<Deno.TcpConn> {
 
 /** Open, send a byte, get it back, close; `concurrency` of them at once. */
 async function connections(
-  { to, concurrency, seconds }: {
+  { to, concurrency, seconds, warmUp = WARM_UP / 1000 }: {
     readonly to: Endpoint;
     readonly concurrency: number;
     readonly seconds: number;
+    readonly warmUp?: number;
   },
 ): Promise<{ readonly perSecond: number; readonly failures: number }> {
   let done = 0;
   let failures = 0;
-  let until = performance.now() + WARM_UP;
+  let until = performance.now() + warmUp * 1000;
   const worker = async () => {
     while (performance.now() < until && failures < MAX_FAILURES) {
       try {
@@ -245,6 +246,12 @@ async function fill(
   await Promise.race([listen(), write()]);
 }
 
+/** Bytes under way in each of `count` streams: an even number, of which half is asked for again and again. */
+function windowOf(count: number): number {
+  if (count === 1) return UNBOUNDED;
+  return 2 * Math.floor(Math.max(MIN_WINDOW, UNDER_WAY / count) / 2);
+}
+
 /** Streams that run until they are disposed. */
 interface Flows extends AsyncDisposable {
   /** Bytes that have arrived, of all streams together. */
@@ -254,16 +261,20 @@ interface Flows extends AsyncDisposable {
 /** Starts streams from the target to us and from us to it; all of them flow when this resolves. */
 async function openFlows(
   to: Endpoint,
-  { down, up }: { readonly down: number; readonly up: number },
+  options: {
+    readonly down: number;
+    readonly up: number;
+    readonly window?: number;
+  },
 ): Promise<Flows> {
+  const { down, up } = options;
   const count = down + up;
   using open = new DisposableStack();
   let bytes = 0;
   let silent = count;
   const started = Promise.withResolvers<void>();
   const flows: Promise<void>[] = [];
-  const half = Math.floor(Math.max(MIN_WINDOW, UNDER_WAY / down) / 2);
-  const window = down === 1 ? UNBOUNDED : 2 * half;
+  const { window = windowOf(down) } = options;
   const request = new Uint8Array(5);
   request[0] = MODE.source;
   new DataView(request.buffer).setUint32(1, window, true);
@@ -300,16 +311,24 @@ async function openFlows(
   };
 }
 
-/** As many streams as said, from the target to us; the first `skip` seconds do not count. */
+/**
+ * As many streams as said, from the target to us; the first `skip` seconds do
+ * not count. Of each, `window` bytes are under way, where that is given.
+ */
 async function streams(
-  { to, streams, seconds, skip }: {
+  { to, streams, seconds, skip, window }: {
     readonly to: Endpoint;
     readonly streams: number;
     readonly seconds: number;
     readonly skip: number;
+    readonly window?: number;
   },
 ): Promise<{ readonly bytesPerSecond: number }> {
-  await using flows = await openFlows(to, { down: streams, up: 0 });
+  await using flows = await openFlows(to, {
+    down: streams,
+    up: 0,
+    ...(window !== undefined && { window }),
+  });
   await pause(skip * 1000);
   const from = { bytes: flows.bytes, at: performance.now() };
   await pause(seconds * 1000);

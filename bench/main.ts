@@ -14,6 +14,7 @@ import { beside } from "./beside.ts";
 import { bulk } from "./bulk.ts";
 import { connections } from "./connections.ts";
 import { growth } from "./growth.ts";
+import { Interruption } from "./interruption.ts";
 import { latency } from "./latency.ts";
 import { describeMachine } from "./machine.ts";
 import { Recorder, WAY_NAMES, type WayName } from "./measure.ts";
@@ -241,10 +242,7 @@ async function main(): Promise<number> {
     say(HELP);
     return 0;
   }
-  const interrupted = new AbortController();
-  const onSignal = () => interrupted.abort(new Error("interrupted"));
-  Deno.addSignalListener("SIGINT", onSignal);
-  Deno.addSignalListener("SIGTERM", onSignal);
+  using interrupted = new Interruption();
   try {
     const results = await runBench(settings, interrupted.signal);
     if (settings.json !== undefined) {
@@ -258,9 +256,6 @@ async function main(): Promise<number> {
     if (!interrupted.signal.aborted) throw error;
     say("interrupted: everything started was ended, nothing was written");
     return 130;
-  } finally {
-    Deno.removeSignalListener("SIGINT", onSignal);
-    Deno.removeSignalListener("SIGTERM", onSignal);
   }
 }
 
