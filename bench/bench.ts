@@ -12,7 +12,7 @@ import { openWay, type Way, type WayOptions } from "./ways.ts";
 
 /** How the bench runs, and where it puts what it finds. */
 export interface Bench
-  extends Pick<WayOptions, "roleArgs" | "ssh" | "against"> {
+  extends Pick<WayOptions, "roleArgs" | "ssh" | "peers" | "against"> {
   /** Rounds of the main figures. */
   readonly rounds: number;
   /** The ways to measure. */

@@ -74,13 +74,17 @@ export const beside: Group = {
     await using target = await startTarget(bench);
     await using ways = await openWays(
       bench,
-      ["ssh", "tunnel", "sealed", "json", "other"],
+      ["ssh", "tunnel", "sealed", "json", "other", "chisel", "peer"],
       target.endpoint,
       { twoClients: true },
     );
     for (const place of PLACES) {
       for (const bulk of BULK) {
-        await inTurn(bench, ways.list, {
+        // A peer by its command is one forward.
+        const measured = ways.list.filter(({ otherClient }) =>
+          place === "same client" || otherClient !== undefined
+        );
+        await inTurn(bench, measured, {
           what: `round trip beside ${bulk.title}, ${place}`,
           measure: (way) => measure(bench, way, { ...bulk, place }),
         });

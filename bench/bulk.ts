@@ -70,7 +70,7 @@ export const bulk: Group = {
     await using _server = server;
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "sealed", "json", "other"],
+      ["direct", "ssh", "tunnel", "sealed", "json", "other", "chisel", "peer"],
       endpoint,
     );
     for (const streams of STREAMS) {

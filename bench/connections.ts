@@ -21,7 +21,7 @@ export const connections: Group = {
     await using target = await startTarget(bench);
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "sealed", "bare", "other"],
+      ["direct", "ssh", "tunnel", "sealed", "bare", "other", "chisel", "peer"],
       target.endpoint,
     );
     for (const concurrency of CONCURRENCY) {

@@ -29,7 +29,17 @@ export const latency: Group = {
     await using target = await startTarget(bench);
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "sealed", "json", "bare", "other"],
+      [
+        "direct",
+        "ssh",
+        "tunnel",
+        "sealed",
+        "json",
+        "bare",
+        "other",
+        "chisel",
+        "peer",
+      ],
       target.endpoint,
     );
     await inTurn(bench, ways.list, {

@@ -5,6 +5,7 @@
  */
 
 import { run } from "../integration_tests/support/processes.ts";
+import type { Peers } from "./peers.ts";
 import type { SshKit } from "./ssh.ts";
 
 /** How each program is asked for its version, by the name in the report. */
@@ -20,6 +21,7 @@ const VERSIONS = {
 export async function describeMachine(
   tools: ReadonlyMap<string, string>,
   ssh: SshKit | undefined,
+  { chisel, peer }: Peers = {},
 ): Promise<Record<string, string>> {
   const cpuinfo = await Deno.readTextFile("/proc/cpuinfo");
   // ARM has no such line.
@@ -38,6 +40,10 @@ export async function describeMachine(
       ? "missing"
       : (await run(path, { args: [flag] })).output.split("\n")[0] ?? "?";
   }
+  if (chisel !== undefined) {
+    machine.chisel = (await run(chisel, { args: ["--version"] })).output;
+  }
+  if (peer) machine.peer = `${peer.name}: \`${peer.command}\``;
   if (ssh) machine["ssh cipher"] = await ssh.cipher();
   return machine;
 }

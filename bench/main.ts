@@ -19,6 +19,7 @@ import { latency } from "./latency.ts";
 import { describeMachine } from "./machine.ts";
 import { Recorder, WAY_NAMES, type WayName } from "./measure.ts";
 import { memory } from "./memory.ts";
+import { type Peers, readPeers } from "./peers.ts";
 import { redis } from "./redis.ts";
 import {
   type GroupResults,
@@ -60,6 +61,12 @@ Usage: deno task bench [flags]
   --json PATH        Writes all values to a file
   --report           Writes docs/performance.md
   --help             This text
+
+Beside them, as the ways chisel and peer, where the environment names them:
+  BENCH_CHISEL       Path of chisel
+  BENCH_PEER_COMMAND A command that forwards, with {listen} and {target} where
+                     it is to have host:port; it runs until SIGTERM
+  BENCH_PEER_NAME    What it is called; default its first word
 `;
 
 /** Programs the bench can do without; what needs them is skipped. */
@@ -80,6 +87,7 @@ interface Settings {
   readonly groups: readonly Group[];
   readonly ways: readonly WayName[];
   readonly against: URL | undefined;
+  readonly peers: Peers;
   readonly roleArgs: readonly string[];
   readonly json: string | undefined;
   readonly report: boolean;
@@ -122,8 +130,13 @@ function readSettings(args: readonly string[]): Settings | undefined {
   const groups = values.only === undefined
     ? against === undefined ? GROUPS : PAIRED
     : chosen("--only", values.only, GROUPS, ({ name }) => name);
+  const peers = readPeers(Deno.env.toObject());
   const all = WAY_NAMES.filter((way) =>
-    against === undefined ? way !== "other" : true
+    way === "other"
+      ? against !== undefined
+      : way === "chisel" || way === "peer"
+      ? peers[way] !== undefined
+      : true
   );
   const ways = values.ways === undefined
     ? against === undefined ? all : ["tunnel", "other"] as const
@@ -132,6 +145,7 @@ function readSettings(args: readonly string[]): Settings | undefined {
     rounds,
     groups,
     ways,
+    peers,
     against: against === undefined ? undefined : pathToFileURL(`${against}/`),
     roleArgs: values["role-args"].split(/\s+/).filter((word) => word !== ""),
     json: values.json,
@@ -177,7 +191,7 @@ async function runBench(
   await using cleanup = new AsyncDisposableStack();
   const ssh = await SshKit.make(tools);
   if (ssh) cleanup.use(ssh);
-  const machine = await describeMachine(tools, ssh);
+  const machine = await describeMachine(tools, ssh, settings.peers);
   const groups: GroupResults[] = [];
   const skipped: Skip[] = [];
   const skip = (what: string, why: string, fault?: "fault"): void => {

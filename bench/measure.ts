@@ -10,7 +10,8 @@
  * The ways to reach a target, in the order of the tables: straight over TCP,
  * through `ssh -L`, through the tunnel of this checkout, the same with keys at
  * both ends, through that of another checkout (`--against`), with JSON frames,
- * and through two relays over NATS that guarantee nothing (`bare.ts`).
+ * through two relays over NATS that guarantee nothing (`bare.ts`), and through
+ * other programs that forward, where the environment names them (`peers.ts`).
  */
 export const WAY_NAMES = [
   "direct",
@@ -20,6 +21,8 @@ export const WAY_NAMES = [
   "other",
   "json",
   "bare",
+  "chisel",
+  "peer",
 ] as const;
 
 /** The name of a way. */

@@ -36,7 +36,17 @@ export const redis: Group = {
     await using server = await startOwnRedis(bench);
     await using ways = await openWays(
       bench,
-      ["direct", "ssh", "tunnel", "sealed", "json", "bare", "other"],
+      [
+        "direct",
+        "ssh",
+        "tunnel",
+        "sealed",
+        "json",
+        "bare",
+        "other",
+        "chisel",
+        "peer",
+      ],
       parseAddress(server.address),
     );
     for (const [pipeline, requests] of REQUESTS) {

@@ -63,6 +63,8 @@ const HEADINGS: Readonly<Record<WayName, string>> = {
   sealed: "tunnel, sealed",
   json: "tunnel, JSON",
   bare: "bare relays",
+  chisel: "chisel",
+  peer: "peer",
   other: "other",
 };
 
@@ -185,7 +187,7 @@ export function terminalTable(series: readonly Series[]): string {
 }
 
 const METHOD =
-  `- Every figure is measured for each way in the same run: **direct** is plain TCP to the target; **ssh -L** is OpenSSH with its default cipher to an sshd of the run's own; **tunnel** is \`client.ts\`, nats-server and \`server.ts\`; **tunnel, sealed** the same with keys at both ends (\`--secret-key\`), made for the run; **tunnel, JSON** with \`--codec json\`; **bare relays** is the control: two relays over nats-server that guarantee nothing (\`bench/bare.ts\`), so what the same way costs at least. All processes of all ways run on the one machine and share its cores with the load.
+  `- Every figure is measured for each way in the same run: **direct** is plain TCP to the target; **ssh -L** is OpenSSH with its default cipher to an sshd of the run's own; **tunnel** is \`client.ts\`, nats-server and \`server.ts\`; **tunnel, sealed** the same with keys at both ends (\`--secret-key\`), made for the run; **tunnel, JSON** with \`--codec json\`; **bare relays** is the control: two relays over nats-server that guarantee nothing (\`bench/bare.ts\`), so what the same way costs at least; **chisel** is chisel over its WebSocket on the same machine, and **peer** what \`BENCH_PEER_COMMAND\` starts, where the environment names them. All processes of all ways run on the one machine and share its cores with the load.
 - The ways are measured in turn, each first in its turn, over several rounds. A value is the median over the rounds.
 - **tunnel : ssh** (and **sealed : tunnel**) is the median of the ratios of each round, not the ratio of the medians: what slows the machine for a while slows both. **spread** is the smallest and the largest of them.
 - Load generators and targets are processes of their own and the same for every way. iperf3 and redis-benchmark are used as they come; the rest is \`bench/load.ts\`.

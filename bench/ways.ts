@@ -25,6 +25,13 @@ import {
   makeKey,
 } from "../integration_tests/support/sealed_stage.ts";
 import type { WayName } from "./measure.ts";
+import {
+  type Forwarder,
+  type Peers,
+  startChiselClient,
+  startChiselServer,
+  startPeer,
+} from "./peers.ts";
 import type { Sshd, SshKit } from "./ssh.ts";
 
 /** A running way to a target. */
@@ -55,6 +62,8 @@ export interface WayOptions {
   readonly serverArgs?: readonly string[];
   /** Keys for ssh. */
   readonly ssh?: SshKit | undefined;
+  /** Other programs that forward. */
+  readonly peers?: Peers;
   /** The top of the checkout whose tunnel is the way `other`. */
   readonly against?: URL | undefined;
   /** Ends the wait for readiness. */
@@ -77,6 +86,10 @@ export async function openWay(
     ? await openSsh(options, cleanup)
     : name === "bare"
     ? await openBare(options, cleanup)
+    : name === "chisel"
+    ? await openChisel(options, cleanup)
+    : name === "peer"
+    ? await openPeer(options, cleanup)
     : await openTunnel(name, options, cleanup);
   const owned = cleanup.move();
   return {
@@ -236,6 +249,51 @@ async function openBare(
       server: server.process,
     },
   };
+}
+
+async function openChisel(
+  options: WayOptions,
+  cleanup: AsyncDisposableStack,
+): Promise<Opened> {
+  const { target, peers = {}, twoClients = false, signal } = options;
+  const { chisel } = peers;
+  if (chisel === undefined) throw new Error("BENCH_CHISEL names no chisel");
+  const server = await startChiselServer(chisel, signal);
+  cleanup.use(server.process);
+  const near = delayed(server.endpoint, options, cleanup);
+  const startClient = async (): Promise<Forwarder> => {
+    const client = await startChiselClient(chisel, {
+      server: near,
+      target,
+      signal,
+    });
+    cleanup.use(client.process);
+    return client;
+  };
+  const client = await startClient();
+  const other = twoClients ? await startClient() : undefined;
+  return {
+    endpoint: client.endpoint,
+    ...(other && { otherClient: other.endpoint }),
+    processes: {
+      "chisel client": client.process,
+      ...(other && { "other client": other.process }),
+      "chisel server": server.process,
+    },
+  };
+}
+
+async function openPeer(
+  options: WayOptions,
+  cleanup: AsyncDisposableStack,
+): Promise<Opened> {
+  const { target, peers = {}, signal } = options;
+  const { peer } = peers;
+  if (!peer) throw new Error("BENCH_PEER_COMMAND names no command");
+  const { process, endpoint } = await startPeer(peer, { target, signal });
+  // It may have started others, which it ends when it is asked to.
+  cleanup.defer(async () => void await process.stop());
+  return { endpoint, processes: { [peer.name]: process } };
 }
 
 /** `endpoint`, or a relay to it that delays. */
