@@ -15,6 +15,10 @@ const VERSIONS = {
   iperf3: ["iperf3", "--version"],
   "redis-server": ["redis-server", "--version"],
   "redis-benchmark": ["redis-benchmark", "--version"],
+  PostgreSQL: ["postgres", "--version"],
+  pgbench: ["pgbench", "--version"],
+  nginx: ["nginx", "-v"],
+  h2load: ["h2load", "--version"],
 } as const;
 
 /** What the machine and the programs are, by name, in the order of the report. */

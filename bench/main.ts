@@ -8,7 +8,12 @@
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
-import { findOrInstall, locateAll, TOOLS } from "../tools/find_or_install.ts";
+import {
+  findOrInstall,
+  locate,
+  locateAll,
+  TOOLS,
+} from "../tools/find_or_install.ts";
 import type { Group } from "./bench.ts";
 import { beside } from "./beside.ts";
 import { bulk } from "./bulk.ts";
@@ -20,6 +25,7 @@ import { describeMachine } from "./machine.ts";
 import { Recorder, WAY_NAMES, type WayName } from "./measure.ts";
 import { memory } from "./memory.ts";
 import { type Peers, readPeers } from "./peers.ts";
+import { programs } from "./programs.ts";
 import { redis } from "./redis.ts";
 import {
   type GroupResults,
@@ -37,6 +43,7 @@ const GROUPS = [
   latency,
   beside,
   redis,
+  programs,
   connections,
   memory,
   growth,
@@ -77,6 +84,9 @@ const OPTIONAL_TOOLS = [
   { command: "ssh-keygen", aptPackage: "openssh-client" },
   { command: "sshd", aptPackage: "openssh-server" },
 ].map((tool) => ({ ...tool, hint: tool.command }));
+
+/** Programs that are used where they are: to install a database for a bench is too much. */
+const FOUND_TOOLS = ["initdb", "postgres", "pgbench", "nginx", "h2load"];
 
 /** The top of the project. */
 const PROJECT = new URL("../", import.meta.url);
@@ -173,11 +183,16 @@ function chosen<T>(
 /** The programs that are here, after an attempt to install those missing. */
 async function findTools(): Promise<ReadonlyMap<string, string>> {
   const wanted = [...TOOLS, ...OPTIONAL_TOOLS];
+  const found = new Map<string, string>();
+  for (const command of FOUND_TOOLS) {
+    const path = await locate(command);
+    if (path !== undefined) found.set(command, path);
+  }
   try {
-    return await findOrInstall(() => {}, wanted);
+    return new Map([...found, ...await findOrInstall(() => {}, wanted)]);
   } catch (error) {
     say(messageOf(error));
-    return await locateAll(wanted);
+    return new Map([...found, ...await locateAll(wanted)]);
   }
 }
 

@@ -48,10 +48,18 @@ ${sections(port)}
   });
 }
 
-/** An nginx whose answers say what it knows of a connection, by the header that each begins with. */
+/** An nginx's server whose answers say what it knows of a connection, by the header that each begins with. */
+const SAY_WHO_CONNECTS = (address: string): string =>
+  `listen ${address} proxy_protocol;
+    location / {
+      return 200 "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
+    }`;
+
+/** An nginx whose only server is `server` for the address it listens at. */
 export async function startNginx(
   command: string,
   folder: Folder,
+  server: (address: string) => string = SAY_WHO_CONNECTS,
 ): Promise<Proxy> {
   return await start("nginx", command, {
     ready: /using the "\w+" event method/,
@@ -68,10 +76,7 @@ http {
   ${temporary}
   access_log off;
   server {
-    listen 127.0.0.1:${port} proxy_protocol;
-    location / {
-      return 200 "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
-    }
+    ${server(`127.0.0.1:${port}`)}
   }
 }
 `,
