@@ -7,6 +7,7 @@
 
 import { messageOf } from "../lib/base/errors.ts";
 import type { Endpoint } from "../integration_tests/support/addresses.ts";
+import type { PathName } from "./lab/path_names.ts";
 import { type Figure, type Parts, turnOrder, type WayName } from "./measure.ts";
 import { openWay, type Way, type WayOptions } from "./ways.ts";
 
@@ -17,6 +18,8 @@ export interface Bench
   readonly rounds: number;
   /** The ways to measure. */
   readonly ways: readonly WayName[];
+  /** The long paths to measure. */
+  readonly paths: readonly PathName[];
   /** Paths of other people's programs, by command. */
   readonly tools: ReadonlyMap<string, string>;
   /** Aborts when the bench is interrupted. */
@@ -62,6 +65,19 @@ export async function openWays(
   target: Endpoint,
   options: Omit<WayOptions, keyof Bench | "target"> = {},
 ): Promise<OpenWays> {
+  return await openEach(
+    bench,
+    names,
+    (name) => openWay(name, { ...bench, ...options, target }),
+  );
+}
+
+/** As {@linkcode openWays}, of ways that are opened by `open`. */
+export async function openEach<Name extends WayName>(
+  bench: Bench,
+  names: readonly Name[],
+  open: (name: Name) => Promise<Way>,
+): Promise<OpenWays> {
   await using cleanup = new AsyncDisposableStack();
   const list: Way[] = [];
   for (const name of names.filter((name) => bench.ways.includes(name))) {
@@ -70,8 +86,7 @@ export async function openWays(
       continue;
     }
     try {
-      const way = await openWay(name, { ...bench, ...options, target });
-      list.push(cleanup.use(way));
+      list.push(cleanup.use(await open(name)));
     } catch (error) {
       bench.signal.throwIfAborted();
       bench.skip(`opening ${name}`, messageOf(error), "fault");

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Endpoint } from "../integration_tests/support/addresses.ts";
 import {
   type Process,
   run,
@@ -39,7 +40,7 @@ const REACH: Readonly<Record<number, readonly Reach[]>> = {
   8: [{ way: "tunnel", of: "ratio", atLeast: 0.95 }, SEALED],
 };
 
-/** How long a run takes, in seconds. */
+/** How long a run takes unless told otherwise, in seconds. */
 const SECONDS = 2;
 
 /** How long iperf3 may take beyond its own time, in ms. */
@@ -47,6 +48,24 @@ const GRACE = 20_000;
 
 /** What iperf3's server says when it takes the next run. */
 const LISTENING = /^Server listening/;
+
+/** Starts iperf3's server; it listens when this resolves. */
+export async function startIperf(
+  bench: Bench,
+  command: string,
+  through: readonly string[] = [],
+): Promise<{ readonly process: Process; readonly endpoint: Endpoint }> {
+  const [first = command, ...words] = [...through, command];
+  return await spawnOnFreePort(first, {
+    name: "iperf3 server",
+    // deno-fmt-ignore
+    args: (port) => [
+      ...words, "-s", "-B", "127.0.0.1", "-p", `${port}`, "--forceflush",
+    ],
+    ready: LISTENING,
+    signal: bench.signal,
+  });
+}
 
 /** Bulk figures. */
 export const bulk: Group = {
@@ -60,13 +79,7 @@ export const bulk: Group = {
       bench.skip("bulk", "iperf3 is missing");
       return;
     }
-    const { process: server, endpoint } = await spawnOnFreePort(command, {
-      name: "iperf3 server",
-      // deno-fmt-ignore
-      args: (port) => ["-s", "-B", "127.0.0.1", "-p", `${port}`, "--forceflush"],
-      ready: LISTENING,
-      signal: bench.signal,
-    });
+    const { process: server, endpoint } = await startIperf(bench, command);
     await using _server = server;
     await using ways = await openWays(
       bench,
@@ -110,26 +123,32 @@ export const bulk: Group = {
  * Runs iperf3 once, and waits until its server takes the next run: in between
  * it is busy with the end of this one, then does not listen for a moment.
  */
-async function iperf(
+export async function iperf(
   bench: Bench,
-  { endpoint }: Way,
+  { endpoint }: Pick<Way, "endpoint">,
   options: {
     readonly command: string;
     readonly server: Process;
     readonly streams: number;
     readonly direction: (typeof DIRECTIONS)[number];
+    /** How long it takes, in seconds. */
+    readonly seconds?: number;
+    /** What runs it elsewhere: a command and its arguments. */
+    readonly through?: readonly string[];
   },
 ): Promise<{ readonly bytes: number; readonly bitsPerSecond: number }> {
   const { command, server, streams, direction } = options;
+  const { seconds = SECONDS, through = [] } = options;
   const since = server.mark();
   const signal = AbortSignal.any([
     bench.signal,
-    AbortSignal.timeout(SECONDS * 1000 + GRACE),
+    AbortSignal.timeout(seconds * 1000 + GRACE),
   ]);
-  const { output } = await run(command, {
+  const [first = command, ...words] = [...through, command];
+  const { output } = await run(first, {
     // deno-fmt-ignore
     args: [
-      "-c", endpoint.hostname, "-p", `${endpoint.port}`, "-t", `${SECONDS}`,
+      ...words, "-c", endpoint.hostname, "-p", `${endpoint.port}`, "-t", `${seconds}`,
       "-P", `${streams}`, ...(direction === "down" ? ["-R"] : []), "-J",
     ],
     signal,
@@ -141,7 +160,7 @@ async function iperf(
   const bytes = Number(received?.bytes);
   const bitsPerSecond = Number(received?.bits_per_second);
   if (!(bytes > 0) || !(bitsPerSecond > 0)) {
-    throw new Error(`iperf3 received nothing in ${SECONDS} s`);
+    throw new Error(`iperf3 received nothing in ${seconds} s`);
   }
   return { bytes, bitsPerSecond };
 }

@@ -14,8 +14,10 @@ const GRACE = 60_000;
 /** How long one of many connections may take to open, in ms: ssh needs 30 when it has 8,000. */
 const OPEN_GRACE = 40;
 
-/** What a wait can be ended by. */
+/** Where a generator runs, and what ends the wait for it. */
 export interface LoadOptions {
+  /** What runs it elsewhere: a command and its arguments; default nothing. */
+  readonly through?: readonly string[];
   /** Ends the generator, and the wait. */
   readonly signal?: AbortSignal;
 }
@@ -46,9 +48,11 @@ export async function startLoad<T extends LoadTask>(
     ("skip" in task ? task.skip : 0);
   const opening = "count" in task ? task.count * OPEN_GRACE : 0;
   const limit = AbortSignal.timeout(seconds * 1000 + opening + GRACE);
-  const process = spawn(Deno.execPath(), {
+  const [first = "", ...words] = [...options.through ?? [], Deno.execPath()];
+  const process = spawn(first, {
     name: `load ${task.do}`,
     args: [
+      ...words,
       "run",
       "--quiet",
       "--no-prompt",

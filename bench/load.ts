@@ -63,6 +63,7 @@ interface Tasks {
   readonly serve: typeof serve;
   readonly "ping-pong": typeof pingPong;
   readonly connections: typeof connections;
+  readonly "first-byte": typeof firstByte;
   readonly streams: typeof streams;
   readonly flows: typeof flows;
   readonly hold: typeof hold;
@@ -191,6 +192,19 @@ async function connections(
     perSecond: done * 1000 / (performance.now() - start),
     failures,
   };
+}
+
+/** Opens `count` connections one after the other; answers how long each took until its first byte was back, in ms. */
+async function firstByte(
+  { to, count }: { readonly to: Endpoint; readonly count: number },
+): Promise<{ readonly times: readonly number[] }> {
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    using _conn = await openEcho(to);
+    times.push(performance.now() - start);
+  }
+  return { times };
 }
 
 /** Opens `count` connections, {@linkcode OPEN_CONCURRENCY} at once. */
@@ -385,6 +399,8 @@ async function perform(task: LoadTask): Promise<unknown> {
       return await pingPong(task);
     case "connections":
       return await connections(task);
+    case "first-byte":
+      return await firstByte(task);
     case "streams":
       return await streams(task);
     case "flows":

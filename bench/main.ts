@@ -20,12 +20,14 @@ import { bulk } from "./bulk.ts";
 import { connections } from "./connections.ts";
 import { growth } from "./growth.ts";
 import { Interruption } from "./interruption.ts";
+import { DEFAULT_PATHS, type PathName, readPaths } from "./lab/path_names.ts";
 import { latency } from "./latency.ts";
 import { describeMachine } from "./machine.ts";
 import { Recorder, WAY_NAMES, type WayName } from "./measure.ts";
 import { memory } from "./memory.ts";
 import { type Peers, readPeers } from "./peers.ts";
 import { programs } from "./programs.ts";
+import { paths } from "./paths.ts";
 import { redis } from "./redis.ts";
 import {
   type GroupResults,
@@ -48,6 +50,7 @@ const GROUPS = [
   memory,
   growth,
   resume,
+  paths,
 ];
 
 /** What is compared with another checkout unless told otherwise. */
@@ -64,6 +67,8 @@ Usage: deno task bench [flags]
   --against DIR      Beside the tunnel of another checkout instead; unless
                      told otherwise, only the ways tunnel and other in
                      ${PAIRED.map(({ name }) => name).join(", ")}
+  --paths PATHS      Only these long paths, as RTT/LOSS in ms and %, or narrow
+                     (20 ms, 50 Mbit/s), e.g. 60/1,narrow
   --role-args ARGS   Flags for both roles of the tunnel, separated by spaces
   --json PATH        Writes all values to a file
   --report           Writes docs/performance.md
@@ -96,6 +101,7 @@ interface Settings {
   readonly rounds: number;
   readonly groups: readonly Group[];
   readonly ways: readonly WayName[];
+  readonly paths: readonly PathName[];
   readonly against: URL | undefined;
   readonly peers: Peers;
   readonly roleArgs: readonly string[];
@@ -122,6 +128,7 @@ function readSettings(args: readonly string[]): Settings | undefined {
       rounds: { type: "string", default: "5" },
       only: { type: "string" },
       ways: { type: "string" },
+      paths: { type: "string", default: DEFAULT_PATHS },
       against: { type: "string" },
       "role-args": { type: "string", default: "" },
       json: { type: "string" },
@@ -156,6 +163,7 @@ function readSettings(args: readonly string[]): Settings | undefined {
     groups,
     ways,
     peers,
+    paths: readPaths(values.paths),
     against: against === undefined ? undefined : pathToFileURL(`${against}/`),
     roleArgs: values["role-args"].split(/\s+/).filter((word) => word !== ""),
     json: values.json,

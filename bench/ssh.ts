@@ -86,11 +86,12 @@ export class SshKit implements AsyncDisposable {
   }
 
   /** Starts an sshd; it listens when this resolves. */
-  async startSshd(signal?: AbortSignal): Promise<Sshd> {
+  async startSshd(options: SshPlace = {}): Promise<Sshd> {
+    const { hostname = "127.0.0.1", through = [], signal } = options;
     const file = (name: string) => `${this.#directory}/${name}`;
     await Deno.writeTextFile(
       file("sshd.conf"),
-      `ListenAddress 127.0.0.1
+      `ListenAddress ${hostname}
 HostKey ${file("host_key")}
 AuthorizedKeysFile ${file("authorized_keys")}
 PidFile none
@@ -105,12 +106,17 @@ UseDNS no
 LogLevel INFO
 `,
     );
-    return await spawnOnFreePort(this.#sshd, {
+    const [first = "", ...words] = [...through, this.#sshd];
+    const { process, endpoint: { port } } = await spawnOnFreePort(first, {
       name: "sshd",
-      args: (port) => ["-D", "-e", "-f", file("sshd.conf"), "-p", `${port}`],
+      // deno-fmt-ignore
+      args: (port) => [
+        ...words, "-D", "-e", "-f", file("sshd.conf"), "-p", `${port}`,
+      ],
       ready: /Server listening on/,
       signal,
     });
+    return { process, endpoint: { hostname, port } };
   }
 
   /**
@@ -120,16 +126,17 @@ LogLevel INFO
    */
   async forward(
     server: Endpoint,
-    options: { readonly target: Endpoint; readonly signal?: AbortSignal },
+    options: Omit<SshPlace, "hostname"> & { readonly target: Endpoint },
   ): Promise<Sshd> {
     const target = formatAddress(options.target);
-    return await spawnOnFreePort(this.#ssh, {
+    const [first = "", ...words] = [...options.through ?? [], this.#ssh];
+    return await spawnOnFreePort(first, {
       name: "ssh",
       // LocalCommand runs after the forwardings are set up; -v would say so
       // too, and would then cost a line of log for each connection.
       // deno-fmt-ignore
       args: (port) => [
-        ...this.clientArguments(server),
+        ...words, ...this.clientArguments(server),
         "-o", "PermitLocalCommand=yes", "-o", `LocalCommand=echo ${READY}`,
         "-o", "ExitOnForwardFailure=yes",
         "-N", "-L", `127.0.0.1:${port}:${target}`, server.hostname,
@@ -165,6 +172,16 @@ LogLevel INFO
       "-o", `UserKnownHostsFile=${this.#directory}/known_hosts`,
     ];
   }
+}
+
+/** Where an ssh or an sshd runs. */
+export interface SshPlace {
+  /** What runs it there: a command and its arguments; default nothing. */
+  readonly through?: readonly string[];
+  /** The address on which an sshd listens; default `127.0.0.1`. */
+  readonly hostname?: string;
+  /** Ends the wait for readiness. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A running ssh or sshd. */

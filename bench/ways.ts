@@ -114,13 +114,13 @@ async function openSsh(
 ): Promise<Opened> {
   const { ssh: kit, target, twoClients = false, signal } = options;
   if (!kit) throw new Error("ssh, sshd or ssh-keygen is missing");
-  const sshd = await kit.startSshd(signal);
+  const sshd = await kit.startSshd({ signal });
   cleanup.use(sshd.process);
   const server = delayed(sshd.endpoint, options, cleanup);
   const forward = async (): Promise<Sshd> => {
     const ssh = await kit.forward(server, {
       target,
-      ...(signal ? { signal } : {}),
+      signal,
     });
     cleanup.use(ssh.process);
     return ssh;
