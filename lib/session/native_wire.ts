@@ -140,7 +140,9 @@ export class NativeWire implements Wire {
   }
 
   #onFrame(data: Uint8Array, now: number): void {
-    this.peer.state.heard(now);
+    const { peer } = this;
+    peer.state.heard(now);
+    if (peer.state.pollBusy(now)) this.#options.home.onBusy(peer, now);
     const frame = decodeFrame(data);
     if (frame === undefined) return;
     this.#options.home.frames.received.count(frame.type);

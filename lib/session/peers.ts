@@ -231,6 +231,7 @@ export class Peers<T extends PeerTunnel> {
       case "pong": {
         const ms = peer.state.pong(frame.id, now);
         if (ms !== undefined) onRoundTrip(ms);
+        this.#ping(peer, now, false); // where one raises a doubt, the next is due
         break;
       }
       case "reset":
@@ -251,6 +252,11 @@ export class Peers<T extends PeerTunnel> {
     if (peer.resumed) return;
     peer.askedAt = now;
     for (const tunnel of peer.tunnels) tunnel.peerResumed(now);
+  }
+
+  /** Frames of tunnels come from `peer`, and a ping is due by that. */
+  busy(peer: Peer<T>, now: number): void {
+    this.#ping(peer, now, false);
   }
 
   /** Tells every peer that this process leaves. */

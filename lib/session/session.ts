@@ -189,6 +189,7 @@ export class Session implements Disposable {
       schedule: (tunnel) => this.#queue.schedule(tunnel),
       onStepped: this.#onStepped,
       frames: this.counters.frames,
+      onBusy: (peer, now) => this.#peers.busy(peer, now),
       onPairFrame: (peer, frame, now) => this.#peers.receive(peer, frame, now),
       onRejected: () => this.counters.rejected++,
       onEnd: this.#onEnd,

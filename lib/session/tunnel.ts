@@ -61,6 +61,8 @@ export interface TunnelHome extends TunnelSettings {
   readonly onStepped: (tunnel: Tunnel, now: number) => void;
   /** Where its frames are counted. */
   readonly frames: FrameTraffic;
+  /** Frames come from a peer, and a ping is due by that. */
+  readonly onBusy: (peer: Peer<Tunnel>, now: number) => void;
   /** A frame about the two processes came, by way of one of their sealed tunnels. */
   readonly onPairFrame: (peer: Peer<Tunnel>, frame: Frame, now: number) => void;
   /** A message came for a sealed tunnel that the other end did not seal, or not for now. */

@@ -8,6 +8,16 @@ import type { Reason } from "../base/errors.ts";
 import type { Role } from "../wire/subjects.ts";
 import { PathEstimate } from "./rtt.ts";
 
+/**
+ * Shortest time between two pings while frames come, in ms: a way of 20 ms or
+ * more that becomes another one is noticed within ten round trips, and what a
+ * shorter one becomes as soon as that. They cost a thousandth of a busy link.
+ */
+export const BUSY_PING_MS = 100;
+
+/** Those of a longer way are so many round trips apart. */
+const BUSY_PING_ROUND_TRIPS = 2;
+
 /** Timeouts of a peer, all in ms. */
 export interface PeerTimes {
   /** Time between two pings while there are tunnels. */
@@ -36,7 +46,9 @@ export class Liveness {
   #upAt: number;
   #pingAt: number;
   #pingId = 0;
+  /** When the one that is awaited was sent. */
   #pingSentAt: number | undefined;
+  #pingedAt = -Infinity;
 
   /** A peer of this `role` that has agreed to a tunnel at `now`, over a link that is up. */
   constructor(times: PeerTimes, role: Role, now: number) {
@@ -78,14 +90,29 @@ export class Liveness {
     this.path.reset();
   }
 
+  /** Frames of tunnels come: whether the next ping is due by that. */
+  pollBusy(now: number): boolean {
+    const { minRtt } = this.path;
+    const apart = Math.max(BUSY_PING_MS, minRtt * BUSY_PING_ROUND_TRIPS);
+    // One that is awaited would be forgotten with the next.
+    if (this.#pingSentAt !== undefined || now < this.#pingedAt + apart) {
+      return false;
+    }
+    this.#pingAt = Math.min(this.#pingAt, now);
+    return true;
+  }
+
   /**
    * The number of the ping to send now, or undefined while none is due.
    * `now` is taken as the time of sending.
    */
   pollPing(now: number): number | undefined {
-    if (this.#downSince !== undefined || now < this.#pingAt) return undefined;
+    const doubted = this.#pingSentAt === undefined && this.path.doubted(now);
+    if (this.#downSince !== undefined || (now < this.#pingAt && !doubted)) {
+      return undefined;
+    }
     this.#pingAt = now + this.#times.pingInterval;
-    this.#pingSentAt = now;
+    this.#pingSentAt = this.#pingedAt = now;
     return ++this.#pingId;
   }
 
@@ -93,7 +120,7 @@ export class Liveness {
   pong(id: number, now: number): number | undefined {
     if (id !== this.#pingId || this.#pingSentAt === undefined) return undefined;
     const rtt = now - this.#pingSentAt;
-    this.path.sample(rtt);
+    this.path.sample(rtt, now);
     this.#pingSentAt = undefined;
     return rtt;
   }

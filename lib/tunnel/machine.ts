@@ -33,6 +33,7 @@ import { type Decider, type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import { PROBE_MIN_MS, ProbeTimer } from "./probe_timer.ts";
 import { IdleTimer } from "./idle_timer.ts";
+import { type PathEstimate, REST_BYTES } from "./rtt.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { SendBuffer } from "./send_buffer.ts";
 import { type Stall, StallTimer } from "./stall.ts";
@@ -76,6 +77,7 @@ const LEAST_LOSSES = 10;
 export class TunnelState {
   readonly #pool: BufferPool;
   readonly #maxWindow: number;
+  readonly #path: PathEstimate;
   readonly #send: SendBuffer;
   readonly #receive: ReceiveBuffer;
   readonly #acks = new DelayedAck();
@@ -121,6 +123,7 @@ export class TunnelState {
   constructor(options: TunnelOptions) {
     this.#pool = options.pool;
     this.#maxWindow = options.maxWindow;
+    this.#path = options.path;
     this.#frameBytes = options.frameBytes;
     this.#lossTimeout = options.lossTimeout ?? Infinity;
     this.#quiet = new IdleTimer(options);
@@ -453,6 +456,11 @@ export class TunnelState {
     return this.#finSent ? this.#send.end + 1 : this.#send.sent;
   }
 
+  /** Bytes on the wire that are not known to have arrived. */
+  get #inFlight(): number {
+    return this.#send.sent - this.#send.acked;
+  }
+
   /** Whether the FIN is what goes next. */
   get #finReady(): boolean {
     return this.#sendHalf === "ended" && !this.#finSent &&
@@ -495,7 +503,10 @@ export class TunnelState {
       };
     }
     if (this.#prober.resuming) return undefined;
-    const data = this.#send.next(ack, limit);
+    // While it rests, what is acknowledged of it brings us here again.
+    const data = this.#path.rests(now) && this.#inFlight >= REST_BYTES
+      ? undefined
+      : this.#send.next(ack, limit);
     if (data !== undefined) {
       // Sent again, it carries the ack of then: no substitute for one now.
       if (data.ack === ack && data.limit === limit) this.#acknowledged();

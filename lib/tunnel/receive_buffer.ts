@@ -7,7 +7,7 @@
 import type { BufferPool } from "../base/buffer_pool.ts";
 import { TunnelError } from "../base/errors.ts";
 import type { Budget } from "./memory_budget.ts";
-import type { PathEstimate } from "./rtt.ts";
+import { type PathEstimate, REST_BYTES } from "./rtt.ts";
 
 /**
  * Smallest window ever granted, in bytes: one full frame, so that a tunnel
@@ -250,11 +250,12 @@ export class ReceiveBuffer {
    */
   grant(now: number): boolean {
     if (this.#final !== undefined) return false;
-    const room = this.#memory;
+    const rests = this.#path.rests(now);
+    const room = rests ? Math.min(REST_BYTES, this.#memory) : this.#memory;
     const left = this.#limit - this.#written;
     if (left > Math.min(this.#window, room) / 2) return false;
     const { minRtt } = this.#path;
-    if (now - this.#grantedAt < 2 * Math.max(minRtt, MIN_PATH_MS)) {
+    if (!rests && now - this.#grantedAt < 2 * Math.max(minRtt, MIN_PATH_MS)) {
       this.#window = Math.min(
         this.#window * 2,
         this.#maxWindow,
@@ -264,7 +265,7 @@ export class ReceiveBuffer {
     const limit = this.#written + Math.min(this.#window, room);
     if (limit <= this.#limit) return false;
     this.#limit = limit;
-    this.#grantedAt = now;
+    if (!rests) this.#grantedAt = now;
     return true;
   }
 

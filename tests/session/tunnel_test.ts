@@ -130,6 +130,7 @@ class Bench<M extends Script = Script> {
         halfCloseTimeout: 0,
         doubtTimeout: 1,
         frames: { sent: new FrameCounts(), received: new FrameCounts() },
+        onBusy: () => {},
         onPairFrame: () => {},
         onRejected: () => {},
         schedule: () => {},

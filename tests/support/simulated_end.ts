@@ -58,7 +58,7 @@ export class SimulatedEnd {
     this.#largestFrame = this.#smallestFrame = setup.frameBytes;
     this.sendBudget = new MemoryBudget(setup.sendBudget);
     this.receiveBudget = new MemoryBudget(setup.receiveBudget);
-    if (setup.measured) this.path.sample(2 * setup.latency);
+    if (setup.measured) this.path.sample(2 * setup.latency, 0);
   }
 
   get #other(): SimulatedEnd {

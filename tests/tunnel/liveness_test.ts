@@ -1,6 +1,5 @@
 /** Two clocks for one peer, its pings, and the way to it. */
 import assert from "node:assert/strict";
-import { PATH_SAMPLES, PathEstimate } from "../../lib/tunnel/rtt.ts";
 import { Liveness } from "../../lib/tunnel/liveness.ts";
 
 const TIMES = {
@@ -136,23 +135,36 @@ Deno.test("pong() measures the last ping only, and once", () => {
   assert.equal(peer.path.minRtt, 40);
 });
 
-Deno.test("PathEstimate believes the smallest of the last ten minutes", () => {
-  const path = new PathEstimate();
-  path.sample(10);
-  path.sample(3);
-  for (let time = 2; time <= PATH_SAMPLES; time++) path.sample(20);
-  assert.equal(path.minRtt, 3);
-  path.sample(20);
-  assert.equal(path.minRtt, 20);
+Deno.test("pollBusy() has pings go more often while frames come, and none beside one that is awaited", () => {
+  const peer = new Liveness(TIMES, "server", 0);
+  assert.equal(peer.pollPing(0), 1);
+  assert.equal(peer.pollBusy(500), false);
+  peer.pong(1, 500); // it took long
+  assert.equal(peer.pollBusy(999), false);
+  assert.equal(peer.pollPing(999), undefined);
+  assert.equal(peer.pollBusy(1_000), true);
+  assert.equal(peer.pollPing(1_000), 2);
+  peer.pong(2, 1_001);
+  assert.equal(peer.pollBusy(1_099), false);
+  assert.equal(peer.pollBusy(1_100), true);
+  assert.equal(peer.pollPing(1_100), 3);
+  assert.equal(peer.pollPing(3_099), undefined);
+  assert.equal(peer.pollPing(3_100), 4); // one that is lost is not awaited for ever
 });
 
-Deno.test("PathEstimate believes a bound below all that was measured, once it has measured", () => {
-  const path = new PathEstimate();
-  path.atMost(5);
-  assert.equal(path.minRtt, 0);
-  path.sample(10);
-  path.atMost(12);
-  assert.equal(path.minRtt, 10);
-  path.atMost(5);
-  assert.equal(path.minRtt, 5);
+Deno.test("pollPing() is due again with each answer while the way is in doubt", () => {
+  const peer = new Liveness(TIMES, "server", 0);
+  const measure = (rtt: number, at: number): boolean => {
+    const id = peer.pollPing(at);
+    if (id === undefined) return false;
+    assert.equal(peer.pollPing(at), undefined);
+    return peer.pong(id, at + rtt) === rtt;
+  };
+  assert.equal(measure(20, 0), true);
+  assert.equal(measure(20, 20), false);
+  for (let now = 2_000; now < 3_200; now += 200) {
+    assert.equal(measure(200, now), true, `at ${now}`);
+  }
+  assert.equal(measure(200, 3_200), false);
+  assert.equal(peer.path.minRtt, 200);
 });

@@ -123,7 +123,7 @@ Deno.test("receive() sends nothing again while the peer holds", () => {
 /** A sender of four frames 200 ms from its peer, who has asked for the first at time 0. */
 function resending(): TunnelState {
   const path = new PathEstimate();
-  path.sample(200);
+  path.sample(200, 0);
   const state = open({ path, frameBytes: 10 });
   state.read(new Uint8Array(40), -300);
   drain(state, -300);

@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { ACK_DELAY_MS } from "../../lib/tunnel/delayed_ack.ts";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
 import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
-import { PathEstimate } from "../../lib/tunnel/rtt.ts";
+import { PathEstimate, REST_BYTES } from "../../lib/tunnel/rtt.ts";
+import { letRest } from "../support/paths.ts";
 import {
   PROBE_MAX_MS,
   PROBE_MIN_MS,
@@ -126,7 +127,7 @@ Deno.test("wrote() gives credit for what was written, at half of the window", ()
 Deno.test("wrote() doubles a window that is used up within two round trips", () => {
   const limits = (rtt: number | undefined): number[] => {
     const path = new PathEstimate();
-    if (rtt !== undefined) path.sample(rtt);
+    if (rtt !== undefined) path.sample(rtt, 0);
     const state = open({ path, maxWindow: 4 * WINDOW });
     const found: number[] = [];
     let sent = 0;
@@ -146,6 +147,27 @@ Deno.test("wrote() doubles a window that is used up within two round trips", () 
   assert.deepEqual(limits(100), [2, 4, 4]);
   assert.deepEqual(limits(20), [1, 1, 1]);
   assert.deepEqual(limits(undefined), [1, 1, 1]);
+});
+
+Deno.test("pollFrame() sends a frame at a time while bulk rests, as each is acknowledged", () => {
+  const path = new PathEstimate();
+  const state = open({ path, peerWindow: 8 * REST_BYTES });
+  state.read(new Uint8Array(8 * REST_BYTES), 0);
+  letRest(path);
+  const sent = (now: number): number =>
+    drain(state, now).reduce(
+      (sum, frame) => sum + (frame.type === "data" ? frame.payload.length : 0),
+      0,
+    );
+  const limit = 8 * REST_BYTES;
+  const first = sent(0);
+  assert.ok(first >= REST_BYTES && first < 2 * REST_BYTES, `${first} bytes`);
+  assert.equal(sent(1), 0);
+  state.receive(ack(first, { limit }), 2);
+  assert.equal(sent(2), first);
+  path.sample(20, 3); // it was our own queue
+  state.receive(ack(2 * first, { limit }), 4);
+  assert.equal(sent(4), limit - 2 * first);
 });
 
 Deno.test("readAllowance stops at the peer's credit, and a probe finds credit that was lost", () => {

@@ -11,7 +11,7 @@ import {
 
 function prober(rtt?: number): ProbeTimer {
   const path = new PathEstimate();
-  if (rtt !== undefined) path.sample(rtt);
+  if (rtt !== undefined) path.sample(rtt, 0);
   const made = new ProbeTimer(path, 0);
   made.progress();
   return made;

@@ -5,7 +5,8 @@ import fc from "fast-check";
 import { BufferPool, SLAB_BYTES } from "../../lib/base/buffer_pool.ts";
 import { TunnelError } from "../../lib/base/errors.ts";
 import { MemoryBudget } from "../../lib/tunnel/memory_budget.ts";
-import { PathEstimate } from "../../lib/tunnel/rtt.ts";
+import { PathEstimate, REST_BYTES } from "../../lib/tunnel/rtt.ts";
+import { letRest } from "../support/paths.ts";
 import {
   MIN_WINDOW_BYTES,
   ReceiveBuffer,
@@ -211,7 +212,7 @@ Deno.test("grant() grows the window as far as the cap and the memory go", () => 
     options: { maxWindow: number; budget: number },
   ): number => {
     const { buffer, path } = make(options);
-    path.sample(1_000);
+    path.sample(1_000, 0);
     let offset = 0;
     for (let time = 1; time < 400; time++) {
       const length = Math.min(WINDOW / 4, buffer.limit - offset);
@@ -236,7 +237,7 @@ Deno.test("grant() grows the window as far as the cap and the memory go", () => 
 Deno.test("grant() doubles a window that was used up in two round trips, or in 16 ms on a shorter path", () => {
   const grownIn = (ms: number, rtt?: number): boolean => {
     const { buffer, path } = make({ maxWindow: 8 * WINDOW });
-    if (rtt !== undefined) path.sample(rtt);
+    if (rtt !== undefined) path.sample(rtt, 0);
     buffer.accept(0, stream(0, WINDOW / 2));
     write(buffer);
     assert.ok(buffer.grant(ms));
@@ -248,6 +249,28 @@ Deno.test("grant() doubles a window that was used up in two round trips, or in 1
     assert.ok(grownIn((limit ?? 0) - 0.1, rtt), `${rtt} ms`);
     assert.ok(!grownIn(limit ?? 0, rtt), `${rtt} ms`);
   }
+});
+
+Deno.test("grant() gives no more than 16 KiB at a time while bulk rests, and the window is as before", () => {
+  const { buffer, path } = make({ maxWindow: 8 * WINDOW });
+  letRest(path);
+  let offset = 0;
+  const take = (length: number, now: number): boolean => {
+    buffer.accept(offset, stream(offset, length));
+    offset += length;
+    write(buffer);
+    return buffer.grant(now);
+  };
+  const first = buffer.limit;
+  assert.equal(take(WINDOW - REST_BYTES, 1), false);
+  assert.equal(take(REST_BYTES - 1, 1), true);
+  assert.equal(buffer.limit, first + REST_BYTES - 1);
+  assert.equal(take(REST_BYTES, 2), true);
+  assert.equal(buffer.limit, offset + REST_BYTES);
+  path.sample(20, 3);
+  assert.equal(take(REST_BYTES, 100), true);
+  assert.equal(buffer.limit, offset + WINDOW);
+  assert.equal(buffer.window, WINDOW);
 });
 
 Deno.test("grant() never gives less than a frame, nor crumbs, when memory is short", () => {
