@@ -70,7 +70,7 @@ class Pair {
 
   #machine(): TunnelState {
     const path = new PathEstimate();
-    path.sample(0.1);
+    path.sample(0.1, 0);
     return new TunnelState({
       now: 0,
       pool: this.#pool,

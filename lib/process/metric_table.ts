@@ -203,7 +203,7 @@ const WIRE = {
   sproxy_round_trip_seconds: {
     type: "histogram",
     help:
-      "Round trips to the processes at the other ends, through NATS, one each --peer-ping-interval",
+      "Round trips to the processes at the other ends, through NATS, one each --peer-ping-interval, more while bytes flow",
   },
   sproxy_frames_total: {
     type: "counter",

@@ -4,18 +4,22 @@
  *
  * @module
  */
+import { getLogger } from "@logtape/logtape";
 import type { Bus, PublishOptions } from "../nats/bus.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Decider, Reason } from "../base/errors.ts";
 import { type Frame, PEER_NUMBER } from "../wire/frame.ts";
 import type { FrameTraffic } from "./frame_counts.ts";
 import { Liveness, type PeerTimes } from "../tunnel/liveness.ts";
+import { isLonger } from "../tunnel/rtt.ts";
 import {
   formatId,
   otherRole,
   type Role,
   type Subjects,
 } from "../wire/subjects.ts";
+
+const log = getLogger(["sproxy", "tunnel"]);
 
 /** A tunnel, as far as its peer concerns it. */
 export interface PeerTunnel {
@@ -229,7 +233,9 @@ export class Peers<T extends PeerTunnel> {
         if (frame.resumed) this.#askAfterTunnels(peer, now);
         break;
       case "pong": {
+        const before = peer.state.path.minRtt;
         const ms = peer.state.pong(frame.id, now);
+        logChange(peer, before);
         if (ms !== undefined) onRoundTrip(ms);
         this.#ping(peer, now, false); // where one raises a doubt, the next is due
         break;
@@ -295,6 +301,22 @@ export class Peers<T extends PeerTunnel> {
     const { bus, subjects, role } = this.#options;
     const subject = subjects.data(otherRole(role), peer.id);
     bus.publish(subject, peer.codec.encode(peer.id, frame), options);
+  }
+}
+
+/** Says that the way to `peer`, whose round trips took `before` ms, became another one. */
+function logChange<T extends PeerTunnel>(peer: Peer<T>, before: number): void {
+  const { minRtt } = peer.state.path;
+  if (before === 0) return;
+  const fields = {
+    process: peer.token,
+    ms: Math.round(minRtt),
+    before: Math.round(before),
+  };
+  if (isLonger(minRtt, before)) {
+    log.debug("the way to a peer is longer now", fields);
+  } else if (isLonger(before, minRtt)) {
+    log.debug("the way to a peer is shorter now", fields);
   }
 }
 

@@ -9,14 +9,11 @@ import type { Role } from "../wire/subjects.ts";
 import { PathEstimate } from "./rtt.ts";
 
 /**
- * Shortest time between two pings while frames come, in ms: a way of 20 ms or
- * more that becomes another one is noticed within ten round trips, and what a
- * shorter one becomes as soon as that. They cost a thousandth of a busy link.
+ * Shortest time between two pings while frames come, in ms, if the answer is
+ * here by then: a way of 20 ms or more that becomes another one is noticed
+ * within ten round trips. They cost a thousandth of a busy link.
  */
 export const BUSY_PING_MS = 100;
-
-/** Those of a longer way are so many round trips apart. */
-const BUSY_PING_ROUND_TRIPS = 2;
 
 /** Timeouts of a peer, all in ms. */
 export interface PeerTimes {
@@ -92,12 +89,10 @@ export class Liveness {
 
   /** Frames of tunnels come: whether the next ping is due by that. */
   pollBusy(now: number): boolean {
-    const { minRtt } = this.path;
-    const apart = Math.max(BUSY_PING_MS, minRtt * BUSY_PING_ROUND_TRIPS);
     // One that is awaited would be forgotten with the next.
-    if (this.#pingSentAt !== undefined || now < this.#pingedAt + apart) {
-      return false;
-    }
+    const due = this.#pingSentAt === undefined &&
+      now >= this.#pingedAt + BUSY_PING_MS;
+    if (!due) return false;
     this.#pingAt = Math.min(this.#pingAt, now);
     return true;
   }

@@ -43,6 +43,11 @@ export const REST_PAUSE_MS = 10_000;
 /** Bytes under way in one direction of a tunnel that go on while bulk rests: small tunnels do not notice. */
 export const REST_BYTES = 16 * 1024;
 
+/** Whether a way whose round trips take `rtt` ms is longer than one of `other`, waits of processes aside. */
+export function isLonger(rtt: number, other: number): boolean {
+  return rtt > Math.max(other * LONGER, other + LONGER_BY_MS);
+}
+
 /** Round-trip time to one peer: the least that the way takes now, free of queueing. */
 export class PathEstimate {
   #min = 0;
@@ -85,8 +90,7 @@ export class PathEstimate {
 
   /** Takes one round trip, in ms, that was measured at `now`. */
   sample(rtt: number, now: number): void {
-    const near = Math.max(this.#min * LONGER, this.#min + LONGER_BY_MS);
-    if (this.#min === 0 || rtt <= near) {
+    if (this.#min === 0 || !isLonger(rtt, this.#min)) {
       if (this.#awaited > 0) {
         this.#queued = this.#least;
         this.#queuedAt = now;
