@@ -142,11 +142,12 @@ export class NativeWire implements Wire {
   #onFrame(data: Uint8Array, now: number): void {
     const { peer } = this;
     peer.state.heard(now);
-    if (peer.state.pollBusy(now)) this.#options.home.onBusy(peer, now);
     const frame = decodeFrame(data);
     if (frame === undefined) return;
     this.#options.home.frames.received.count(frame.type);
     this.machine.receive(frame, now);
+    // Not before: to seal the ping takes the buffer that the frame was opened in.
+    if (peer.state.pollBusy(now)) this.#options.home.onBusy(peer, now);
     const { frameBytes } = this.machine;
     if (frameBytes < this.#frameBytes) this.#remember(frameBytes, now);
   }
