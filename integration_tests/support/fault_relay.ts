@@ -102,6 +102,11 @@ export class FaultRelay implements AsyncDisposable {
     for (const link of [...this.#links]) link.cut();
   }
 
+  /** Cuts the connection that was accepted last, and leaves the others. */
+  cutNewest(): void {
+    [...this.#links].at(-1)?.cut();
+  }
+
   /**
    * Arms a cut: exactly `bytes` bytes from now in a direction (by default of
    * both together, over all connections) all connections are cut, wherever in

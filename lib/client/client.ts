@@ -287,6 +287,7 @@ export class Ingress implements Disposable {
       ...begin(caller),
       codec: reply.codec,
       peerWindow: reply.window,
+      express: reply.express === true,
       seal: reply.seal,
     });
   }

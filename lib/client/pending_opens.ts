@@ -336,6 +336,7 @@ export class PendingOpens implements Disposable {
         number,
         window,
         codec,
+        express: true,
         not: entry.refusals.servers,
         ...(!("sealed" in target) && {
           endpoints,

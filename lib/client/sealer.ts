@@ -84,7 +84,10 @@ export function believe(
     case "open":
     case "v1":
     case "sealed": {
-      const { server } = { server: "", ...reply };
+      const { server, express } = {
+        ...{ server: "", express: undefined },
+        ...reply,
+      };
       const read = reply.type === "sealed"
         ? open?.read(reply.sealed)
         : undefined;
@@ -94,12 +97,18 @@ export function believe(
           what:
             "an answer came that was not sealed with the right keys (--server-key, --psk)",
         }
-        : believeAnswer(read, server);
+        : believeAnswer(read, { server, express });
     }
   }
 }
 
-function believeAnswer({ answer, seal }: ReadAnswer, server: string): Believed {
+function believeAnswer(
+  { answer, seal }: ReadAnswer,
+  { server, express = false }: {
+    readonly server: string;
+    readonly express: boolean | undefined;
+  },
+): Believed {
   switch (answer.type) {
     case "clock":
       return answer;
@@ -117,7 +126,7 @@ function believeAnswer({ answer, seal }: ReadAnswer, server: string): Believed {
       const codec = "binary";
       return {
         type: "reply",
-        reply: { type: "open", id, window, server, codec, seal },
+        reply: { type: "open", id, window, server, codec, express, seal },
       };
     }
   }

@@ -36,6 +36,9 @@ export interface BusMessage {
 /** Called for each message, synchronously, in order; must not throw or wait. */
 export type MessageHandler = (message: BusMessage) => void;
 
+/** The way of a message; see {@linkcode PublishOptions.lane}. */
+export type PublishLane = "control" | "data" | "express";
+
 /** What of a message beside its payload. */
 export interface PublishOptions {
   /**
@@ -47,9 +50,11 @@ export interface PublishOptions {
   readonly headers?: readonly (readonly [string, string])[];
   /**
    * `control` overtakes queued `data`: an ACK never waits behind the bytes it
-   * acknowledges. Order is kept within a lane. Default `data`.
+   * acknowledges. `express` goes by a connection of its own where there is one
+   * (see {@linkcode Bus.wantExpress}), and may overtake both all the way. Order
+   * is kept within a lane. Default `data`.
    */
-  readonly lane?: "control" | "data";
+  readonly lane?: PublishLane;
 }
 
 /** What of a subscription beside its subject. */
@@ -61,6 +66,12 @@ export interface SubscribeOptions {
    * when the broker refuses it. It is asked for again after a reconnect only.
    */
   readonly onRefused?: (reason: string) => void;
+  /**
+   * Two parts of the subject that together are the whole. While there is a
+   * connection for what is express, that part comes by it, and the other as
+   * ever; when one begins or ends, some messages may come twice, or be lost.
+   */
+  readonly split?: { readonly ordinary: string; readonly express: string };
 }
 
 /** A standing subscription; `[Symbol.dispose]` unsubscribes. */
@@ -88,6 +99,8 @@ export type LinkEvent =
     readonly subject: string;
     readonly reason: string;
   }
+  /** What was published as `express`, or came by its connection, may be lost: that has ended. */
+  | { readonly type: "express-lost"; readonly reason: string }
   /** The connection is lost; what was queued or in flight may be lost with it. */
   | { readonly type: "down"; readonly reason: string }
   /** The bus has ended for good (closed, or NATS refused us for good). */
@@ -105,6 +118,13 @@ export interface Bus {
   readonly pendingBytes: number;
   /** Whether `pendingBytes` is at or over the high-water mark: stop reading sockets. */
   readonly congested: boolean;
+  /** The same for the lane `express`. */
+  readonly expressCongested: boolean;
+  /**
+   * There is bulk beside other tunnels: what is small is worth a connection of
+   * its own, if one may be had. It lasts no longer than the link.
+   */
+  wantExpress(): void;
   /**
    * Queues a message. The bytes are encoded before this returns, so the
    * caller may reuse its buffers at once.
@@ -142,8 +162,8 @@ export interface Bus {
    */
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void;
   /**
-   * Calls `listener` each time the bus stops being congested; also when the
-   * link is lost while it is, after `down`.
+   * Calls `listener` each time a lane of the bus stops being congested; also
+   * when the link is lost while it is, after `down`.
    */
   onDrain(listener: () => void, signal?: AbortSignal): void;
   /** Resolves when all that was published so far has passed the broker (PING/PONG). */

@@ -21,6 +21,7 @@ import {
 } from "@nats-io/nats-core/internal";
 import { formatAddress, parseIp, withZoneHint } from "../base/address.ts";
 import { wakefulClock } from "../base/clock.ts";
+import type { BrokerAddress } from "../base/broker_address.ts";
 import type { Encodable } from "../base/encodable.ts";
 import { messageOf, RunError } from "../base/errors.ts";
 import { MAX_ADDRESSES, tryInTurn } from "../base/happy_eyeballs.ts";
@@ -73,6 +74,8 @@ export interface NatsBus extends Bus, AsyncDisposable {
   readonly server: string;
   /** The subscription that has waited longest for the broker to confirm it; undefined where all are in place, or refused. */
   readonly unconfirmed: Unconfirmed | undefined;
+  /** Where the broker is that is connected to now; undefined where none is. */
+  readonly broker: BrokerAddress | undefined;
   /** Version of the broker connected to now, or last, as it says. */
   readonly brokerVersion: string;
   /** What went through so far. */
@@ -218,12 +221,20 @@ class NatsConnection implements NatsBus, TransportHost {
     return this.#outbox?.congested ?? false;
   }
 
+  get expressCongested(): boolean {
+    return this.#outbox?.expressCongested ?? false;
+  }
+
   get refusedSubjects(): readonly string[] {
     return this.subscriptions.refused;
   }
 
   get unconfirmed(): Unconfirmed | undefined {
     return this.subscriptions.unconfirmed;
+  }
+
+  get broker(): BrokerAddress | undefined {
+    return this.#up?.broker?.address;
   }
 
   get brokerVersion(): string {
@@ -263,7 +274,9 @@ class NatsConnection implements NatsBus, TransportHost {
         `A message of ${encoder.payloadBytes} bytes is larger than the ${this.#maxPayload} that NATS takes`,
       );
     }
-    const lane = options?.lane ?? "data";
+    const lane = options?.lane === undefined || options.lane === "data"
+      ? "data"
+      : "control";
     this.counts.messagesOut++;
     const batch = outbox.reserve(lane, size);
     outbox.commit(lane, encoder.write(batch.bytes, batch.end));
@@ -293,6 +306,9 @@ class NatsConnection implements NatsBus, TransportHost {
   ): BusSubscription {
     return this.subscriptions.add(subject, handler, options);
   }
+
+  /** One connection has but its lanes; see `express.ts` for more. */
+  wantExpress(): void {}
 
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void {
     const ended = this.#ended;

@@ -111,6 +111,14 @@ export class Outbox {
     return this.#congested;
   }
 
+  /**
+   * The same for small messages in front of the data: they have as much room
+   * again, or what waits of the data would keep them from being read.
+   */
+  get expressCongested(): boolean {
+    return this.#congested && this.#pending >= 2 * HIGH_WATER_BYTES;
+  }
+
   /** A batch with room for `size` bytes at its `end`; `commit` must follow before anything else. */
   reserve(lane: Lane, size: number): Batch {
     const queue = lane === "data" ? this.#data : this.#control;

@@ -7,6 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import { untilAborted } from "../base/abort.ts";
 import { formatAddress } from "../base/address.ts";
+import type { BrokerAddress } from "../base/broker_address.ts";
 import { systemClock } from "../base/clock.ts";
 import { Repeats } from "../base/repeats.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
@@ -16,6 +17,9 @@ import { lookUp } from "../net/dial.ts";
 import type { Role } from "../wire/subjects.ts";
 import { orAsBefore, type ReadAuth } from "./auth_reader.ts";
 import { loginReader, type Pipes } from "./login_files.ts";
+
+/** How long a second connection may take, in ms: its broker has just answered the first. */
+const EXPRESS_CONNECT_MS = 5_000;
 
 /**
  * What tells this process's connection from others in the broker's monitoring:
@@ -122,6 +126,41 @@ export async function openNats(
     }
   });
   return bus;
+}
+
+/**
+ * Opens a connection beside that of {@linkcode openNats}, to the broker at
+ * `address` and no other; what becomes of it is told by who uses it.
+ *
+ * @throws {UsageError | RunError} when it does not come about in time.
+ */
+export async function openExpress(
+  config: NatsConfig,
+  { pipes, readAuth, ...options }: {
+    readonly name: string;
+    readonly address: BrokerAddress;
+    readonly signal: AbortSignal;
+    readonly pipes: Pipes;
+    readonly readAuth: ReadAuth;
+    readonly reserve: LinkReserve;
+  },
+): Promise<NatsBus> {
+  const refresh = await loginReader(
+    config,
+    pipes,
+    orAsBefore(readAuth, config.auth),
+  );
+  return await connectNats({
+    ...options,
+    servers: [options.address],
+    ignoreDiscovered: true,
+    proxy: config.proxy,
+    resolve: (host, signal) => untilAborted(lookUp(host), signal),
+    ...refresh(),
+    refresh,
+    connectTimeout: EXPRESS_CONNECT_MS,
+    pingInterval: config.pingInterval,
+  });
 }
 
 /**

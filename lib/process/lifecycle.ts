@@ -20,7 +20,8 @@ import type { Part } from "../status/snapshot.ts";
 import { type Looked, type OpenWayView, Watch } from "../status/watch.ts";
 import type { Role } from "../wire/subjects.ts";
 import { Reserve, systemDescriptors } from "../net/descriptors.ts";
-import { connectionName, openNats } from "./connect.ts";
+import { ExpressBus } from "../nats/express.ts";
+import { connectionName, openExpress, openNats } from "./connect.ts";
 import { LINK_RESERVE } from "./descriptors.ts";
 import type { CollectMetrics, Counted } from "./metrics.ts";
 import { Readiness } from "./readiness.ts";
@@ -251,7 +252,7 @@ export class RoleFrame implements AsyncDisposable {
     const standstill = isWatched
       ? cleanup.use(new Standstill(systemClock))
       : undefined;
-    const bus = await openNats(config, {
+    const main = await openNats(config, {
       name: config.name ?? connectionName(role),
       signal: host.stop.drain,
       pipes: host.pipes,
@@ -270,6 +271,15 @@ export class RoleFrame implements AsyncDisposable {
       tunnels: () => status.counted?.session.size ?? 0,
       onAttemptFailed: (text) => status.noteLink(text),
     });
+    // One connection is enough for what does one thing.
+    const bus = isWatched
+      ? new ExpressBus(main, (address, signal) =>
+        openExpress(config, {
+          ...{ address, signal, reserve },
+          name: config.name ?? connectionName(role, "express"),
+          ...{ pipes: host.pipes, readAuth: host.readAuth },
+        }))
+      : main;
     status.bus = bus;
     if (isWatched) status.watch = new Watch({ clock: systemClock, bus });
     bus.onLink((event) => {

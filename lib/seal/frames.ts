@@ -4,10 +4,11 @@
  * ```text
  *            0      1       2           10
  * SEALED   | 16 | flags | counter:8 | ciphertext of a frame | tag:16 |
- *            flags: 1 = control lane, 2 = about the pair of processes
+ *            flags: 1 = control lane, 2 = about the pair of processes,
+ *                   4 = express lane
  * ```
  *
- * Each direction has two lanes, which overtake each other, and each lane its
+ * Each direction has three lanes, which overtake each other, and each lane its
  * own counter and chain of keys. A frame that is sent again gets a new
  * counter, so no key meets a nonce twice, however frames are cut or repeated.
  * A receiver takes only what counts further than what it has taken: in a lane
@@ -49,6 +50,13 @@ const MAX_SUBJECT_BYTES = 1024;
 const HEADER_BYTES = SEAL_OVERHEAD_BYTES - TAG_BYTES;
 const CONTROL_FLAG = 1;
 const PAIR_FLAG = 2;
+const EXPRESS_FLAG = 4;
+
+const FLAGS: Readonly<Record<SealLane, number>> = {
+  data: 0,
+  control: CONTROL_FLAG,
+  express: EXPRESS_FLAG,
+};
 
 const encoder = new TextEncoder();
 
@@ -73,9 +81,7 @@ function associatedWith(subjectBytes: number): Uint8Array {
 }
 
 /** Which queue a frame goes by. */
-export type SealLane = "control" | "data";
-
-const LANES = ["data", "control"] as const;
+export type SealLane = "control" | "data" | "express";
 
 /** The keys of a tunnel, as one end has them. */
 export interface SealKeys {
@@ -110,10 +116,12 @@ export class TunnelSeal {
     this.#sending = {
       data: new SendingLane(laneKey(send, "data"), now),
       control: new SendingLane(laneKey(send, "control"), now),
+      express: new SendingLane(laneKey(send, "express"), now),
     };
     this.#receiving = {
       data: new ReceivingLane(laneKey(receive, "data")),
       control: new ReceivingLane(laneKey(receive, "control")),
+      express: new ReceivingLane(laneKey(receive, "express")),
     };
   }
 
@@ -164,7 +172,7 @@ export class TunnelSeal {
       subject.length > MAX_SUBJECT_BYTES
     ) return undefined;
     const flags = message[1] ?? 0;
-    const lane = this.#receiving[LANES[flags & CONTROL_FLAG] ?? "data"];
+    const lane = this.#receiving[laneOf(flags)];
     associatedHeader.set(message.subarray(0, HEADER_BYTES));
     associatedSubject.set(subject);
     const frame = lane.open(
@@ -241,6 +249,11 @@ function keyNumber(counter: number): number {
   return Math.floor(counter / FRAMES_PER_KEY);
 }
 
+function laneOf(flags: number): SealLane {
+  if ((flags & EXPRESS_FLAG) !== 0) return "express";
+  return (flags & CONTROL_FLAG) !== 0 ? "control" : "data";
+}
+
 function laneKey(key: Uint8Array, lane: SealLane): Uint8Array {
   return hmac(key, encoder.encode(`sproxy ${lane} lane`));
 }
@@ -251,6 +264,6 @@ function writeHeader(
   { lane, pair }: { readonly lane: SealLane; readonly pair: boolean },
 ): void {
   header[0] = SEALED_TYPE;
-  header[1] = (lane === "control" ? CONTROL_FLAG : 0) | (pair ? PAIR_FLAG : 0);
+  header[1] = FLAGS[lane] | (pair ? PAIR_FLAG : 0);
   writeU64(header, 2, counter);
 }

@@ -210,7 +210,10 @@ export class Ask {
     }
     const message = encodeAccept({
       id,
-      native: native && { server: this.#token, window, codec: native.codec },
+      native: native && {
+        ...{ server: this.#token, window, codec: native.codec },
+        express: true,
+      },
     });
     return { message };
   }

@@ -624,14 +624,14 @@ export class Egress implements Disposable {
     this.#send(reply, message);
     this.#heard.answered(came.subject, this.#clock.now() - came.since);
     if (native !== undefined) {
-      const { codec, window: peerWindow } = native;
+      const { codec, window: peerWindow, express = false } = native;
       const client = ask.known?.name;
       const { payer, client: asker } = ask;
       const source = sourceOf(ask);
       const service = "service" in ask.target ? ask.target.service : undefined;
       this.session.addNative({
         ...{ id, socket, target, source, service, client, asker, payer },
-        ...{ codec, peerWindow, seal, span, key: ask.key },
+        ...{ codec, peerWindow, express, seal, span, key: ask.key },
       });
       void this.#clients.meet(id.client);
       return;

@@ -13,8 +13,10 @@ import {
   FRAME_PAYLOAD_BYTES,
   MAX_RESET_TEXT_BYTES,
 } from "../wire/frame.ts";
+import { expressOf, isExpressBytes } from "../wire/subjects.ts";
 import { SEAL_OVERHEAD_BYTES, type TunnelSeal } from "../seal/frames.ts";
 import { restProbeOf } from "../tunnel/probe_timer.ts";
+import { EXPRESS_BYTES, ExpressWay } from "./express.ts";
 import type { Peer } from "./peers.ts";
 import type { Budgets } from "./payers.ts";
 import type { Tunnel, TunnelHome, Wire } from "./tunnel.ts";
@@ -40,6 +42,8 @@ export interface NativeWireOptions extends Budgets {
   readonly peerWindow: number;
   /** Credit given in the open, in bytes. */
   readonly window: number;
+  /** Whether the peer hears what is express. */
+  readonly express: boolean;
   /** What seals its frames; undefined for none. */
   readonly seal?: TunnelSeal | undefined;
   /** Whether this end waits for a first sign of the other: the one that answered the open. */
@@ -50,6 +54,7 @@ export interface NativeWireOptions extends Budgets {
 const DATA_LANE: PublishOptions = { lane: "data" };
 /** An ACK is credit, and credit never waits behind data. */
 const CONTROL_LANE: PublishOptions = { lane: "control" };
+const EXPRESS_LANE: PublishOptions = { lane: "express" };
 
 const log = getLogger(["sproxy", "tunnel"]);
 
@@ -62,6 +67,9 @@ export class NativeWire implements Wire {
   /** What seals its frames; undefined for none. */
   readonly seal: TunnelSeal | undefined;
   readonly #options: NativeWireOptions;
+  readonly #express: ExpressWay;
+  /** Subject its frames go to that are express. */
+  readonly #expressTo: string;
   /** What the machine was told last. */
   #frameBytes: number;
 
@@ -80,15 +88,36 @@ export class NativeWire implements Wire {
       frameBytes: this.#frameBytes,
       restProbe: restProbeOf(options.number),
     });
+    this.#express = new ExpressWay(this.machine, options.express);
+    this.#expressTo = expressOf(options.outbound);
+  }
+
+  /** Whether the way to NATS is full for what comes next. */
+  get congested(): boolean {
+    const { bus } = this.#options.home;
+    return this.#express.open ? bus.expressCongested : bus.congested;
+  }
+
+  /** Whether small messages of others wait behind what it has under way. */
+  get isBulk(): boolean {
+    return this.machine.inFlight > EXPRESS_BYTES ||
+      this.machine.window > this.#options.window;
   }
 
   /** Sends every frame that is due; only answers while the way to NATS is full. */
   send(now: number): void {
-    const { home: { bus, frames: { sent } }, id, codec } = this.#options;
+    const { home: { frames: { sent } }, id, codec } = this.#options;
+    this.#express.look(now);
     let frame: Frame | undefined;
-    while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
+    while (
+      (frame = this.machine.pollFrame(now, this.congested)) !== undefined
+    ) {
       sent.count(frame.type);
-      const lane = frame.type === "ack" ? CONTROL_LANE : DATA_LANE;
+      const lane = this.#express.take(frame)
+        ? EXPRESS_LANE
+        : frame.type === "ack"
+        ? CONTROL_LANE
+        : DATA_LANE;
       this.#publish(codec.encode(id, frame), lane, now);
     }
   }
@@ -107,6 +136,7 @@ export class NativeWire implements Wire {
   receive(message: BusMessage, now: number): void {
     const { seal } = this;
     const { home } = this.#options;
+    this.#express.came(isExpressBytes(message.subjectBytes));
     if (seal === undefined) this.#onFrame(message.data, now);
     else {
       if (message.status !== 0) {
@@ -130,6 +160,19 @@ export class NativeWire implements Wire {
 
   /** The peer's link was away. */
   peerResumed(now: number): void {
+    this.machine.peerResumed(now);
+  }
+
+  /** What was express may be lost, either way: both ends say where they stand. */
+  expressLost(now: number): void {
+    if (!this.#express.isUsed) return;
+    this.#express.lost();
+    this.machine.peerResumed(now);
+  }
+
+  /** The broker does not take what is express. */
+  expressDenied(now: number): void {
+    this.#express.denied(now);
     this.machine.peerResumed(now);
   }
 
@@ -171,8 +214,9 @@ export class NativeWire implements Wire {
     now: number,
     pair = false,
   ): void {
-    const { home: { bus }, outbound: subject } = this.#options;
+    const { home: { bus }, outbound } = this.#options;
     const { lane = "data" } = options;
+    const subject = lane === "express" ? this.#expressTo : outbound;
     const sealed = this.seal?.seal(message, { lane, pair, subject }, now);
     bus.publish(subject, sealed ?? message, options);
   }

@@ -9,7 +9,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 /** Lets the tunnels of a session take their steps. */
-export class RunQueue<T extends Pick<Tunnel, "step">> {
+export class RunQueue<T extends Pick<Tunnel, "step" | "congested">> {
   readonly #bus: Bus;
   readonly #clock: Clock;
   /** Tunnels with events of which the consequences are not carried out yet. */
@@ -32,7 +32,7 @@ export class RunQueue<T extends Pick<Tunnel, "step">> {
 
   /** `tunnel` took a step, and may have more to send than there was room for. */
   stepped(tunnel: T): void {
-    if (this.#bus.congested) this.#blocked.add(tunnel);
+    if (tunnel.congested) this.#blocked.add(tunnel);
   }
 
   /** Forgets `tunnel`. */
@@ -45,7 +45,8 @@ export class RunQueue<T extends Pick<Tunnel, "step">> {
     const now = this.#clock.now();
     // A set keeps the order of insertion: who blocks again goes to its end.
     for (const tunnel of this.#blocked) {
-      if (this.#bus.congested) break;
+      if (this.#bus.congested && this.#bus.expressCongested) break;
+      if (tunnel.congested) continue;
       this.#blocked.delete(tunnel);
       tunnel.step(now);
     }

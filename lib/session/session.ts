@@ -33,6 +33,7 @@ import { ClosedTunnels } from "./closed_tunnels.ts";
 import {
   type ConnectionId,
   formatId,
+  isExpress,
   otherRole,
   parseId,
   type Role,
@@ -126,6 +127,8 @@ export interface NativeSpec extends TunnelSpec {
   readonly codec: CodecName;
   /** Credit the peer gave, in bytes. */
   readonly peerWindow: number;
+  /** Whether the peer hears what is express. */
+  readonly express: boolean;
   /** What both ends seal with, and whose key the peer has; undefined where nothing is sealed. */
   readonly seal?: SealSpec | undefined;
 }
@@ -208,6 +211,7 @@ export class Session implements Disposable {
     const subscription = bus.subscribe(
       subjects.pattern(role, token),
       (message) => this.#onMessage(message),
+      { split: subjects.patterns(role, token) },
     );
     signal.addEventListener("abort", () => subscription[Symbol.dispose]());
     bus.onLink((event) => this.#onLink(event), signal);
@@ -328,6 +332,7 @@ export class Session implements Disposable {
       inbound: subjects.data(role, id),
       outbound: subjects.data(this.#other, id),
       peerWindow: spec.peerWindow,
+      express: spec.express,
       window: this.initialWindow,
       awaitPeer: role === "server",
     });
@@ -642,6 +647,9 @@ export class Session implements Disposable {
           tunnel.setMaxPayload(event.maxPayload, now);
         }
         break;
+      case "express-lost":
+        for (const tunnel of this.#table) tunnel.expressLost(now);
+        break;
       case "denied":
         this.#onDenied(event.subject, now);
         break;
@@ -655,10 +663,14 @@ export class Session implements Disposable {
     }
   }
 
-  /** Ends the tunnel whose frames the broker does not take: none will get through. */
+  /** Ends the tunnel whose frames the broker does not take: none will get through, but those that are express by the other way. */
   #onDenied(subject: string, now: number): void {
     const id = this.#options.subjects.idOf(this.#other, subject);
     if (id === undefined) return;
+    if (isExpress(subject)) {
+      this.#find(id)?.expressDenied(now);
+      return;
+    }
     this.#find(id)?.abort(publishDenied(subject), now);
   }
 
@@ -689,6 +701,16 @@ export class Session implements Disposable {
     for (const tunnel of tunnels) tunnel.peerLost(reason, by, now);
   }
 
+  /** One bulk tunnel beside others is reason enough. */
+  #considerExpress(): void {
+    if (this.#table.size < 2) return;
+    for (const tunnel of this.#table) {
+      if (!tunnel.isBulk) continue;
+      this.#options.bus.wantExpress();
+      return;
+    }
+  }
+
   readonly #sweep = (): void => {
     const now = this.#options.clock.now();
     this.#sweeper = this.#options.clock.after(PEER_SWEEP_MS, this.#sweep);
@@ -698,6 +720,7 @@ export class Session implements Disposable {
     this.#peers.sweep(now, { verdicts: !late });
     this.#closed.sweep(now);
     this.#timers.sweep(this.#table, now);
+    this.#considerExpress();
     this.#long.sweep(this.#table, now);
   };
 }

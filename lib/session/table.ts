@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { numberAtEnd } from "../wire/subjects.ts";
+import { numberAtEnd, withoutExpress } from "../wire/subjects.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 const decoder = new TextDecoder();
@@ -53,8 +53,9 @@ export class TunnelTable<T extends Pick<Tunnel, "number" | "inbound">>
     return this.#bySubject.get(subject);
   }
 
-  /** The same, for a subject as it comes. */
-  find(subject: Uint8Array): T | undefined {
+  /** The same, for a subject as it comes, express or not. */
+  find(subjectBytes: Uint8Array): T | undefined {
+    const subject = withoutExpress(subjectBytes);
     const number = numberAtEnd(subject);
     const tunnel = this.#alone.get(number);
     if (tunnel !== undefined) {

@@ -80,14 +80,17 @@ export type Machine = Omit<
   TunnelState,
   | "doubt"
   | "frameBytes"
+  | "inFlight"
   | "peerLost"
   | "peerResumed"
   | "pollFrame"
   | "receive"
   | "receiveHalf"
+  | "replays"
   | "sendHalf"
   | "setFrameBytes"
   | "settled"
+  | "unanswered"
 >;
 
 /** What differs between the versions: how the machine's frames travel. */
@@ -96,6 +99,10 @@ export interface Wire {
   readonly machine: Machine;
   /** The process at the other end; undefined for version 1, which cannot ask for it. */
   readonly peer: Peer<Tunnel> | undefined;
+  /** Whether the way to NATS is full for what comes next. */
+  readonly congested: boolean;
+  /** Whether so much is under way that small messages of others wait behind it. */
+  readonly isBulk?: boolean;
   /** Sends every frame that is due; only answers while the way to NATS is full. */
   send(now: number): void;
   /**
@@ -108,6 +115,10 @@ export interface Wire {
   peerLost?(reason: Reason, by: Decider, now: number): void;
   /** The peer's link was away. */
   peerResumed?(now: number): void;
+  /** What was express may be lost. */
+  expressLost?(now: number): void;
+  /** The broker does not take what is express. */
+  expressDenied?(now: number): void;
   /** Sends a frame about the two processes, which no other tunnel is to read. */
   sendPairFrame?(frame: Frame, now: number): void;
   /** What seals its frames; undefined if nothing does. */
@@ -232,8 +243,18 @@ export class Tunnel {
   get pause(): Pause | undefined {
     if (this.#reading || this.#ended) return undefined;
     const { pause, readAllowance } = this.#machine;
-    const waits = readAllowance > 0 && this.#home.bus.congested;
+    const waits = readAllowance > 0 && this.congested;
     return pause ?? (waits ? "nats" : undefined);
+  }
+
+  /** Whether the way to NATS is full for what it has to send. */
+  get congested(): boolean {
+    return this.#wire.congested;
+  }
+
+  /** Whether small messages of others wait behind what it has under way. */
+  get isBulk(): boolean {
+    return this.#wire.isBulk ?? false;
   }
 
   /** How much the other end may have under way, in bytes; 0 where it is not told. */
@@ -302,6 +323,16 @@ export class Tunnel {
     this.#tell(now, () => this.#wire.peerResumed?.(now));
   }
 
+  /** What was express may be lost, either way. */
+  expressLost(now: number): void {
+    this.#tell(now, () => this.#wire.expressLost?.(now));
+  }
+
+  /** The broker does not take what is express: it is sent again as the rest. */
+  expressDenied(now: number): void {
+    this.#tell(now, () => this.#wire.expressDenied?.(now));
+  }
+
   /** Sends a frame about the two processes, sealed as those of this tunnel are. */
   sendPairFrame(frame: Frame, now: number): void {
     this.#wire.sendPairFrame?.(frame, now);
@@ -338,7 +369,7 @@ export class Tunnel {
   }
 
   #read(): void {
-    if (this.#reading || this.#home.bus.congested) return;
+    if (this.#reading || this.congested) return;
     const allowance = this.#machine.readAllowance;
     if (allowance <= 0) return;
     this.#reading = true;

@@ -57,11 +57,17 @@ export class V1Wire implements Wire {
     });
   }
 
+  /** Version 1 knows of no other way. */
+  get congested(): boolean {
+    return this.#options.home.bus.congested;
+  }
+
   /** Sends every message that is due. */
   send(now: number): void {
-    const { bus } = this.#options.home;
     let frame: V1Frame | undefined;
-    while ((frame = this.machine.pollFrame(now, bus.congested)) !== undefined) {
+    while (
+      (frame = this.machine.pollFrame(now, this.congested)) !== undefined
+    ) {
       this.#publish(frame);
       if (frame.type === "probe") void this.#awaitPassage(frame.id);
     }

@@ -219,6 +219,21 @@ export class TunnelState {
       };
   }
 
+  /** Times that what was lost was sent again. */
+  get replays(): number {
+    return this.#replays;
+  }
+
+  /** Whether the peer was asked twice, and has not answered, over a link that stayed. */
+  get unanswered(): boolean {
+    return this.#prober.unanswered;
+  }
+
+  /** Bytes on the wire, and not known to have arrived. */
+  get inFlight(): number {
+    return this.#send.sent - this.#send.acked;
+  }
+
   /** How many bytes may be read from the application now. */
   get readAllowance(): number {
     if (this.#sendHalf !== "open" || this.#stopping) return 0;

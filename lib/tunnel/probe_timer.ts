@@ -82,6 +82,11 @@ export class ProbeTimer {
     return !this.#unanswered && !this.#resuming;
   }
 
+  /** Whether a question was asked again before it was answered, over a link that stayed. */
+  get unanswered(): boolean {
+    return this.#unanswered && !this.#resuming;
+  }
+
   /** Whether the peer's position is unknown since the link was down. */
   get resuming(): boolean {
     return this.#resuming;

@@ -96,6 +96,8 @@ export interface NativeRequest {
   readonly window: number;
   /** The codec the client wants. */
   readonly codec: CodecName;
+  /** Whether the client hears what is express. */
+  readonly express?: boolean;
   /** Tokens of servers that refused this open already: another is to answer. */
   readonly not?: readonly string[];
   /** The application's connection, as the client says; undefined for one of a Unix socket, and within where it is sealed. */
@@ -115,6 +117,8 @@ export interface NativeAccept {
   readonly window: number;
   /** The codec of the tunnel. */
   readonly codec: CodecName;
+  /** Whether the server hears what is express. */
+  readonly express?: boolean;
 }
 
 /** What comes back. */
@@ -132,7 +136,11 @@ export type OpenReply =
     readonly server: string | undefined;
   }
   /** Version 2: what a server says that has the right key, or pretends to. */
-  | Sealed & { readonly type: "sealed"; readonly server: string }
+  | Sealed & {
+    readonly type: "sealed";
+    readonly server: string;
+    readonly express?: boolean;
+  }
   /** Nothing that a server of ours says; `what` it is, as a clause. */
   | { readonly type: "foreign"; readonly what: string }
   /** Version 1: an ID; whether the target answers is not known. */
@@ -142,6 +150,9 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 const VERSION_HEADER = ["sproxy-version", String(PROTOCOL_VERSION)] as const;
+
+/** Who sends it hears what is express: not every process of version 2 does. */
+const EXPRESS_HEADER = ["sproxy-express", "1"] as const;
 
 const EMPTY_BODY = encodeMessage({
   id: "",
@@ -161,6 +172,7 @@ export function encodeRequest(request: OpenRequest): OpenMessage {
         ["sproxy-client", native.client],
         ["sproxy-tunnel", native.number.toString(36)],
         ...streamHeaders(native),
+        ...(native.express ? [EXPRESS_HEADER] : []),
         ...(native.not === undefined || native.not.length === 0
           ? []
           : [["sproxy-not", native.not.join(" ")]] as const),
@@ -264,9 +276,11 @@ export function encodeAccept(
 ): OpenMessage {
   const { id, native } = accept;
   return {
-    headers: native === undefined
-      ? []
-      : [...serverHeaders(native.server), ...streamHeaders(native)],
+    headers: native === undefined ? [] : [
+      ...serverHeaders(native.server),
+      ...streamHeaders(native),
+      ...(native.express ? [EXPRESS_HEADER] : []),
+    ],
     body: encodeBody(id, {}),
   };
 }
@@ -274,7 +288,11 @@ export function encodeAccept(
 /** Whatever a server answers to a sealed open, sealed itself. */
 export function encodeSealed(sealed: Uint8Array, server: string): OpenMessage {
   return {
-    headers: [...serverHeaders(server), ["sproxy-security", SEAL_SCHEME]],
+    headers: [
+      ...serverHeaders(server),
+      ["sproxy-security", SEAL_SCHEME],
+      EXPRESS_HEADER,
+    ],
     body: encodeData(sealed),
   };
 }
@@ -348,7 +366,7 @@ function decodeOurs(header: HeaderReader, body: Uint8Array): OpenReply {
   }
   if (native && header("sproxy-security") === SEAL_SCHEME) {
     const sealed = message.data ?? new Uint8Array(0);
-    return { type: "sealed", sealed, server };
+    return { type: "sealed", sealed, server, ...decodeExpress(header) };
   }
   const text = decoder.decode(message.data ?? new Uint8Array(0));
   if (message.metadata?.error === "true") {
@@ -372,6 +390,7 @@ function decodeOurs(header: HeaderReader, body: Uint8Array): OpenReply {
     server,
     window: decodeWindow(header),
     codec: decodeCodec(header),
+    ...decodeExpress(header),
   };
 }
 
@@ -440,10 +459,16 @@ function decodeNative(header: HeaderReader): NativeRequest | undefined {
     ...asker,
     window: decodeWindow(header),
     codec: decodeCodec(header),
+    ...decodeExpress(header),
     ...(not.length > 0 && { not }),
     ...(endpoints && { endpoints }),
     ...(traceparent !== undefined && { traceparent }),
   };
+}
+
+function decodeExpress(header: HeaderReader): { readonly express?: true } {
+  const [name, value] = EXPRESS_HEADER;
+  return header(name) === value ? { express: true } : {};
 }
 
 function decodeCodec(header: HeaderReader): CodecName {

@@ -59,7 +59,18 @@ const SERVICE_TOKEN = "svc";
 /** Before the ID of an instance where an operator asks something of it. */
 const CONTROL_TOKEN = "ctl";
 
+/**
+ * At the end of a data subject, of messages that may overtake the others: no
+ * tunnel's number, which has small letters only.
+ */
+const EXPRESS_TOKEN = "X";
+
 const DOT = 46;
+
+const EXPRESS_CODE = EXPRESS_TOKEN.charCodeAt(0);
+
+/** Bytes of the express token with its dot. */
+const EXPRESS_BYTES = 2;
 
 /** The parts of a version 2 connection ID. */
 export interface ConnectionId {
@@ -90,6 +101,14 @@ export interface RequestScope {
   readonly site?: string | undefined;
   /** Those that offer this service; without it, all that dial. */
   readonly service?: string | undefined;
+}
+
+/** A subscription in two parts. */
+export interface SplitPattern {
+  /** What comes in its turn. */
+  readonly ordinary: string;
+  /** What may overtake that. */
+  readonly express: string;
 }
 
 /** The subjects of one deployment. */
@@ -188,17 +207,29 @@ export class Subjects {
 
   /** What a process of role `role` with this token subscribes to. */
   pattern(role: Role, token: string): string {
-    return role === "client"
-      ? `${this.prefix}.to_client.${token}.>`
-      : `${this.prefix}.to_server.*.${token}.*`;
+    return `${this.#pairs(role, token)}.>`;
   }
 
-  /** The connection ID at the end of a data subject to `role`; undefined if it is none. */
+  /** The two parts of that pattern: what comes in its turn, and what may overtake it. */
+  patterns(role: Role, token: string): SplitPattern {
+    const ordinary = role === "client"
+      ? `${this.#pairs(role, token)}.*.*`
+      : `${this.#pairs(role, token)}.*`;
+    return { ordinary, express: expressOf(ordinary) };
+  }
+
+  #pairs(role: Role, token: string): string {
+    return role === "client"
+      ? `${this.prefix}.to_client.${token}`
+      : `${this.prefix}.to_server.*.${token}`;
+  }
+
+  /** The connection ID of a data subject to `role`, express or not; undefined if it is none. */
   idOf(role: Role, subject: string): string | undefined {
     const prefix = `${this.prefix}.to_${role}.`;
-    return subject.startsWith(prefix)
-      ? subject.slice(prefix.length)
-      : undefined;
+    if (!subject.startsWith(prefix)) return undefined;
+    const end = isExpress(subject) ? -EXPRESS_BYTES : subject.length;
+    return subject.slice(prefix.length, end);
   }
 
   /**
@@ -219,6 +250,30 @@ export class Subjects {
         quote(this.prefix)
       }: give both the same --data-prefix`;
   }
+}
+
+/** Where messages for `subject` go that may overtake the others. */
+export function expressOf(subject: string): string {
+  return `${subject}.${EXPRESS_TOKEN}`;
+}
+
+/** Whether messages for `subject` may overtake others. */
+export function isExpress(subject: string): boolean {
+  return subject.endsWith(`.${EXPRESS_TOKEN}`);
+}
+
+/** The same, straight from its bytes. */
+export function isExpressBytes(subject: Uint8Array): boolean {
+  const { length } = subject;
+  return subject[length - 1] === EXPRESS_CODE &&
+    subject[length - EXPRESS_BYTES] === DOT;
+}
+
+/** `subject` without what makes it express, if anything does. */
+export function withoutExpress(subject: Uint8Array): Uint8Array {
+  return isExpressBytes(subject)
+    ? subject.subarray(0, subject.length - EXPRESS_BYTES)
+    : subject;
 }
 
 /** Whether a message may be published to `subject`: visible ASCII, no wildcard, not empty. */

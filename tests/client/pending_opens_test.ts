@@ -29,7 +29,10 @@ Deno.test("PendingOpens.start() asks as the original does, and says what it can 
   assert.deepEqual(bench.asked, [{
     request: {
       target: { host: "db", port: 5432 },
-      native: { client: "c", number: 36, window: 4_096, codec: "json" },
+      native: {
+        ...{ client: "c", number: 36, window: 4_096, codec: "json" },
+        express: true,
+      },
     },
     subject: "proxy.request.c",
     reply: "p.data.to_client.c.open.10",

@@ -122,13 +122,13 @@ Deno.test("keys change with the hours, and are followed over frames that are los
 
 Deno.test("no counter of a lane comes twice, whatever is sent and whenever", () => {
   const step = fc.record({
-    lane: fc.constantFrom<SealLane>("data", "control"),
+    lane: fc.constantFrom<SealLane>("data", "control", "express"),
     wait: fc.oneof(fc.constant(0), fc.nat(KEY_LIFETIME_MS / 8)),
     arrives: fc.boolean(),
   });
   fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
     const [a, b] = pair();
-    const last = { data: -1, control: -1 };
+    const last = { data: -1, control: -1, express: -1 };
     let now = 0;
     for (const { lane, wait, arrives } of steps) {
       now += wait;

@@ -23,6 +23,7 @@ Deno.test("Egress dials, and then answers with the ID the client chose", async (
       server: "server1",
       window: 256 * 1024,
       codec: "binary",
+      express: true,
     },
   }]);
   assert.equal(bench.server.egress.opening, 0);

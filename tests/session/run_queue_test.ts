@@ -4,7 +4,7 @@ import type { Tunnel } from "../../lib/session/tunnel.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { MemoryBroker } from "../support/memory_bus.ts";
 
-type Runnable = Pick<Tunnel, "step">;
+type Runnable = Pick<Tunnel, "step" | "congested">;
 
 /** A queue over a way to NATS that is full when the test says so. */
 class Bench {
@@ -20,7 +20,11 @@ class Bench {
 
   /** A tunnel that notes its steps, and then does what `then` says. */
   tunnel(then: () => void = () => {}): Runnable {
+    const isCongested = (): boolean => this.congested;
     const tunnel: Runnable = {
+      get congested(): boolean {
+        return isCongested();
+      },
       step: () => {
         this.stepped.push(tunnel);
         then();

@@ -30,7 +30,7 @@ export class SessionBench extends Pair {
     const bench = new SessionBench(options);
     const ids = new Set<string>();
     bench.broker.filter = ({ subject }) => {
-      const id = subject.split(".").slice(3).join(".");
+      const id = subject.split(".").slice(3, 6).join(".");
       if (id.startsWith("client1.server1.")) ids.add(id);
       return true;
     };

@@ -140,6 +140,8 @@ export class MemoryBus implements Bus {
   maxPayload = 1024 * 1024;
   connected = true;
   congested = false;
+  /** Times that a connection for what is express was wanted. */
+  expressWanted = 0;
   pendingBytes = 0;
   refusedSubjects: readonly string[] = [];
   /** Which subjects the broker lets nothing be published to. */
@@ -177,6 +179,15 @@ export class MemoryBus implements Bus {
     const { reply = "", headers = [] } = options;
     this.#broker.route({ subject, reply, data, headers, from: this });
     return true;
+  }
+
+  /** What is express has as much room as the rest. */
+  get expressCongested(): boolean {
+    return this.congested;
+  }
+
+  wantExpress(): void {
+    this.expressWanted++;
   }
 
   async mayPublish(
