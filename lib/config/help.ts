@@ -30,8 +30,20 @@ const SECTIONS = [
   ["watch_config|workers", "Process"],
 ] as const;
 
+/** The options of `role` by the sections of the help, in their order; none is empty. */
+export function optionsBySection(
+  role: Role,
+): readonly { readonly heading: string; readonly options: readonly Option[] }[] {
+  return SECTIONS.map(([prefix, heading]) => ({
+    heading,
+    options: optionsOf(role).filter(({ key }) =>
+      prefix.split("|").includes(key.split(".")[0] ?? "")
+    ),
+  })).filter(({ options }) => options.length > 0);
+}
+
 /** What each program is for, and how it is used; PROGRAM stands for how it is called. */
-const ABOUT = {
+export const ABOUT = {
   server: {
     summary: "Takes tunnels from NATS and dials their targets.",
     examples: [
