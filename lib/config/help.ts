@@ -33,7 +33,10 @@ const SECTIONS = [
 /** The options of `role` by the sections of the help, in their order; none is empty. */
 export function optionsBySection(
   role: Role,
-): readonly { readonly heading: string; readonly options: readonly Option[] }[] {
+): readonly {
+  readonly heading: string;
+  readonly options: readonly Option[];
+}[] {
   return SECTIONS.map(([prefix, heading]) => ({
     heading,
     options: optionsOf(role).filter(({ key }) =>

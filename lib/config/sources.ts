@@ -69,9 +69,15 @@ export function systemSources(
       return text;
     },
   };
-  return Deno.build.standalone
-    ? { ...sources, program: baseName(Deno.execPath()) }
-    : sources;
+  const program = Deno.build.standalone
+    ? baseName(Deno.execPath())
+    : packagedName(Deno.mainModule);
+  return program === undefined ? sources : { ...sources, program };
+}
+
+/** How a program is called that is one file of JavaScript, as the packages for npm have it. */
+function packagedName(module: string): string | undefined {
+  return /\/(nats-proxy-[a-z]+)\.js$/.exec(module)?.[1];
 }
 
 /** An environment variable, unless this process may not know it. */

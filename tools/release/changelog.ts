@@ -32,7 +32,9 @@ export function changelogSection(
     return { name, date, text: lines.join("\n").trim() };
   });
   const found = sections.find(({ name }) => name === version) ??
-    (orUnreleased ? sections.find(({ name }) => name === UNRELEASED) : undefined);
+    (orUnreleased
+      ? sections.find(({ name }) => name === UNRELEASED)
+      : undefined);
   if (found === undefined || found.text === "") {
     throw new Error(
       `CHANGELOG.md says nothing of ${version}: rename "## ${UNRELEASED}" to "## ${version} - YYYY-MM-DD"`,

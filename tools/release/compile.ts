@@ -182,7 +182,10 @@ export async function graphOf(role: Role): Promise<Graph> {
 export function differences(
   { modules, packages }: Graph,
   embedded: readonly string[],
-): { readonly missing: readonly string[]; readonly strange: readonly string[] } {
+): {
+  readonly missing: readonly string[];
+  readonly strange: readonly string[];
+} {
   const own = embedded.filter((path) => !PACKAGES.test(path));
   const foreign = embedded.filter((path) => PACKAGES.test(path))
     .map((path) => path.replace(PACKAGES, ""));

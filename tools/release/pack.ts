@@ -5,7 +5,7 @@
  */
 import { promisify } from "node:util";
 import { gzip as gzipWithCallback } from "node:zlib";
-import { type Zippable, zip as zipWithCallback } from "fflate";
+import { zip as zipWithCallback, type Zippable } from "fflate";
 import { packTar } from "modern-tar";
 
 /** A file that is packed. */

@@ -51,15 +51,21 @@ export async function smoke(options: SmokeOptions): Promise<void> {
       version.startsWith(`tcp-sproxy ${role} ${denoJson.version} `),
       `${role} --version says ${JSON.stringify(version)}`,
     );
-    await output([...commands[role], "check", "--nats-url", "nats://nats:4222"]);
+    await output([
+      ...commands[role],
+      "check",
+      "--nats-url",
+      "nats://nats:4222",
+    ]);
     say(`${version.trim()}; check: exit code 0`);
   }
   await using stack = new AsyncDisposableStack();
   const nats = stack.use(
     new Child("nats-server", [natsServer, "-a", "127.0.0.1", "-p", "-1"]),
   );
-  const natsPort = (await nats.match(/client connections on 127\.0\.0\.1:(\d+)/))
-    .at(1);
+  const natsPort =
+    (await nats.match(/client connections on 127\.0\.0\.1:(\d+)/))
+      .at(1);
   using echo = startEcho();
   const redisPort = redisServer === undefined ? undefined : freePort();
   if (redisServer !== undefined) {
