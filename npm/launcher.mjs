@@ -11,6 +11,7 @@ const require = createRequire(import.meta.url);
 const isWindows = process.platform === "win32";
 
 /** Where Deno is: its package puts it beside itself, unless scripts are off. */
+// deno-lint-ignore explicit-function-return-type -- JavaScript has no types
 function findDeno() {
   const folder = dirname(require.resolve("deno/package.json"));
   const path = join(folder, isWindows ? "deno.exe" : "deno");

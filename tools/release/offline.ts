@@ -41,7 +41,12 @@ export async function runIsolated(
       const { packages, modules } = graph;
       const cache = `${folder}/${role}/cache`;
       const project = `${folder}/${role}/project`;
-      for (const path of [...modules, "deno.json", "deno.lock"]) {
+      await Deno.mkdir(project, { recursive: true });
+      for (const name of ["deno.json", "deno.lock"]) {
+        const text = await Deno.readTextFile(new URL(name, PROJECT));
+        await Deno.writeTextFile(`${project}/${name}`, onlyOf(graph, text));
+      }
+      for (const path of modules) {
         await copy(new URL(path, PROJECT).pathname, `${project}/${path}`);
       }
       for (const { folder } of packages) {
@@ -51,7 +56,7 @@ export async function runIsolated(
       }
       const run = [
         ...["env", `DENO_DIR=${cache}`, Deno.execPath(), "run"],
-        ...["--cached-only", "--frozen", "--no-prompt", "-A"],
+        ...["--cached-only", "--no-prompt", "-A"],
         `${project}/${role}.ts`,
       ].join(" ");
       const program = `${folder}/${programName(role as Role)}`;
@@ -85,6 +90,23 @@ export async function runIsolated(
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+}
+
+/** The text of deno.json or deno.lock without the packages that `graph` has not, which only tests need. */
+function onlyOf({ packages }: Graph, text: string): string {
+  const names = new Set(packages.map(({ name }) => name));
+  const isOurs = (specifier: string): boolean =>
+    names.has(specifier.replace(/^(?:npm:)?(@[^/]+\/[^/@]+|[^/@]+).*$/, "$1"));
+  const filtered = (object: Readonly<Record<string, unknown>> = {}): unknown =>
+    Object.fromEntries(Object.entries(object).filter(([key]) => isOurs(key)));
+  const { imports, specifiers, npm, workspace, ...rest } = JSON.parse(text);
+  return JSON.stringify({
+    ...rest,
+    ...(imports && { imports: filtered(imports) }),
+    ...(specifiers && { specifiers: filtered(specifiers), npm: filtered(npm) }),
+    ...(workspace &&
+      { workspace: { dependencies: workspace.dependencies.filter(isOurs) } }),
+  });
 }
 
 async function copy(from: string, to: string): Promise<void> {
