@@ -3,6 +3,10 @@
  * its flags, environment and config file, as the role itself reads them.
  *
  *     healthcheck.ts [server|client] [the flags the role was started with]
+ *     healthcheck.ts --like PID server|client
+ *
+ * With `--like` the flags are those of that process, as Linux tells them; it
+ * takes all permissions to read that.
  *
  * Exit code 0 when it answers 200, or when the status is off and nobody can
  * be asked; 1 otherwise, and 2 where the role itself would refuse its
@@ -70,10 +74,18 @@ async function readText(conn: Deno.TcpConn, length: number): Promise<string> {
   return new TextDecoder().decode(bytes.subarray(0, filled));
 }
 
+/** The arguments, with the flags of the process that `--like` names. */
+function givenArgs([word, pid = "", role = ""]: readonly string[]): string[] {
+  if (word !== "--like") return Deno.args;
+  const words = Deno.readTextFileSync(`/proc/${pid}/cmdline`).split("\0");
+  const script = words.indexOf(`${role}.ts`);
+  return [role, ...words.slice(script + 1, -1)];
+}
+
 async function main(): Promise<number> {
   let address: Address | undefined;
   try {
-    address = statusAddress(Deno.args);
+    address = statusAddress(givenArgs(Deno.args));
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     for (const problem of error.problems) {

@@ -26,7 +26,7 @@ const dockerfiles = [
 for (const path of dockerfiles) {
   Deno.test(`${path} has only known instructions and copies what exists`, async () => {
     const known = new Set(
-      "FROM WORKDIR COPY RUN USER EXPOSE HEALTHCHECK CMD ENTRYPOINT STOPSIGNAL"
+      "FROM LABEL WORKDIR COPY RUN USER EXPOSE HEALTHCHECK CMD ENTRYPOINT STOPSIGNAL"
         .split(" "),
     );
     for (const [name, rest] of instructions(await read(path))) {
@@ -34,7 +34,10 @@ for (const path of dockerfiles) {
       const json = /(\[.*\])$/.exec(rest)?.[1];
       if (name === "CMD" || name === "ENTRYPOINT") JSON.parse(json ?? "");
       if (name !== "COPY") continue;
-      for (const source of rest.split(/\s+/).slice(0, -1)) {
+      const words = rest.split(/\s+/);
+      // What another stage has made is no file of the project.
+      if (words[0]?.startsWith("--from=")) continue;
+      for (const source of words.slice(0, -1)) {
         await Deno.stat(new URL(source, PROJECT));
       }
     }
@@ -43,7 +46,13 @@ for (const path of dockerfiles) {
   Deno.test(`${path} does not run as root and pins the runtime`, async () => {
     const all = instructions(await read(path));
     assert.equal(all[0]?.[0], "FROM");
-    assert.match(all[0]?.[1] ?? "", /^denoland\/deno:[a-z]*-?\d+\.\d+\.\d+$/);
+    for (const [name, image] of all) {
+      if (name !== "FROM") continue;
+      assert.match(
+        image,
+        /^(--platform=\$BUILDPLATFORM )?denoland\/deno:[a-z]*-?\d+\.\d+\.\d+( AS \w+)?$/,
+      );
+    }
     assert.equal(all.findLast(([name]) => name === "USER")?.[1], "deno");
   });
 }
@@ -71,12 +80,49 @@ Deno.test("the images of the two roles give the permissions that binaries have",
   }
 });
 
-Deno.test("Dockerfile's health check asks /health of the server it starts", async () => {
-  const all = instructions(await read("Dockerfile"));
-  const check = all.find(([name]) => name === "HEALTHCHECK")?.[1] ?? "";
-  const command: unknown = JSON.parse(/CMD (\[.*\])$/.exec(check)?.[1] ?? "");
-  assert.ok(Array.isArray(command));
-  assert.equal(command.at(-1), "tools/healthcheck.ts");
+for (
+  const [path, role] of [
+    ["Dockerfile", "server"],
+    ["deploy/docker/client.Dockerfile", "client"],
+  ] as const
+) {
+  Deno.test(`${path}'s health check asks /health of the ${role} it starts, by its flags`, async () => {
+    const all = instructions(await read(path));
+    const check = all.find(([name]) => name === "HEALTHCHECK")?.[1] ?? "";
+    const command: unknown = JSON.parse(/CMD (\[.*\])$/.exec(check)?.[1] ?? "");
+    assert.ok(Array.isArray(command));
+    assert.deepEqual(command.slice(-4), [
+      ...["tools/healthcheck.ts", "--like", "1", role],
+    ]);
+  });
+}
+
+Deno.test({
+  name: "tools/healthcheck.ts finds out the flags of a process",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    // A process with the command line of a server whose status is off.
+    await using process = new Deno.Command("sh", {
+      args: ["-c", "cat; :", "server.ts", "--listen-addr", "off"],
+      stdin: "piped",
+      stdout: "null",
+    }).spawn();
+    const check = async (): Promise<number> => {
+      const { code } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          ...["run", "--no-prompt", "-A"],
+          new URL("tools/healthcheck.ts", PROJECT).pathname,
+          ...["--like", String(process.pid), "server"],
+        ],
+        stdin: "null",
+        stdout: "null",
+        stderr: "null",
+      }).output();
+      return code;
+    };
+    assert.equal(await check(), 0);
+    await process.stdin.close();
+  },
 });
 
 Deno.test("tools/healthcheck.ts says whether /health answers", async () => {

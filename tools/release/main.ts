@@ -27,7 +27,7 @@ import {
 import { manifestsOf, sha256sums } from "./manifests.ts";
 import { makeNpmPackages } from "./npm.ts";
 import { canIsolate, runIsolated } from "./offline.ts";
-import { deb, gzip, type Packed, tar, zip } from "./pack.ts";
+import { deb, gzip, type Level, type Packed, tar, zip } from "./pack.ts";
 import {
   type Archive,
   archivesOf,
@@ -205,19 +205,23 @@ async function packed(
 /** The bytes of an archive. */
 async function pack(
   { format, entries, control }: Archive,
-  { binaries, date }: { readonly binaries: string; readonly date: string },
+  { binaries, date, level }: {
+    readonly binaries: string;
+    readonly date: string;
+    readonly level: Level;
+  },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const files = await packed(entries, binaries);
   switch (format) {
     case "zip":
-      return await zip(files, date);
+      return await zip(files, date, level);
     case "tar.gz":
-      return await gzip(await tar(files, date));
+      return await gzip(await tar(files, date), level);
     case "deb": {
       const size = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
       const facts = control?.(Math.ceil(size / 1024)) ?? [];
       return await deb({
-        ...{ files, date },
+        ...{ files, date, level },
         control: await packed(facts, binaries),
       });
     }
@@ -232,14 +236,18 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
 /** Packs all archives; their checksums. */
 async function packAll(
   release: Release,
-  { binaries, folder }: { readonly binaries: string; readonly folder: string },
+  { binaries, folder, level }: {
+    readonly binaries: string;
+    readonly folder: string;
+    readonly level: Level;
+  },
 ): Promise<Map<string, string>> {
   const sums = new Map<string, string>();
   const waiting = [...archivesOf(release)];
   const work = async (): Promise<void> => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const { date } = release;
-      const bytes = await pack(next, { binaries, date });
+      const bytes = await pack(next, { binaries, date, level });
       await Deno.writeFile(`${folder}/${next.name}`, bytes);
       sums.set(next.name, await sha256(bytes));
     }
@@ -300,7 +308,7 @@ async function release(options: Options): Promise<void> {
   }
   const sums = await step(
     "archives",
-    () => packAll(plan, { binaries, folder }),
+    () => packAll(plan, { binaries, folder, level: dryRun ? 1 : 6 }),
   );
   const bom = sbom({
     ...{ version, homepage, deno: Deno.version.deno },

@@ -24,11 +24,15 @@ function modeOf({ executable }: Packed): number {
   return executable ? 0o755 : 0o644;
 }
 
+/** How hard it is compressed: 1 is quick, 9 small. */
+export type Level = 1 | 6 | 9;
+
 /** `bytes`, compressed, without a time or name in it. */
 export async function gzip(
   bytes: Uint8Array<ArrayBuffer>,
+  level: Level = 9,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await compress(bytes));
+  return new Uint8Array(await compress(bytes, { level }));
 }
 
 /**
@@ -84,6 +88,7 @@ function foldersOf(files: readonly Packed[]): readonly string[] {
 export function zip(
   files: readonly Packed[],
   date: string,
+  level: Level,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const [year = 1980, month = 1, day = 1] = date.split("-").map(Number);
   // A zip has no time zone: written as the clock on the wall of whoever packs.
@@ -99,7 +104,7 @@ export function zip(
   const { promise, resolve, reject } = Promise.withResolvers<
     Uint8Array<ArrayBuffer>
   >();
-  zipWithCallback(tree, { level: 6 }, (error, bytes) => {
+  zipWithCallback(tree, { level }, (error, bytes) => {
     if (error) reject(error);
     else resolve(new Uint8Array(bytes));
   });
@@ -108,10 +113,11 @@ export function zip(
 
 /** A Debian package: an `ar` of its version, what the packager is told, and the files. */
 export async function deb(
-  { control, files, date }: {
+  { control, files, date, level }: {
     readonly control: readonly Packed[];
     readonly files: readonly Packed[];
     readonly date: string;
+    readonly level: Level;
   },
 ): Promise<Uint8Array<ArrayBuffer>> {
   return ar([
@@ -120,7 +126,10 @@ export async function deb(
       path: "control.tar.gz",
       bytes: await gzip(await tar(control, date, "./")),
     },
-    { path: "data.tar.gz", bytes: await gzip(await tar(files, date, "./")) },
+    {
+      path: "data.tar.gz",
+      bytes: await gzip(await tar(files, date, "./"), level),
+    },
   ], date);
 }
 
