@@ -1,0 +1,31 @@
+/**
+ * TCP connections through NATS, from one's own program: opens tunnels to
+ * targets that a server of tcp-sproxy dials, and has the codec of what travels.
+ *
+ * ```ts
+ * import { openTunnel } from "@tcp-sproxy/tcp-sproxy";
+ *
+ * await using tunnel = await openTunnel({
+ *   nats: "nats://127.0.0.1:4222",
+ *   target: "127.0.0.1:6379",
+ * });
+ * ```
+ *
+ * @module
+ */
+export {
+  type OpenTunnel,
+  openTunnel,
+  type TunnelOptions,
+} from "./lib/process/open_tunnel.ts";
+export type { StreamPair } from "./lib/net/socket.ts";
+export {
+  type ErrorCode,
+  type Reason,
+  RunError,
+  TunnelError,
+  UsageError,
+} from "./lib/base/errors.ts";
+export { binaryCodec } from "./lib/wire/binary.ts";
+export type { Codec } from "./lib/wire/codec.ts";
+export type { Frame } from "./lib/wire/frame.ts";
