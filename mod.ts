@@ -25,7 +25,14 @@ export {
   RunError,
   TunnelError,
   UsageError,
+  WIRE_CODES,
 } from "./lib/base/errors.ts";
-export { binaryCodec } from "./lib/wire/binary.ts";
-export type { Codec } from "./lib/wire/codec.ts";
-export type { Frame } from "./lib/wire/frame.ts";
+export {
+  type Codec,
+  CODEC_NAMES,
+  type CodecName,
+  codecOf,
+  decodeFrame,
+} from "./lib/wire/codec.ts";
+export type { Encodable } from "./lib/base/encodable.ts";
+export type * from "./lib/wire/frame.ts";

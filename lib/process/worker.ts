@@ -5,7 +5,6 @@
  *
  * @module
  */
-/// <reference lib="deno.worker" />
 import { type CommandLine, parseCommandLine } from "../config/cli.ts";
 import type {
   ClientConfig,
@@ -102,7 +101,8 @@ export async function serveAsWorker<R extends Role>(
     if (part !== undefined) post({ type: "part", number, part });
   };
   let reload = Promise.resolve<Prepared | undefined>(undefined);
-  self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+  globalThis.addEventListener("message", (event) => {
+    const { data } = event as MessageEvent<ToWorker>;
     switch (data.type) {
       case "start":
         resolve(data);
@@ -121,11 +121,11 @@ export async function serveAsWorker<R extends Role>(
     }
   });
   // Nothing caught these: told as what they are, the worker starts again.
-  self.addEventListener("error", (event) => {
+  globalThis.addEventListener("error", (event) => {
     event.preventDefault();
     reject(event.error);
   });
-  self.addEventListener("unhandledrejection", (event) => {
+  globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     reject(event.reason);
   });
@@ -186,7 +186,7 @@ export async function serveAsWorker<R extends Role>(
 }
 
 function post(message: FromWorker): void {
-  self.postMessage(message);
+  (globalThis as unknown as Pick<Worker, "postMessage">).postMessage(message);
 }
 
 function describeFailure(error: unknown): WorkerFailure {
