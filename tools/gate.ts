@@ -5,11 +5,12 @@
  * @module
  */
 
+import type { Role } from "../lib/wire/subjects.ts";
+import { compileProgram } from "./release/compile.ts";
+import { ROLES } from "./release/targets.ts";
+
 /** The top of the project. */
 const PROJECT = new URL("../", import.meta.url).pathname;
-
-/** The standalone programs. */
-const ROLES = ["server", "client"] as const;
 
 /** A step of the gate; throws to say no. */
 interface Step {
@@ -22,14 +23,10 @@ function deno(name: string, args: readonly string[]): Step {
   return { name, run: () => runDeno(args) };
 }
 
-async function runDeno(
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<void> {
+async function runDeno(args: readonly string[]): Promise<void> {
   const { code } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: PROJECT,
-    env: { ...env },
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",
@@ -82,24 +79,12 @@ async function documentation(): Promise<void> {
  * removed. Compiling proper downloads a runtime to embed, which a build
  * machine may not reach; here the running `deno` stands in for it.
  */
-async function compile(role: string): Promise<void> {
-  const config = JSON.parse(await Deno.readTextFile(`${PROJECT}deno.json`));
-  const task = `compile:${role}`;
-  const command: unknown = config.tasks?.[task];
-  const words = typeof command === "string" ? command.split(/\s+/) : [];
-  const output = words.findIndex((word) => /^(-o|--output)$/.test(word));
-  if (words[0] !== "deno" || words[1] !== "compile" || output < 0) {
-    throw new Error(
-      `Task "${task}" of deno.json is not "deno compile ... --output FILE ..." but "${command}"`,
-    );
-  }
+async function compile(role: Role): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "compile-" });
   try {
-    words[output + 1] = `${directory}/${role}`;
-    await runDeno(["compile", "--quiet", ...words.slice(2)], {
-      DENORT_BIN: Deno.execPath(),
-    });
-    const { size } = await Deno.stat(`${directory}/${role}`);
+    const output = `${directory}/${role}`;
+    await compileProgram({ role, output, standIn: Deno.execPath() });
+    const { size } = await Deno.stat(output);
     say(
       `${role}: embeds and links, ${
         Math.round(size / 1024 / 1024)
@@ -115,6 +100,10 @@ const STEPS: readonly Step[] = [
   deno("lint", ["lint"]),
   deno("types, lock file as it is", ["check", "--frozen", "."]),
   { name: "documentation", run: documentation },
+  deno("documentation of the library, whole", ["doc", "--lint", "mod.ts"]),
+  deno("package for JSR", [
+    ...["publish", "--dry-run", "--allow-dirty", "--quiet"],
+  ]),
   deno("layers", [
     "test",
     "--frozen",

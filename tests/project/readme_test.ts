@@ -15,6 +15,7 @@ const DOCS = [
   "metrics",
   "operations",
   "protocol",
+  "releasing",
   "reliability",
   "security",
   "troubleshooting",
