@@ -7,7 +7,7 @@
 import type { Endpoint } from "../integration_tests/support/addresses.ts";
 import { formatAddress } from "../integration_tests/support/addresses.ts";
 import {
-  FaultRelay,
+  type FaultRelay,
   startFaultRelay,
 } from "../integration_tests/support/fault_relay.ts";
 import { Folder } from "../integration_tests/support/folder.ts";

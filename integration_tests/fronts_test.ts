@@ -17,7 +17,7 @@ import {
   startClient,
   startServer,
 } from "./support/roles.ts";
-import { startEcho, startSink, Target } from "./support/targets.ts";
+import { startEcho, startSink, type Target } from "./support/targets.ts";
 import { dial, readExactly, readToEnd, writeAll } from "./support/transfer.ts";
 import { filesAtMost } from "./support/waits.ts";
 

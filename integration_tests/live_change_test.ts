@@ -11,7 +11,7 @@ import {
   launchRole,
   type LogEntry,
   PROJECT,
-  Role,
+  type Role,
   spawnRole,
   startServer,
 } from "./support/roles.ts";

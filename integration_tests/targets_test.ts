@@ -10,7 +10,7 @@ import { owned } from "./support/owned.ts";
 import { RawNats } from "./support/raw_nats.ts";
 import { type ClientRole, startClient, startServer } from "./support/roles.ts";
 import { UNSHARE, withHosts } from "./support/surroundings.ts";
-import { startEcho, Target } from "./support/targets.ts";
+import { startEcho, type Target } from "./support/targets.ts";
 import { soon } from "./support/waits.ts";
 
 /** Names that are asked for at once: more than the runtime looks up. */

@@ -12,7 +12,7 @@ import {
   roundTrip,
 } from "../integration_tests/support/chaos_flow.ts";
 import { pause, within } from "../integration_tests/support/changes.ts";
-import { type Stage } from "../integration_tests/support/chaos_stage.ts";
+import type { Stage } from "../integration_tests/support/chaos_stage.ts";
 import { ByteSource, digestOf } from "../integration_tests/support/hash.ts";
 import { connectRedis } from "../integration_tests/support/redis_client.ts";
 import type { ClientRole } from "../integration_tests/support/roles.ts";

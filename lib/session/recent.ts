@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Decider, type ErrorCode, type Reason } from "../base/errors.ts";
+import type { Decider, ErrorCode, Reason } from "../base/errors.ts";
 
 /** Ends, and refusals, that are remembered: more than a screen shows. */
 const MAX_REMEMBERED = 50;

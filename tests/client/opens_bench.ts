@@ -1,8 +1,8 @@
 /** The opens of a client on a bench, and servers played by the test. */
 import assert from "node:assert/strict";
-import { type BusMessage } from "../../lib/nats/bus.ts";
-import { type Decider, type Reason } from "../../lib/base/errors.ts";
-import { type OpenedAsk, SealedGate } from "../../lib/seal/open.ts";
+import type { BusMessage } from "../../lib/nats/bus.ts";
+import type { Decider, Reason } from "../../lib/base/errors.ts";
+import type { OpenedAsk, SealedGate } from "../../lib/seal/open.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";
 import {
   decodeRequest,

@@ -1,6 +1,6 @@
 /** Opens under way: what is asked, when it is asked again, and every answer. */
 import assert from "node:assert/strict";
-import { type ErrorCode, type Reason } from "../../lib/base/errors.ts";
+import type { ErrorCode, Reason } from "../../lib/base/errors.ts";
 import { Sealer } from "../../lib/client/sealer.ts";
 import { NO_PSK, SealedGate } from "../../lib/seal/open.ts";
 import { JsonMessage } from "../../lib/wire/json.ts";

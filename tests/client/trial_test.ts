@@ -15,7 +15,7 @@ import {
   SUBJECTS,
   TARGET,
 } from "../support/shell_pair.ts";
-import { type SeenMessage } from "../support/memory_bus.ts";
+import type { SeenMessage } from "../support/memory_bus.ts";
 
 /** A pair that serves, and trials under the token of its client. */
 class Bench implements Disposable {
