@@ -214,7 +214,7 @@ async function pack(
   const files = await packed(entries, binaries);
   switch (format) {
     case "zip":
-      return await zip(files, date, level);
+      return zip(files, date, level);
     case "tar.gz":
       return await gzip(await tar(files, date), level);
     case "deb": {
