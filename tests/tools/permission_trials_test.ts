@@ -77,7 +77,7 @@ Deno.test("what must be allowed: a server's one subscription below all of its da
     verb === "subscribe"
   );
   assert.deepEqual(subscribed.map(({ subject }) => subject), [
-    ...["proxy.request", "proxy.request.*", "p.data.to_server.*.edge7.*"],
+    ...["proxy.request", "proxy.request.*", "p.data.to_server.*.edge7.>"],
     "proxy.request.probe.*",
   ]);
 });
