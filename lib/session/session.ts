@@ -8,6 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
+import { Courtesy } from "../tunnel/courtesy.ts";
 import { Counters } from "./counters.ts";
 import {
   blame,
@@ -159,6 +160,7 @@ export class Session implements Disposable {
   readonly #log = getLogger(["sproxy", "tunnel"]);
   readonly #table = new TunnelTable<Tunnel>();
   readonly #peers: Peers<Tunnel>;
+  readonly #courtesy = new Courtesy();
   readonly #payers: Payers;
   readonly #closed: ClosedTunnels;
   readonly #timers: TunnelTimers<Tunnel>;
@@ -189,6 +191,7 @@ export class Session implements Disposable {
       lossTimeout: resumeTimeout,
       doubtTimeout: times.peerTimeout,
       pool: this.pool,
+      courtesy: this.#courtesy,
       schedule: (tunnel) => this.#queue.schedule(tunnel),
       onStepped: this.#onStepped,
       frames: this.counters.frames,
@@ -701,14 +704,13 @@ export class Session implements Disposable {
     for (const tunnel of tunnels) tunnel.peerLost(reason, by, now);
   }
 
-  /** One bulk tunnel beside others is reason enough. */
-  #considerExpress(): void {
+  /** One bulk tunnel beside others is reason enough for an express way. */
+  #countBulk(): void {
     if (this.#table.size < 2) return;
-    for (const tunnel of this.#table) {
-      if (!tunnel.isBulk) continue;
-      this.#options.bus.wantExpress();
-      return;
-    }
+    let count = 0;
+    for (const tunnel of this.#table) if (tunnel.isBulk) count++;
+    this.#courtesy.bulk = count;
+    if (count > 0) this.#options.bus.wantExpress();
   }
 
   readonly #sweep = (): void => {
@@ -720,7 +722,7 @@ export class Session implements Disposable {
     this.#peers.sweep(now, { verdicts: !late });
     this.#closed.sweep(now);
     this.#timers.sweep(this.#table, now);
-    this.#considerExpress();
+    this.#countBulk();
     this.#long.sweep(this.#table, now);
   };
 }
