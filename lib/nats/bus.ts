@@ -122,9 +122,10 @@ export interface Bus {
   readonly expressCongested: boolean;
   /**
    * There is bulk beside other tunnels: what is small is worth a connection of
-   * its own, if one may be had. It lasts no longer than the link.
+   * its own, if one may be had. It lasts no longer than the link, nor than it
+   * is `wanted`.
    */
-  wantExpress(): void;
+  wantExpress(wanted: boolean): void;
   /**
    * Queues a message. The bytes are encoded before this returns, so the
    * caller may reuse its buffers at once.

@@ -308,7 +308,7 @@ class NatsConnection implements NatsBus, TransportHost {
   }
 
   /** One connection has but its lanes; see `express.ts` for more. */
-  wantExpress(): void {}
+  wantExpress(_wanted: boolean): void {}
 
   onLink(listener: (event: LinkEvent) => void, signal?: AbortSignal): void {
     const ended = this.#ended;

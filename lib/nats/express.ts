@@ -143,7 +143,11 @@ export class ExpressBus implements NatsBus {
     return subscription;
   }
 
-  wantExpress(): void {
+  wantExpress(wanted: boolean): void {
+    if (!wanted) {
+      this.#end();
+      return;
+    }
     if (this.#wanted !== undefined || !this.#main.connected) return;
     this.#wanted = new AbortController();
     void this.#begin(this.#wanted.signal);
@@ -239,7 +243,7 @@ export class ExpressBus implements NatsBus {
     this.#again = setTimeout(() => void this.#begin(signal), delay);
   }
 
-  /** The first connection is lost, and nothing is wanted any more. */
+  /** The first connection is lost, or nothing is wanted any more. */
   #end(): void {
     this.#wanted?.abort();
     this.#wanted = undefined;

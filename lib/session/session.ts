@@ -58,6 +58,9 @@ import { V1Wire } from "./v1_wire.ts";
 import { worthShowing } from "./worth_showing.ts";
 import type { TunnelView } from "./view.ts";
 
+/** How long a connection for what is express stays without any tunnel, in ms: the next are likely to be alike. */
+const EXPRESS_LINGER_MS = 5_000;
+
 /** Time between two sweeps over peers and closed tunnels, in ms. */
 const PEER_SWEEP_MS = 500;
 
@@ -171,6 +174,8 @@ export class Session implements Disposable {
   #tunnelsByDescriptors = Infinity;
   #sweeper: Disposable;
   #sweptAt: number;
+  /** When there was a tunnel last. */
+  #usedAt = 0;
   #onEmpty: (() => void) | undefined;
 
   /** A session on `bus`, subscribed to this process's subjects. */
@@ -705,12 +710,15 @@ export class Session implements Disposable {
   }
 
   /** One bulk tunnel beside others is reason enough for an express way. */
-  #countBulk(): void {
+  #countBulk(now: number): void {
+    const { bus } = this.#options;
+    if (this.#table.size > 0) this.#usedAt = now;
+    else if (now >= this.#usedAt + EXPRESS_LINGER_MS) bus.wantExpress(false);
     if (this.#table.size < 2) return;
     let count = 0;
     for (const tunnel of this.#table) if (tunnel.isBulk) count++;
     this.#courtesy.bulk = count;
-    if (count > 0) this.#options.bus.wantExpress();
+    if (count > 0) bus.wantExpress(true);
   }
 
   readonly #sweep = (): void => {
@@ -722,7 +730,7 @@ export class Session implements Disposable {
     this.#peers.sweep(now, { verdicts: !late });
     this.#closed.sweep(now);
     this.#timers.sweep(this.#table, now);
-    this.#countBulk();
+    this.#countBulk(now);
     this.#long.sweep(this.#table, now);
   };
 }

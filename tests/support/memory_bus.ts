@@ -186,8 +186,8 @@ export class MemoryBus implements Bus {
     return this.congested;
   }
 
-  wantExpress(): void {
-    this.expressWanted++;
+  wantExpress(wanted: boolean): void {
+    if (wanted) this.expressWanted++;
   }
 
   async mayPublish(
