@@ -21,6 +21,13 @@ import type { Frame } from "../wire/frame.ts";
 export const EXPRESS_BYTES = 64 * 1024;
 
 /**
+ * How long after bulk nothing goes express, in ms: bulk whose reader is quick
+ * has nothing under way again and again, and each change may have what follows
+ * overtake what went express.
+ */
+export const AFTER_BULK_MS = 1_000;
+
+/**
  * How long nothing goes express after a loss, in ms, and at most if it is lost
  * again each time: there may be no way for it, and each trial costs two
  * questions without an answer.
@@ -36,12 +43,16 @@ export class ExpressWay {
   readonly #isHeard: boolean;
   /** Whether what is under way went express. */
   #on = false;
+  /** Whether any of it did. */
+  #isMixed = false;
   /** Whether what came last did. */
   #came = false;
   #replays = 0;
   #barredUntil = -Infinity;
   #bar: number = BAR_MS.first;
   #isBarred = false;
+  #now = -Infinity;
+  #bulkAt = -Infinity;
 
   /** For a tunnel with this machine, whose peer hears what is express if `isHeard`. */
   constructor(machine: Watched, isHeard: boolean) {
@@ -62,8 +73,9 @@ export class ExpressWay {
 
   /** Looks whether what went express arrives; before frames are sent. */
   look(now: number): void {
-    const { replays, unanswered } = this.#machine;
-    if (this.#on && (replays > this.#replays || unanswered)) {
+    const { replays, unanswered, inFlight } = this.#machine;
+    this.#now = now;
+    if (this.#isMixed && (replays > this.#replays || unanswered)) {
       // One that was good for as long as it was barred starts afresh.
       this.#bar = now - this.#barredUntil > this.#bar
         ? BAR_MS.first
@@ -71,8 +83,10 @@ export class ExpressWay {
       this.#barredUntil = now + this.#bar;
       this.#on = false;
     }
+    if (inFlight === 0) this.#isMixed = false;
     this.#replays = replays;
-    this.#isBarred = now < this.#barredUntil;
+    this.#isBarred = now < this.#barredUntil ||
+      now < this.#bulkAt + AFTER_BULK_MS;
   }
 
   /** Whether `frame`, which is sent now, goes express. */
@@ -87,13 +101,21 @@ export class ExpressWay {
       case "data": {
         const { inFlight } = this.#machine;
         const wasDrained = inFlight <= frame.payload.length;
-        this.#on = this.#isHeard && !this.#isBarred &&
-          inFlight <= EXPRESS_BYTES && (this.#on || wasDrained);
-        return this.#on;
+        const isBulk = inFlight > EXPRESS_BYTES;
+        if (isBulk) this.#bulkAt = this.#now;
+        return this.#go(
+          this.#isHeard && !this.#isBarred && !isBulk &&
+            (this.#on || wasDrained),
+        );
       }
       default:
-        return this.#on = this.open;
+        return this.#go(this.open);
     }
+  }
+
+  #go(express: boolean): boolean {
+    if (express) this.#isMixed = true;
+    return this.#on = express;
   }
 
   /** A frame came, `express` or not. */
@@ -103,7 +125,7 @@ export class ExpressWay {
 
   /** What went express may be lost: what follows goes as ever until all has arrived. */
   lost(): void {
-    this.#on = this.#came = false;
+    this.#on = this.#came = this.#isMixed = false;
   }
 
   /** The broker does not take what is express. */

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { EXPRESS_BYTES, ExpressWay } from "../../lib/session/express.ts";
+import {
+  AFTER_BULK_MS,
+  EXPRESS_BYTES,
+  ExpressWay,
+} from "../../lib/session/express.ts";
 import type { Frame } from "../../lib/wire/frame.ts";
 
 const KIB = 1024;
@@ -47,10 +51,26 @@ Deno.test("ExpressWay: what is small goes express, and bulk as ever until all of
   assert.ok(!way.take(FIN));
   assert.ok(!way.take(PING));
   machine.inFlight = 0;
+  way.look(AFTER_BULK_MS - 1);
+  assert.ok(!way.open, "it may go on as bulk");
+  way.look(AFTER_BULK_MS);
   assert.ok(way.open);
   assert.ok(send(way, machine, 1));
   assert.ok(way.take(FIN));
   assert.ok(way.take(PING));
+});
+
+Deno.test("ExpressWay: what overtook what went express bars it", () => {
+  const machine = new Script();
+  const way = new ExpressWay(machine, true);
+  way.look(0);
+  assert.ok(send(way, machine, EXPRESS_BYTES));
+  assert.ok(!send(way, machine, KIB));
+  machine.replays++; // the last arrived first
+  way.look(1);
+  machine.inFlight = 0;
+  way.look(1 + AFTER_BULK_MS);
+  assert.ok(!way.open);
 });
 
 Deno.test("ExpressWay: acknowledgements go the way of what they acknowledge", () => {
