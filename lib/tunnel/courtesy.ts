@@ -67,6 +67,7 @@ export class Guest {
   readonly #courtesy: Courtesy;
   readonly #path: PathEstimate;
 
+  /** One that has said nothing. */
   constructor(courtesy: Courtesy, path: PathEstimate) {
     this.#courtesy = courtesy;
     this.#path = path;

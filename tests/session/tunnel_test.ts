@@ -1,4 +1,5 @@
 /** The relay loop of a tunnel: which effect follows which decision, in what order. */
+import { Courtesy } from "../../lib/tunnel/courtesy.ts";
 import assert from "node:assert/strict";
 import type { LogRecord } from "@logtape/logtape";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
@@ -121,6 +122,7 @@ class Bench<M extends Script = Script> {
       socket: socket ?? this.app,
       wire: this.#wire,
       home: {
+        courtesy: new Courtesy(),
         role: "client",
         bus: this.bus,
         clock: new FakeClock(),
