@@ -34,6 +34,9 @@ export type OpenExpress = (
 /** Waits before a connection that failed or broke is opened again, in ms: it is a help, and a limit of the account may forbid it for good. */
 const OPEN_AGAIN = { base: 10_000, cap: 600_000 } as const;
 
+/** A second connection that lasted so long, in ms, was a good one, and the next is tried soon. */
+const GOOD_MS = 60_000;
+
 const log = getLogger(["sproxy", "nats"]);
 
 /** A {@linkcode NatsBus} over one connection or two. */
@@ -50,6 +53,8 @@ export class ExpressBus implements NatsBus {
   /** Ends what is done for the second connection while the first is linked. */
   #wanted: AbortController | undefined;
   #failures = 0;
+  /** Since when it has been in use. */
+  #since = 0;
   #again: ReturnType<typeof setTimeout> | undefined;
 
   /** `main` alone, until more is wanted. */
@@ -57,8 +62,11 @@ export class ExpressBus implements NatsBus {
     this.#main = main;
     this.#open = open;
     main.onLink((event) => {
-      if (event.type === "down" || event.type === "closed") this.#end();
+      const hadExpress = this.#express !== undefined;
+      if (event.type === "down") this.#end();
+      else if (event.type === "closed") this.#close();
       this.#links.notify(event);
+      if (hadExpress && this.#express === undefined) this.#drains.notify();
     });
     main.onDrain(() => this.#drains.notify());
   }
@@ -172,11 +180,19 @@ export class ExpressBus implements NatsBus {
   }
 
   async close(timeout?: number): Promise<void> {
+    await Promise.all([this.#close(timeout), this.#main.close(timeout)]);
+  }
+
+  /** Ends the second connection for good: nothing is heard any more. */
+  async #close(timeout = 0): Promise<void> {
     const express = this.#express;
+    // Before the rest, which would close it at once.
+    const closed = express?.close(timeout);
     this.#express = undefined;
     this.#wanted?.abort();
     clearTimeout(this.#again);
-    await Promise.all([express?.close(timeout), this.#main.close(timeout)]);
+    if (express !== undefined) this.#count(express);
+    await closed;
   }
 
   /** Closes both connections. */
@@ -191,11 +207,19 @@ export class ExpressBus implements NatsBus {
   /** Opens the second connection, and lets what is express go by it once it is heard there. */
   async #begin(signal: AbortSignal): Promise<void> {
     const address = this.#main.broker;
-    if (address === undefined) return;
+    if (address === undefined) {
+      this.#wanted = undefined;
+      return;
+    }
     let bus: NatsBus | undefined;
     try {
       bus = await this.#open(address, signal);
       const opened = bus;
+      signal.throwIfAborted();
+      // What is asked of a broker that has stopped would not end by itself.
+      signal.addEventListener("abort", () => void opened.close(0), {
+        once: true,
+      });
       opened.onLink((event) => {
         if (event.type === "down") this.#lost(opened, event.reason, signal);
         else if (event.type === "closed") {
@@ -206,18 +230,24 @@ export class ExpressBus implements NatsBus {
       for (const split of this.#splits) split.listen(opened);
       await opened.flush();
       signal.throwIfAborted();
+      if (!opened.connected) throw new Error("it was lost again");
       const [refused] = opened.refusedSubjects;
       if (refused !== undefined) {
         throw new Error(`NATS refuses the subscription to ${refused}`);
       }
     } catch (error) {
-      for (const split of this.#splits) split.unite();
-      void bus?.close(0);
+      if (bus !== undefined) {
+        for (const split of this.#splits) split.leave(bus);
+        this.#count(bus);
+        void bus.close(0);
+      }
       if (!signal.aborted) this.#failed(messageOf(error), signal);
       return;
     }
     this.#express = bus;
+    this.#since = performance.now();
     for (const split of this.#splits) split.divide(bus);
+    this.#drains.notify(); // by this one there is room
     log.info("second connection to NATS: what is small overtakes bulk", {
       server: bus.server,
     });
@@ -226,8 +256,10 @@ export class ExpressBus implements NatsBus {
   /** The second connection broke while it was in use. */
   #lost(bus: NatsBus, reason: string, signal: AbortSignal): void {
     if (this.#express !== bus) return;
+    if (performance.now() > this.#since + GOOD_MS) this.#failures = 0;
     this.#leave();
     this.#links.notify({ type: "express-lost", reason });
+    this.#drains.notify(); // what waited for it goes by the first one
     this.#failed(reason, signal);
   }
 
@@ -255,10 +287,14 @@ export class ExpressBus implements NatsBus {
   #leave(): void {
     const bus = this.#express;
     if (bus === undefined) return;
-    Object.assign(this.#before, sumOf(this.#before, bus.stats()));
+    this.#count(bus);
     this.#express = undefined;
-    for (const split of this.#splits) split.unite();
+    for (const split of this.#splits) split.leave(bus);
     void bus.close(0);
+  }
+
+  #count(bus: NatsBus): void {
+    Object.assign(this.#before, sumOf(this.#before, bus.stats()));
   }
 }
 
@@ -293,8 +329,9 @@ class SplitSubscription implements BusSubscription {
   readonly #onEnd: () => void;
   /** By the first connection: the whole, or what is ordinary. */
   #there: BusSubscription;
-  /** By the second. */
+  /** By the second, and which one that is. */
   #express: BusSubscription | undefined;
+  #bus: NatsBus | undefined;
   #isWhole = true;
 
   constructor(about: {
@@ -316,7 +353,10 @@ class SplitSubscription implements BusSubscription {
 
   /** Hears what is express by `bus`, too. */
   listen(bus: NatsBus): void {
-    this.#express ??= bus.subscribe(this.#split.express, this.#handler);
+    if (this.#bus === bus) return;
+    this.#express?.[Symbol.dispose]();
+    this.#bus = bus;
+    this.#express = bus.subscribe(this.#split.express, this.#handler);
   }
 
   /** Hears it there alone. */
@@ -332,10 +372,15 @@ class SplitSubscription implements BusSubscription {
     }));
   }
 
+  /** Hears all by the first connection, if it is by `bus` that it hears what is express. */
+  leave(bus: NatsBus): void {
+    if (this.#bus === bus) this.unite();
+  }
+
   /** Hears all by the first connection. */
   unite(): void {
     this.#express?.[Symbol.dispose]();
-    this.#express = undefined;
+    this.#express = this.#bus = undefined;
     if (this.#isWhole) return;
     this.#isWhole = true;
     this.#replace(this.#whole());

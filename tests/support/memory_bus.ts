@@ -223,9 +223,10 @@ export class MemoryBus implements Bus {
     });
     return {
       subject,
-      drain: () => {
+      drain: async () => {
         entry[Symbol.dispose]();
-        return this.flush();
+        // Over with the link, too.
+        await this.flush().catch(() => {});
       },
       [Symbol.dispose]: () => entry[Symbol.dispose](),
     };
