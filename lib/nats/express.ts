@@ -230,7 +230,7 @@ export class ExpressBus implements NatsBus {
       for (const split of this.#splits) split.listen(opened);
       await opened.flush();
       signal.throwIfAborted();
-      if (!opened.connected) throw new Error("it was lost again");
+      if (!opened.connected) throw new Error("NATS is not connected");
       const [refused] = opened.refusedSubjects;
       if (refused !== undefined) {
         throw new Error(`NATS refuses the subscription to ${refused}`);
