@@ -85,7 +85,6 @@ export class NativeWire implements Wire {
       ...options,
       now: home.clock.now(),
       path: peer.state.path,
-      guest: home.courtesy.guest(peer.state.path),
       frameBytes: this.#frameBytes,
       restProbe: restProbeOf(options.number),
     });

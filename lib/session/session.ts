@@ -8,7 +8,6 @@ import { getLogger } from "@logtape/logtape";
 import { BufferPool } from "../base/buffer_pool.ts";
 import type { BusMessage, LinkEvent } from "../nats/bus.ts";
 import { type CodecName, codecOf, decodeFrame } from "../wire/codec.ts";
-import { Courtesy } from "../tunnel/courtesy.ts";
 import { Counters } from "./counters.ts";
 import {
   blame,
@@ -163,7 +162,6 @@ export class Session implements Disposable {
   readonly #log = getLogger(["sproxy", "tunnel"]);
   readonly #table = new TunnelTable<Tunnel>();
   readonly #peers: Peers<Tunnel>;
-  readonly #courtesy = new Courtesy();
   readonly #payers: Payers;
   readonly #closed: ClosedTunnels;
   readonly #timers: TunnelTimers<Tunnel>;
@@ -196,7 +194,6 @@ export class Session implements Disposable {
       lossTimeout: resumeTimeout,
       doubtTimeout: times.peerTimeout,
       pool: this.pool,
-      courtesy: this.#courtesy,
       schedule: (tunnel) => this.#queue.schedule(tunnel),
       onStepped: this.#onStepped,
       frames: this.counters.frames,
@@ -710,15 +707,16 @@ export class Session implements Disposable {
   }
 
   /** One bulk tunnel beside others is reason enough for an express way. */
-  #countBulk(now: number): void {
+  #considerExpress(now: number): void {
     const { bus } = this.#options;
     if (this.#table.size > 0) this.#usedAt = now;
     else if (now >= this.#usedAt + EXPRESS_LINGER_MS) bus.wantExpress(false);
     if (this.#table.size < 2) return;
-    let count = 0;
-    for (const tunnel of this.#table) if (tunnel.isBulk) count++;
-    this.#courtesy.bulk = count;
-    if (count > 0) bus.wantExpress(true);
+    for (const tunnel of this.#table) {
+      if (!tunnel.isBulk) continue;
+      bus.wantExpress(true);
+      return;
+    }
   }
 
   readonly #sweep = (): void => {
@@ -730,7 +728,7 @@ export class Session implements Disposable {
     this.#peers.sweep(now, { verdicts: !late });
     this.#closed.sweep(now);
     this.#timers.sweep(this.#table, now);
-    this.#countBulk(now);
+    this.#considerExpress(now);
     this.#long.sweep(this.#table, now);
   };
 }

@@ -24,7 +24,6 @@ import type { FrameTraffic } from "./frame_counts.ts";
 import type { Peer } from "./peers.ts";
 import { directOf, type DirectSocket, type Socket } from "../net/socket.ts";
 import type { TunnelSeal } from "../seal/frames.ts";
-import type { Courtesy } from "../tunnel/courtesy.ts";
 import type { TunnelState } from "../tunnel/machine.ts";
 import type { Stall } from "../tunnel/stall.ts";
 import type { Outcome, Pause, TunnelStats } from "../tunnel/types.ts";
@@ -60,8 +59,6 @@ export interface TunnelHome extends TunnelSettings {
   readonly schedule: (tunnel: Tunnel) => void;
   /** Called after each step of a tunnel that goes on. */
   readonly onStepped: (tunnel: Tunnel, now: number) => void;
-  /** What its tunnels know of each other. */
-  readonly courtesy: Courtesy;
   /** Where its frames are counted. */
   readonly frames: FrameTraffic;
   /** Frames come from a peer, and a ping is due by that. */

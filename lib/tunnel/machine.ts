@@ -28,7 +28,6 @@
  * @module
  */
 import type { BufferPool } from "../base/buffer_pool.ts";
-import type { Guest } from "./courtesy.ts";
 import { DelayedAck } from "./delayed_ack.ts";
 import { type Decider, type Reason, TunnelError } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
@@ -79,7 +78,6 @@ export class TunnelState {
   readonly #pool: BufferPool;
   readonly #maxWindow: number;
   readonly #path: PathEstimate;
-  readonly #guest: Guest | undefined;
   readonly #send: SendBuffer;
   readonly #receive: ReceiveBuffer;
   readonly #acks = new DelayedAck();
@@ -126,7 +124,6 @@ export class TunnelState {
     this.#pool = options.pool;
     this.#maxWindow = options.maxWindow;
     this.#path = options.path;
-    this.#guest = options.guest;
     this.#frameBytes = options.frameBytes;
     this.#lossTimeout = options.lossTimeout ?? Infinity;
     this.#quiet = new IdleTimer(options);
@@ -286,7 +283,6 @@ export class TunnelState {
       return;
     }
     this.#quiet.moved(now);
-    if (this.#isSmall(chunk.length)) this.#guest?.spoke(now);
     this.#send.append(chunk, this.#frameBytes);
     this.#prober.arm(now);
   }
@@ -480,12 +476,6 @@ export class TunnelState {
       !this.#send.hasUnsent;
   }
 
-  /** Most bytes that may be under way now. */
-  #most(now: number): number {
-    if (this.#path.rests(now)) return REST_BYTES;
-    return this.#guest?.most(now) ?? Infinity;
-  }
-
   #pollAnswer(now: number): Frame | undefined {
     const { ack, limit } = this.#receive;
     if (this.#pongDue !== undefined) {
@@ -523,7 +513,7 @@ export class TunnelState {
     }
     if (this.#prober.resuming) return undefined;
     // While it rests, what is acknowledged of it brings us here again.
-    const data = this.inFlight >= this.#most(now)
+    const data = this.#path.rests(now) && this.inFlight >= REST_BYTES
       ? undefined
       : this.#send.next(ack, limit);
     if (data !== undefined) {
@@ -591,7 +581,6 @@ export class TunnelState {
     if (this.#receive.held === 0) this.#here.moved(now);
     switch (this.#receive.accept(offset, payload)) {
       case "new":
-        if (this.#isSmall(payload.length)) this.#guest?.spoke(now);
         this.#acks.later(now);
         if (this.#receive.finished) this.#receiveHalf = "ended";
         // discarded bytes are written the moment they arrive
@@ -606,12 +595,6 @@ export class TunnelState {
       case "no-memory":
         this.#acks.dropped();
     }
-  }
-
-  /** Whether `bytes` more are a message, and no part of bulk. */
-  #isSmall(bytes: number): boolean {
-    return bytes < this.#frameBytes && this.inFlight <= this.#frameBytes &&
-      this.#receive.held <= this.#frameBytes;
   }
 
   #onFin(final: number, now: number): void {

@@ -6,7 +6,6 @@
  */
 import type { BufferPool } from "../base/buffer_pool.ts";
 import { TunnelError } from "../base/errors.ts";
-import type { Guest } from "./courtesy.ts";
 import type { Budget } from "./memory_budget.ts";
 import { type PathEstimate, REST_BYTES } from "./rtt.ts";
 
@@ -61,7 +60,6 @@ export class ReceiveBuffer {
   readonly #pool: BufferPool;
   readonly #budget: Budget;
   readonly #path: PathEstimate;
-  readonly #guest: Guest | undefined;
   readonly #maxWindow: number;
   #queue: Uint8Array[] = [];
   /** Bytes used of the array at the end of the queue; 0 when that one is full. */
@@ -80,7 +78,6 @@ export class ReceiveBuffer {
     readonly pool: BufferPool;
     readonly budget: Budget;
     readonly path: PathEstimate;
-    readonly guest?: Guest | undefined;
     readonly window: number;
     readonly maxWindow: number;
     readonly now: number;
@@ -88,7 +85,6 @@ export class ReceiveBuffer {
     this.#pool = options.pool;
     this.#budget = options.budget;
     this.#path = options.path;
-    this.#guest = options.guest;
     this.#window = this.#limit = options.window;
     this.#maxWindow = Math.max(options.maxWindow, options.window);
     this.#grantedAt = options.now;
@@ -255,8 +251,7 @@ export class ReceiveBuffer {
   grant(now: number): boolean {
     if (this.#final !== undefined) return false;
     const rests = this.#path.rests(now);
-    const most = rests ? REST_BYTES : this.#guest?.most(now) ?? Infinity;
-    const room = Math.min(most, this.#memory);
+    const room = rests ? Math.min(REST_BYTES, this.#memory) : this.#memory;
     const left = this.#limit - this.#written;
     if (left > Math.min(this.#window, room) / 2) return false;
     const { minRtt } = this.#path;

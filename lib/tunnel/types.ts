@@ -5,7 +5,6 @@
  */
 import type { BufferPool } from "../base/buffer_pool.ts";
 import type { Decider, Reason } from "../base/errors.ts";
-import type { Guest } from "./courtesy.ts";
 import type { Budget } from "./memory_budget.ts";
 import type { PathEstimate } from "./rtt.ts";
 
@@ -34,8 +33,6 @@ export interface TunnelOptions {
   readonly receiveBudget: Budget;
   /** Round trip to the peer. */
   readonly path: PathEstimate;
-  /** Its place among the tunnels of the process; alone by default. */
-  readonly guest?: Guest | undefined;
   /** Credit the peer gave in the open, in bytes. */
   readonly peerWindow: number;
   /** Credit given to the peer in the open, in bytes. */

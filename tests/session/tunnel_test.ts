@@ -1,5 +1,4 @@
 /** The relay loop of a tunnel: which effect follows which decision, in what order. */
-import { Courtesy } from "../../lib/tunnel/courtesy.ts";
 import assert from "node:assert/strict";
 import type { LogRecord } from "@logtape/logtape";
 import { BufferPool } from "../../lib/base/buffer_pool.ts";
@@ -122,7 +121,6 @@ class Bench<M extends Script = Script> {
       socket: socket ?? this.app,
       wire: this.#wire,
       home: {
-        courtesy: new Courtesy(),
         role: "client",
         bus: this.bus,
         clock: new FakeClock(),
