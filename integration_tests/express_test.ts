@@ -12,7 +12,7 @@ const ROLES = ["client", "server"] as const;
 const MIB = 1024 * 1024;
 
 /** How many round trips show that a tunnel works. */
-const TRIPS = 50;
+const TRIPS = 20;
 
 const SECOND = "second connection to NATS: what is small overtakes bulk";
 const LOST = "connection to NATS lost";
@@ -36,7 +36,7 @@ integrationTest(
     using bulk = await dial(stage.endpoint);
     await expectEcho(bulk, {
       seed: 7,
-      size: 600 * MIB,
+      size: 1_600 * MIB,
       meanwhile: async () => {
         await Promise.all(
           [client, server].map((role) =>
