@@ -12,7 +12,11 @@ import { systemClock } from "../base/clock.ts";
 import { Repeats } from "../base/repeats.ts";
 import type { NatsConfig } from "../config/nats_section.ts";
 import { connectNats, type NatsBus } from "../nats/connection.ts";
-import type { FailedAttempt, LinkReserve } from "../nats/options.ts";
+import type {
+  FailedAttempt,
+  LinkReserve,
+  NatsOptions,
+} from "../nats/options.ts";
 import { lookUp } from "../net/dial.ts";
 import type { Role } from "../wire/subjects.ts";
 import { orAsBefore, type ReadAuth } from "./auth_reader.ts";
@@ -65,8 +69,7 @@ export async function openNats(
   },
 ): Promise<NatsBus> {
   const log = getLogger(["sproxy", "nats"]);
-  const { servers, ignoreDiscovered, proxy, connectTimeout, pingInterval } =
-    config;
+  const { servers, ignoreDiscovered, proxy, connectTimeout } = config;
   const refresh = await loginReader(
     config,
     options.pipes,
@@ -77,12 +80,8 @@ export async function openNats(
     ...options,
     servers,
     ignoreDiscovered,
-    proxy,
-    resolve: (host, signal) => untilAborted(lookUp(host), signal),
-    ...refresh(),
-    refresh,
+    ...dialOptions(config, refresh),
     connectTimeout,
-    pingInterval,
     onAttemptFailed: (attempt) => {
       attempts.failed(attempt);
       const { server, reason } = attempt;
@@ -154,13 +153,25 @@ export async function openExpress(
     ...options,
     servers: [options.address],
     ignoreDiscovered: true,
-    proxy: config.proxy,
+    ...dialOptions(config, refresh),
+    connectTimeout: EXPRESS_CONNECT_MS,
+  });
+}
+
+/** What holds for each connection of a process: how it is dialled, logs in and is watched. */
+function dialOptions(
+  { proxy, pingInterval }: NatsConfig,
+  refresh: Awaited<ReturnType<typeof loginReader>>,
+): Pick<
+  NatsOptions,
+  "proxy" | "pingInterval" | "resolve" | "refresh" | "credentials" | "tls"
+> {
+  return {
+    ...{ proxy, pingInterval },
     resolve: (host, signal) => untilAborted(lookUp(host), signal),
     ...refresh(),
     refresh,
-    connectTimeout: EXPRESS_CONNECT_MS,
-    pingInterval: config.pingInterval,
-  });
+  };
 }
 
 /**

@@ -470,6 +470,7 @@ export class TunnelState {
   get #sent(): number {
     return this.#finSent ? this.#send.end + 1 : this.#send.sent;
   }
+
   /** Whether the FIN is what goes next. */
   get #finReady(): boolean {
     return this.#sendHalf === "ended" && !this.#finSent &&
