@@ -26,7 +26,8 @@ import {
 } from "./compile.ts";
 import { manifestsOf, sha256sums } from "./manifests.ts";
 import { makeNpmPackages } from "./npm.ts";
-import { canIsolate, runIsolated } from "./offline.ts";
+import { hasOwnNetwork } from "../../integration_tests/support/surroundings.ts";
+import { runIsolated } from "./offline.ts";
 import { deb, gzip, type Level, type Packed, tar, zip } from "./pack.ts";
 import {
   type Archive,
@@ -346,7 +347,7 @@ async function proveAlone(
 ): Promise<void> {
   const natsServer = await locate("nats-server");
   const redisServer = await locate("redis-server");
-  if (!natsServer || !redisServer || !(await canIsolate())) {
+  if (!natsServer || !redisServer || !(await hasOwnNetwork())) {
     say(
       "== what is embedded, alone: not tried (takes Linux, root, nats-server and redis-server)",
     );

@@ -10,22 +10,6 @@ import type { Role } from "../../lib/wire/subjects.ts";
 import { type Graph, PROJECT } from "./compile.ts";
 import { programName } from "./targets.ts";
 
-/** Whether a network of its own can be made here, which takes Linux and root. */
-export async function canIsolate(): Promise<boolean> {
-  if (Deno.build.os !== "linux") return false;
-  try {
-    const { success } = await new Deno.Command("unshare", {
-      args: ["--net", "sh", "-c", "ip link set lo up"],
-      stdout: "null",
-      stderr: "null",
-    }).output();
-    return success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
 /**
  * Runs `smoke.ts` with the programs of `graphs`, isolated; what it says.
  *
